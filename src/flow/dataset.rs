@@ -1,0 +1,358 @@
+//! Datasets on disk: a list of Parquet parts under one contract, written beside and renamed.
+//!
+//! One row group is one batch: at most [`BATCH_ROWS`] rows or about [`BATCH_BYTES`] of data, so a reader's
+//! memory is known from outside. Nothing here depends on threads or time, so equal rows give equal bytes.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+use crate::flow::contract::{CONTRACT_HASH_KEY, CONTRACT_KEY, Contract};
+
+/// Most rows of a batch.
+pub const BATCH_ROWS: usize = 1_024;
+/// A batch is closed once it holds this much data in memory.
+pub const BATCH_BYTES: usize = 4 << 20;
+
+/// One Parquet file of a dataset.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How many rows it has.
+    pub rows: u64,
+}
+
+/// Parquet parts under one contract, in order.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// The contract of every part.
+    pub contract: &'static Contract,
+    /// The parts, in order.
+    pub parts: Vec<Part>,
+}
+
+impl Dataset {
+    /// All parts named `part-*.parquet` of a folder, in name order, with their contract checked.
+    ///
+    /// # Errors
+    /// If the folder cannot be read or a part has another contract.
+    pub fn open(folder: &Path, contract: &'static Contract) -> Result<Self> {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+            .map_err(|cause| Error::file("list", folder, cause))?
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| {
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+                name.starts_with("part-") && name.ends_with(".parquet")
+            })
+            .collect();
+        paths.sort();
+        let mut parts = Vec::with_capacity(paths.len());
+        for path in paths {
+            let reader = open_checked(&path, Some(contract))?;
+            parts.push(Part { rows: reader.metadata().file_metadata().num_rows() as u64, path });
+        }
+        Ok(Dataset { contract, parts })
+    }
+
+    /// Rows of all parts.
+    pub fn rows(&self) -> u64 {
+        self.parts.iter().map(|part| part.rows).sum()
+    }
+}
+
+/// Opens a Parquet file and checks the contract that its footer and its columns state.
+fn open_checked(path: &Path, contract: Option<&Contract>) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let file = File::open(path).map_err(|cause| Error::file("open", path, cause))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|cause| {
+        Error::data(format!("`{}` is not a readable Parquet file: {cause}", path.display()))
+            .hint("delete it and build again; kpipe writes it anew")
+    })?;
+    let Some(contract) = contract else { return Ok(reader) };
+    let footer = |key: &str| {
+        let pairs = reader.metadata().file_metadata().key_value_metadata();
+        pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == key)).and_then(|pair| pair.value.clone())
+    };
+    let (name, hash) = (footer(CONTRACT_KEY), footer(CONTRACT_HASH_KEY));
+    if name.as_deref() != Some(contract.name.as_str()) || hash.as_deref() != Some(contract.hash.as_str()) {
+        return Err(Error::data(format!(
+            "`{}` was written under the contract {}, but `{}` ({}) is needed",
+            path.display(),
+            name.map_or("of another program".to_string(), |name| format!("`{name}` ({})", hash.unwrap_or_default())),
+            contract.name,
+            contract.hash
+        ))
+        .hint("build the shards again with this version of kpipe"));
+    }
+    contract.check_schema(reader.schema()).map_err(|error| error.at(path.display()))?;
+    Ok(reader)
+}
+
+/// Batches of one part, one row group each, with all columns or only those named.
+pub struct Batches {
+    path: PathBuf,
+    metadata: ArrowReaderMetadata,
+    groups: std::ops::Range<usize>,
+    columns: Option<Vec<String>>,
+}
+
+impl Batches {
+    /// Reads `columns` (all where `None`) of a Parquet file, checking the contract where one is given.
+    ///
+    /// # Errors
+    /// If the file cannot be read or breaks the contract.
+    pub fn open(path: &Path, contract: Option<&Contract>, columns: Option<&[&str]>) -> Result<Self> {
+        let reader = open_checked(path, contract)?;
+        let groups = 0..reader.metadata().num_row_groups();
+        let columns = columns.map(|columns| columns.iter().map(|column| (*column).to_string()).collect());
+        let metadata = ArrowReaderMetadata::try_new(reader.metadata().clone(), ArrowReaderOptions::new())
+            .map_err(|cause| Error::data(format!("`{}` cannot be read: {cause}", path.display())))?;
+        Ok(Batches { path: path.to_path_buf(), metadata, groups, columns })
+    }
+
+    /// How many batches are left.
+    pub fn n_left(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Leaves out the next `n` batches without reading them.
+    pub fn skip_batches(&mut self, n: usize) {
+        self.groups.start = (self.groups.start + n).min(self.groups.end);
+    }
+
+    fn read_group(&self, group: usize) -> Result<RecordBatch> {
+        let damaged = |cause: &dyn std::fmt::Display| {
+            Error::data(format!("`{}` cannot be read: {cause}", self.path.display())).at(format!("row group {group}"))
+        };
+        let file = File::open(&self.path).map_err(|cause| Error::file("open", &self.path, cause))?;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
+        let rows = reader.metadata().row_group(group).num_rows() as usize;
+        let mask = match &self.columns {
+            Some(columns) => ProjectionMask::columns(reader.parquet_schema(), columns.iter().map(String::as_str)),
+            None => ProjectionMask::all(),
+        };
+        let mut batches = reader
+            .with_projection(mask)
+            .with_row_groups(vec![group])
+            .with_batch_size(rows.max(1))
+            .build()
+            .map_err(|cause| damaged(&cause))?;
+        match batches.next() {
+            Some(batch) => batch.map_err(|cause| damaged(&cause)),
+            None => Err(damaged(&"an empty row group")),
+        }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let group = self.groups.next()?;
+        Some(self.read_group(group))
+    }
+}
+
+/// Properties shared by every file we write: zstd, our name, the contract in the footer.
+///
+/// # Errors
+/// If `level` is not a zstd level.
+pub fn writer_properties(contract: &Contract, level: i32) -> Result<WriterPropertiesBuilder> {
+    let level = ZstdLevel::try_new(level).map_err(|cause| Error::usage(format!("zstd level {level}: {cause}")))?;
+    let pair = |key: &str, value: &str| KeyValue::new(key.to_string(), value.to_string());
+    Ok(WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_created_by(concat!("kpipe ", env!("CARGO_PKG_VERSION")).to_string())
+        .set_key_value_metadata(Some(vec![
+            pair(CONTRACT_KEY, &contract.name),
+            pair(CONTRACT_HASH_KEY, &contract.hash),
+        ])))
+}
+
+/// Writes one Parquet file: beside its place first, renamed into it by [`PartWriter::finish`].
+pub struct PartWriter {
+    contract: Arc<Contract>,
+    writer: ArrowWriter<BufWriter<File>>,
+    place: PathBuf,
+    beside: PathBuf,
+    rows: u64,
+}
+
+impl PartWriter {
+    /// Begins an intermediate part (zstd level 1, no statistics).
+    ///
+    /// # Errors
+    /// If the file cannot be created.
+    pub fn create(place: &Path, contract: &Contract) -> Result<Self> {
+        let properties = writer_properties(contract, 1)?
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_dictionary_enabled(false)
+            .set_max_row_group_row_count(Some(usize::MAX))
+            .build();
+        Self::with_properties(place, contract, contract.schema.clone(), properties)
+    }
+
+    /// Begins a file with properties of its own; `schema` may carry more metadata than the contract's.
+    ///
+    /// # Errors
+    /// If the file cannot be created.
+    pub fn with_properties(
+        place: &Path,
+        contract: &Contract,
+        schema: SchemaRef,
+        properties: WriterProperties,
+    ) -> Result<Self> {
+        let beside = beside(place);
+        let file = File::create(&beside).map_err(|cause| Error::file("create", &beside, cause))?;
+        let writer = ArrowWriter::try_new(BufWriter::new(file), schema, Some(properties))
+            .map_err(|cause| Error::file("write", &beside, cause))?;
+        Ok(PartWriter { contract: Arc::new(contract.clone()), writer, place: place.to_path_buf(), beside, rows: 0 })
+    }
+
+    /// Writes one batch as one row group, after checking it against the contract.
+    ///
+    /// # Errors
+    /// If the batch breaks the contract or the file cannot be written.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.contract.check(batch)?;
+        let failed = |cause| Error::file("write", &self.beside, cause);
+        self.writer.write(batch).map_err(failed)?;
+        self.writer.flush().map_err(|cause| Error::file("write", &self.beside, cause))?;
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    /// Rows written so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Bytes written so far, compressed.
+    pub fn bytes_written(&self) -> usize {
+        self.writer.bytes_written()
+    }
+
+    /// Closes the file and renames it into its place.
+    ///
+    /// # Errors
+    /// If the file cannot be written or renamed.
+    pub fn finish(self) -> Result<Part> {
+        let failed = |cause: &dyn std::fmt::Display| Error::file("write", &self.beside, cause);
+        let mut file = self.writer.into_inner().map_err(|cause| failed(&cause))?;
+        file.flush().map_err(|cause| failed(&cause))?;
+        std::fs::rename(&self.beside, &self.place).map_err(|cause| Error::file("rename", &self.beside, cause))?;
+        Ok(Part { path: self.place, rows: self.rows })
+    }
+}
+
+/// The name a file is written under until it is whole.
+fn beside(place: &Path) -> PathBuf {
+    let mut name = place.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    place.with_file_name(name)
+}
+
+/// Writes a small file beside its place and renames it.
+///
+/// # Errors
+/// If the file cannot be written or renamed.
+pub fn write_atomically(place: &Path, bytes: &[u8]) -> Result<()> {
+    let beside = beside(place);
+    std::fs::write(&beside, bytes).map_err(|cause| Error::file("write", &beside, cause))?;
+    std::fs::rename(&beside, place).map_err(|cause| Error::file("rename", &beside, cause))
+}
+
+/// Writes a value as JSON with a trailing newline, beside and renamed.
+///
+/// # Errors
+/// If the value cannot be written.
+pub fn write_json<T: Serialize>(place: &Path, value: &T) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|cause| Error::file("write", place, cause))?;
+    text.push('\n');
+    write_atomically(place, text.as_bytes())
+}
+
+/// Reads a JSON file; `None` where there is no such file.
+///
+/// # Errors
+/// If the file exists but cannot be read or has another shape.
+pub fn read_json<T: DeserializeOwned>(place: &Path) -> Result<Option<T>> {
+    let text = match std::fs::read_to_string(place) {
+        Ok(text) => text,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(Error::file("read", place, cause)),
+    };
+    serde_json::from_str(&text).map(Some).map_err(|cause| {
+        Error::data(format!("`{}` is damaged: {cause}", place.display())).hint("delete it and run again")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::contract::contract;
+    use arrow::array::{Float32Array, StringArray, UInt16Array};
+
+    fn duplicates(n: usize) -> RecordBatch {
+        let ids: Vec<String> = (0..n).map(|i| format!("a:{i}")).collect();
+        let strings = |text: &str| Arc::new(StringArray::from(vec![text; n])) as arrow::array::ArrayRef;
+        let ones = || Arc::new(Float32Array::from(vec![1.0; n])) as arrow::array::ArrayRef;
+        let columns = vec![
+            Arc::new(StringArray::from(ids)) as arrow::array::ArrayRef,
+            strings("a"),
+            strings("b:1"),
+            strings("b"),
+            strings("exact"),
+            ones(),
+            ones(),
+            Arc::new(UInt16Array::from(vec![14; n])),
+            strings("text"),
+        ];
+        contract("duplicate").unwrap().batch(columns).unwrap()
+    }
+
+    #[test]
+    fn a_part_is_read_back_batch_by_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = contract("duplicate").unwrap();
+        let place = folder.path().join("part-00000.parquet");
+        let mut writer = PartWriter::create(&place, ledger).unwrap();
+        writer.write(&duplicates(3)).unwrap();
+        writer.write(&duplicates(2)).unwrap();
+        assert!(!place.exists(), "nothing stands in its place before it is whole");
+        writer.finish().unwrap();
+        let dataset = Dataset::open(folder.path(), ledger).unwrap();
+        assert_eq!(dataset.rows(), 5);
+        let rows: Vec<usize> = Batches::open(&place, Some(ledger), Some(&["removed_id"]))
+            .unwrap()
+            .map(|batch| batch.unwrap().num_rows())
+            .collect();
+        assert_eq!(rows, [3, 2]);
+    }
+
+    #[test]
+    fn another_contract_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("part-00000.parquet");
+        let mut writer = PartWriter::create(&place, contract("duplicate").unwrap()).unwrap();
+        writer.write(&duplicates(1)).unwrap();
+        writer.finish().unwrap();
+        let error = Dataset::open(folder.path(), contract("shard").unwrap()).unwrap_err().to_string();
+        assert!(error.contains("`duplicate`") && error.contains("`shard`"), "{error}");
+    }
+}

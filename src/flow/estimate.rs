@@ -1,0 +1,215 @@
+//! What a build will cost, measured on a sample: the plan that `--dry-run` prints.
+//!
+//! The first documents of every source go through all rooms in a throw-away folder, without translation. What they
+//! took, scaled by the bytes still to read, is the estimate; it cannot see how much a larger corpus repeats itself.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use arrow::datatypes::UInt64Type;
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::flow::contract::{contract, numbers, strings};
+use crate::flow::dataset::{Batches, Dataset};
+use crate::flow::plan::{Job, ROOMS};
+use crate::flow::progress::Progress;
+use crate::flow::run::run;
+use crate::ingest;
+use crate::negatives::back_translation;
+
+/// Documents of each source in the sample.
+pub const SAMPLE: u64 = 200;
+
+/// The estimate for one source.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceEstimate {
+    /// Its name.
+    pub source: String,
+    /// Files that will be read.
+    pub files: usize,
+    /// Their size, as they are on disk.
+    pub bytes: u64,
+    /// Documents expected.
+    pub documents: u64,
+}
+
+/// The checked plan with its cost.
+#[derive(Clone, Debug, Serialize)]
+pub struct Estimate {
+    /// The rooms in order.
+    pub rooms: Vec<&'static str>,
+    /// By source.
+    pub sources: Vec<SourceEstimate>,
+    /// Where the output goes.
+    pub out: PathBuf,
+    /// Disk for output and work, in bytes.
+    pub disk_bytes: u64,
+    /// Time without translation, in seconds, with the threads of this run.
+    pub seconds: f64,
+    /// Time for back-translation, in seconds; `None` where no engine is installed.
+    pub translation_seconds: Option<f64>,
+    /// What will be used and what is missing.
+    pub notes: Vec<String>,
+}
+
+/// Keeps the notes of the sample run, but for the last room's: a sample of one source has no order to speak of.
+#[derive(Default)]
+struct Notes {
+    kept: Mutex<Vec<String>>,
+    deaf: AtomicBool,
+}
+
+impl Progress for Notes {
+    fn begin(&self, stage: &str, _: Option<u64>, _: &'static str) {
+        self.deaf.store(stage == "curriculum", Ordering::Relaxed);
+    }
+    fn advance(&self, _: u64) {}
+    fn message(&self, _: &str) {}
+    fn note(&self, text: &str) {
+        if !self.deaf.load(Ordering::Relaxed) {
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_string());
+        }
+    }
+    fn end(&self, _: &str) {
+        self.deaf.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Runs the sample and scales it.
+///
+/// # Errors
+/// Whatever the sample run itself meets.
+pub fn estimate(job: &Job) -> Result<Estimate> {
+    let files = ingest::files::source_files(&job.sources)?;
+    let folder = tempfile::tempdir().map_err(|cause| Error::io("cannot create a folder for the sample", cause))?;
+    let mut sources = Vec::new();
+    let (mut seconds, mut disk_bytes) = (0.0, 0.0);
+    let notes = Notes::default();
+    for source in &job.sources {
+        let limit = job.limit.unwrap_or(u64::MAX);
+        let mut pipeline = job.pipeline.clone();
+        pipeline.negatives.back_translation.max_sentences = 0;
+        let sample = Job {
+            pipeline,
+            sources: vec![source.clone()],
+            out: folder.path().join(&source.name),
+            limit: Some(SAMPLE.min(limit)),
+            memory_bytes: job.memory_bytes,
+        };
+        let begun = Instant::now();
+        let done = run(&sample, &notes);
+        let took = begun.elapsed().as_secs_f64();
+        let bytes: u64 = files.iter().filter(|file| file.source == source.name).map(|file| file.bytes).sum();
+        // A sample that ended in an error, such as one with no document left, still says how much was read.
+        if let Err(error) = done {
+            notes.note(&format!("the sample of `{}` stopped: {}", source.name, error.what()));
+        }
+        let (kept, share) = share_read(&sample, bytes)?;
+        let scale = 1.0 / share;
+        let documents = ((kept as f64 * scale).round() as u64).min(limit);
+        let factor = if kept > 0 { documents as f64 / kept as f64 } else { 1.0 };
+        seconds += took * factor;
+        disk_bytes += folder_bytes(&sample.out)? as f64 * factor;
+        let n_files = files.iter().filter(|file| file.source == source.name).count();
+        sources.push(SourceEstimate { source: source.name.clone(), files: n_files, bytes, documents });
+    }
+    let mut notes = notes.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let documents = sources.iter().map(|source| source.documents).sum();
+    let (translation_seconds, note) = translation(&job.pipeline.negatives.back_translation, documents);
+    notes.push(note);
+    notes.dedup();
+    Ok(Estimate {
+        rooms: ROOMS.iter().map(|room| room.name).collect(),
+        sources,
+        out: job.out.clone(),
+        disk_bytes: disk_bytes as u64,
+        seconds,
+        translation_seconds,
+        notes,
+    })
+}
+
+/// Characters of a sentence of an abstract, to state the cost of translating it.
+const SENTENCE_CHARS: f64 = 150.0;
+
+/// What back-translation costs at most, and what will be used.
+fn translation(params: &back_translation::Params, documents: u64) -> (Option<f64>, String) {
+    let wanted = params.max_sentences > 0 && matches!(params.engine.as_str(), "auto" | "apertium");
+    let probe = back_translation::probes().into_iter().find(|probe| probe.available);
+    match probe {
+        _ if !wanted => (None, format!("back-translation: engine `{}`, nothing is translated", params.engine)),
+        Some(probe) => {
+            let sentences = params.max_sentences.min(documents as usize);
+            let seconds = back_translation::cost(sentences, SENTENCE_CHARS, rayon::current_num_threads());
+            let version = probe.version.unwrap_or_default();
+            (Some(seconds), format!("back-translation: {} {version}, at most {sentences} sentences", probe.engine))
+        }
+        None => {
+            let how: Vec<&str> = back_translation::probes().iter().map(|probe| probe.how_to_install).collect();
+            (None, format!("back-translation: no engine is installed; install one with `{}`", how.join("` or `")))
+        }
+    }
+}
+
+/// Documents of the sample, and the share of the source's bytes that were read for them.
+fn share_read(sample: &Job, bytes: u64) -> Result<(u64, f64)> {
+    let folder = sample.out.join(crate::flow::run::WORK).join("1-ingest");
+    let documents = Dataset::open(&folder, contract("document")?)?;
+    let source = &sample.sources[0];
+    let books = ingest::source_books(&folder)?.remove(&source.name).unwrap_or_default();
+    if !books.notes.contains_key("limit_reached") || bytes == 0 {
+        return Ok((documents.rows(), 1.0));
+    }
+    let mut last: Option<(String, u64)> = None;
+    for part in &documents.parts {
+        for batch in Batches::open(&part.path, Some(documents.contract), Some(&["file", "offset"]))? {
+            let batch = batch?;
+            let (files, offsets) = (strings(&batch, "file")?, numbers::<UInt64Type>(&batch, "offset")?);
+            for (file, offset) in files.iter().flatten().zip(offsets.values()) {
+                last = last.max(Some((file.to_string(), *offset)));
+            }
+        }
+    }
+    let Some((file, offset)) = last else { return Ok((0, 1.0)) };
+    let mut read = ingest::decompress::packed_before(file.as_ref(), offset)
+        .map_err(|cause| Error::file("read", file.as_ref(), cause))?;
+    for path in ingest::files::expand(&source.path)?.iter().take_while(|path| *path.to_string_lossy() < *file.as_str())
+    {
+        read += std::fs::metadata(path).map_err(|cause| Error::file("read", path, cause))?.len();
+    }
+    Ok((documents.rows(), (read.max(1) as f64 / bytes as f64).min(1.0)))
+}
+
+fn folder_bytes(folder: &std::path::Path) -> Result<u64> {
+    let entries = std::fs::read_dir(folder).map_err(|cause| Error::file("list", folder, cause))?;
+    let mut bytes = 0;
+    for entry in entries.flatten() {
+        let path = entry.path();
+        bytes += if path.is_dir() { folder_bytes(&path)? } else { entry.metadata().map_or(0, |meta| meta.len()) };
+    }
+    Ok(bytes)
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<14} {:>7} {:>14} {:>12}", "source", "files", "bytes", "documents")?;
+        for source in &self.sources {
+            writeln!(f, "{:<14} {:>7} {:>14} {:>12}", source.source, source.files, source.bytes, source.documents)?;
+        }
+        writeln!(f, "\nrooms      {}", self.rooms.join(" → "))?;
+        writeln!(f, "output     {}", self.out.display())?;
+        writeln!(f, "disk       about {:.1} MB, output and work", self.disk_bytes as f64 / 1e6)?;
+        writeln!(f, "time       about {:.0} s without translation", self.seconds)?;
+        if let Some(seconds) = self.translation_seconds {
+            writeln!(f, "           about {seconds:.0} s for translation, at most")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! The frame around the rooms: the checked plan, the contracts, the parts on disk, the books, the runner.
+//!
+//! Knows no format, no score and no model; those live in the rooms.
+
+pub mod books;
+pub mod contract;
+pub mod dataset;
+pub mod estimate;
+pub mod plan;
+pub mod progress;
+pub mod publish;
+pub mod room;
+pub mod run;
+pub mod settings;

@@ -1,0 +1,263 @@
+//! The checked plan: pipeline file and command line in, rooms in order out.
+//!
+//! Everything that can be known before a byte of data moves is checked here: keys and ranges, that every source
+//! and every file it names exists, that each room reads what the one before it writes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::error::{At, Error, Result};
+use crate::flow::dataset::Dataset;
+use crate::flow::room::Context;
+use crate::flow::settings::{Settings, did_you_mean};
+use crate::ingest::SourceSpec;
+use crate::{curriculum, dedup, density, difficulty, ingest, negatives, train};
+
+/// A pipeline file, all layers merged, checked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// Seed of every draw.
+    pub seed: u64,
+    /// Share of damaged records of a source above which a build fails, in `[0, 1]`.
+    pub max_refused: f64,
+    /// Share of a source that `dedup` may remove, in `[0, 1]`.
+    pub max_removed: f64,
+    /// Known sources by name.
+    pub source: BTreeMap<String, SourceSpec>,
+    /// Keys of `[ingest]`.
+    pub ingest: ingest::Params,
+    /// Keys of `[dedup]`.
+    pub dedup: dedup::Params,
+    /// Keys of `[density]`.
+    pub density: density::Params,
+    /// Keys of `[difficulty]`.
+    pub difficulty: difficulty::Params,
+    /// Keys of `[negatives]`.
+    pub negatives: negatives::Params,
+    /// Keys of `[curriculum]`.
+    pub curriculum: curriculum::Params,
+    /// Keys of `[train]`.
+    pub train: train::Params,
+}
+
+impl Pipeline {
+    /// Parses and checks settings.
+    ///
+    /// # Errors
+    /// Names the first key that is outside its range.
+    pub fn new(settings: &Settings) -> Result<Self> {
+        let mut pipeline: Pipeline = settings.parse()?;
+        for (name, source) in &mut pipeline.source {
+            source.name.clone_from(name);
+            if !matches!(source.role.as_str(), "general" | "domain") {
+                return Err(Error::usage(format!("`source.{name}.role` is `{}`", source.role))
+                    .hint("a role is `general` or `domain`"));
+            }
+        }
+        for (name, share) in [("max_refused", pipeline.max_refused), ("max_removed", pipeline.max_removed)] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(Error::usage(format!("`{name}` is {share}, outside [0, 1]")));
+            }
+        }
+        pipeline.ingest.check()?;
+        pipeline.dedup.check()?;
+        pipeline.density.check()?;
+        pipeline.difficulty.check()?;
+        pipeline.negatives.check()?;
+        pipeline.curriculum.check()?;
+        pipeline.train.check()?;
+        let (buckets, hard) = (pipeline.difficulty.buckets, usize::from(pipeline.curriculum.hard_from_bucket));
+        if hard == 0 || hard >= buckets {
+            return Err(Error::usage(format!(
+                "`curriculum.hard_from_bucket` is {hard}, but `difficulty.buckets` makes 0..={}",
+                buckets - 1
+            ))
+            .hint(format!("give a bucket in 1..={}", buckets - 1)));
+        }
+        Ok(pipeline)
+    }
+
+    /// The sources that `--source` names: `wiki,pubmed`, or `wiki=/data/x.xml.bz2,pubmed`.
+    ///
+    /// # Errors
+    /// If a name is unknown, given twice, or empty.
+    pub fn sources(&self, list: &str) -> Result<Vec<SourceSpec>> {
+        let mut sources: Vec<SourceSpec> = Vec::new();
+        for entry in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            let (name, path) = match entry.split_once('=') {
+                Some((name, path)) => (name.trim(), Some(path.trim())),
+                None => (entry, None),
+            };
+            let mut source = self.source.get(name).cloned().ok_or_else(|| self.unknown_source(name))?;
+            if sources.iter().any(|other| other.name == name) {
+                return Err(Error::usage(format!("source `{name}` is given twice")).hint(
+                    "one path may be a folder or a glob pattern; or add a `[source.<name>]` to a pipeline file",
+                ));
+            }
+            if let Some(path) = path {
+                source.path = path.to_string();
+            }
+            sources.push(source);
+        }
+        if sources.is_empty() {
+            return Err(Error::usage("no source is given").hint(format!(
+                "give `--source` one or more of: {}",
+                self.source.keys().cloned().collect::<Vec<_>>().join(", ")
+            )));
+        }
+        Ok(sources)
+    }
+
+    fn unknown_source(&self, name: &str) -> Error {
+        let known = self.source.keys().map(String::as_str);
+        let hint = match did_you_mean(name, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known sources: {}", self.source.keys().cloned().collect::<Vec<_>>().join(", ")),
+        };
+        Error::usage(format!("there is no source `{name}`"))
+            .hint(hint)
+            .hint(format!("a pipeline file adds one: `[source.{name}]` with path, format and role"))
+    }
+}
+
+/// What a build is to do.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The checked pipeline.
+    pub pipeline: Pipeline,
+    /// The sources to read, in order.
+    pub sources: Vec<SourceSpec>,
+    /// Where the output goes.
+    pub out: PathBuf,
+    /// Most documents of each source.
+    pub limit: Option<u64>,
+    /// Memory the run may use, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// One room: what it reads and writes, and how to run it.
+pub struct Room {
+    /// Its name, which is its folder's.
+    pub name: &'static str,
+    /// Contract of its input; `None` for the first.
+    pub reads: Option<&'static str>,
+    /// Contract of its output.
+    pub writes: &'static str,
+    /// Version of what it computes.
+    pub version: u32,
+    /// Its parameters, for the fingerprint and the manifest.
+    pub params: fn(&Pipeline) -> Result<Value>,
+    /// Files beside its input that it reads.
+    pub files: fn(&Pipeline) -> Result<Vec<PathBuf>>,
+    /// Runs it. The input of the first room is empty.
+    pub run: fn(&Job, &Dataset, &Context) -> Result<()>,
+}
+
+fn as_json(value: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(value).map_err(|cause| Error::usage(format!("the parameters cannot be written: {cause}")))
+}
+
+fn no_files(_: &Pipeline) -> Result<Vec<PathBuf>> {
+    Ok(Vec::new())
+}
+
+/// The rooms of a build, in order.
+pub static ROOMS: &[Room] = &[
+    Room {
+        name: "ingest",
+        reads: None,
+        writes: "document",
+        version: ingest::VERSION,
+        params: |pipeline| as_json(&pipeline.ingest),
+        files: no_files,
+        run: |job, _, cx| ingest::run(&job.sources, &job.pipeline.ingest, cx, job.limit),
+    },
+    Room {
+        name: "dedup",
+        reads: Some("document"),
+        writes: "unique",
+        version: dedup::VERSION,
+        params: |pipeline| Ok(json!({"dedup": as_json(&pipeline.dedup)?, "max_removed": pipeline.max_removed})),
+        files: no_files,
+        run: |job, input, cx| dedup::run(input, &job.pipeline.dedup, job.pipeline.max_removed, cx),
+    },
+    Room {
+        name: "density",
+        reads: Some("unique"),
+        writes: "scored",
+        version: density::VERSION,
+        params: |pipeline| as_json(&pipeline.density),
+        files: |pipeline| pipeline.density.files(),
+        run: |job, input, cx| density::run(input, &job.pipeline.density, cx),
+    },
+    Room {
+        name: "difficulty",
+        reads: Some("scored"),
+        writes: "bucketed",
+        version: difficulty::VERSION,
+        params: |pipeline| as_json(&pipeline.difficulty),
+        files: |pipeline| Ok(pipeline.difficulty.files()),
+        run: |job, input, cx| difficulty::run(input, &job.pipeline.difficulty, cx),
+    },
+    Room {
+        name: "negatives",
+        reads: Some("bucketed"),
+        writes: "example",
+        version: negatives::VERSION,
+        params: |pipeline| {
+            let engine = negatives::back_translation::identity(&pipeline.negatives.back_translation)?;
+            Ok(json!({
+                "negatives": as_json(&pipeline.negatives)?, "lexicon": as_json(&pipeline.density)?, "engine": engine,
+            }))
+        },
+        files: |pipeline| Ok([pipeline.density.files()?, pipeline.negatives.files()].concat()),
+        run: |job, input, cx| {
+            let names = negatives::lexicon::LexiconNames::read(&job.pipeline.density)?;
+            negatives::run(input, &job.pipeline.negatives, Some(&names), cx)
+        },
+    },
+    Room {
+        name: "curriculum",
+        reads: Some("example"),
+        writes: "shard",
+        version: curriculum::VERSION,
+        params: |pipeline| as_json(&pipeline.curriculum),
+        files: no_files,
+        run: |job, input, cx| curriculum::run(input, &job.pipeline.curriculum, cx),
+    },
+];
+
+/// Checks that each room reads what the one before it writes, and that the files the rooms name exist.
+///
+/// # Errors
+/// Names the room and the contract or file.
+pub fn check(job: &Job) -> Result<()> {
+    let mut flowing = None;
+    for room in ROOMS {
+        if room.reads != flowing {
+            return Err(Error::data(format!("room `{}` reads {:?}, but gets {flowing:?}", room.name, room.reads)));
+        }
+        crate::flow::contract::contract(room.writes)?;
+        flowing = Some(room.writes);
+        for path in (room.files)(&job.pipeline).map_err(|error| {
+            error.at(format!("room `{}`", room.name)).hint(
+                "the paths of the default pipeline are the samples in kpipe's source tree: run it there, or set your own",
+            )
+        })? {
+            std::fs::metadata(&path).map_err(|cause| {
+                Error::file("read", &path, cause)
+                    .at(format!("a file that room `{}` needs", room.name))
+                    .hint("check the key that names it; `kpipe defaults` explains each")
+            })?;
+        }
+    }
+    for source in &job.sources {
+        source.check()?;
+        ingest::files::expand(&source.path).at_place(|| format!("[source.{}]", source.name))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! What a room gets and gives: a folder to write parts into, and one way to map parts onto parts.
+//!
+//! A room is `fn(input, plan, context)`. It writes `part-NNNNN.parquet` (rows that go on),
+//! `refused-NNNNN.parquet` and `duplicates-NNNNN.parquet` into its folder and then, as the commit of that part,
+//! `books-NNNNN.json`. A rerun after a kill finds the committed parts and goes on behind them.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use rayon::prelude::*;
+
+use crate::error::Result;
+use crate::flow::books::{Books, Refusal, refusals_to_batch};
+use crate::flow::contract::{Contract, contract};
+use crate::flow::dataset::{Batches, Dataset, Part, PartWriter, read_json, write_json};
+use crate::flow::progress::Progress;
+
+/// What the runner hands to a room.
+pub struct Context<'a> {
+    /// The room's name.
+    pub room: &'static str,
+    /// The room's folder; it exists.
+    pub folder: &'a Path,
+    /// Seed of every draw.
+    pub seed: u64,
+    /// How much memory the run may use, in bytes. It may change what is spilled, never what is written.
+    pub memory_bytes: u64,
+    /// Where to tell how far the room is.
+    pub progress: &'a dyn Progress,
+}
+
+/// What a kernel makes of one batch.
+pub struct Outcome {
+    /// Rows that go on, under the room's outgoing contract.
+    pub kept: RecordBatch,
+    /// Rows turned away.
+    pub refused: Vec<Refusal>,
+    /// Rows removed as duplicates, under the contract `duplicate`.
+    pub duplicates: Option<RecordBatch>,
+    /// Counts for the books beyond rows.
+    pub notes: Vec<(&'static str, u64)>,
+}
+
+impl Outcome {
+    /// All rows go on.
+    pub fn kept(batch: RecordBatch) -> Self {
+        Outcome { kept: batch, refused: Vec::new(), duplicates: None, notes: Vec::new() }
+    }
+}
+
+/// Where a batch stands in the dataset it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Index of the part.
+    pub part: usize,
+    /// Index of the batch in its part.
+    pub batch: usize,
+    /// Index of the batch's first row in the whole dataset.
+    pub first_row: u64,
+}
+
+impl Context<'_> {
+    /// Path of a numbered file of this room, such as `part-00007.parquet`.
+    pub fn numbered(&self, stem: &str, part: usize, ending: &str) -> PathBuf {
+        self.folder.join(format!("{stem}-{part:05}.{ending}"))
+    }
+
+    /// Books of a part that was committed, by this run or one before it.
+    ///
+    /// # Errors
+    /// If the file is damaged.
+    pub fn committed(&self, part: usize) -> Result<Option<Books>> {
+        read_json(&self.numbered("books", part, "json"))
+    }
+
+    /// Writes the refusals and duplicates of a part, then commits it with its books.
+    ///
+    /// The part itself must stand in its place already.
+    ///
+    /// # Errors
+    /// If the books do not balance or a file cannot be written.
+    pub fn commit(&self, part: usize, refused: &[Refusal], duplicates: &[RecordBatch], books: &Books) -> Result<()> {
+        books.balance().map_err(|error| error.at(format!("room `{}`, part {part}", self.room)))?;
+        if !refused.is_empty() {
+            let mut writer = PartWriter::create(&self.numbered("refused", part, "parquet"), contract("refused")?)?;
+            for chunk in refused.chunks(crate::flow::dataset::BATCH_ROWS) {
+                writer.write(&refusals_to_batch(self.room, chunk)?)?;
+            }
+            writer.finish()?;
+        }
+        if duplicates.iter().any(|batch| batch.num_rows() > 0) {
+            let mut writer = PartWriter::create(&self.numbered("duplicates", part, "parquet"), contract("duplicate")?)?;
+            for batch in duplicates {
+                writer.write(batch)?;
+            }
+            writer.finish()?;
+        }
+        write_json(&self.numbered("books", part, "json"), books)
+    }
+
+    /// Maps every part of `input` onto a part of this room: a pure kernel over each batch, run in parallel,
+    /// written in order. Parts that are committed already are left as they are.
+    ///
+    /// # Errors
+    /// The first error of the kernel in row order, or a file that cannot be read or written.
+    pub fn map_parts(
+        &self,
+        input: &Dataset,
+        leaves: &'static Contract,
+        kernel: impl Fn(&RecordBatch, Span) -> Result<Outcome> + Sync,
+    ) -> Result<()> {
+        let mut first_row = 0;
+        for (part_idx, part) in input.parts.iter().enumerate() {
+            match self.committed(part_idx)? {
+                Some(_) => self.progress.advance(part.rows),
+                None => self.map_part(input.contract, part, part_idx, first_row, leaves, &kernel)?,
+            }
+            first_row += part.rows;
+        }
+        Ok(())
+    }
+
+    fn map_part(
+        &self,
+        enters: &Contract,
+        part: &Part,
+        part_idx: usize,
+        first_row: u64,
+        leaves: &'static Contract,
+        kernel: &(impl Fn(&RecordBatch, Span) -> Result<Outcome> + Sync),
+    ) -> Result<()> {
+        let mut writer = PartWriter::create(&self.numbered("part", part_idx, "parquet"), leaves)?;
+        let (mut refused, mut duplicates, mut books) = (Vec::new(), Vec::new(), Books::default());
+        for_each_group(enters, part, part_idx, first_row, None, kernel, |batch_rows, outcome| {
+            books.read += batch_rows;
+            books.kept += outcome.kept.num_rows() as u64;
+            for refusal in &outcome.refused {
+                *books.refused.entry(refusal.reason.to_string()).or_default() += 1;
+            }
+            if let Some(ledger) = &outcome.duplicates {
+                for rule in crate::flow::contract::strings(ledger, "rule")?.iter().flatten() {
+                    *books.duplicates.entry(rule.to_string()).or_default() += 1;
+                }
+            }
+            outcome.notes.iter().for_each(|(name, n)| books.note(name, *n));
+            writer.write(&outcome.kept)?;
+            self.progress.advance(batch_rows);
+            refused.extend(outcome.refused);
+            duplicates.extend(outcome.duplicates);
+            Ok(())
+        })?;
+        writer.finish()?;
+        self.commit(part_idx, &refused, &duplicates, &books)
+    }
+
+    /// Runs a pure function over every batch (all columns, or those named), in parallel, and returns its results
+    /// in row order. For narrow results only: all of them stay in memory.
+    ///
+    /// # Errors
+    /// The first error of the function in row order, or a file that cannot be read.
+    pub fn scan<T: Send>(
+        &self,
+        input: &Dataset,
+        columns: Option<&[&str]>,
+        kernel: impl Fn(&RecordBatch, Span) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let mut results = Vec::new();
+        let mut first_row = 0;
+        for (part_idx, part) in input.parts.iter().enumerate() {
+            for_each_group(input.contract, part, part_idx, first_row, columns, &kernel, |_, result| {
+                results.push(result);
+                Ok(())
+            })?;
+            first_row += part.rows;
+        }
+        Ok(results)
+    }
+}
+
+/// Reads the batches of a part a few at a time, maps them in parallel and hands over the results in order.
+pub(crate) fn for_each_group<T: Send>(
+    enters: &Contract,
+    part: &Part,
+    part_idx: usize,
+    mut first_row: u64,
+    columns: Option<&[&str]>,
+    kernel: &(impl Fn(&RecordBatch, Span) -> Result<T> + Sync),
+    mut sink: impl FnMut(u64, T) -> Result<()>,
+) -> Result<()> {
+    let mut batches = Batches::open(&part.path, Some(enters), columns)?;
+    let mut batch_idx = 0;
+    loop {
+        let mut group = Vec::new();
+        for batch in batches.by_ref().take(rayon::current_num_threads() * 2) {
+            let batch = batch?;
+            let span = Span { part: part_idx, batch: batch_idx, first_row };
+            first_row += batch.num_rows() as u64;
+            batch_idx += 1;
+            group.push((batch, span));
+        }
+        if group.is_empty() {
+            return Ok(());
+        }
+        let results: Vec<Result<T>> = group.par_iter().map(|(batch, span)| kernel(batch, *span)).collect();
+        for ((batch, _), result) in group.iter().zip(results) {
+            sink(batch.num_rows() as u64, result?)?;
+        }
+    }
+}

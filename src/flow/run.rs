@@ -1,0 +1,324 @@
+//! Runs the rooms in order: skips what is right, goes on where a run was killed, balances the books.
+//!
+//! A room's folder is `<out>/.kpipe/<n>-<room>`. `room.json` in it, written last, says that the room is whole and
+//! with which fingerprint; `fingerprint` says for what its parts are being written. A folder with another
+//! fingerprint is emptied first.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use crate::error::{At, Error, Result};
+use crate::flow::books::{Books, Class, reason};
+use crate::flow::contract::contract;
+use crate::flow::dataset::{Dataset, read_json, write_atomically, write_json};
+use crate::flow::plan::{Job, ROOMS, Room};
+use crate::flow::progress::Progress;
+use crate::flow::room::Context;
+use crate::ingest;
+
+/// Folder below the output folder where the rooms keep their parts.
+pub const WORK: &str = ".kpipe";
+
+/// A room that is whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// Its name.
+    pub room: String,
+    /// Hash of everything its output depends on.
+    pub fingerprint: String,
+    /// Its books.
+    pub books: Books,
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub struct Run {
+    /// The rooms in order.
+    pub rooms: Vec<Done>,
+    /// Their folders.
+    pub folders: Vec<PathBuf>,
+    /// The files that were read.
+    pub files: Vec<ingest::files::SourceFile>,
+    /// Books of reading, by source.
+    pub sources: BTreeMap<String, Books>,
+    /// Held until the output is published.
+    _lock: Lock,
+}
+
+impl Run {
+    /// The folder of the room called `name`.
+    ///
+    /// # Errors
+    /// If there is no such room.
+    pub fn folder(&self, name: &str) -> Result<&Path> {
+        let idx = self.rooms.iter().position(|room| room.room == name);
+        idx.map(|idx| self.folders[idx].as_path()).ok_or_else(|| Error::data(format!("there is no room `{name}`")))
+    }
+}
+
+/// Keeps two runs out of one folder; the system lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held open, not read: closing it is what releases the lock")] fs::File);
+
+/// Takes the lock of a folder, which is created where it is not there.
+///
+/// # Errors
+/// If the folder cannot be created or another run holds its lock.
+pub fn lock(work: &Path) -> Result<Lock> {
+    fs::create_dir_all(work)
+        .map_err(|cause| Error::file("create", work, cause).hint("give `--out` a folder that you may write to"))?;
+    let path = work.join("lock");
+    let file = fs::File::create(&path).map_err(|cause| Error::file("create", &path, cause))?;
+    file.try_lock().map_err(|_| {
+        Error::io(format!("`{}` is in use", work.display()), "another kpipe is writing there")
+            .hint("wait for it, or give another `--out`")
+    })?;
+    Ok(Lock(file))
+}
+
+/// Refuses an output folder with files in it that no build of kpipe wrote: publishing would replace some of them.
+fn check_out(out: &Path) -> Result<()> {
+    let ours = out.join(WORK).exists() || out.join("manifest.json").exists();
+    let is_empty = fs::read_dir(out).map_or(true, |mut entries| entries.next().is_none());
+    if ours || is_empty {
+        return Ok(());
+    }
+    Err(Error::usage(format!("`{}` holds files that kpipe did not write", out.display()))
+        .hint("give `--out` a new or empty folder, or one of an earlier build"))
+}
+
+/// Runs every room that is not whole yet.
+///
+/// # Errors
+/// The first error of a room, or books that do not balance.
+pub fn run(job: &Job, progress: &dyn Progress) -> Result<Run> {
+    let work = job.out.join(WORK);
+    check_out(&job.out)?;
+    let lock = lock(&work)?;
+    let files = ingest::files::source_files(&job.sources)?;
+    let mut fingerprint = String::new();
+    let mut input = Dataset { contract: contract("document")?, parts: Vec::new() };
+    let mut run = Run { rooms: Vec::new(), folders: Vec::new(), files, sources: BTreeMap::new(), _lock: lock };
+    for (idx, room) in ROOMS.iter().enumerate() {
+        let folder = work.join(format!("{}-{}", idx + 1, room.name));
+        fingerprint = fingerprint_of(room, job, &run.files, &fingerprint)?;
+        let done = match finished(&folder, &fingerprint)? {
+            Some(done) => {
+                progress.begin(room.name, None, "rows");
+                progress.end(&format!("{} (done before)", summary(&done.books)));
+                done
+            }
+            None => run_room(room, job, &input, &folder, &fingerprint, progress)
+                .at_place(|| format!("room `{}`", room.name))?,
+        };
+        if idx > 0 && done.books.read != input.rows() {
+            return Err(Error::data(format!(
+                "the books do not balance: room `{}` read {} rows of {}",
+                room.name,
+                done.books.read,
+                input.rows()
+            )));
+        }
+        if room.name != "curriculum" {
+            input = Dataset::open(&folder, contract(room.writes)?)?;
+            if input.rows() != done.books.kept {
+                return Err(Error::data(format!(
+                    "room `{}` kept {} rows, but {} are on disk",
+                    room.name,
+                    done.books.kept,
+                    input.rows()
+                ))
+                .hint(format!("delete `{}` and run again", folder.display())));
+            }
+        }
+        if room.reads.is_none() {
+            run.sources = ingest::source_books(&folder)?;
+            check_refused(&run.sources, job.pipeline.max_refused, &folder)?;
+        }
+        run.rooms.push(done);
+        run.folders.push(folder);
+    }
+    Ok(run)
+}
+
+/// Stops a run whose input is more damaged than allowed.
+fn check_refused(sources: &BTreeMap<String, Books>, max_refused: f64, folder: &Path) -> Result<()> {
+    for (source, books) in sources {
+        let share = books.n_broken() as f64 / books.read.max(1) as f64;
+        if share > max_refused {
+            let broken =
+                books.refused.iter().filter(|(name, _)| reason(name).is_some_and(|r| r.class == Class::Broken));
+            let reasons: Vec<String> = broken.map(|(name, n)| format!("{n} {name}")).collect();
+            return Err(Error::data(format!(
+                "{:.1} % of the records of source `{source}` are damaged, and `max_refused` allows {:.1} %: {}",
+                100.0 * share,
+                100.0 * max_refused,
+                reasons.join(", ")
+            ))
+            .hint(format!("`{}` says which file, where and why", folder.join("refused-*.parquet").display()))
+            .hint(format!(
+                "where that is fine, go on with `--set max_refused={:.3}`",
+                (share * 1000.0).ceil() / 1000.0
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn finished(folder: &Path, fingerprint: &str) -> Result<Option<Done>> {
+    let done: Option<Done> = read_json(&folder.join("room.json"))?;
+    Ok(done.filter(|done| done.fingerprint == fingerprint))
+}
+
+fn run_room(
+    room: &Room,
+    job: &Job,
+    input: &Dataset,
+    folder: &Path,
+    fingerprint: &str,
+    progress: &dyn Progress,
+) -> Result<Done> {
+    let mark = folder.join("fingerprint");
+    if fs::read_to_string(&mark).ok().as_deref() != Some(fingerprint) {
+        if folder.exists() {
+            fs::remove_dir_all(folder).map_err(|cause| Error::file("empty", folder, cause))?;
+        }
+        fs::create_dir_all(folder).map_err(|cause| Error::file("create", folder, cause))?;
+        write_atomically(&mark, fingerprint.as_bytes())?;
+    }
+    match room.reads {
+        Some(_) => progress.begin(room.name, Some(input.rows()), "rows"),
+        None => progress.begin(room.name, Some(ingest::files::total_bytes(&job.sources)?), "bytes"),
+    }
+    let cx = Context { room: room.name, folder, seed: job.pipeline.seed, memory_bytes: job.memory_bytes, progress };
+    (room.run)(job, input, &cx)?;
+    let done = Done { room: room.name.to_string(), fingerprint: fingerprint.to_string(), books: books_of(folder)? };
+    done.books.balance()?;
+    progress.end(&summary(&done.books));
+    write_json(&folder.join("room.json"), &done)?;
+    Ok(done)
+}
+
+/// The books of all committed parts of a folder.
+fn books_of(folder: &Path) -> Result<Books> {
+    let mut books = Books::default();
+    for path in files_named(folder, "books-", ".json")? {
+        if let Some(part) = read_json::<Books>(&path)? {
+            books.add(&part);
+        }
+    }
+    Ok(books)
+}
+
+/// Files of a folder by the beginning and ending of their names, in name order.
+///
+/// # Errors
+/// If the folder cannot be listed.
+pub fn files_named(folder: &Path, begins: &str, ends: &str) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(|cause| Error::file("list", folder, cause))?;
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+            name.starts_with(begins) && name.ends_with(ends)
+        })
+        .collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// One line of books.
+fn summary(books: &Books) -> String {
+    let mut text = format!("{} read, {} kept", books.read, books.kept);
+    if books.n_refused() > 0 {
+        text += &format!(", {} refused", books.n_refused());
+    }
+    if books.n_duplicates() > 0 {
+        text += &format!(", {} duplicates", books.n_duplicates());
+    }
+    text
+}
+
+/// Hash of everything a room's output depends on: program, room, contracts, parameters, files, and its input.
+fn fingerprint_of(room: &Room, job: &Job, files: &[ingest::files::SourceFile], before: &str) -> Result<String> {
+    let mut needs = json!({
+        "kpipe": env!("CARGO_PKG_VERSION"),
+        "room": room.name,
+        "version": room.version,
+        "seed": job.pipeline.seed,
+        "writes": contract(room.writes)?.hash,
+        "params": (room.params)(&job.pipeline)?,
+        "input": before,
+    });
+    if room.reads.is_none() {
+        needs["sources"] = json!(job.sources);
+        needs["names"] = json!(job.sources.iter().map(|source| &source.name).collect::<Vec<_>>());
+        needs["files"] = json!(files);
+        needs["limit"] = json!(job.limit);
+    }
+    let mut beside = Vec::new();
+    for path in (room.files)(&job.pipeline)? {
+        beside.push(hash_file(&path)?);
+    }
+    needs["beside"] = json!(beside);
+    Ok(format!("{:032x}", xxh3_128(needs.to_string().as_bytes())))
+}
+
+/// xxh3-128 of a file, as 32 hex digits; of a folder, over its files in name order.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn hash_file(path: &Path) -> Result<String> {
+    let mut hash = Xxh3::new();
+    if path.is_dir() {
+        for inner in files_named(path, "", "")? {
+            hash.update(hash_file(&inner)?.as_bytes());
+        }
+    } else {
+        let mut file = fs::File::open(path).map_err(|cause| Error::file("open", path, cause))?;
+        std::io::copy(&mut file, &mut Hashing(&mut hash)).map_err(|cause| Error::file("read", path, cause))?;
+    }
+    Ok(format!("{:032x}", hash.digest128()))
+}
+
+struct Hashing<'a>(&'a mut Xxh3);
+
+impl std::io::Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_fit_together() {
+        let mut flowing = None;
+        for room in ROOMS {
+            assert_eq!(room.reads, flowing, "{}", room.name);
+            contract(room.writes).unwrap();
+            flowing = Some(room.writes);
+        }
+    }
+
+    #[test]
+    fn a_folder_is_locked_while_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = lock(folder.path()).unwrap();
+        assert!(lock(folder.path()).err().unwrap().to_string().contains("in use"));
+        drop(first);
+        assert!(lock(folder.path()).is_ok());
+    }
+}

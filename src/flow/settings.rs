@@ -1,0 +1,231 @@
+//! Settings in layers: the embedded defaults, the user's pipeline file, `--set key=value`.
+//!
+//! `pipelines/default.toml` holds every key, so a key it does not have is a mistake, and the type of its default
+//! is the type of the key. Both are checked here with file and line, before serde sees anything.
+
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table, Value};
+
+use crate::error::{Error, Result};
+
+/// The embedded pipeline file with every key and its default.
+pub const DEFAULT: &str = include_str!("../../pipelines/default.toml");
+
+/// The layers merged into one table, each checked against the defaults.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    merged: Table,
+    defaults: Table,
+}
+
+impl Settings {
+    /// The defaults alone.
+    ///
+    /// # Errors
+    /// If the embedded file is wrong.
+    pub fn new() -> Result<Self> {
+        let defaults: Table = toml::from_str(DEFAULT)
+            .map_err(|cause| Error::usage(format!("pipelines/default.toml is wrong: {}", cause.message())))?;
+        Ok(Settings { merged: defaults.clone(), defaults })
+    }
+
+    /// Adds a pipeline file.
+    ///
+    /// # Errors
+    /// If it cannot be read or parsed, or has an unknown key or a value of another type; names file and line.
+    pub fn add_file(&mut self, path: &Path) -> Result<()> {
+        let text = std::fs::read_to_string(path).map_err(|cause| {
+            Error::usage(format!("cannot read the pipeline file `{}`: {cause}", path.display()))
+                .hint("`kpipe defaults > my.toml` writes one to start from")
+        })?;
+        self.add_text(&text, &path.display().to_string())
+    }
+
+    /// Adds a pipeline file's text; `name` stands for it in errors.
+    ///
+    /// # Errors
+    /// As [`Settings::add_file`].
+    pub fn add_text(&mut self, text: &str, name: &str) -> Result<()> {
+        let place = |offset: usize| format!("{name}:{}", line_of(text, offset));
+        let spanned = DeTable::parse(text).map_err(|cause| {
+            let at = cause.span().map_or(name.to_string(), |span| place(span.start));
+            Error::usage(format!("the pipeline file is not TOML: {}", cause.message())).at(at)
+        })?;
+        check_table(spanned.get_ref(), &self.defaults, &mut Vec::new(), &place)?;
+        let table: Table = toml::from_str(text).map_err(|cause| Error::usage(cause.message().to_string()).at(name))?;
+        merge(&mut self.merged, table);
+        Ok(())
+    }
+
+    /// Adds one `--set dotted.key=value`; a value that is not TOML is taken as a string.
+    ///
+    /// # Errors
+    /// If there is no `=`, the key is unknown or the value has another type.
+    pub fn add_assignment(&mut self, assignment: &str) -> Result<()> {
+        let (key, value) = assignment.split_once('=').ok_or_else(|| {
+            Error::usage(format!("`--set {assignment}` has no `=`")).hint("write `--set dedup.jaccard=0.7`")
+        })?;
+        let (key, value) = (key.trim(), value.trim());
+        let line = format!("{key} = {value}");
+        let line = if toml::from_str::<Table>(&line).is_ok() {
+            line
+        } else {
+            format!("{key} = {}", Value::String(value.to_string()))
+        };
+        self.add_text(&line, &format!("--set {assignment}"))
+    }
+
+    /// The merged settings as a typed value.
+    ///
+    /// # Errors
+    /// If a value does not fit, such as a negative count.
+    pub fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        Value::Table(self.merged.clone()).try_into().map_err(|cause: toml::de::Error| {
+            Error::usage(format!("the settings do not fit: {}", cause.message()))
+                .hint("`kpipe defaults` shows the shape of every key; the key in question is one you set")
+        })
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text[..offset.min(text.len())].matches('\n').count() + 1
+}
+
+/// Checks keys and types of one table against its defaults. Sources have names of their own and free `fields`.
+fn check_table(
+    found: &DeTable<'_>,
+    defaults: &Table,
+    path: &mut Vec<String>,
+    place: &dyn Fn(usize) -> String,
+) -> Result<()> {
+    for (key, value) in found {
+        let name = key.get_ref().to_string();
+        path.push(name.clone());
+        let dotted = path.join(".");
+        let inside_source = path.len() == 2 && path[0] == "source";
+        let free = path.len() == 4 && path[0] == "source" && path[2] == "fields";
+        let model;
+        let default = if inside_source {
+            model = Value::Table(source_model());
+            Some(&model)
+        } else {
+            defaults.get(&name)
+        };
+        match default {
+            None if free => {}
+            None => return Err(unknown(&dotted, &name, defaults).at(place(key.span().start))),
+            Some(default) => check_value(value, default, path, place)?,
+        }
+        path.pop();
+    }
+    Ok(())
+}
+
+fn check_value(
+    found: &Spanned<DeValue<'_>>,
+    default: &Value,
+    path: &mut Vec<String>,
+    place: &dyn Fn(usize) -> String,
+) -> Result<()> {
+    match (found.get_ref(), default) {
+        (DeValue::Table(table), Value::Table(defaults)) => check_table(table, defaults, path, place),
+        (DeValue::Integer(_), Value::Float(_) | Value::Integer(_))
+        | (DeValue::Float(_), Value::Float(_))
+        | (DeValue::Boolean(_), Value::Boolean(_))
+        | (DeValue::String(_), Value::String(_))
+        | (DeValue::Array(_), Value::Array(_)) => Ok(()),
+        (other, default) => Err(Error::usage(format!(
+            "`{}` is {}, but must be {}",
+            path.join("."),
+            with_article(other.type_str()),
+            with_article(default.type_str())
+        ))
+        .at(place(found.span().start))
+        .hint(format!("the default is {default}"))),
+    }
+}
+
+fn with_article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}
+
+/// Keys of a source entry, with a value of the right type each.
+fn source_model() -> Table {
+    let mut model = Table::new();
+    for key in ["path", "format", "role", "language", "licence"] {
+        model.insert(key.to_string(), Value::String(String::new()));
+    }
+    model.insert("priority".to_string(), Value::Integer(0));
+    model.insert("fields".to_string(), Value::Table(Table::new()));
+    model
+}
+
+fn unknown(dotted: &str, name: &str, known: &Table) -> Error {
+    let error = Error::usage(format!("unknown key `{dotted}`"));
+    match did_you_mean(name, known.keys().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint(format!("known here: {}", known.keys().cloned().collect::<Vec<_>>().join(", "))),
+    }
+}
+
+/// The known name nearest to `name`, if any is near (Jaro–Winkler similarity above 0.8).
+pub fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(similarity, _)| *similarity > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+fn merge(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(over)) => merge(base, over),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuse(text: &str, expected: &[&str]) {
+        let error = Settings::new().unwrap().add_text(text, "mine.toml").unwrap_err().to_string();
+        for part in expected {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_types_name_their_line() {
+        refuse(
+            "seed = 1\n[curriculum]\ngeneral_frist = 0.3\n",
+            &["`curriculum.general_frist`", "mine.toml:3", "did you mean `general_first`?"],
+        );
+        refuse("\nseed = \"x\"\n", &["`seed` is a string, but must be an integer", "mine.toml:2"]);
+        refuse("[source.mine]\npth = \"x\"\n", &["`source.mine.pth`", "mine.toml:2"]);
+        refuse("seed = \n", &["not TOML", "mine.toml:1"]);
+    }
+
+    #[test]
+    fn layers_override_key_by_key() {
+        let mut settings = Settings::new().unwrap();
+        settings.add_text("[curriculum]\nwindow = 50\n", "a").unwrap();
+        settings.add_assignment("seed=3").unwrap();
+        settings.add_assignment("difficulty.tokenizer=some/path.json").unwrap();
+        settings.add_text("[source.mine]\npath = \"x\"\n[source.mine.fields]\ntext = \"body\"\n", "b").unwrap();
+        assert_eq!(settings.merged["curriculum"]["window"].as_integer(), Some(50));
+        assert_eq!(settings.merged["curriculum"]["general_first"].as_float(), Some(0.2));
+        assert_eq!(settings.merged["seed"].as_integer(), Some(3));
+        assert_eq!(settings.merged["difficulty"]["tokenizer"].as_str(), Some("some/path.json"));
+        assert_eq!(settings.merged["source"]["mine"]["fields"]["text"].as_str(), Some("body"));
+        assert!(settings.add_assignment("seed").is_err());
+        assert!(settings.add_assignment("sed=3").unwrap_err().to_string().contains("did you mean `seed`?"));
+    }
+}
