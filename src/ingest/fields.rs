@@ -1,0 +1,230 @@
+//! Free columns → [`Document`]: which column of a JSON object, CSV row or Parquet row is the text, the id, ...
+//!
+//! `SourceSpec.fields` names columns where a person knows them: `text = "body"`, `id = "meta.pmid"` (a path into
+//! nested objects), `text = "title+abstract"` (paragraphs, in that order; those that are missing are left out).
+//! What it does not name is taken from the first of the usual names below, in any case. A list of strings is joined.
+//! Every other column goes into the metadata.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::ingest::{Document, Parsed, SourceSpec};
+
+/// Our fields and the names they usually have, the likeliest first. `version` has none: only a mapping names it.
+static USUAL: &[(&str, &[&str])] = &[
+    (
+        "text",
+        &[
+            "text",
+            "content",
+            "contents",
+            "abstract",
+            "abstracts",
+            "abstract_text",
+            "abstracttext",
+            "body",
+            "body_text",
+            "article",
+            "document",
+            "passage",
+            "paragraph",
+            "raw_content",
+            "full_text",
+            "fulltext",
+            "markdown",
+            "正文",
+            "内容",
+        ],
+    ),
+    ("id", &["id", "_id", "pmid", "pubmedid", "pubmed_id", "doc_id", "docid", "uid", "uuid"]),
+    ("title", &["title", "article_title", "headline", "标题"]),
+    ("url", &["url", "link", "source_url", "uri"]),
+    ("date", &["date", "timestamp", "published", "publication_date", "pub_date", "created", "year"]),
+    ("language", &["language", "lang"]),
+    ("licence", &["licence", "license"]),
+    ("version", &[]),
+];
+
+/// Options of a source that stand among its fields.
+static OPTIONS: &[&str] = &["encoding"];
+
+/// Checks that a mapping names only fields that there are.
+///
+/// # Errors
+/// Names the first unknown field, or an encoding that no label means.
+pub fn check(fields: &BTreeMap<String, String>) -> Result<()> {
+    for (name, column) in fields {
+        if !USUAL.iter().any(|(field, _)| field == name) && !OPTIONS.contains(&name.as_str()) {
+            let known: Vec<&str> = USUAL.iter().map(|(field, _)| *field).chain(OPTIONS.iter().copied()).collect();
+            return Err(Error::usage(format!("`fields.{name}` is not a field")).hint(format!(
+                "fields are: {}; on the left stands our name, on the right the column's",
+                known.join(", ")
+            )));
+        }
+        if name == "encoding" && encoding_rs::Encoding::for_label(column.as_bytes()).is_none() {
+            return Err(Error::usage(format!("`fields.encoding` is `{column}`, which is no encoding")).hint(
+                "labels are those of the WHATWG standard, such as `utf-8`, `gb18030`, `big5` or `windows-1252`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Makes a document of one object.
+pub fn to_document(mut object: Map<String, Value>, source: &SourceSpec) -> Parsed {
+    let mut used = Vec::new();
+    let mut find = |field: &str, between: &str| find(&object, source, field, between, &mut used);
+    let id = find("id", " ").unwrap_or_default();
+    let Some(text) = find("text", "\n\n") else {
+        return Parsed::Refused { reason: "missing_field", id: filled(id), detail: no_text_field(&object, source) };
+    };
+    let mut document = Document {
+        id: filled(id),
+        version: find("version", "").and_then(|version| version.trim().parse().ok()).unwrap_or(0),
+        text,
+        title: find("title", " ").and_then(filled),
+        url: find("url", " ").and_then(filled),
+        licence: find("licence", " ").and_then(filled),
+        language: find("language", " ").and_then(filled),
+        date: find("date", " ").and_then(filled),
+        ..Document::default()
+    };
+    object.retain(|name, value| !used.contains(name) && !value.is_null());
+    document.metadata = object;
+    Parsed::Document(Box::new(document))
+}
+
+fn filled(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.trim().is_empty())
+}
+
+fn no_text_field(object: &Map<String, Value>, source: &SourceSpec) -> String {
+    let mut keys: Vec<&str> = object.keys().map(String::as_str).take(20).collect();
+    if object.len() > keys.len() {
+        keys.push("...");
+    }
+    let wanted = source.fields.get("text").map_or("text, content, abstract, body or the like", String::as_str);
+    format!("no `{wanted}` among the keys {}; `fields.text` of the source names the column", keys.join(", "))
+}
+
+/// The text of one of our fields; `None` where no column of that name is there. `used` gathers top-level columns.
+fn find(
+    object: &Map<String, Value>,
+    source: &SourceSpec,
+    field: &str,
+    between: &str,
+    used: &mut Vec<String>,
+) -> Option<String> {
+    if let Some(columns) = source.fields.get(field) {
+        let mut parts = Vec::new();
+        let mut any = false;
+        for column in columns.split('+').map(str::trim) {
+            let Some((top, value)) = lookup(object, column) else { continue };
+            any = true;
+            used.push(top.to_string());
+            parts.extend(filled(to_text(value, between)));
+        }
+        return any.then(|| parts.join(between));
+    }
+    let usual = USUAL.iter().find(|(name, _)| *name == field)?.1;
+    let plain = |(_, value): &(&String, &Value)| !value.is_object();
+    let exact = usual.iter().find_map(|name| object.get_key_value(*name).filter(plain));
+    let (name, value) = exact.or_else(|| {
+        let same = |name: &str| object.iter().find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).filter(plain);
+        usual.iter().find_map(|name| same(name))
+    })?;
+    used.push(name.clone());
+    Some(to_text(value, between))
+}
+
+/// The value at `path`, which is a column's whole name or goes down through objects and lists by dots.
+fn lookup<'a>(object: &'a Map<String, Value>, path: &str) -> Option<(&'a str, &'a Value)> {
+    if let Some((name, value)) = object.get_key_value(path) {
+        return Some((name, value));
+    }
+    let (first, rest) = path.split_once('.')?;
+    let (top, value) = object.get_key_value(first)?;
+    let step = |value: &'a Value, key: &str| match value {
+        Value::Object(object) => object.get(key),
+        Value::Array(list) => list.get(key.parse::<usize>().ok()?),
+        _ => None,
+    };
+    Some((top, rest.split('.').try_fold(value, step)?))
+}
+
+fn to_text(value: &Value, between: &str) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Null => String::new(),
+        Value::Array(list) => {
+            list.iter().filter_map(|value| filled(to_text(value, between))).collect::<Vec<_>>().join(between)
+        }
+        Value::Object(object) => {
+            object.values().filter_map(|value| filled(to_text(value, between))).collect::<Vec<_>>().join(between)
+        }
+    }
+}
+
+/// A source without any mapping, for tests of formats.
+#[cfg(test)]
+pub(crate) fn source(fields: &[(&str, &str)]) -> SourceSpec {
+    SourceSpec {
+        name: "s".into(),
+        path: String::new(),
+        format: "jsonl".into(),
+        role: "domain".into(),
+        language: None,
+        licence: None,
+        priority: 0,
+        fields: fields.iter().map(|(field, column)| (field.to_string(), column.to_string())).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(json: &str, fields: &[(&str, &str)]) -> Document {
+        match to_document(serde_json::from_str(json).unwrap(), &source(fields)) {
+            Parsed::Document(document) => *document,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn usual_names_are_found_and_the_rest_is_metadata() {
+        let found =
+            document(r#"{"PMID": 12, "Title": "T", "abstract": "A", "label": 1, "none": null, "x": {"y": 2}}"#, &[]);
+        assert_eq!((found.id.as_deref(), found.title.as_deref(), found.text.as_str()), (Some("12"), Some("T"), "A"));
+        assert_eq!(serde_json::to_string(&found.metadata).unwrap(), r#"{"label":1,"x":{"y":2}}"#);
+    }
+
+    #[test]
+    fn mappings_go_down_and_put_together() {
+        let fields = [("text", "q+a.0+none"), ("id", "meta.id"), ("version", "meta.v"), ("title", "d.t")];
+        let found = document(r#"{"q": "Q", "a": ["A", "B"], "meta": {"id": "i", "v": 7}, "d.t": "dotted"}"#, &fields);
+        assert_eq!(found.text, "Q\n\nA");
+        assert_eq!((found.id.as_deref(), found.version, found.title.as_deref()), (Some("i"), 7, Some("dotted")));
+        assert!(found.metadata.is_empty());
+    }
+
+    #[test]
+    fn a_missing_text_names_the_keys_seen() {
+        let object = serde_json::from_str(r#"{"id": 1, "question": "Q"}"#).unwrap();
+        let Parsed::Refused { reason, id, detail } = to_document(object, &source(&[])) else { panic!() };
+        assert_eq!((reason, id.as_deref()), ("missing_field", Some("1")));
+        assert!(detail.contains("id, question"), "{detail}");
+        assert_eq!(document(r#"{"text": null}"#, &[]).text, "", "there, but empty: another reason");
+    }
+
+    #[test]
+    fn unknown_fields_are_told() {
+        assert!(check(&source(&[("txt", "a")]).fields).unwrap_err().to_string().contains("fields are: text"));
+        assert!(check(&source(&[("encoding", "klingon")]).fields).is_err());
+        assert!(check(&source(&[("encoding", "big5"), ("text", "a")]).fields).is_ok());
+    }
+}

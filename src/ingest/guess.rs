@@ -1,0 +1,92 @@
+//! Which format a single file has, by what it begins with and by its name.
+
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::ingest::decompress::{Bounds, Unpacked};
+use crate::ingest::encoding::Utf8;
+use crate::ingest::{FORMATS, files};
+
+/// What the beginning of a file's text says: the first of these that stands in it names the format.
+static SIGNS: &[(&str, &str)] = &[
+    ("<mediawiki", "wiki"),
+    ("<PubmedArticle", "pubmed"),
+    ("<MedlineCitation", "pubmed"),
+    ("<PubmedBookArticle", "pubmed"),
+    ("<doc id=", "wikiextractor"),
+];
+
+/// What a name ends with, behind the ending of its packing.
+static ENDINGS: &[(&str, &str)] = &[
+    (".jsonl", "jsonl"),
+    (".ndjson", "jsonl"),
+    (".json", "jsonl"),
+    (".csv", "csv"),
+    (".tsv", "csv"),
+    (".parquet", "parquet"),
+    (".txt", "text"),
+    (".md", "text"),
+];
+
+/// Names the format of a file, or of the first file of a folder that has one.
+///
+/// # Errors
+/// If the path cannot be read or nothing tells its format.
+pub fn guess_format(path: &Path) -> Result<&'static str> {
+    for file in files::expand(&path.to_string_lossy())? {
+        if let Some(name) = guess_file(&file)? {
+            return Ok(name);
+        }
+    }
+    let names: Vec<&str> = FORMATS.iter().map(|format| format.name()).collect();
+    Err(Error::usage(format!("nothing tells what format `{}` has", path.display()))
+        .hint(format!("make it a `[source.<name>]` of a pipeline file and say its `format`: {}", names.join(", "))))
+}
+
+fn guess_file(path: &Path) -> Result<Option<&'static str>> {
+    let bounds = Bounds { max_bytes: u64::MAX, max_ratio: u64::MAX };
+    let stream = Unpacked::open(path, &bounds, 1).map_err(|cause| Error::file("open", path, cause))?;
+    let mut head = Vec::new();
+    // Damage behind the head is no matter here; reading the whole file will report it.
+    let _ = Utf8::new(stream, None).take(4096).read_to_end(&mut head);
+    if head.starts_with(b"PAR1") {
+        return Ok(Some("parquet"));
+    }
+    if let Some((_, format)) = SIGNS.iter().find(|(sign, _)| memchr::memmem::find(&head, sign.as_bytes()).is_some()) {
+        return Ok(Some(format));
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let name = [".gz", ".bz2", ".zst", ".xz"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
+    if let Some((_, format)) = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)) {
+        return Ok(Some(format));
+    }
+    let head = head.trim_ascii_start();
+    Ok((head.starts_with(b"{\"") || head.starts_with(b"[{") || head.starts_with(b"{\n")).then_some("jsonl"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_goes_before_the_name() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content, expected) in [
+            ("a.csv", "id,text\n", Some("csv")),
+            ("b.JSONL.gz", "{}", Some("jsonl")),
+            ("c", "  {\"text\": 1}", Some("jsonl")),
+            ("d.txt", "<mediawiki xmlns=", Some("wiki")),
+            ("e.xml", "<?xml version=\"1.0\"?>\n<PubmedArticleSet>", Some("pubmed")),
+            ("wiki_00", "<doc id=\"12\" url=", Some("wikiextractor")),
+            ("f.bin", "PAR1....", Some("parquet")),
+            ("g.md", "# x", Some("text")),
+            ("h.bin", "abc", None),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(guess_format(&path).ok(), expected, "{name}");
+        }
+        assert_eq!(guess_format(folder.path()).unwrap(), "csv", "the first file of a folder");
+    }
+}

@@ -1,0 +1,394 @@
+//! raw parts → parts: which record of an id stays.
+//!
+//! Of the records of one id the one with the greatest version stays, then the one read last; the others are refused as
+//! `superseded`. A withdrawal refuses what was read of its id before as `deleted`; what is read after it stays.
+//! Documents that are named by their content are told apart, not removed: the second of one name gets `-2`, the third
+//! `-3`, and deduplication will see that they are equal.
+//!
+//! This is decided over the hashes of the ids, 48 bytes a record, of as many of them at once as memory allows; then
+//! the parts that hold affected rows are written anew and all others are linked.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::UInt64Type;
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::flow::books::{Books, KEPT_BYTES, Refusal, refusals_to_batch};
+use crate::flow::contract::{column, contract, strings};
+use crate::flow::dataset::{BATCH_ROWS, Batches, PartWriter, read_json, write_json};
+use crate::flow::room::Context;
+use crate::ingest::parts::Cursor;
+
+/// What a record says about an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// It is a document of that id.
+    Named,
+    /// It is a document whose id is the hash of its content.
+    ByContent,
+    /// It withdraws that id.
+    Withdrawal,
+}
+
+/// One record that says something about an id, in reading order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// xxh3-128 of the id.
+    pub hash: u128,
+    /// Version of the record.
+    pub version: u64,
+    /// What it says.
+    pub kind: Kind,
+    /// Index of its source.
+    pub source: usize,
+}
+
+/// Length of a written event: hash, version, kind, source.
+const EVENT_BYTES: usize = 16 + 8 + 1 + 4;
+/// Memory that an event takes while it is looked at.
+const EVENT_MEMORY: u64 = 64;
+
+impl Event {
+    /// Appends the event to what will be a file of them.
+    pub fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.hash.to_le_bytes());
+        bytes.extend(self.version.to_le_bytes());
+        bytes.push(self.kind as u8);
+        bytes.extend((self.source as u32).to_le_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (hash, rest) = bytes.split_first_chunk()?;
+        let (version, rest) = rest.split_first_chunk()?;
+        let (kind, rest) = rest.split_first()?;
+        let kind = *[Kind::Named, Kind::ByContent, Kind::Withdrawal].get(usize::from(*kind))?;
+        let source = u32::from_le_bytes(rest.try_into().ok()?) as usize;
+        Some(Event { hash: u128::from_le_bytes(*hash), version: u64::from_le_bytes(*version), kind, source })
+    }
+}
+
+/// What happens to a row that does not go on as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Another record of its id stays: own version, version that stays.
+    Superseded(u64, u64),
+    /// It was withdrawn.
+    Deleted,
+    /// It gets this suffix.
+    Renamed(u64),
+}
+
+/// Rows that are affected, by number in the whole dataset, with their source.
+pub type Fates = BTreeMap<u64, (usize, Fate)>;
+
+/// Decides over events of all parts, given in reading order; rows are the events that are no withdrawals.
+pub fn decide(events: impl Iterator<Item = Event>) -> Fates {
+    decide_share(events, 0, 1)
+}
+
+/// Decides over the `share`-th of `n_shares` of the hashes.
+fn decide_share(events: impl Iterator<Item = Event>, share: u128, n_shares: u128) -> Fates {
+    let mut row = 0;
+    let mut ours = Vec::new();
+    for (order, event) in events.enumerate() {
+        if (event.hash >> 64) % n_shares == share {
+            ours.push((event.hash, order as u64, row, event));
+        }
+        row += u64::from(event.kind != Kind::Withdrawal);
+    }
+    ours.par_sort_unstable_by_key(|(hash, order, _, _)| (*hash, *order));
+    let mut fates = Fates::new();
+    for of_one_id in ours.chunk_by(|a, b| a.0 == b.0) {
+        decide_id(of_one_id.iter().map(|(_, _, row, event)| (*row, event)), &mut fates);
+    }
+    fates
+}
+
+fn decide_id<'a>(events: impl Iterator<Item = (u64, &'a Event)>, fates: &mut Fates) {
+    let mut stays: Option<(u64, &Event)> = None;
+    let mut n_by_content = 0;
+    for (row, event) in events {
+        match event.kind {
+            Kind::ByContent => {
+                n_by_content += 1;
+                if n_by_content > 1 {
+                    fates.insert(row, (event.source, Fate::Renamed(n_by_content)));
+                }
+            }
+            Kind::Withdrawal => {
+                if let Some((row, event)) = stays.take() {
+                    fates.insert(row, (event.source, Fate::Deleted));
+                }
+            }
+            Kind::Named => {
+                let (goes, winner) = match stays {
+                    None => (None, (row, event)),
+                    Some(old) if event.version >= old.1.version => (Some(old), (row, event)),
+                    Some(old) => (Some((row, event)), old),
+                };
+                if let Some((row, event)) = goes {
+                    fates.insert(row, (event.source, Fate::Superseded(event.version, winner.1.version)));
+                }
+                stays = Some(winner);
+            }
+        }
+    }
+}
+
+/// Writes the final parts and gives the books by source; `names` are the names of the sources.
+pub(super) fn settle(
+    cx: &Context<'_>,
+    raw: &Context<'_>,
+    last: &Cursor,
+    names: &[String],
+) -> Result<BTreeMap<String, Books>> {
+    let mut cursors = Vec::new();
+    while raw.committed(cursors.len())?.is_some() {
+        let cursor: Option<Cursor> = read_json(&raw.numbered("cursor", cursors.len(), "json"))?;
+        cursors.push(cursor.ok_or_else(|| Error::data("a cursor is missing").at(raw.folder.display()))?);
+    }
+    let fates = read_and_decide(raw, cursors.len(), cx.memory_bytes)?;
+    let mut first_row = 0;
+    for (part, cursor) in cursors.iter().enumerate() {
+        let rows = first_row..first_row + cursor.rows;
+        if cx.committed(part)?.is_none() {
+            settle_part(cx, raw, part, rows.clone(), &fates)?;
+        }
+        first_row = rows.end;
+    }
+    let mut books = last.books.clone();
+    for (source, fate) in fates.values() {
+        if let Some(books) = names.get(*source).and_then(|name| books.get_mut(name)) {
+            amend(books, fate);
+        }
+    }
+    Ok(books)
+}
+
+/// Moves a row of the books from kept to where its fate puts it.
+fn amend(books: &mut Books, fate: &Fate) {
+    match reason(fate) {
+        Some(reason) => {
+            books.kept -= 1;
+            books.read -= 1;
+            books.refuse(reason);
+        }
+        None => books.note("renamed", 1),
+    }
+}
+
+fn reason(fate: &Fate) -> Option<&'static str> {
+    match fate {
+        Fate::Superseded(_, _) => Some("superseded"),
+        Fate::Deleted => Some("deleted"),
+        Fate::Renamed(_) => None,
+    }
+}
+
+fn read_and_decide(raw: &Context<'_>, n_parts: usize, memory_bytes: u64) -> Result<Fates> {
+    let paths: Vec<_> = (0..n_parts).map(|part| raw.numbered("ids", part, "bin")).collect();
+    let mut n_events = 0;
+    for path in &paths {
+        let size = std::fs::metadata(path).map_err(|cause| Error::file("read", path, cause))?.len();
+        n_events += size / EVENT_BYTES as u64;
+    }
+    let n_shares = (n_events * EVENT_MEMORY).div_ceil((memory_bytes / 4).max(1 << 20)).max(1);
+    let mut fates = Fates::new();
+    for share in 0..n_shares {
+        let mut failure = None;
+        let events = paths.iter().map_while(|path| match std::fs::read(path) {
+            Ok(bytes) => Some(bytes),
+            Err(cause) => {
+                failure = Some(Error::file("read", path, cause));
+                None
+            }
+        });
+        let events =
+            events.flat_map(|bytes| bytes.chunks_exact(EVENT_BYTES).filter_map(Event::read).collect::<Vec<_>>());
+        fates.extend(decide_share(events, u128::from(share), u128::from(n_shares)));
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+    }
+    Ok(fates)
+}
+
+fn settle_part(
+    cx: &Context<'_>,
+    raw: &Context<'_>,
+    part: usize,
+    rows: std::ops::Range<u64>,
+    fates: &Fates,
+) -> Result<()> {
+    let mut books = raw.committed(part)?.unwrap_or_default();
+    let from = |stem| (raw.numbered(stem, part, "parquet"), cx.numbered(stem, part, "parquet"));
+    let ((raw_part, place), (raw_refused, refused_place)) = (from("part"), from("refused"));
+    if fates.range(rows.clone()).next().is_none() {
+        link(&raw_part, &place)?;
+        if raw_refused.exists() {
+            link(&raw_refused, &refused_place)?;
+        }
+        return cx.commit(part, &[], &[], &books);
+    }
+    let mut refused = Vec::new();
+    let mut writer = PartWriter::create(&place, contract("document")?)?;
+    let mut first_row = rows.start;
+    for batch in Batches::open(&raw_part, Some(contract("document")?), None)? {
+        let batch = batch?;
+        let end = first_row + batch.num_rows() as u64;
+        writer.write(&settle_batch(&batch, first_row, fates, &mut refused)?)?;
+        fates.range(first_row..end).for_each(|(_, (_, fate))| amend(&mut books, fate));
+        first_row = end;
+    }
+    writer.finish()?;
+    if raw_refused.exists() || !refused.is_empty() {
+        let mut writer = PartWriter::create(&refused_place, contract("refused")?)?;
+        if raw_refused.exists() {
+            for batch in Batches::open(&raw_refused, Some(contract("refused")?), None)? {
+                writer.write(&batch?)?;
+            }
+        }
+        for chunk in refused.chunks(BATCH_ROWS) {
+            writer.write(&refusals_to_batch(cx.room, chunk)?)?;
+        }
+        writer.finish()?;
+    }
+    // The refusals stand in their place already; this checks the books and writes them.
+    cx.commit(part, &[], &[], &books)
+}
+
+/// Gives a finished file a second name; a copy where the disk knows no links.
+fn link(from: &Path, to: &Path) -> Result<()> {
+    match std::fs::remove_file(to) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(Error::file("replace", to, cause)),
+        _ => {}
+    }
+    if std::fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    let bytes = std::fs::read(from).map_err(|cause| Error::file("read", from, cause))?;
+    crate::flow::dataset::write_atomically(to, &bytes)
+}
+
+/// The rows of a batch that stay, renamed where they must be; the others become refusals.
+fn settle_batch(batch: &RecordBatch, first_row: u64, fates: &Fates, refused: &mut Vec<Refusal>) -> Result<RecordBatch> {
+    let ids = strings(batch, "id")?;
+    let mut names: Vec<String> = ids.iter().flatten().map(str::to_string).collect();
+    let mut stay = vec![true; batch.num_rows()];
+    for (row, (_, fate)) in fates.range(first_row..first_row + batch.num_rows() as u64) {
+        let idx = (row - first_row) as usize;
+        if let Fate::Renamed(nth) = fate {
+            names[idx] = format!("{}-{nth}", ids.value(idx));
+        } else {
+            stay[idx] = false;
+            refused.push(to_refusal(batch, idx, fate)?);
+        }
+    }
+    let ids: ArrayRef = Arc::new(StringArray::from(names));
+    let renamed = contract("document")?.widen(batch, vec![("id", ids)])?;
+    Ok(filter_record_batch(&renamed, &BooleanArray::from(stay))?)
+}
+
+fn to_refusal(batch: &RecordBatch, idx: usize, fate: &Fate) -> Result<Refusal> {
+    let text = |name: &str| strings(batch, name).map(|column| column.value(idx));
+    let bytes = text("text")?.as_bytes();
+    let detail = match fate {
+        Fate::Superseded(own, other) => format!("version {own}; version {other} of the same record stays"),
+        _ => "a record read later withdraws it".to_string(),
+    };
+    let offsets = column(batch, "offset")?.as_primitive_opt::<UInt64Type>();
+    Ok(Refusal {
+        source: text("source")?.to_string(),
+        file: text("file")?.to_string(),
+        offset: offsets.map_or(0, |offsets| offsets.value(idx)),
+        id: Some(text("id")?.to_string()),
+        reason: reason(fate).unwrap_or("superseded"),
+        detail,
+        n_bytes: bytes.len() as u64,
+        bytes: bytes[..bytes.len().min(KEPT_BYTES)].to_vec(),
+    })
+}
+
+/// Writes the books by source, which end the room.
+pub(super) fn write_sources(folder: &Path, books: &BTreeMap<String, Books>) -> Result<()> {
+    books.iter().try_for_each(|(name, books)| books.balance().map_err(|error| error.at(format!("source `{name}`"))))?;
+    write_json(&folder.join("sources.json"), books)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn event(kind: Kind, id: u64, version: u64) -> Event {
+        Event { hash: u128::from(id) << 64 | 7, version, kind, source: 0 }
+    }
+
+    fn check(events: &[Event], expected: &[(u64, Fate)]) {
+        let fates: Vec<(u64, Fate)> =
+            decide(events.iter().copied()).into_iter().map(|(row, (_, fate))| (row, fate)).collect();
+        assert_eq!(fates, expected);
+    }
+
+    #[test]
+    fn the_greatest_version_stays_then_the_last_read() {
+        let named = |id, version| event(Kind::Named, id, version);
+        check(
+            &[named(1, 5), named(1, 4), named(2, 1), named(1, 5)],
+            &[(0, Fate::Superseded(5, 5)), (1, Fate::Superseded(4, 5))],
+        );
+    }
+
+    #[test]
+    fn a_withdrawal_reaches_back_only() {
+        let (named, gone) = (|id| event(Kind::Named, id, 1), |id| event(Kind::Withdrawal, id, 0));
+        check(&[named(1), gone(1), gone(2), named(1), named(2)], &[(0, Fate::Deleted)]);
+    }
+
+    #[test]
+    fn equal_contents_are_numbered() {
+        let same = event(Kind::ByContent, 1, 0);
+        check(&[same, same, event(Kind::ByContent, 2, 0), same], &[(1, Fate::Renamed(2)), (3, Fate::Renamed(3))]);
+    }
+
+    proptest! {
+        /// Naive: for every row, look at all others of its id.
+        #[test]
+        fn decisions_agree_with_a_naive_one_and_with_any_number_of_shares(
+            events in proptest::collection::vec((0_u64..4, 0_u64..3, 0_usize..4), 0..40), n_shares in 1_u128..5,
+        ) {
+            let events: Vec<Event> = events
+                .into_iter()
+                .map(|(id, version, kind)| match kind {
+                    0 => event(Kind::Withdrawal, id, 0),
+                    1 => event(Kind::ByContent, id + 100, version),
+                    _ => event(Kind::Named, id, version),
+                })
+                .collect();
+            let fates = decide(events.iter().copied());
+            let mut shared = Fates::new();
+            (0..n_shares).for_each(|share| shared.extend(decide_share(events.iter().copied(), share, n_shares)));
+            prop_assert_eq!(&shared, &fates);
+            let mut row = 0;
+            for (idx, event) in events.iter().enumerate() {
+                let gone = fates.get(&row).and_then(|(_, fate)| reason(fate)).is_some();
+                if event.kind == Kind::Named {
+                    let same = |other: &&Event| other.hash == event.hash;
+                    let since = events[..idx].iter().rposition(|other| same(&other) && other.kind == Kind::Withdrawal).map_or(0, |at| at + 1);
+                    let until = events[idx..].iter().position(|other| same(&other) && other.kind == Kind::Withdrawal);
+                    let era = &events[since..until.map_or(events.len(), |n| idx + n)];
+                    let beaten = era.iter().enumerate().any(|(at, other)| {
+                        same(&other) && (other.version, at + since) > (event.version, idx)
+                    });
+                    prop_assert_eq!(gone, beaten || until.is_some(), "row {}", row);
+                }
+                row += u64::from(event.kind != Kind::Withdrawal);
+            }
+        }
+    }
+}

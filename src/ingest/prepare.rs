@@ -1,0 +1,157 @@
+//! piece → rows: the pure kernel that parses, cleans and names, run in parallel over a chunk.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::flow::books::{KEPT_BYTES, Refusal};
+use crate::ingest::clean::{clean, one_line};
+use crate::ingest::{Document, FileFacts, Format, Params, Parsed, Piece, SourceSpec};
+use crate::text::normal::normalise;
+
+/// Longer ids are left, and the document named by its content.
+const MAX_ID_BYTES: usize = 512;
+
+/// Pieces of one file that stand one behind the other.
+pub(super) struct Chunk {
+    /// Index of the source.
+    pub(super) source: usize,
+    /// Index of the file in its source.
+    pub(super) file: usize,
+    /// The file's path as given.
+    pub(super) path: Arc<str>,
+    /// What the file said before these pieces.
+    pub(super) facts: Arc<FileFacts>,
+    /// Index of the first piece in its file.
+    pub(super) first_piece: u64,
+    /// The pieces, each with its place in the file and the repairs of its bytes.
+    pub(super) pieces: Vec<(Piece, u64, u64)>,
+    /// Whether the file ends behind these pieces, and what there is to count about it.
+    pub(super) end: Option<Vec<(String, u64)>>,
+}
+
+/// A chunk as rows.
+pub(super) struct Prepared {
+    pub(super) source: usize,
+    pub(super) file: usize,
+    pub(super) path: Arc<str>,
+    pub(super) first_piece: u64,
+    /// What came of each piece.
+    pub(super) pieces: Vec<Vec<Outcome>>,
+    pub(super) end: Option<Vec<(String, u64)>>,
+}
+
+/// What comes of a piece.
+pub(super) enum Outcome {
+    Row(Box<Row>),
+    Refused(Box<Refusal>),
+    /// Hashes of ids that are withdrawn.
+    Withdraws(Vec<u128>),
+}
+
+/// A document with its name.
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) id_hash: u128,
+    /// Named by its content.
+    pub(super) by_content: bool,
+    pub(super) offset: u64,
+    pub(super) metadata: Option<String>,
+    pub(super) document: Document,
+    /// Size in memory, in bytes.
+    pub(super) bytes: usize,
+}
+
+/// Makes rows of a chunk.
+pub(super) fn prepare(chunk: Chunk, format: &dyn Format, source: &SourceSpec, params: &Params) -> Prepared {
+    let Chunk { path, facts, pieces, .. } = chunk;
+    let kernel = Kernel { path: &path, facts: &facts, format, source, params };
+    let pieces = pieces.into_par_iter().map(|(piece, offset, repaired)| kernel.outcomes(piece, offset, repaired));
+    let pieces = pieces.collect();
+    let (source, file, first_piece, end) = (chunk.source, chunk.file, chunk.first_piece, chunk.end);
+    Prepared { source, file, path, first_piece, pieces, end }
+}
+
+struct Kernel<'a> {
+    path: &'a str,
+    facts: &'a FileFacts,
+    format: &'a dyn Format,
+    source: &'a SourceSpec,
+    params: &'a Params,
+}
+
+impl Kernel<'_> {
+    fn outcomes(&self, piece: Piece, offset: u64, repaired: u64) -> Vec<Outcome> {
+        let raw = match piece {
+            Piece::Refused(broken) => {
+                return vec![self.refused(offset, broken.reason, None, broken.detail, &broken.bytes)];
+            }
+            Piece::Record(raw) => raw,
+        };
+        let mut left = repaired;
+        let parsed = self.format.parse(&raw, self.facts, self.source);
+        parsed
+            .into_iter()
+            .map(|parsed| match parsed {
+                Parsed::Document(mut document) => {
+                    document.repaired += std::mem::take(&mut left);
+                    self.row(*document, offset, &raw.bytes)
+                }
+                Parsed::Refused { reason, id, detail } => self.refused(offset, reason, id, detail, &raw.bytes),
+                Parsed::Withdraws(ids) => {
+                    Outcome::Withdraws(ids.iter().map(|id| xxh3_128(self.full_id(&one_line(id)).as_bytes())).collect())
+                }
+            })
+            .collect()
+    }
+
+    fn full_id(&self, id: &str) -> String {
+        format!("{}:{id}", self.source.name)
+    }
+
+    fn refused(&self, offset: u64, reason: &'static str, id: Option<String>, detail: String, bytes: &[u8]) -> Outcome {
+        Outcome::Refused(Box::new(Refusal {
+            source: self.source.name.clone(),
+            file: self.path.to_string(),
+            offset,
+            id: id.map(|id| self.full_id(&one_line(&id))),
+            reason,
+            detail,
+            n_bytes: bytes.len() as u64,
+            bytes: bytes[..bytes.len().min(KEPT_BYTES)].to_vec(),
+        }))
+    }
+
+    fn row(&self, mut document: Document, offset: u64, bytes: &[u8]) -> Outcome {
+        document.text = clean(&document.text);
+        let id = document.id.take().map(|id| one_line(&id)).filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES);
+        if document.text.is_empty() {
+            return self.refused(offset, "no_text", id, "the record has no text".to_string(), bytes);
+        }
+        let n_chars = document.text.chars().take(self.params.min_chars).count();
+        if n_chars < self.params.min_chars {
+            let detail = format!("{n_chars} characters; `ingest.min_chars` is {}", self.params.min_chars);
+            return self.refused(offset, "too_short", id, detail, bytes);
+        }
+        let by_content = id.is_none();
+        let id = id.unwrap_or_else(|| format!("x{:032x}", xxh3_128(normalise(&document.text).as_bytes())));
+        let id = self.full_id(&id);
+        let line =
+            |text: &mut Option<String>| *text = text.take().map(|text| one_line(&text)).filter(|text| !text.is_empty());
+        line(&mut document.title);
+        line(&mut document.url);
+        line(&mut document.date);
+        line(&mut document.language);
+        line(&mut document.licence);
+        document.language = document.language.or_else(|| self.source.language.clone());
+        document.licence = document.licence.or_else(|| self.source.licence.clone());
+        let metadata = std::mem::take(&mut document.metadata);
+        let metadata = (!metadata.is_empty()).then(|| serde_json::Value::Object(metadata).to_string());
+        let sizes = [&document.title, &document.url, &document.date, &metadata];
+        let bytes =
+            128 + document.text.len() + sizes.iter().map(|text| text.as_ref().map_or(0, String::len)).sum::<usize>();
+        let id_hash = xxh3_128(id.as_bytes());
+        Outcome::Row(Box::new(Row { id, id_hash, by_content, offset, metadata, document, bytes }))
+    }
+}

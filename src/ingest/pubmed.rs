@@ -1,0 +1,467 @@
+//! NLM's PubMed XML: titles and abstracts with their MeSH headings.
+//!
+//! Comes in: `PubmedArticleSet` (baseline, updates, downloads), the older `MedlineCitationSet`, and `PubmedArticle`
+//! records inside any other root element. Goes out: one document a record. Id: the PMID; version: its `Version`;
+//! URL: the page on pubmed.ncbi.nlm.nih.gov; date: of the issue, else of the electronic article, as exact as given.
+//!
+//! The text is the title as first paragraph, then each section of the abstract as a paragraph, with its label in
+//! front (`METHODS: …`). Mark-up inside (italics, super- and subscript, MathML) is dropped and its text kept, entities
+//! escaped twice are mended, brackets around translated titles stay. Without an abstract of its own the record's
+//! first other abstract is the text, in that abstract's language; else all other abstracts are in the metadata.
+//! A record without any abstract is refused as `no_text`.
+//!
+//! A `PubmedBookArticle` becomes a document too, with `kind` = `book`. A `DeleteCitation` withdraws the PMIDs it
+//! lists. Retracted articles have `retracted` = true. The metadata: `pubmed/metadata.rs`.
+
+use std::io::BufRead;
+
+use serde_json::{Map, Value, json};
+
+use super::xml::{self, Cut, Cutter};
+use super::{Broken, Document, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec};
+use crate::error::Result;
+use tree::{Element, Tree};
+
+mod dates;
+mod metadata;
+mod tree;
+
+/// Elements that are records.
+static RECORDS: &[&str] =
+    &["PubmedArticle", "PubmedBookArticle", "MedlineCitation", "DeleteCitation", "DeleteDocument"];
+
+/// Root elements that may hold no record at all.
+static ROOTS: &[&[u8]] = &[b"PubmedArticleSet", b"MedlineCitationSet", b"PubmedBookArticleSet"];
+
+/// What stands in place of an abstract that the publisher did not give.
+const PLACEHOLDER: &str = "Abstract available from the publisher.";
+
+/// The format `pubmed`.
+pub struct Pubmed;
+
+impl Format for Pubmed {
+    fn name(&self) -> &'static str {
+        "pubmed"
+    }
+
+    fn about(&self) -> &'static str {
+        "NLM PubMed XML: PubmedArticleSet and MedlineCitationSet, titles and abstracts"
+    }
+
+    fn split(
+        &self,
+        input: &mut dyn BufRead,
+        limits: &Limits,
+        emit: &mut dyn FnMut(&FileFacts, Piece) -> Result<bool>,
+    ) -> Result<Option<Broken>> {
+        let mut cutter = Cutter::new(input, RECORDS, limits.max_record_bytes);
+        let facts = FileFacts::default();
+        let mut has_records = false;
+        let mut foreign = None;
+        loop {
+            let piece = match cutter.next() {
+                Cut::Root(tag) => {
+                    if !ROOTS.contains(&cutter.root()) {
+                        foreign = Some(tag);
+                    }
+                    continue;
+                }
+                Cut::Element { offset, bytes, .. } => Piece::Record(Raw { offset, bytes }),
+                Cut::Refused(broken) => Piece::Refused(broken),
+                Cut::End(end) => {
+                    return Ok(match foreign.filter(|_| !has_records) {
+                        Some(tag) => Some(wrong_root(cutter.root(), tag)),
+                        None => end,
+                    });
+                }
+            };
+            has_records = true;
+            if !emit(&facts, piece)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn parse(&self, raw: &Raw, _facts: &FileFacts, _source: &SourceSpec) -> Vec<Parsed> {
+        let (xml, repaired) = xml::decode(&raw.bytes);
+        let parsed = match Tree::read(&xml) {
+            Ok(tree) => tree
+                .root()
+                .map_or_else(|| malformed(&xml, "no element".to_owned()), |root| record(root, &xml, repaired)),
+            Err(detail) => malformed(&xml, detail),
+        };
+        vec![parsed]
+    }
+}
+
+fn wrong_root(root: &[u8], bytes: Vec<u8>) -> Broken {
+    let detail = format!("the root element is `{}` and holds no PubMed record", String::from_utf8_lossy(root));
+    Broken { offset: 0, reason: "wrong_format", detail, bytes }
+}
+
+/// A record that cannot be read, with its PMID where that can be found.
+fn malformed(xml: &str, detail: String) -> Parsed {
+    let id = xml.split("<PMID").nth(1).and_then(|rest| rest.split('>').nth(1)?.split('<').next()).map(str::trim);
+    let id = id.filter(|id| is_pmid(id)).map(str::to_owned);
+    Parsed::Refused { reason: "malformed", id, detail }
+}
+
+fn is_pmid(id: &str) -> bool {
+    !id.is_empty() && id.len() <= 12 && id.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn record(root: Element, xml: &str, repaired: u64) -> Parsed {
+    let document = match root.name() {
+        "DeleteCitation" | "DeleteDocument" => {
+            return Parsed::Withdraws(root.all("PMID").map(Element::text).filter(|id| is_pmid(id)).collect());
+        }
+        "PubmedBookArticle" => root.child("BookDocument").and_then(book),
+        "MedlineCitation" => article(root, None),
+        _ => root.child("MedlineCitation").and_then(|citation| article(citation, root.child("PubmedData"))),
+    };
+    match document {
+        Some(mut document) if !document.text.is_empty() => {
+            document.repaired = repaired;
+            Parsed::Document(Box::new(document))
+        }
+        Some(document) => {
+            Parsed::Refused { reason: "no_text", id: document.id, detail: "the record has no abstract".to_owned() }
+        }
+        None => malformed(xml, "the record has no PMID or no article".to_owned()),
+    }
+}
+
+/// An article, with an empty text when it has no abstract.
+fn article(citation: Element, data: Option<Element>) -> Option<Document> {
+    let article = citation.child("Article")?;
+    let title = article.text_of("ArticleTitle");
+    let mut metadata = metadata::of_article(citation, article, data);
+    let (text, language) = text(title.as_deref(), article, citation, &mut metadata);
+    let issued = article.at(&["Journal", "JournalIssue", "PubDate"]).and_then(dates::iso);
+    let date = issued.or_else(|| article.child("ArticleDate").and_then(dates::iso));
+    document(citation, title, text, language, date, metadata)
+}
+
+/// A book or one of its chapters.
+fn book(book: Element) -> Option<Document> {
+    let title = book.text_of("ArticleTitle").or_else(|| book.child("Book")?.text_of("BookTitle"));
+    let mut metadata = metadata::of_book(book);
+    let (text, language) = text(title.as_deref(), book, book, &mut metadata);
+    let issued = book.at(&["Book", "PubDate"]).and_then(dates::iso);
+    let date = book.child("ContributionDate").and_then(dates::iso).or(issued);
+    document(book, title, text, language, date, metadata)
+}
+
+fn document(
+    identified: Element,
+    title: Option<String>,
+    text: String,
+    language: Option<String>,
+    date: Option<String>,
+    metadata: Map<String, Value>,
+) -> Option<Document> {
+    let pmid = identified.child("PMID")?;
+    let id = pmid.text();
+    if !is_pmid(&id) {
+        return None;
+    }
+    let version = pmid.attribute("Version").and_then(|version| version.parse().ok()).unwrap_or(1);
+    let url = Some(format!("https://pubmed.ncbi.nlm.nih.gov/{id}/"));
+    Some(Document { id: Some(id), version, text, title, url, language, date, metadata, ..Document::default() })
+}
+
+/// Title and abstract with the abstract's language; adds the sections and the other abstracts to the metadata.
+fn text(
+    title: Option<&str>,
+    article: Element,
+    citation: Element,
+    metadata: &mut Map<String, Value>,
+) -> (String, Option<String>) {
+    let mut own = article.child("Abstract").map(sections).unwrap_or_default();
+    if !own.is_empty() {
+        let labels = article.child("Abstract").map(section_labels).unwrap_or_default();
+        metadata::put(metadata, "sections", labels);
+    }
+    let mut language = "en".to_owned();
+    let mut others = Vec::new();
+    for other in citation.all("OtherAbstract") {
+        let paragraphs = sections(other);
+        if paragraphs.is_empty() {
+            continue;
+        }
+        let code = other.attribute("Language").map_or_else(|| "en".to_owned(), |code| dates::language(&code));
+        if own.is_empty() {
+            (own, language) = (paragraphs, code);
+        } else {
+            let kind = other.attribute("Type");
+            others.push(json!({"language": code, "type": kind, "text": paragraphs.join("\n\n")}));
+        }
+    }
+    metadata::put(metadata, "other_abstracts", Value::Array(others));
+    if own.is_empty() {
+        return (String::new(), None);
+    }
+    let paragraphs: Vec<&str> = title.into_iter().chain(own.iter().map(String::as_str)).collect();
+    (paragraphs.join("\n\n"), Some(language))
+}
+
+/// The sections of an abstract, each with its label in front.
+fn sections(element: Element) -> Vec<String> {
+    let section = |section: Element| {
+        let text = section.text();
+        if text.is_empty() || text == PLACEHOLDER {
+            return None;
+        }
+        Some(match section.attribute("Label").filter(|label| label != "UNLABELLED") {
+            Some(label) => format!("{label}: {text}"),
+            None => text,
+        })
+    };
+    element.all("AbstractText").filter_map(section).collect()
+}
+
+/// Labels and NLM's categories of the sections, where they have any.
+fn section_labels(element: Element) -> Value {
+    let label = |section: Element| {
+        let (label, category) = (section.attribute("Label")?, section.attribute("NlmCategory"));
+        Some(json!({"label": label, "category": category}))
+    };
+    element.all("AbstractText").filter_map(label).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Read;
+
+    /// Written by us in NLM's format, with its oddities.
+    const SET: &str = r#"<?xml version="1.0" encoding="utf-8"?>
+<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle, 1st January 2019//EN" "https://dtd.nlm.nih.gov/ncbi/pubmed/out/pubmed_190101.dtd">
+<PubmedArticleSet>
+<PubmedArticle>
+<MedlineCitation Status="MEDLINE" Owner="NLM">
+<PMID Version="2">101</PMID>
+<Article PubModel="Print">
+<Journal><ISSN IssnType="Print">0000-0001</ISSN><JournalIssue CitedMedium="Print"><Volume>7</Volume><Issue>2</Issue><PubDate><Year>2019</Year><Month>Mar</Month><Day>8</Day></PubDate></JournalIssue><Title>Journal of Tests</Title><ISOAbbreviation>J Tests</ISOAbbreviation></Journal>
+<ArticleTitle>Effect of <i>p</i> &amp;lt; 0.05 on CO<sub>2</sub>.</ArticleTitle>
+<ELocationID EIdType="doi" ValidYN="Y">10.1/e</ELocationID>
+<Abstract><AbstractText Label="BACKGROUND" NlmCategory="BACKGROUND">Tests   matter
+ &#x3b1;.</AbstractText><AbstractText Label="UNLABELLED" NlmCategory="METHODS">We wrote <b>one</b>.</AbstractText><AbstractText/><CopyrightInformation>© A</CopyrightInformation></Abstract>
+<AuthorList CompleteYN="Y"><Author ValidYN="Y"><LastName>Doe</LastName><ForeName>J</ForeName><Initials>J</Initials></Author><Author ValidYN="Y"><CollectiveName>The Group</CollectiveName></Author></AuthorList>
+<Language>eng</Language>
+<PublicationTypeList><PublicationType UI="D016428">Journal Article</PublicationType></PublicationTypeList>
+</Article>
+<ChemicalList><Chemical><RegistryNumber>142M471B3J</RegistryNumber><NameOfSubstance UI="D002245">Carbon Dioxide</NameOfSubstance></Chemical></ChemicalList>
+<CommentsCorrectionsList><CommentsCorrections RefType="RetractionIn"><RefSource>J Tests</RefSource><PMID Version="1">999</PMID></CommentsCorrections></CommentsCorrectionsList>
+<MeshHeadingList><MeshHeading><DescriptorName UI="D002245" MajorTopicYN="N">Carbon Dioxide</DescriptorName><QualifierName UI="Q000009" MajorTopicYN="Y">adverse effects</QualifierName><QualifierName UI="Q000032" MajorTopicYN="N">analysis</QualifierName></MeshHeading><MeshHeading><DescriptorName UI="D006801" MajorTopicYN="Y">Humans</DescriptorName></MeshHeading></MeshHeadingList>
+<OtherAbstract Type="Publisher" Language="fre"><AbstractText>Un essai.</AbstractText></OtherAbstract>
+<KeywordList Owner="NOTNLM"><Keyword MajorTopicYN="Y">testing</Keyword></KeywordList>
+</MedlineCitation>
+<PubmedData><ArticleIdList><ArticleId IdType="pubmed">101</ArticleId><ArticleId IdType="doi">10.1/a</ArticleId><ArticleId IdType="pmc">PMC5</ArticleId></ArticleIdList>
+<ReferenceList><Reference><Citation>x</Citation><ArticleIdList><ArticleId IdType="doi">10.1/cited</ArticleId></ArticleIdList></Reference></ReferenceList></PubmedData>
+</PubmedArticle>
+<PubmedArticle><MedlineCitation Status="MEDLINE" Owner="NLM"><PMID Version="1">102</PMID><Article><Journal><JournalIssue><PubDate><MedlineDate>1998 Dec-1999 Jan</MedlineDate></PubDate></JournalIssue></Journal><ArticleTitle>[A Spanish title].</ArticleTitle><Language>spa</Language><VernacularTitle>Un título.</VernacularTitle></Article><OtherAbstract Type="Publisher" Language="spa"><AbstractText Label="OBJETIVO">Probar.</AbstractText></OtherAbstract></MedlineCitation></PubmedArticle>
+<PubmedArticle><MedlineCitation Status="MEDLINE" Owner="NLM"><PMID Version="1">103</PMID><Article><ArticleTitle>No abstract.</ArticleTitle></Article></MedlineCitation></PubmedArticle>
+<PubmedBookArticle><BookDocument><PMID Version="1">104</PMID><Book><Publisher><PublisherName>Press</PublisherName></Publisher><BookTitle book="b">The Book</BookTitle><PubDate><Year>2010</Year></PubDate></Book><ArticleTitle>A chapter</ArticleTitle><Language>eng</Language><Abstract><AbstractText>Of <mml:math xmlns:mml="http://www.w3.org/1998/Math/MathML"><mml:mi>x</mml:mi></mml:math>.</AbstractText></Abstract></BookDocument></PubmedBookArticle>
+<DeleteCitation>
+<PMID Version="1">55</PMID>
+<PMID Version="1">56</PMID>
+</DeleteCitation>
+</PubmedArticleSet>
+"#;
+
+    fn source() -> SourceSpec {
+        let (name, path, format, role) = ("p".to_owned(), String::new(), "pubmed".to_owned(), "domain".to_owned());
+        SourceSpec { name, path, format, role, language: None, licence: None, priority: 0, fields: Default::default() }
+    }
+
+    fn read(bytes: &[u8]) -> (Vec<Parsed>, Vec<Broken>, Option<Broken>) {
+        let (mut parsed, mut refused) = (Vec::new(), Vec::new());
+        let mut input = std::io::BufReader::with_capacity(61, bytes);
+        let end = Pubmed.split(&mut input, &Limits { max_record_bytes: 1 << 26 }, &mut |facts, piece| {
+            match piece {
+                Piece::Record(raw) => parsed.extend(Pubmed.parse(&raw, facts, &source())),
+                Piece::Refused(broken) => refused.push(broken),
+            }
+            Ok(true)
+        });
+        (parsed, refused, end.unwrap())
+    }
+
+    fn documents(parsed: &[Parsed]) -> Vec<&Document> {
+        let mut documents = Vec::new();
+        for parsed in parsed {
+            if let Parsed::Document(document) = parsed {
+                documents.push(&**document);
+            }
+        }
+        documents
+    }
+
+    /// Titles and texts as Python reads them:
+    /// `" ".join(html.unescape("".join(element.itertext())).split())` with `xml.etree.ElementTree`.
+    #[test]
+    fn citations_become_documents() {
+        let (parsed, refused, end) = read(SET.as_bytes());
+        assert_eq!((parsed.len(), refused.len(), end), (5, 0, None));
+        let documents = documents(&parsed);
+        let [article, other, book] = documents.as_slice() else { panic!("{documents:?}") };
+        assert_eq!((article.id.as_deref(), article.version), (Some("101"), 2));
+        assert_eq!(article.title.as_deref(), Some("Effect of p < 0.05 on CO2."));
+        assert_eq!(article.text, "Effect of p < 0.05 on CO2.\n\nBACKGROUND: Tests matter α.\n\nWe wrote one.");
+        assert_eq!(article.url.as_deref(), Some("https://pubmed.ncbi.nlm.nih.gov/101/"));
+        assert_eq!((article.date.as_deref(), article.language.as_deref()), (Some("2019-03-08"), Some("en")));
+        assert_eq!(other.text, "[A Spanish title].\n\nOBJETIVO: Probar.");
+        assert_eq!((other.date.as_deref(), other.language.as_deref()), (Some("1998"), Some("es")));
+        assert_eq!(other.metadata["vernacular_title"], "Un título.");
+        assert_eq!(other.metadata["article_languages"], json!(["es"]));
+        assert_eq!((book.text.as_str(), &book.metadata["kind"]), ("A chapter\n\nOf x.", &json!("book")));
+        assert_eq!(book.date.as_deref(), Some("2010"));
+        assert!(matches!(&parsed[2], Parsed::Refused { reason: "no_text", id: Some(id), .. } if id == "103"));
+        assert_eq!(parsed[4], Parsed::Withdraws(vec!["55".to_owned(), "56".to_owned()]));
+    }
+
+    #[test]
+    fn the_metadata_tells_the_rest() {
+        let (parsed, _, _) = read(SET.as_bytes());
+        let expected = json!({
+            "kind": "article",
+            "status": "MEDLINE",
+            "article_languages": ["en"],
+            "journal": {"title": "Journal of Tests", "abbreviation": "J Tests", "issn": "0000-0001", "volume": "7", "issue": "2"},
+            "authors": ["Doe J", "The Group"],
+            "publication_types": ["Journal Article"],
+            "mesh": [
+                {"ui": "D002245", "name": "Carbon Dioxide", "major": false, "qualifiers": [
+                    {"ui": "Q000009", "name": "adverse effects", "major": true},
+                    {"ui": "Q000032", "name": "analysis", "major": false},
+                ]},
+                {"ui": "D006801", "name": "Humans", "major": true},
+            ],
+            "chemicals": [{"ui": "D002245", "name": "Carbon Dioxide", "registry": "142M471B3J"}],
+            "keywords": [{"text": "testing", "owner": "NOTNLM", "major": true}],
+            "doi": "10.1/a",
+            "pmc": "PMC5",
+            "copyright": "© A",
+            "retracted": true,
+            "sections": [
+                {"label": "BACKGROUND", "category": "BACKGROUND"},
+                {"label": "UNLABELLED", "category": "METHODS"},
+            ],
+            "other_abstracts": [{"language": "fr", "type": "Publisher", "text": "Un essai."}],
+        });
+        assert_eq!(Value::Object(documents(&parsed)[0].metadata.clone()), expected);
+    }
+
+    #[test]
+    fn other_roots_are_told() {
+        let check = |xml: &str, n_parsed: usize, end: Option<&str>| {
+            let (parsed, _, last) = read(xml.as_bytes());
+            assert_eq!((parsed.len(), last.map(|last| last.reason)), (n_parsed, end), "{xml}");
+        };
+        check(&SET.replace("PubmedArticleSet", "RAW_DATA"), 5, None);
+        check(
+            "<MedlineCitationSet><MedlineCitation Owner='NLM'><PMID>1</PMID></MedlineCitation></MedlineCitationSet>",
+            1,
+            None,
+        );
+        check("<PubmedArticle><MedlineCitation/></PubmedArticle>\n", 1, None);
+        check("<PubmedArticleSet></PubmedArticleSet>", 0, None);
+        check("<eSummaryResult><DocSum/></eSummaryResult>", 0, Some("wrong_format"));
+        check("<html><body>", 0, Some("wrong_format"));
+        check("{}", 0, Some("wrong_format"));
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_gives_its_whole_records_and_one_refusal() {
+        let ends = ["</PubmedArticle>", "</PubmedBookArticle>", "</DeleteCitation>"];
+        let start = SET.find("<PubmedArticleSet>").unwrap() + 18;
+        for cut in start..SET.trim_end().len() {
+            if !SET.is_char_boundary(cut) {
+                continue;
+            }
+            let n_whole: usize = ends.iter().map(|end| SET[..cut].matches(end).count()).sum();
+            let (parsed, refused, end) = read(&SET.as_bytes()[..cut]);
+            assert_eq!((parsed.len(), refused.len()), (n_whole, 0), "{cut}");
+            assert_eq!(end.map(|end| end.reason), Some("truncated"), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_keeps_its_pmid() {
+        let (parsed, _, end) = read(SET.replacen("</Language>", "", 1).as_bytes());
+        assert!(matches!(&parsed[0], Parsed::Refused { reason: "malformed", id: Some(id), .. } if id == "101"));
+        assert_eq!((parsed.len(), end), (5, None));
+    }
+
+    #[test]
+    fn real_files_hold_what_python_counts() {
+        let Some(folder) = std::env::var_os("KPIPE_TEST_DATA") else { return };
+        let folder = std::path::Path::new(&folder).join("pubmed-xml");
+        // Citations, those with an abstract, MeSH headings, qualifiers, withdrawn PMIDs: counted with
+        // `xml.etree.ElementTree` over the same files.
+        let mut counts = [0; 5];
+        for folder in [folder.join("pmid"), folder] {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let mut bytes = std::fs::read(&path).unwrap_or_default();
+                if path.extension().is_some_and(|extension| extension == "gz") {
+                    let mut unpacked = Vec::new();
+                    flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked).unwrap();
+                    bytes = unpacked;
+                }
+                let (parsed, _, _) = read(&bytes);
+                for parsed in &parsed {
+                    match parsed {
+                        Parsed::Withdraws(ids) => counts[4] += ids.len(),
+                        Parsed::Refused { reason, .. } => {
+                            assert_eq!(*reason, "no_text");
+                            counts[0] += 1;
+                        }
+                        Parsed::Document(document) => {
+                            counts[0] += 1;
+                            counts[1] += 1;
+                            let headings = document.metadata.get("mesh").and_then(Value::as_array);
+                            for heading in headings.into_iter().flatten() {
+                                counts[2] += 1;
+                                counts[3] += heading.get("qualifiers").and_then(Value::as_array).map_or(0, Vec::len);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        assert_eq!(counts, [1341, 1121, 7336, 4462, 10]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            Pubmed.parse(&Raw { offset: 0, bytes: bytes.clone() }, &FileFacts::default(), &source());
+            read(&bytes);
+        }
+
+        #[test]
+        fn damaged_records_are_parsed(place in 0_usize..6000, byte: u8, cut in 0_usize..6000) {
+            let mut bytes = SET.as_bytes().to_vec();
+            let place = place % bytes.len();
+            bytes[place] = byte;
+            bytes.truncate(cut.max(300));
+            let start = SET.find("<PubmedArticle>").unwrap();
+            Pubmed.parse(&Raw { offset: 0, bytes: bytes[start.min(bytes.len())..].to_vec() }, &FileFacts::default(), &source());
+            read(&bytes);
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_read() {
+        let xml = format!(
+            "<PubmedArticle><MedlineCitation><PMID>1</PMID><Article><Abstract><AbstractText>{}x{}</AbstractText></Abstract>\
+             </Article></MedlineCitation></PubmedArticle>",
+            "<i>".repeat(100_000),
+            "</i>".repeat(100_000)
+        );
+        assert_eq!(documents(&read(xml.as_bytes()).0)[0].text, "x");
+    }
+}

@@ -1,0 +1,227 @@
+//! What wikiextractor writes: `<doc id="12" url="..." title="...">`, plain text, `</doc>`.
+//!
+//! Its JSON output is read by the format `jsonl`. The first line of a block repeats the title and is left out.
+//! A block that another one begins inside of is refused as `malformed`; text between blocks as well.
+
+use std::io::BufRead;
+
+use memchr::memmem;
+
+use crate::error::Result;
+use crate::ingest::window::{Window, as_text};
+use crate::ingest::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Wikiextractor;
+
+const BEGIN: &[u8] = b"<doc ";
+const END: &[u8] = b"</doc>";
+
+impl Format for Wikiextractor {
+    fn name(&self) -> &'static str {
+        "wikiextractor"
+    }
+
+    fn about(&self) -> &'static str {
+        "blocks <doc id= url= title=> ... </doc>, as wikiextractor writes them"
+    }
+
+    fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
+        let (mut window, facts, max) = (Window::new(input), FileFacts::default(), limits.max_record_bytes);
+        let mut any = false;
+        loop {
+            window.skip_any(b" \t\r\n");
+            if window.data().is_empty() {
+                return Ok(window.failure().map(|failure| window.broken("truncated", failure, 0)));
+            }
+            let is_block = window.peek(BEGIN.len()) == BEGIN;
+            if !any && !is_block {
+                window.peek(1024);
+                return Ok(Some(window.broken("wrong_format", "the file does not begin with `<doc `", 1024)));
+            }
+            any = true;
+            let (n, whole) = match next_line_with(&mut window, is_block, max) {
+                Found::Inside(n) => (n, is_block),
+                Found::TooLarge => {
+                    let refused = window.broken("too_large", format!("more than {max} bytes"), max);
+                    skip_block(&mut window);
+                    if !emit(&facts, Piece::Refused(refused))? {
+                        return Ok(None);
+                    }
+                    continue;
+                }
+                Found::End(n) => {
+                    let detail = window.failure().unwrap_or("the file ends inside a block").to_string();
+                    return Ok(Some(window.broken("truncated", detail, n)));
+                }
+                Found::Unclosed(n) => (n, false),
+            };
+            let piece = if whole {
+                Piece::Record(window.take(n))
+            } else {
+                let what = if is_block { "the block is not closed" } else { "text outside of any block" };
+                let refused = window.broken("malformed", what, n);
+                window.skip(n);
+                Piece::Refused(refused)
+            };
+            if !emit(&facts, piece)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn parse(&self, raw: &Raw, _: &FileFacts, _: &SourceSpec) -> Vec<Parsed> {
+        let text = as_text(&raw.bytes);
+        let (head, body) = text.split_once('\n').unwrap_or((&text, ""));
+        let (head, body) = match head.split_once("\">") {
+            Some((head, rest)) if !rest.trim().is_empty() => (head, &text[text.len() - rest.len() - body.len() - 1..]),
+            _ => (head, body),
+        };
+        let body = body.trim_end().strip_suffix("</doc>").unwrap_or(body);
+        let title = attribute(head, "title");
+        let body = match &title {
+            Some(title) => without_title(body, title),
+            None => body,
+        };
+        if body.trim().is_empty() {
+            let detail = format!("the block of `{}` is empty", title.unwrap_or_default());
+            return vec![Parsed::Refused { reason: "no_text", id: attribute(head, "id"), detail }];
+        }
+        vec![Parsed::Document(Box::new(Document {
+            id: attribute(head, "id"),
+            text: body.to_string(),
+            title,
+            url: attribute(head, "url"),
+            ..Document::default()
+        }))]
+    }
+}
+
+enum Found {
+    /// The block, or the text between blocks, ends behind these bytes.
+    Inside(usize),
+    /// Another block begins behind these bytes.
+    Unclosed(usize),
+    /// The stream ends behind these bytes.
+    End(usize),
+    TooLarge,
+}
+
+/// Looks line by line for the end of what begins here.
+fn next_line_with(window: &mut Window<'_>, is_block: bool, max: usize) -> Found {
+    let mut line = 0;
+    loop {
+        let Some(end) = memchr::memchr(b'\n', &window.data()[line..]).map(|at| line + at + 1) else {
+            if line.max(window.data().len()) > max {
+                return Found::TooLarge;
+            }
+            if window.more() {
+                continue;
+            }
+            let all = window.data().len();
+            return match window.data()[line..].trim_ascii_end().ends_with(END) && window.failure().is_none() {
+                true if is_block => Found::Inside(all),
+                _ if !is_block && window.failure().is_none() => Found::Unclosed(all),
+                _ => Found::End(all),
+            };
+        };
+        let bytes = &window.data()[line..end];
+        if end > max {
+            return Found::TooLarge;
+        }
+        if line > 0 && bytes.starts_with(BEGIN) {
+            return Found::Unclosed(line);
+        }
+        if is_block && bytes.trim_ascii_end().ends_with(END) {
+            return Found::Inside(end);
+        }
+        line = end;
+    }
+}
+
+/// Leaves out lines up to and with the end of the block.
+fn skip_block(window: &mut Window<'_>) {
+    loop {
+        let line = window.line(1 << 20).unwrap_or(0);
+        let ends = window.data()[..line].trim_ascii_end().ends_with(END);
+        window.skip_line();
+        if ends || (window.data().is_empty() && !window.more()) || window.peek(BEGIN.len()) == BEGIN {
+            return;
+        }
+    }
+}
+
+/// The text behind the line that repeats the title.
+fn without_title<'a>(body: &'a str, title: &str) -> &'a str {
+    let start = body.trim_start();
+    match start.split_once('\n') {
+        Some((first, rest)) if first.trim() == title.trim() => rest,
+        None if start.trim() == title.trim() => "",
+        _ => body,
+    }
+}
+
+/// An attribute of the block's head; titles may hold quotes, so it ends where the next attribute or the head does.
+fn attribute(head: &str, name: &str) -> Option<String> {
+    let from = memmem::find(head.as_bytes(), format!(" {name}=\"").as_bytes())? + name.len() + 3;
+    let rest = &head[from..];
+    let ends = ["\" id=\"", "\" url=\"", "\" title=\"", "\" revid=\""];
+    let end = ends.iter().filter_map(|end| rest.find(end)).min();
+    let value = match end {
+        Some(end) => &rest[..end],
+        None => rest.trim_end().trim_end_matches('>').trim_end_matches('"'),
+    };
+    let plain = value.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    Some(plain).filter(|plain| !plain.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::fields::source;
+    use crate::ingest::window::split_all;
+    use proptest::prelude::*;
+
+    const FILE: &str = "<doc id=\"12\" url=\"https://x.org/wiki?curid=12\" title=\"The \"A\" &amp; B\">\nThe \"A\" & B\n\nFirst.\nSecond.\n\n</doc>\n<doc id=\"13\" url=\"u\" title=\"Empty\">\nEmpty\n</doc>\n<doc id=\"14\" url=\"u\" title=\"T\">\nOpen\n<doc id=\"15\" url=\"u\" title=\"Last\">\nLast\n\nEnd.\n</doc>";
+
+    fn parse(piece: &Piece) -> Option<Parsed> {
+        let Piece::Record(raw) = piece else { return None };
+        Some(Wikiextractor.parse(raw, &FileFacts::default(), &source(&[])).remove(0))
+    }
+
+    #[test]
+    fn blocks_become_documents() {
+        let (pieces, broken, _) = split_all(&Wikiextractor, FILE.as_bytes(), 10, 1000, false);
+        assert_eq!((pieces.len(), broken), (4, None));
+        let Some(Parsed::Document(first)) = parse(&pieces[0]) else { panic!("{pieces:?}") };
+        assert_eq!((first.id.as_deref(), first.title.as_deref()), (Some("12"), Some("The \"A\" & B")));
+        assert_eq!((first.text.trim(), first.url.unwrap().len()), ("First.\nSecond.", 27));
+        assert!(matches!(parse(&pieces[1]), Some(Parsed::Refused { reason: "no_text", .. })));
+        assert!(matches!(&pieces[2], Piece::Refused(refused) if refused.reason == "malformed"));
+        let Some(Parsed::Document(last)) = parse(&pieces[3]) else { panic!("{pieces:?}") };
+        assert_eq!(last.text.trim(), "End.");
+    }
+
+    #[test]
+    fn other_files_and_cut_files_are_told() {
+        let (pieces, broken, _) = split_all(&Wikiextractor, b"{\"a\": 1}\n", 10, 1000, false);
+        assert!(pieces.is_empty() && broken.unwrap().reason == "wrong_format");
+        for fails in [true, false] {
+            let (pieces, broken, _) = split_all(&Wikiextractor, &FILE.as_bytes()[..60], 10, 1000, fails);
+            assert!(pieces.is_empty() && broken.unwrap().reason == "truncated");
+        }
+        let (pieces, _, _) = split_all(&Wikiextractor, FILE.as_bytes(), 10, 60, false);
+        assert!(matches!(&pieces[0], Piece::Refused(refused) if refused.reason == "too_large"));
+        assert_eq!(pieces.len(), 4);
+    }
+
+    proptest! {
+        #[test]
+        fn chunking_changes_nothing(lines in proptest::collection::vec("<doc id=\"1\">|</doc>|text|", 0..12), step in 1_usize..20, max in 10_usize..60) {
+            let bytes = lines.join("\n").into_bytes();
+            let whole = split_all(&Wikiextractor, &bytes, 10_000, max, false);
+            prop_assert_eq!(split_all(&Wikiextractor, &bytes, step, max, false), whole);
+        }
+    }
+}
