@@ -1,0 +1,212 @@
+//! entries → concepts in id order and the links between them, as adjacency lists.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{Concept, Entry, Link, Relation};
+
+/// Lists of concept numbers, one a concept, in one allocation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lists {
+    starts: Vec<u32>,
+    items: Vec<u32>,
+}
+
+impl Lists {
+    /// The lists of `n` concepts from (concept, item) pairs; each list sorted, without repeats.
+    fn new(n: usize, mut pairs: Vec<(u32, u32)>) -> Self {
+        pairs.sort_unstable();
+        pairs.dedup();
+        let mut starts = vec![0_u32; n + 1];
+        pairs.iter().for_each(|(concept, _)| starts[*concept as usize + 1] += 1);
+        (0..n).for_each(|i| starts[i + 1] += starts[i]);
+        Lists { starts, items: pairs.into_iter().map(|(_, item)| item).collect() }
+    }
+
+    /// The list of one concept; empty for a number that does not exist.
+    pub(super) fn of(&self, concept: u32) -> &[u32] {
+        let at = concept as usize;
+        match (self.starts.get(at), self.starts.get(at + 1)) {
+            (Some(start), Some(end)) => &self.items[*start as usize..*end as usize],
+            _ => &[],
+        }
+    }
+}
+
+/// The links of a lexicon by concept number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Graph {
+    pub(super) neighbours: Lists,
+    pub(super) parents: Lists,
+    pub(super) children: Lists,
+}
+
+/// Concepts in id order, their links, and how many links lead nowhere.
+pub(super) fn build(entries: Vec<Entry>) -> (Vec<Concept>, Graph, u64) {
+    let mut entries = join_same_ids(entries);
+    resolve_trees(&mut entries);
+    resolve_names(&mut entries);
+    resolve_relations(&mut entries);
+    let mut concepts: Vec<Concept> = entries.into_iter().map(|entry| entry.concept).collect();
+    for concept in &mut concepts {
+        let Concept { name, synonyms, links, id, .. } = concept;
+        let mut seen = HashSet::new();
+        synonyms.retain(|synonym| synonym != name && !synonym.trim().is_empty() && seen.insert(synonym.clone()));
+        links.retain(|link| link.to != *id);
+        links.sort();
+        links.dedup();
+    }
+    let (mut linked, mut parents, mut unresolved) = (Vec::new(), Vec::new(), 0);
+    for (from, concept) in concepts.iter().enumerate() {
+        for link in &concept.links {
+            let Ok(to) = concepts.binary_search_by(|other| other.id.cmp(&link.to)) else {
+                unresolved += 1;
+                continue;
+            };
+            let (from, to) = (from as u32, to as u32);
+            if link.relation == Relation::Parent {
+                parents.push((from, to));
+            }
+            if link.relation != Relation::Same {
+                linked.extend([(from, to), (to, from)]);
+            }
+        }
+    }
+    let children = parents.iter().map(|(child, parent)| (*parent, *child)).collect();
+    let n = concepts.len();
+    let graph =
+        Graph { neighbours: Lists::new(n, linked), parents: Lists::new(n, parents), children: Lists::new(n, children) };
+    (concepts, graph, unresolved)
+}
+
+/// Entries in id order; those of one id are joined, and the name of the first one read stays.
+fn join_same_ids(mut entries: Vec<Entry>) -> Vec<Entry> {
+    entries.sort_by(|a, b| a.concept.id.cmp(&b.concept.id));
+    let mut joined: Vec<Entry> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match joined.last_mut().filter(|last| last.concept.id == entry.concept.id) {
+            None => joined.push(entry),
+            Some(last) => {
+                let (ours, theirs) = (&mut last.concept, entry.concept);
+                if ours.kind.is_empty() {
+                    ours.kind = theirs.kind;
+                }
+                ours.language = ours.language.take().or(theirs.language);
+                ours.synonyms.push(theirs.name);
+                ours.synonyms.extend(theirs.synonyms);
+                ours.links.extend(theirs.links);
+                last.trees.extend(entry.trees);
+                last.related_names.extend(entry.related_names);
+            }
+        }
+    }
+    joined
+}
+
+/// Makes parents of tree numbers: `C14.280.647` stands below `C14.280`.
+fn resolve_trees(entries: &mut [Entry]) {
+    let mut places: BTreeMap<String, String> = BTreeMap::new();
+    for entry in entries.iter() {
+        for tree in &entry.trees {
+            places.entry(tree.clone()).or_insert_with(|| entry.concept.id.clone());
+        }
+    }
+    for entry in entries {
+        for tree in &entry.trees {
+            let above = tree.rsplit_once('.').and_then(|(above, _)| places.get(above));
+            if let Some(id) = above {
+                entry.concept.links.push(Link { relation: Relation::Parent, to: id.clone() });
+            }
+        }
+    }
+}
+
+/// Makes links of related concepts that are given by preferred name; a name nobody has stays as a dead link.
+fn resolve_names(entries: &mut [Entry]) {
+    if entries.iter().all(|entry| entry.related_names.is_empty()) {
+        return;
+    }
+    let ids: BTreeMap<String, String> =
+        entries.iter().rev().map(|entry| (entry.concept.name.clone(), entry.concept.id.clone())).collect();
+    for entry in entries {
+        for name in entry.related_names.drain(..) {
+            let to = ids.get(&name).cloned().unwrap_or(name);
+            entry.concept.links.push(Link { relation: Relation::Related, to });
+        }
+    }
+}
+
+/// Takes the relation off a link that is written with it (`treats:D003924`, `is_a:D003920`).
+///
+/// Ids may hold a colon themselves, so only a link whose whole text is no id is taken apart.
+fn resolve_relations(entries: &mut [Entry]) {
+    let ids: HashSet<String> = entries.iter().map(|entry| entry.concept.id.clone()).collect();
+    for link in entries.iter_mut().flat_map(|entry| &mut entry.concept.links) {
+        if let Some((relation, id)) = link.to.split_once(':')
+            && !ids.contains(&link.to)
+            && ids.contains(id)
+        {
+            if matches!(relation, "is_a" | "parent") {
+                link.relation = Relation::Parent;
+            }
+            link.to = id.to_string();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Lexicon;
+    use super::*;
+
+    fn entry(id: &str, name: &str, trees: &[&str], links: &[(Relation, &str)]) -> Entry {
+        let links = links.iter().map(|(relation, to)| Link { relation: *relation, to: (*to).to_string() }).collect();
+        let concept = Concept { id: id.into(), name: name.into(), links, ..Concept::default() };
+        Entry { concept, trees: trees.iter().map(|tree| (*tree).to_string()).collect(), related_names: Vec::new() }
+    }
+
+    #[test]
+    fn trees_give_parents_and_siblings() {
+        let lexicon = Lexicon::build(vec![
+            entry("D3", "stroke", &["C10.228", "C14.9"], &[]),
+            entry("D1", "brain diseases", &["C10"], &[]),
+            entry("D2", "epilepsy", &["C10.300"], &[]),
+        ]);
+        assert_eq!(lexicon.concepts.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["D1", "D2", "D3"]);
+        assert_eq!(lexicon.parents(2), [0]);
+        assert_eq!(lexicon.siblings(2), [1]);
+        assert!(lexicon.linked(0, 1) && lexicon.linked(1, 0) && !lexicon.linked(1, 2));
+    }
+
+    #[test]
+    fn one_id_in_two_files_is_one_concept() {
+        let lexicon = Lexicon::build(vec![
+            entry("D1", "aspirin", &[], &[(Relation::Related, "D2"), (Relation::Related, "D1")]),
+            entry("D2", "fever", &[], &[(Relation::Same, "D1"), (Relation::Related, "nowhere")]),
+            entry("D1", "acetylsalicylic acid", &[], &[]),
+        ]);
+        assert_eq!(lexicon.concepts.len(), 2);
+        assert_eq!(lexicon.concepts[0].synonyms, ["acetylsalicylic acid"]);
+        assert_eq!((lexicon.neighbours(0), lexicon.unresolved_links), (&[1_u32][..], 1));
+        assert_eq!(lexicon.neighbours(9), [0_u32; 0]);
+    }
+
+    #[test]
+    fn a_link_may_name_its_relation() {
+        let links = [(Relation::Related, "treats:X:2"), (Relation::Related, "is_a:D3"), (Relation::Related, "X:2")];
+        let lexicon = Lexicon::build(vec![
+            entry("D1", "a", &[], &links),
+            entry("X:2", "b", &[], &[]),
+            entry("D3", "c", &[], &[]),
+        ]);
+        assert_eq!((lexicon.neighbours(0), lexicon.parents(0)), (&[1, 2][..], &[1][..]));
+        assert_eq!(lexicon.unresolved_links, 0);
+    }
+
+    #[test]
+    fn the_order_of_entries_changes_nothing() {
+        let mut entries = vec![entry("B", "b", &["1.2"], &[]), entry("A", "a", &["1"], &[]), entry("C", "c", &[], &[])];
+        let hash = Lexicon::build(entries.clone()).hash();
+        entries.reverse();
+        assert_eq!(Lexicon::build(entries).hash(), hash);
+    }
+}

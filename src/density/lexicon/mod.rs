@@ -1,0 +1,357 @@
+//! files of a knowledge graph → [`Lexicon`]
+//!
+//! A lexicon is a list of concepts: id, kind, names, language and links to other concepts. Every file format is
+//! one [`Reader`]; the format is recognised by content or named in the pipeline file. Concepts stand in the order
+//! of their ids, whatever the order of files and rows, so a concept's number means the same in every run.
+//!
+//! Promises: an entry that cannot be used is counted by reason, never dropped silently; concepts of one id in
+//! several files become one; links to concepts that no file has are counted and left out.
+//!
+//! To add a format: one file with a [`Reader`], one `mod` line, one line in [`READERS`].
+
+mod aliases;
+mod delimited;
+mod drugbank;
+mod graph;
+mod mesh;
+mod mesh_ascii;
+mod mesh_xml;
+mod obo;
+mod open;
+mod tsv;
+mod words;
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::error::{Error, Result};
+use graph::Graph;
+pub use open::files;
+use open::{read_file, read_text};
+
+/// Every reader; the first that recognises a file reads it.
+pub static READERS: &[&dyn Reader] = &[
+    &mesh_xml::MeshXml,
+    &mesh_ascii::MeshAscii,
+    &obo::Obo,
+    &drugbank::DrugBank,
+    &aliases::Aliases,
+    &tsv::Tsv,
+    &words::Words,
+];
+
+/// A format of lexicon files.
+pub trait Reader: Sync {
+    /// Name in pipeline files, equal to the file stem of its module.
+    fn name(&self) -> &'static str;
+
+    /// What it reads, in one line.
+    fn about(&self) -> &'static str;
+
+    /// Whether a file that begins with `head` (decompressed, without byte-order mark) has this format.
+    fn recognises(&self, head: &str) -> bool;
+
+    /// Reads the decompressed file and adds its entries to `found`; entries it cannot use are counted there.
+    ///
+    /// # Errors
+    /// If the file cannot be read at all, with file, line and remedy.
+    fn read(&self, input: &mut dyn BufRead, file: &Path, found: &mut Found) -> Result<()>;
+}
+
+/// The reader called `name`.
+///
+/// # Errors
+/// If there is none; lists those there are.
+pub fn reader(name: &str) -> Result<&'static dyn Reader> {
+    READERS.iter().copied().find(|reader| reader.name() == name).ok_or_else(|| {
+        let known: Vec<&str> = READERS.iter().map(|reader| reader.name()).collect();
+        Error::usage(format!("there is no lexicon format `{name}`")).hint(format!("one of: {}", known.join(", ")))
+    })
+}
+
+/// A lexicon file, folder or glob pattern of the pipeline file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LexiconSpec {
+    /// A file, a folder (its files in name order) or a glob pattern.
+    pub path: String,
+    /// Name of a [`Reader`]; recognised by content where absent.
+    pub format: Option<String>,
+}
+
+/// How one concept stands to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Relation {
+    /// The other is more general (`is_a`, MeSH tree).
+    Parent,
+    /// Any other relation of the knowledge graph.
+    Related,
+    /// The other is the same thing in another vocabulary; no pair of the graph.
+    Same,
+}
+
+/// A link to another concept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link {
+    /// How.
+    pub relation: Relation,
+    /// Id of the other concept.
+    pub to: String,
+}
+
+/// One concept of a lexicon.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Concept {
+    /// Id in its vocabulary, such as `D001241` or `DB00945`.
+    pub id: String,
+    /// What it is, such as `disease`; empty where the file does not say.
+    pub kind: String,
+    /// Preferred name.
+    pub name: String,
+    /// Other names, in file order, without repeats.
+    pub synonyms: Vec<String>,
+    /// ISO 639 code of the names, where the file says it.
+    pub language: Option<String>,
+    /// Links as the files state them, also to concepts that no file has; sorted, without repeats.
+    pub links: Vec<Link>,
+}
+
+/// What a reader makes of one record.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entry {
+    /// The concept.
+    pub concept: Concept,
+    /// Places in a tree (MeSH tree numbers); the parents follow from them once all files are read.
+    pub trees: Vec<String>,
+    /// Related concepts that the file gives by preferred name only.
+    pub related_names: Vec<String>,
+}
+
+/// Entries of the files read so far, and what was not used.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Entries, in reading order.
+    pub entries: Vec<Entry>,
+    /// Entries and names that were not used, by reason.
+    pub refused: BTreeMap<String, u64>,
+}
+
+impl Found {
+    /// Adds an entry; one without id or name is refused.
+    pub fn push(&mut self, entry: Entry) {
+        match &entry.concept {
+            Concept { id, .. } if id.trim().is_empty() => self.refuse("no_id"),
+            Concept { name, .. } if name.trim().is_empty() => self.refuse("no_name"),
+            _ => self.entries.push(entry),
+        }
+    }
+
+    /// Counts one entry that is not used.
+    pub fn refuse(&mut self, reason: &str) {
+        *self.refused.entry(reason.to_string()).or_default() += 1;
+    }
+}
+
+/// What was read from one file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FileBooks {
+    /// The file.
+    pub file: String,
+    /// Name of its reader.
+    pub format: String,
+    /// Entries that became concepts (entries of one id count each).
+    pub entries: u64,
+    /// Entries that were not used, by reason.
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// Concepts in the order of their ids, with their links.
+#[derive(Clone, Debug, Default)]
+pub struct Lexicon {
+    /// The concepts; a concept's number is its index here.
+    pub concepts: Vec<Concept>,
+    /// What was read from each file.
+    pub books: Vec<FileBooks>,
+    /// Links that lead to no concept of the lexicon.
+    pub unresolved_links: u64,
+    graph: Graph,
+}
+
+impl Lexicon {
+    /// Reads all files of `specs`, in order.
+    ///
+    /// # Errors
+    /// If a path leads to no file, or a file cannot be read or recognised.
+    pub fn read(specs: &[LexiconSpec]) -> Result<Self> {
+        let (mut entries, mut books) = (Vec::new(), Vec::new());
+        for spec in specs {
+            for file in files(&spec.path)? {
+                let (found, format) = read_file(&file, spec.format.as_deref())?;
+                books.push(FileBooks {
+                    file: file.display().to_string(),
+                    format: format.to_string(),
+                    entries: found.entries.len() as u64,
+                    refused: found.refused,
+                });
+                entries.extend(found.entries);
+            }
+        }
+        let mut lexicon = Lexicon::build(entries);
+        lexicon.books = books;
+        Ok(lexicon)
+    }
+
+    /// A lexicon of entries: concepts of one id are joined, trees and names become links.
+    pub fn build(entries: Vec<Entry>) -> Self {
+        let (concepts, graph, unresolved_links) = graph::build(entries);
+        Lexicon { concepts, books: Vec::new(), unresolved_links, graph }
+    }
+
+    /// The number of the concept with this id.
+    pub fn find(&self, id: &str) -> Option<u32> {
+        self.concepts.binary_search_by(|concept| concept.id.as_str().cmp(id)).ok().map(|at| at as u32)
+    }
+
+    /// Concepts one link away (parents, children, related), in number order; the same concept under another id
+    /// is none.
+    pub fn neighbours(&self, concept: u32) -> &[u32] {
+        self.graph.neighbours.of(concept)
+    }
+
+    /// Whether two concepts are linked, in either direction.
+    pub fn linked(&self, a: u32, b: u32) -> bool {
+        self.neighbours(a).binary_search(&b).is_ok()
+    }
+
+    /// More general concepts, in number order.
+    pub fn parents(&self, concept: u32) -> &[u32] {
+        self.graph.parents.of(concept)
+    }
+
+    /// Concepts that share a parent with this one, in number order: near misses of the same kind.
+    pub fn siblings(&self, concept: u32) -> Vec<u32> {
+        let parents = self.parents(concept).iter();
+        let mut found: Vec<u32> = parents.flat_map(|parent| self.graph.children.of(*parent)).copied().collect();
+        found.sort_unstable();
+        found.dedup();
+        found.retain(|other| *other != concept);
+        found
+    }
+
+    /// xxh3-128 over everything that may change a score, as 32 hex digits.
+    pub fn hash(&self) -> String {
+        let mut hasher = Xxh3::new();
+        for concept in &self.concepts {
+            for text in [&concept.id, &concept.kind, &concept.name].into_iter().chain(&concept.synonyms) {
+                hasher.update(text.as_bytes());
+                hasher.update(&[0xff]);
+            }
+            for link in &concept.links {
+                hasher.update(&[0xfe, link.relation as u8]);
+                hasher.update(link.to.as_bytes());
+            }
+            hasher.update(&[0xfd]);
+        }
+        format!("{:032x}", hasher.digest128())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_are_named_once_and_explained() {
+        for (idx, reader) in READERS.iter().enumerate() {
+            assert!(!reader.about().is_empty());
+            assert!(READERS[..idx].iter().all(|other| other.name() != reader.name()));
+        }
+        assert!(reader("nothing").is_err());
+    }
+
+    #[test]
+    fn a_missing_file_and_a_binary_file_say_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = |name: &str| LexiconSpec { path: folder.path().join(name).display().to_string(), format: None };
+        let error = Lexicon::read(&[spec("none.tsv")]).unwrap_err().to_string();
+        assert!(error.contains("none.tsv") && error.contains("lexicon = []"), "{error}");
+        std::fs::write(folder.path().join("x.bin"), [0, 1, 2, 0xff, 0xfe]).unwrap();
+        let error = Lexicon::read(&[spec("x.bin")]).unwrap_err().to_string();
+        assert!(error.contains("recognises"), "{error}");
+    }
+
+    /// The lexicons that come with the project: every format but the lists, all entries used, links within.
+    #[test]
+    fn the_fixtures_are_one_lexicon() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/lexicon/*").to_string();
+        let lexicon = Lexicon::read(&[LexiconSpec { path, format: None }]).unwrap();
+        let formats: Vec<&str> = lexicon.books.iter().map(|file| file.format.as_str()).collect();
+        assert_eq!(formats, ["tsv", "obo", "drugbank", "mesh_xml"]);
+        let metformin = lexicon.find("DB90001").unwrap();
+        assert!(lexicon.concepts[metformin as usize].synonyms.contains(&"Metformina".to_string()));
+        let treated = lexicon.find("D900015").unwrap();
+        assert!(lexicon.linked(metformin, treated), "its TSV row says that it treats it");
+        assert!(
+            lexicon.books.iter().all(|file| file.refused.keys().all(|reason| reason == "obsolete")),
+            "{:?}",
+            lexicon.books
+        );
+    }
+
+    /// A gzip that is cut inside a descriptor gives the whole ones; inside a table it is an error.
+    #[test]
+    fn files_that_are_cut_off() {
+        use std::io::Write;
+        let folder = tempfile::tempdir().unwrap();
+        let pack = |name: &str, text: &str| {
+            let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+            gz.write_all(text.as_bytes()).unwrap();
+            let bytes = gz.finish().unwrap();
+            let place = folder.path().join(name);
+            std::fs::write(&place, &bytes[..bytes.len() - 40]).unwrap();
+            LexiconSpec { path: place.display().to_string(), format: None }
+        };
+        let record = "<DescriptorRecord><DescriptorUI>D1</DescriptorUI><DescriptorName><String>Fever</String>\
+                      </DescriptorName></DescriptorRecord>";
+        let xml = pack("desc.xml.gz", &format!("<DescriptorRecordSet>{}</DescriptorRecordSet>", record.repeat(300)));
+        let lexicon = Lexicon::read(&[xml]).unwrap();
+        assert_eq!((lexicon.books[0].entries, lexicon.books[0].refused["truncated"]), (299, 1));
+        let tsv = pack("x.tsv.gz", &format!("id\tname\n{}", "1\taspirin\n".repeat(3_000)));
+        let error = Lexicon::read(&[tsv]).unwrap_err().to_string();
+        assert!(error.contains("x.tsv.gz") && error.contains("hint"), "{error}");
+    }
+
+    /// Every lexicon file of the test data is recognised and gives about as many concepts as its source says.
+    #[test]
+    fn real_lexicons_are_read() {
+        let Some(data) = std::env::var_os("KPIPE_TEST_DATA") else { return };
+        let folder = Path::new(&data).join("kg-lexicons");
+        let expected = [
+            ("drugbank-vocabulary.csv.gz", "drugbank", 14_315),
+            ("drugbank-dhimmel.tsv.gz", "tsv", 7_759),
+            ("drugbank-aliases.json.gz", "aliases", 7_759),
+            ("hetionet-v1.0-nodes.tsv.gz", "tsv", 47_031),
+            ("mesh-terms.tsv.gz", "tsv", 27_455),
+            ("mesh-tree-numbers.tsv.gz", "tsv", 27_455),
+            ("mesh-desc-sample.xml", "mesh_xml", 5),
+            ("mesh-desc2015-subset.xml", "mesh_xml", 2),
+            ("doid-2016.obo.gz", "obo", 6_900),
+            ("hp-2013.obo.gz", "obo", 10_200),
+            ("THUOCL_diming.txt.gz", "words", 44_804),
+            ("THUOCL_medical.txt.gz", "words", 18_749),
+            ("zh-medicalkg-disease.txt.gz", "words", 8_807),
+        ];
+        for (name, format, least) in expected {
+            let spec = LexiconSpec { path: folder.join(name).display().to_string(), format: None };
+            let lexicon = Lexicon::read(&[spec]).unwrap();
+            assert_eq!(lexicon.books[0].format, format, "{name}");
+            let found = lexicon.concepts.len();
+            let refused = lexicon.books[0].refused.values().sum::<u64>();
+            assert!(found * 100 >= least * 99 && found <= least * 102, "{name}: {found} concepts, {refused} refused");
+        }
+    }
+}
