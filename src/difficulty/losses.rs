@@ -1,0 +1,66 @@
+//! Losses of an earlier training run, by document id.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use serde::Deserialize;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::error::{Error, Result};
+
+#[derive(Deserialize)]
+struct Line {
+    id: String,
+    loss: f32,
+}
+
+/// Loss per document; ids are kept as 64-bit hashes, 12 bytes a document.
+pub struct Losses(HashMap<u64, f32>);
+
+impl Losses {
+    /// Reads JSON lines `{"id": "pubmed:12", "loss": 2.5}`; the last line of an id counts.
+    ///
+    /// # Errors
+    /// Names file and line of what cannot be read, and of a loss that is not finite.
+    pub fn read(path: &Path) -> Result<Self> {
+        let file =
+            std::fs::File::open(path).map_err(|cause| Error::file("open", path, cause).at("`difficulty.losses`"))?;
+        let mut losses = HashMap::new();
+        for (idx, line) in BufReader::new(file).lines().enumerate() {
+            let place = || format!("{}:{}", path.display(), idx + 1);
+            let line = line.map_err(|cause| Error::file("read", path, cause))?;
+            let line: Line = serde_json::from_str(&line).map_err(|cause| {
+                Error::data(format!("a line is not `{{\"id\": ..., \"loss\": ...}}`: {cause}"))
+                    .at(place())
+                    .hint("`kpipe train` writes such a file as losses.jsonl")
+            })?;
+            if !line.loss.is_finite() {
+                return Err(Error::data(format!("the loss of `{}` is {}", line.id, line.loss)).at(place()));
+            }
+            losses.insert(xxh3_64(line.id.as_bytes()), line.loss);
+        }
+        Ok(Losses(losses))
+    }
+
+    /// The loss of a document, where the run saw it.
+    pub fn get(&self, id: &str) -> Option<f32> {
+        self.0.get(&xxh3_64(id.as_bytes())).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_read_and_bad_lines_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("losses.jsonl");
+        std::fs::write(&path, "{\"id\":\"a:1\",\"loss\":2.5}\n").unwrap();
+        let losses = Losses::read(&path).unwrap();
+        assert_eq!((losses.get("a:1"), losses.get("a:2")), (Some(2.5), None));
+        std::fs::write(&path, "{\"id\":\"a:1\",\"loss\":2.5}\nnonsense\n").unwrap();
+        assert!(Losses::read(&path).err().unwrap().to_string().contains("losses.jsonl:2"));
+    }
+}

@@ -1,0 +1,178 @@
+//! `scored` → `bucketed`
+//!
+//! Comes in: scored documents. Goes out: the same, with how hard each is and the bucket that makes. Promises:
+//! every row is kept; a document's difficulty depends on the measured distributions alone, which are written to
+//! `edges.json` and `words.zst`, so a later build that is given them buckets new documents the same way.
+//!
+//! Difficulty is the weighted mean of a document's ranks, feature by feature, among the documents of its language
+//! (Platanios et al. 2019 use one such rank, the "CDF difficulty"). A rank is read off a grid of quantiles, so it
+//! needs no sort of the corpus at hand. A feature a language does not have (readability) or that was not given
+//! (loss) is left out of the mean.
+//!
+//! To add a feature: a line in [`features::FEATURES`], its value in [`features::measure`], its weight in
+//! `pipelines/default.toml`.
+
+pub mod edges;
+pub mod features;
+mod losses;
+mod quantiles;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float32Array, RecordBatch, UInt8Array};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::flow::contract::{contract, strings};
+use crate::flow::dataset::Dataset;
+use crate::flow::room::{Context, Outcome};
+
+use edges::Edges;
+use features::{FEATURES, Features, WordCounts};
+
+/// Version of what this room computes; part of its fingerprint.
+pub const VERSION: u32 = 1;
+
+/// Keys of `[difficulty]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// Number of buckets, in `2..=100`.
+    pub buckets: usize,
+    /// Weight of each feature in the mean, `>= 0`, at least one above 0.
+    pub weights: BTreeMap<String, f64>,
+    /// Languages with fewer documents share one pool of ranks and edges.
+    pub min_language_docs: u64,
+    /// A `tokenizer.json` for `tokens_per_word`; empty leaves the feature out.
+    pub tokenizer: String,
+    /// JSON lines `{"id": ..., "loss": ...}` from a training run; empty leaves the feature out.
+    pub losses: String,
+    /// Folder with `edges.json` and `words.zst` of an earlier build, to bucket in the same way; empty measures anew.
+    pub edges: String,
+}
+
+impl Params {
+    /// Checks ranges and feature names.
+    ///
+    /// # Errors
+    /// Names the key, the value and what is allowed.
+    pub fn check(&self) -> Result<()> {
+        if !(2..=100).contains(&self.buckets) {
+            return Err(Error::usage(format!("`difficulty.buckets` is {}, outside 2..=100", self.buckets)));
+        }
+        for (name, weight) in &self.weights {
+            if !FEATURES.contains(&name.as_str()) {
+                return Err(Error::usage(format!("`difficulty.weights.{name}` is no feature"))
+                    .hint(format!("the features are {}", FEATURES.join(", "))));
+            }
+            if !weight.is_finite() || *weight < 0.0 {
+                return Err(Error::usage(format!("`difficulty.weights.{name}` is {weight}, below 0")));
+            }
+        }
+        if self.weights.values().all(|weight| *weight == 0.0) {
+            return Err(Error::usage("all of `difficulty.weights` are 0").hint("give at least one feature a weight"));
+        }
+        Ok(())
+    }
+}
+
+impl Params {
+    /// Files and folders this room reads beside its input.
+    pub fn files(&self) -> Vec<PathBuf> {
+        [&self.tokenizer, &self.losses, &self.edges]
+            .into_iter()
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+            .collect()
+    }
+}
+
+/// What the room measures with: the word counts of each language and, where given, a tokenizer and losses.
+struct Measure {
+    words: WordCounts,
+    tokenizer: Option<tokenizers::Tokenizer>,
+    losses: Option<losses::Losses>,
+}
+
+/// Runs the room.
+///
+/// # Errors
+/// If a named tokenizer, loss file or edges folder cannot be read, or a part cannot be read or written.
+pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
+    let tokenizer = match params.tokenizer.as_str() {
+        "" => None,
+        path => Some(tokenizers::Tokenizer::from_file(path).map_err(|cause| {
+            Error::data(format!("`{path}` is not a readable tokenizer.json: {cause}")).at("`difficulty.tokenizer`")
+        })?),
+    };
+    let losses = match params.losses.as_str() {
+        "" => None,
+        path => Some(losses::Losses::read(&PathBuf::from(path))?),
+    };
+    let earlier = match params.edges.as_str() {
+        "" => None,
+        folder => Some(edges::read(&PathBuf::from(folder))?),
+    };
+    let (words, edges) = match earlier {
+        Some((edges, words)) => {
+            edges.check_fits(params)?;
+            (words, Some(edges))
+        }
+        None => (features::count_words(input, params.min_language_docs, cx)?, None),
+    };
+    let measure = Measure { words, tokenizer, losses };
+    let edges = match edges {
+        Some(edges) => edges,
+        None => measure_edges(input, params, &measure, cx)?,
+    };
+    edges::write(cx.folder, &edges, &measure.words)?;
+    cx.map_parts(input, contract("bucketed")?, |batch, _| Ok(Outcome::kept(bucket_batch(batch, &measure, &edges)?)))
+}
+
+/// Reads the features of the whole corpus once and has polars find the quantiles per language.
+fn measure_edges(input: &Dataset, params: &Params, measure: &Measure, cx: &Context) -> Result<Edges> {
+    let rows: Vec<Vec<(&str, Features)>> =
+        cx.scan(input, Some(&["id", "text", "language", "density", "n_tokens"]), |batch, _| {
+            let pools = pools_of(batch, &measure.words)?;
+            Ok(pools.into_iter().zip(measure_batch(batch, measure)?).collect())
+        })?;
+    let rows: Vec<(&str, Features)> = rows.into_iter().flatten().collect();
+    let grids = quantiles::grids(&rows)?;
+    let mut edges = Edges::new(params, grids);
+    let difficulties: Vec<(&str, f32)> =
+        rows.iter().map(|(pool, features)| (*pool, edges.difficulty(pool, features))).collect();
+    edges.set_bucket_edges(quantiles::bucket_edges(&difficulties, params.buckets)?);
+    Ok(edges)
+}
+
+/// The pool of ranks each row belongs to: its language, or the pool of small languages.
+fn pools_of<'a>(batch: &RecordBatch, words: &'a WordCounts) -> Result<Vec<&'a str>> {
+    Ok(strings(batch, "language")?.iter().map(|language| words.pool(language)).collect())
+}
+
+fn measure_batch(batch: &RecordBatch, measure: &Measure) -> Result<Vec<Features>> {
+    features::measure(batch, &measure.words, measure.tokenizer.as_ref(), measure.losses.as_ref())
+}
+
+fn bucket_batch(batch: &RecordBatch, measure: &Measure, edges: &Edges) -> Result<RecordBatch> {
+    let pools = pools_of(batch, &measure.words)?;
+    let features = measure_batch(batch, measure)?;
+    let difficulty: Vec<f32> = pools.iter().zip(&features).map(|(pool, f)| edges.difficulty(pool, f)).collect();
+    let buckets: Vec<u8> = pools.iter().zip(&difficulty).map(|(pool, d)| edges.bucket(pool, *d)).collect();
+    let column = |name: &str| -> ArrayRef {
+        Arc::new(Float32Array::from(features.iter().map(|f| f.get(name)).collect::<Vec<Option<f32>>>()))
+    };
+    contract("bucketed")?.widen(
+        batch,
+        vec![
+            ("word_rarity", column("word_rarity")),
+            ("readability", column("readability")),
+            ("tokens_per_word", column("tokens_per_word")),
+            ("loss", column("loss")),
+            ("difficulty", Arc::new(Float32Array::from(difficulty))),
+            ("bucket", Arc::new(UInt8Array::from(buckets))),
+        ],
+    )
+}
