@@ -1,0 +1,85 @@
+//! Which sentences are worth the slow round trip: one a document, until the budget is spent.
+//!
+//! Two narrow scans: the first ranks documents by (bucket, concepts, draw) and keeps the best in a bounded list; the
+//! second fetches their sentences, in row order. Both are pure, so a rerun chooses the same.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{UInt8Type, UInt32Type};
+
+use crate::draw;
+use crate::error::Result;
+use crate::flow::contract::{numbers, strings};
+use crate::flow::dataset::Dataset;
+use crate::flow::room::{Context, Span};
+use crate::negatives::{ConceptNames, Params, is_english, passages};
+
+/// Documents with this many concepts or more count alike.
+const MANY_CONCEPTS: u32 = 8;
+
+/// A document's claim to a translation; the smallest come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Ticket {
+    /// 255 - bucket.
+    ease: u8,
+    /// What its concepts lack to [`MANY_CONCEPTS`].
+    plain: u32,
+    draw: u64,
+    row: u64,
+}
+
+/// The sentences to translate, in row order, at most `max_sentences`.
+///
+/// # Errors
+/// If a part cannot be read.
+pub fn select(
+    input: &Dataset,
+    params: &Params,
+    concepts: Option<&dyn ConceptNames>,
+    cx: &Context<'_>,
+) -> Result<Vec<String>> {
+    let budget = params.back_translation.max_sentences;
+    let columns = ["id", "language", "bucket", "n_concepts"];
+    let tickets = cx.scan(input, Some(&columns), |batch, span| tickets(batch, span, cx.seed, budget))?;
+    let mut tickets: Vec<Ticket> = tickets.into_iter().flatten().collect();
+    tickets.sort_unstable();
+    // A document may turn out to have no sentence of fitting length, so twice the budget is looked at.
+    tickets.truncate(budget.saturating_mul(2));
+    let mut rows: Vec<(u64, usize)> = tickets.iter().enumerate().map(|(rank, ticket)| (ticket.row, rank)).collect();
+    rows.sort_unstable();
+    let found = cx.scan(input, Some(&["id", "text"]), |batch, span| {
+        let (ids, texts) = (strings(batch, "id")?, strings(batch, "text")?);
+        let first = rows.partition_point(|(row, _)| *row < span.first_row);
+        let mine = rows[first..].iter().take_while(|(row, _)| *row < span.first_row + batch.num_rows() as u64);
+        let sentences = mine.filter_map(|(row, rank)| {
+            let at = (row - span.first_row) as usize;
+            let (id, text) = (ids.value(at), texts.value(at));
+            let passage = passages::pick(id, text, concepts, params, cx.seed).into_iter().next()?;
+            Some((*rank, text[passage].to_string()))
+        });
+        Ok(sentences.collect::<Vec<_>>())
+    })?;
+    let mut found: Vec<(usize, String)> = found.into_iter().flatten().collect();
+    let mut ranks: Vec<usize> = found.iter().map(|(rank, _)| *rank).collect();
+    ranks.sort_unstable();
+    if let Some(&beyond) = ranks.get(budget) {
+        found.retain(|(rank, _)| *rank < beyond);
+    }
+    Ok(found.into_iter().map(|(_, sentence)| sentence).collect())
+}
+
+fn tickets(batch: &RecordBatch, span: Span, seed: u64, budget: usize) -> Result<Vec<Ticket>> {
+    let (ids, languages) = (strings(batch, "id")?, strings(batch, "language")?);
+    let (buckets, concepts) = (numbers::<UInt8Type>(batch, "bucket")?, numbers::<UInt32Type>(batch, "n_concepts")?);
+    let english = languages.iter().enumerate().filter(|(_, language)| is_english(*language));
+    let mut tickets: Vec<Ticket> = english
+        .map(|(at, _)| Ticket {
+            ease: u8::MAX - buckets.value(at),
+            plain: MANY_CONCEPTS.saturating_sub(concepts.value(at)),
+            draw: draw::unit(seed, "back-translation", ids.value(at).as_bytes()).to_bits(),
+            row: span.first_row + at as u64,
+        })
+        .collect();
+    tickets.sort_unstable();
+    tickets.truncate(budget.saturating_mul(2));
+    Ok(tickets)
+}

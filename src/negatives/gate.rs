@@ -1,0 +1,174 @@
+//! The quality gate: is a rewritten passage still close to its anchor, and does it still say the same?
+//!
+//! Closeness is chrF2 (Popović, "chrF: character n-gram F-score for automatic MT evaluation", WMT 2015) as
+//! sacrebleu computes it: character n-grams of 1 to 6, whitespace left out, precision and recall averaged over the
+//! orders that both texts have, β = 2. What is said is compared by what can be seen without understanding:
+//! numbers, negations, names, acronyms, and the lexicon's concepts. Where those stay it is a `paraphrase`; where one
+//! changes it is a `hard` negative: nearly the same text with another meaning.
+
+use std::collections::HashMap;
+
+use crate::text::words::words;
+
+/// Longest character n-gram.
+const ORDER: usize = 6;
+/// Weight of recall against precision.
+const BETA: f64 = 2.0;
+/// Words that turn a statement round, lower case.
+static NEGATIONS: &[&str] = &[
+    "no", "not", "nor", "neither", "never", "none", "nobody", "nothing", "without", "cannot", "lack", "lacks",
+    "lacked", "absence", "unable", "failed", "fails", "fail",
+];
+/// The same in Chinese.
+static NEGATIONS_ZH: &[char] = &['不', '没', '無', '无', '未', '非', '否', '勿'];
+
+/// What the gate says of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict {
+    /// The same text, but for spaces; worth nothing.
+    Identical,
+    /// Too far from the anchor, or too short or long.
+    Off,
+    /// Kept: another statement in nearly the same words. Carries chrF in [0, 1].
+    Hard(f32),
+    /// Kept: the same statement in other words. Carries chrF in [0, 1].
+    Paraphrase(f32),
+}
+
+/// Bounds of the gate.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Lowest chrF kept, in [0, 1].
+    pub min_similarity: f64,
+    /// Largest length ratio in either direction, at least 1.
+    pub max_length_ratio: f64,
+}
+
+/// Judges a candidate against its anchor; `concept_changed` says whether a concept was lost or another came in.
+pub fn judge(anchor: &str, candidate: &str, concept_changed: bool, bounds: Bounds) -> Verdict {
+    let (a, b) = (bare(anchor), bare(candidate));
+    if a == b {
+        return Verdict::Identical;
+    }
+    let ratio = a.len().max(b.len()) as f64 / a.len().min(b.len()).max(1) as f64;
+    let similarity = chrf_of(&b, &a);
+    if ratio > bounds.max_length_ratio || similarity < bounds.min_similarity {
+        return Verdict::Off;
+    }
+    if concept_changed || facts(anchor) != facts(candidate) {
+        return Verdict::Hard(similarity as f32);
+    }
+    Verdict::Paraphrase(similarity as f32)
+}
+
+/// chrF2 of a hypothesis against a reference, in [0, 1].
+pub fn chrf(hypothesis: &str, reference: &str) -> f64 {
+    chrf_of(&bare(hypothesis), &bare(reference))
+}
+
+fn bare(text: &str) -> Vec<char> {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+fn chrf_of(hypothesis: &[char], reference: &[char]) -> f64 {
+    let (mut precision, mut recall, mut orders) = (0.0, 0.0, 0.0);
+    for order in 1..=ORDER {
+        if hypothesis.len() < order || reference.len() < order {
+            break;
+        }
+        let mut counts: HashMap<&[char], i64> = HashMap::new();
+        reference.windows(order).for_each(|gram| *counts.entry(gram).or_default() += 1);
+        let mut matches = 0;
+        for gram in hypothesis.windows(order) {
+            if let Some(left) = counts.get_mut(gram).filter(|left| **left > 0) {
+                *left -= 1;
+                matches += 1;
+            }
+        }
+        precision += f64::from(matches) / (hypothesis.len() + 1 - order) as f64;
+        recall += f64::from(matches) / (reference.len() + 1 - order) as f64;
+        orders += 1.0;
+    }
+    if matches!(precision + recall, 0.0) {
+        return 0.0;
+    }
+    let (precision, recall) = (precision / orders, recall / orders);
+    (1.0 + BETA * BETA) * precision * recall / (BETA * BETA * precision + recall)
+}
+
+/// Numbers, names and acronyms in sorted order, and the number of negations.
+fn facts(text: &str) -> (Vec<String>, usize) {
+    let mut facts = Vec::new();
+    let mut negations = text.chars().filter(|c| NEGATIONS_ZH.contains(c)).count();
+    for (nth, word) in words(text).enumerate() {
+        // A capital inside a sentence is a name.
+        let opens = nth == 0 || text[..word.start].trim_end().ends_with(['.', '!', '?', ':', '"', '(', '[']);
+        let lower = word.text.to_lowercase();
+        if NEGATIONS.contains(&lower.as_str()) || lower.ends_with("n't") || lower.ends_with("n’t") {
+            negations += 1;
+        } else if word.text.chars().any(char::is_numeric)
+            || word.text.chars().filter(|c| c.is_uppercase()).count() > 1
+            || (!opens && word.text.chars().next().is_some_and(char::is_uppercase))
+        {
+            facts.push(lower);
+        }
+    }
+    facts.sort();
+    (facts, negations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { min_similarity: 0.4, max_length_ratio: 1.5 };
+
+    fn label(anchor: &str, candidate: &str) -> &'static str {
+        match judge(anchor, candidate, false, BOUNDS) {
+            Verdict::Identical => "identical",
+            Verdict::Off => "off",
+            Verdict::Hard(_) => "hard",
+            Verdict::Paraphrase(_) => "paraphrase",
+        }
+    }
+
+    /// Expected values: Python, sacrebleu 2.x from PyPI:
+    /// `from sacrebleu.metrics import CHRF; CHRF().sentence_score(hypothesis, [reference]).score / 100`
+    #[test]
+    fn chrf_equals_sacrebleu() {
+        let cases = [
+            ("The cat sat on the mat.", "The cat sat on the mat.", 1.0),
+            ("The cat sat on the mat.", "A cat was sitting on a mat.", 0.19450981437099635),
+            ("abc", "xyz", 0.0),
+            ("ab", "abcdefgh", 0.23404255319148937),
+            ("required any intervention", "required no intervention", 0.7594996591547141),
+            ("阿司匹林可以用于儿童。", "阿司匹林可用于小儿。", 0.37181184008753393),
+            ("Ümlaut  naïve", "Umlaut naive", 0.555940355940356),
+            ("aaaaaaaa", "aaaa", 0.7422630560928433),
+            (
+                "Boys who received clonidine had a taller incidence of sedation (63%)",
+                "Children who received clonidine had a higher incidence of preoperative sedation (63%)",
+                0.6325745382630015,
+            ),
+        ];
+        for (hypothesis, reference, expected) in cases {
+            let found = chrf(hypothesis, reference);
+            assert!((found - expected).abs() < 1e-9, "{hypothesis} / {reference}: {found} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn what_changes_the_statement_is_hard() {
+        let anchor = "Aspirin did not lower the risk in 12 patients with COPD.";
+        assert_eq!(label(anchor, "Aspirin  did not lower the risk in 12 patients with COPD."), "identical");
+        assert_eq!(label(anchor, "Aspirin did not reduce the risk in 12 patients with COPD."), "paraphrase");
+        assert_eq!(label(anchor, "Aspirin did lower the risk in 12 patients with COPD."), "hard");
+        assert_eq!(label(anchor, "Aspirin did not lower the risk in 21 patients with COPD."), "hard");
+        assert_eq!(label(anchor, "Aspirin did not lower the risk in 12 patients with goods."), "hard");
+        assert_eq!(label(anchor, "It rained."), "off");
+        assert_eq!(label("We gave the Conners test.", "We gave the test of conners."), "hard");
+        assert_eq!(label("阿司匹林可以用于儿童。", "阿司匹林不可以用于儿童。"), "hard");
+        let changed = judge("Aspirin lowers risk.", "Heparin lowers risk.", true, BOUNDS);
+        assert!(matches!(changed, Verdict::Hard(_)), "{changed:?}");
+    }
+}

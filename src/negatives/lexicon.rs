@@ -1,0 +1,46 @@
+//! The density room's lexicon as this room sees it: mentions, names and siblings.
+
+use crate::density::lexicon::Lexicon;
+use crate::density::mentions::Finder;
+use crate::error::Result;
+use crate::negatives::{ConceptNames, Mention};
+
+/// A lexicon with the automaton that finds its names.
+pub struct LexiconNames {
+    lexicon: Lexicon,
+    finder: Finder,
+}
+
+impl LexiconNames {
+    /// Reads the lexicon that `[density]` names.
+    ///
+    /// # Errors
+    /// If a lexicon file is missing or cannot be read.
+    pub fn read(params: &crate::density::Params) -> Result<Self> {
+        let lexicon = Lexicon::read(&params.lexicon)?;
+        let finder = Finder::new(&lexicon, params)?;
+        Ok(LexiconNames { lexicon, finder })
+    }
+}
+
+impl ConceptNames for LexiconNames {
+    fn mentions(&self, text: &str) -> Vec<Mention> {
+        let found = self.finder.find(text).into_iter();
+        found.map(|m| Mention { start: m.start, end: m.end, concept: m.concept as usize }).collect()
+    }
+
+    fn names(&self, concept: usize, language: Option<&str>) -> Vec<&str> {
+        let Some(concept) = self.lexicon.concepts.get(concept) else { return Vec::new() };
+        let other = concept.language.as_deref().zip(language).is_some_and(|(ours, wanted)| ours != wanted);
+        if other {
+            return Vec::new();
+        }
+        std::iter::once(&concept.name).chain(&concept.synonyms).map(String::as_str).collect()
+    }
+
+    fn siblings(&self, concept: usize) -> Vec<usize> {
+        let kind = |concept: usize| self.lexicon.concepts.get(concept).map(|concept| concept.kind.as_str());
+        let siblings = self.lexicon.siblings(concept as u32).into_iter().map(|sibling| sibling as usize);
+        siblings.filter(|sibling| kind(*sibling) == kind(concept)).collect()
+    }
+}

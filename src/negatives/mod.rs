@@ -1,0 +1,384 @@
+//! `bucketed` → `example`
+//!
+//! Comes in: documents with their difficulty bucket. Goes out: the same documents, each with a few rewritten
+//! passages: the anchor, the candidate, its kind, the engine that made it, chrF similarity, and the edits.
+//! Promises: every document goes on; applying the edits to the anchor gives exactly the candidate; the same seed
+//! gives the same candidates for any number of threads and after any restart; nothing is replaced inside a concept
+//! mention unless the concept itself is; where an engine is not installed, the notes and `engines.json` say so.
+//!
+//! `kind` says what a candidate is good for. `paraphrase`: other words, same statement, so as a contrastive
+//! negative it is a *false* one (CERT and ConSERT use such pairs as positives). `hard`: nearly the same words,
+//! another statement (a sibling concept, an antonym, a lost number or negation): a true hard negative.
+//!
+//! To add a generator: one file with a [`Generator`], one `mod` line, one line in [`GENERATORS`]. To add a
+//! translation engine: see [`back_translation`].
+
+pub mod back_translation;
+pub mod column;
+pub mod concept;
+pub mod edits;
+pub mod gate;
+pub mod inflect;
+pub mod lexicon;
+pub mod passages;
+pub mod pos;
+pub mod synonym;
+pub mod thesaurus;
+pub mod wordnet;
+
+use std::collections::{BTreeMap, HashSet};
+
+use arrow::array::Array;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::draw;
+use crate::error::{Error, Result};
+use crate::flow::contract::{contract, strings};
+use crate::flow::dataset::Dataset;
+use crate::flow::room::{Context, Outcome};
+use crate::text::words::words;
+use edits::{Edit, Swap};
+use gate::{Bounds, Verdict};
+use thesaurus::Thesaurus;
+use wordnet::WordNet;
+
+/// Part of the room's fingerprint; raised when the same input and parameters give other rows.
+pub const VERSION: u32 = 1;
+
+/// Where a concept is mentioned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mention {
+    /// First byte.
+    pub start: usize,
+    /// First byte behind.
+    pub end: usize,
+    /// Number of the concept in its lexicon.
+    pub concept: usize,
+}
+
+/// What this room needs to know of a lexicon.
+pub trait ConceptNames: Sync {
+    /// Mentions in a text, in order, not overlapping.
+    fn mentions(&self, text: &str) -> Vec<Mention>;
+    /// Names of a concept in a language (all where `None`), the preferred name first.
+    fn names(&self, concept: usize, language: Option<&str>) -> Vec<&str>;
+    /// Concepts of the same kind under the same parent, or linked neighbours in a tree, in a fixed order.
+    fn siblings(&self, concept: usize) -> Vec<usize>;
+}
+
+/// What a candidate is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Another statement in nearly the same words.
+    Hard,
+    /// The same statement in other words.
+    Paraphrase,
+}
+
+impl Kind {
+    /// As it stands in the column `kind`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Hard => "hard",
+            Kind::Paraphrase => "paraphrase",
+        }
+    }
+}
+
+/// All a generator may look at.
+pub struct Material<'a> {
+    /// The anchor.
+    pub passage: &'a str,
+    /// ISO 639 code of the document.
+    pub language: Option<&'a str>,
+    /// Concepts mentioned in the passage.
+    pub mentions: &'a [Mention],
+    /// The embedded English thesaurus.
+    pub wordnet: &'a WordNet,
+    /// The user's thesauri.
+    pub thesaurus: Option<&'a Thesaurus>,
+    /// The lexicon.
+    pub concepts: Option<&'a dyn ConceptNames>,
+    /// The room's parameters.
+    pub params: &'a Params,
+}
+
+impl Material<'_> {
+    /// Whether the document says that it is English.
+    pub fn is_english(&self) -> bool {
+        is_english(self.language)
+    }
+}
+
+fn is_english(language: Option<&str>) -> bool {
+    language.is_some_and(|language| matches!(language, "en" | "eng") || language.starts_with("en-"))
+}
+
+/// A way to rewrite a passage by replacing words. Pure: all chance comes from `stream`.
+pub trait Generator: Sync {
+    /// Name, as it stands in the column `engine`.
+    fn name(&self) -> &'static str;
+    /// What it does, in one line.
+    fn about(&self) -> &'static str;
+    /// What its candidates are good for.
+    fn kind(&self) -> Kind;
+    /// Replacements that do not overlap; none where the passage offers nothing.
+    fn swaps(&self, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Vec<Swap>;
+}
+
+/// Every generator, in the order in which they fill a document's candidates.
+pub static GENERATORS: &[&dyn Generator] = &[
+    &concept::Sibling,
+    &synonym::Synonym,
+    &synonym::Antonym,
+    &concept::OtherName,
+    &thesaurus::ThesaurusSynonym,
+    &thesaurus::ThesaurusAntonym,
+];
+
+/// One rewritten passage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// The passage of the text, as it stands there.
+    pub anchor: String,
+    /// What was made of it.
+    pub text: String,
+    /// What it is good for.
+    pub kind: Kind,
+    /// Generator or translation engine that made it.
+    pub engine: String,
+    /// chrF of candidate against anchor, in [0, 1].
+    pub similarity: f32,
+    /// What was replaced.
+    pub edits: Vec<Edit>,
+}
+
+/// Parameters of the room: section `[negatives]` of the pipeline file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// Most candidates of a document.
+    pub per_document: usize,
+    /// Most passages of a document that are rewritten.
+    pub passages: usize,
+    /// Shortest passage, in words (a CJK character is one).
+    pub min_words: usize,
+    /// Longest passage, in words.
+    pub max_words: usize,
+    /// Share of a passage's words replaced by synonyms, at least one word.
+    pub replace_share: f64,
+    /// Lowest chrF of a candidate against its anchor, in [0, 1].
+    pub min_similarity: f64,
+    /// Largest ratio of the lengths of anchor and candidate, in either direction.
+    pub max_length_ratio: f64,
+    /// Thesaurus files for Chinese.
+    pub thesaurus: Vec<String>,
+    /// Back-translation.
+    pub back_translation: back_translation::Params,
+}
+
+impl Params {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// Names the first key outside its range.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |key: &str, value: &dyn std::fmt::Display, range: &str, hint: &str| {
+            Err(Error::usage(format!("`negatives.{key}` is {value}, outside {range}")).hint(hint))
+        };
+        if self.per_document > 1_000 {
+            return wrong("per_document", &self.per_document, "0..=1000", "4 is the default; 0 makes no candidates");
+        }
+        if !(1..=100).contains(&self.passages) {
+            return wrong("passages", &self.passages, "1..=100", "2 is the default");
+        }
+        if self.min_words < 1 || self.max_words < self.min_words || self.max_words > 400 {
+            let value = format!("{} with `min_words` {}", self.max_words, self.min_words);
+            return wrong("max_words", &value, "min_words..=400", "8 and 60 are the defaults");
+        }
+        if !(0.0..=1.0).contains(&self.replace_share) {
+            return wrong("replace_share", &self.replace_share, "0..=1", "0.1 is the default");
+        }
+        if !(0.0..=1.0).contains(&self.min_similarity) {
+            return wrong("min_similarity", &self.min_similarity, "0..=1", "0.4 is the default");
+        }
+        if !(1.0..=10.0).contains(&self.max_length_ratio) {
+            return wrong("max_length_ratio", &self.max_length_ratio, "1..=10", "1.5 is the default");
+        }
+        self.back_translation.check()
+    }
+
+    /// Files this room reads beside its input and the lexicon.
+    pub fn files(&self) -> Vec<std::path::PathBuf> {
+        self.thesaurus.iter().chain(&self.back_translation.tables).map(std::path::PathBuf::from).collect()
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { min_similarity: self.min_similarity, max_length_ratio: self.max_length_ratio }
+    }
+}
+
+/// What the kernel works with, the same for every batch.
+struct Tools<'a> {
+    params: &'a Params,
+    concepts: Option<&'a dyn ConceptNames>,
+    wordnet: &'static WordNet,
+    thesaurus: Option<Thesaurus>,
+    translations: back_translation::Translations,
+    seed: u64,
+}
+
+/// Rewrites passages of every document of `input` into the room's folder.
+///
+/// # Errors
+/// If a parameter is out of range, a thesaurus or table cannot be read, an engine that was demanded by name is not
+/// installed, or a file cannot be read or written.
+pub fn run(input: &Dataset, params: &Params, concepts: Option<&dyn ConceptNames>, cx: &Context<'_>) -> Result<()> {
+    params.check()?;
+    let mut entries = wordnet::readers::Entries::default();
+    for path in &params.thesaurus {
+        wordnet::readers::read(path.as_ref(), &mut entries)?;
+    }
+    let thesaurus = if params.thesaurus.is_empty() { None } else { Some(Thesaurus::build(&entries)?) };
+    let translations = back_translation::prepare(input, params, concepts, cx)?;
+    let tools = Tools { params, concepts, wordnet: wordnet::english()?, thesaurus, translations, seed: cx.seed };
+    let leaves = contract("example")?;
+    cx.map_parts(input, leaves, |batch, span| {
+        let mut counts = Counts::default();
+        if span.part == 0 && span.batch == 0 {
+            counts.add_all(&tools.translations.notes);
+        }
+        let (ids, texts, languages) = (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "language")?);
+        let mut rows = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            let language = languages.is_valid(row).then(|| languages.value(row));
+            rows.push(candidates(ids.value(row), texts.value(row), language, &tools, &mut counts));
+        }
+        let kept = leaves.widen(batch, vec![("negatives", column::column(&rows, leaves)?)])?;
+        Ok(Outcome { notes: counts.0.into_iter().collect(), ..Outcome::kept(kept) })
+    })
+}
+
+/// Counts for the books.
+#[derive(Default)]
+struct Counts(BTreeMap<&'static str, u64>);
+
+impl Counts {
+    fn add(&mut self, name: &'static str) {
+        *self.0.entry(name).or_default() += 1;
+    }
+
+    fn add_all(&mut self, notes: &[(&'static str, u64)]) {
+        notes.iter().for_each(|(name, n)| *self.0.entry(name).or_default() += n);
+    }
+}
+
+/// The candidates of one document, in a fixed order, at most `per_document`.
+fn candidates(id: &str, text: &str, language: Option<&str>, tools: &Tools<'_>, counts: &mut Counts) -> Vec<Candidate> {
+    let mut found: Vec<Candidate> = Vec::new();
+    for (nth, passage) in passages::pick(id, text, tools.concepts, tools.params, tools.seed).into_iter().enumerate() {
+        let anchor = &text[passage];
+        let mentions = tools.concepts.map_or_else(Vec::new, |concepts| concepts.mentions(anchor));
+        let material = Material {
+            passage: anchor,
+            language,
+            mentions: &mentions,
+            wordnet: tools.wordnet,
+            thesaurus: tools.thesaurus.as_ref(),
+            concepts: tools.concepts,
+            params: tools.params,
+        };
+        let translated = translation(&material, tools, counts);
+        let rewritten = GENERATORS.iter().filter_map(|generator| {
+            let key = format!("{id}\n{nth}");
+            rewrite(*generator, &material, &mut draw::stream(tools.seed, generator.name(), key.as_bytes()))
+        });
+        for candidate in translated.into_iter().chain(rewritten) {
+            if found.len() < tools.params.per_document && found.iter().all(|other| other.text != candidate.text) {
+                counts.add(counted(&candidate));
+                found.push(candidate);
+            }
+        }
+    }
+    if found.is_empty() {
+        counts.add("documents without candidates");
+    }
+    found
+}
+
+fn counted(candidate: &Candidate) -> &'static str {
+    match candidate.kind {
+        Kind::Hard => "hard candidates",
+        Kind::Paraphrase => "paraphrase candidates",
+    }
+}
+
+/// One candidate of one generator; `None` where it has nothing to offer or the gate turns it away.
+fn rewrite(generator: &dyn Generator, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Option<Candidate> {
+    let anchor = material.passage;
+    let edits = edits::edits(anchor, generator.swaps(material, stream));
+    let text = edits::apply(anchor, &edits);
+    // A few characters of a short passage may be all it takes; closeness is given by construction.
+    let bounds = Bounds { min_similarity: 0.0, max_length_ratio: f64::INFINITY };
+    let similarity = match gate::judge(anchor, &text, false, bounds) {
+        Verdict::Hard(similarity) | Verdict::Paraphrase(similarity) => similarity,
+        Verdict::Identical | Verdict::Off => return None,
+    };
+    let (kind, engine) = (generator.kind(), generator.name().to_string());
+    Some(Candidate { anchor: anchor.to_string(), text, kind, engine, similarity, edits })
+}
+
+/// The back-translation of a passage, if it was translated and passes the gate.
+fn translation(material: &Material<'_>, tools: &Tools<'_>, counts: &mut Counts) -> Option<Candidate> {
+    let anchor = material.passage;
+    let (engine, text) = tools.translations.get(anchor).filter(|_| material.is_english())?;
+    let concepts_of = |mentions: &[Mention]| {
+        let mut concepts: Vec<usize> = mentions.iter().map(|mention| mention.concept).collect();
+        concepts.sort_unstable();
+        concepts.dedup();
+        concepts
+    };
+    if has_new_unknown_word(anchor, text, tools.wordnet) {
+        counts.add("back-translations dropped: words that are no English");
+        return None;
+    }
+    let after = tools.concepts.map_or_else(Vec::new, |concepts| concepts.mentions(text));
+    let changed = concepts_of(material.mentions) != concepts_of(&after);
+    let (kind, similarity) = match gate::judge(anchor, text, changed, tools.params.bounds()) {
+        Verdict::Identical => {
+            counts.add("back-translations dropped: identical");
+            return None;
+        }
+        Verdict::Off => {
+            counts.add("back-translations dropped: off");
+            return None;
+        }
+        Verdict::Hard(similarity) => (Kind::Hard, similarity),
+        Verdict::Paraphrase(similarity) => (Kind::Paraphrase, similarity),
+    };
+    counts.add(if kind == Kind::Hard { "back-translations kept: hard" } else { "back-translations kept: paraphrase" });
+    let edits = edits::diff(anchor, text);
+    Some(Candidate {
+        anchor: anchor.to_string(),
+        text: text.to_string(),
+        kind,
+        engine: engine.to_string(),
+        similarity,
+        edits,
+    })
+}
+
+/// Whether the translation has a word that neither its source nor English has, such as one left untranslated.
+fn has_new_unknown_word(anchor: &str, text: &str, wordnet: &WordNet) -> bool {
+    let before: HashSet<String> = words(anchor).map(|word| word.text.to_lowercase()).collect();
+    words(text).any(|word| {
+        let lower = word.text.to_lowercase();
+        // Letters with digits are what is left of a measure that grew together with a word.
+        let plain = lower.chars().count() > 2 && !lower.chars().all(char::is_numeric);
+        plain && !before.contains(&lower) && !pos::is_known(&lower, wordnet)
+    })
+}
+
+#[cfg(test)]
+mod tests;
