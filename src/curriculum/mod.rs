@@ -1,0 +1,145 @@
+//! `example` → `shard`
+//!
+//! Comes in: examples in any order. Goes out: `data/train-*.parquet` and `data/validation-*.parquet`, each row with
+//! its place `seq` in the training order. Promises: every example is in exactly one split, and at least once; no
+//! neighbourhood of near-duplicates is divided between the splits; the opening positions hold general text only;
+//! the shares of domain and hard text follow the pacing to within one row of every window; the order is a function
+//! of the seed and the rows alone.
+//!
+//! Not for shuffling: a loader that shuffles these shards again throws the curriculum away.
+
+pub mod card;
+pub mod order;
+pub mod pacing;
+pub mod shards;
+mod split;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::flow::books::Books;
+use crate::flow::contract::strings;
+use crate::flow::dataset::{Dataset, write_json};
+use crate::flow::room::Context;
+
+use order::Row;
+use shards::{ShardInfo, Split};
+
+/// Version of what this room computes; part of its fingerprint.
+pub const VERSION: u32 = 1;
+
+/// Keys of `[curriculum]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// Share of the training positions that hold general text only, in `[0, 1)`.
+    pub general_first: f64,
+    /// Greatest share of domain text at any position, in `(0, 1]`.
+    pub domain_max: f64,
+    /// Greatest share of hard text at any position, in `(0, 1]`.
+    pub hard_max: f64,
+    /// Least share of general, not hard, text at any position, in `[0, 1)`.
+    pub replay_min: f64,
+    /// Documents of this bucket and above count as hard.
+    pub hard_from_bucket: u8,
+    /// Competence at the start, in `(0, 1]`.
+    pub competence_start: f64,
+    /// Power of the competence function, `>= 1`: 1 linear, 2 square root.
+    pub competence_power: f64,
+    /// Positions of a quota window.
+    pub window: usize,
+    /// Share of the documents held out, in `[0, 0.5]`.
+    pub validation_share: f64,
+    /// Neighbourhoods with more documents than this stay in the training split.
+    pub validation_group_max: usize,
+    /// Text of one shard, in bytes before compression.
+    pub shard_bytes: u64,
+    /// zstd level of the shards, in `1..=22`.
+    pub zstd_level: i32,
+}
+
+impl Params {
+    /// Checks ranges.
+    ///
+    /// # Errors
+    /// Names the key, the value and what is allowed.
+    pub fn check(&self) -> Result<()> {
+        let inside = |name: &str, value: f64, ok: bool, range: &str| {
+            if ok { Ok(()) } else { Err(Error::usage(format!("`curriculum.{name}` is {value}, outside {range}"))) }
+        };
+        inside("general_first", self.general_first, (0.0..1.0).contains(&self.general_first), "[0, 1)")?;
+        inside("domain_max", self.domain_max, self.domain_max > 0.0 && self.domain_max <= 1.0, "(0, 1]")?;
+        inside("hard_max", self.hard_max, self.hard_max > 0.0 && self.hard_max <= 1.0, "(0, 1]")?;
+        inside("replay_min", self.replay_min, (0.0..1.0).contains(&self.replay_min), "[0, 1)")?;
+        let start = self.competence_start;
+        inside("competence_start", start, start > 0.0 && start <= 1.0, "(0, 1]")?;
+        inside("competence_power", self.competence_power, self.competence_power >= 1.0, "[1, inf)")?;
+        inside("window", self.window as f64, self.window >= 4, "[4, inf)")?;
+        let share = self.validation_share;
+        inside("validation_share", share, (0.0..=0.5).contains(&share), "[0, 0.5]")?;
+        inside("shard_bytes", self.shard_bytes as f64, self.shard_bytes >= 1024, "[1024, inf)")?;
+        inside("zstd_level", f64::from(self.zstd_level), (1..=22).contains(&self.zstd_level), "1..=22")
+    }
+}
+
+/// What the manifest says about the shards.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Curriculum {
+    /// Training shards, in order.
+    pub train: Vec<ShardInfo>,
+    /// Validation shards, in order.
+    pub validation: Vec<ShardInfo>,
+    /// How the positions were shared out.
+    pub pacing: pacing::Pacing,
+    /// Things a person must know, such as repeated general text.
+    pub notes: Vec<String>,
+}
+
+/// Runs the room; `curriculum.json` in its folder is the [`Curriculum`].
+///
+/// # Errors
+/// If there is no document at all, or a part cannot be read or written.
+pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
+    let rows = read_rows(input, params, cx)?;
+    if rows.is_empty() {
+        return Err(Error::data("no document is left to make shards of")
+            .hint("look at `refused/` and `duplicates/`: every document that was read was turned away"));
+    }
+    let split = split::validation(&rows, params, cx.seed);
+    let mut notes = split.notes;
+    let ordered = order::train(&rows, &split.train, params, cx.seed);
+    notes.extend(ordered.notes);
+    notes.iter().for_each(|note| cx.progress.note(note));
+    let plan = shards::Plan::new(&rows, &ordered.sequence, &split.validation, ordered.pacing.n_first, params);
+    let written = shards::write(input, &plan, params, cx)?;
+    let of = |split: Split| written.iter().filter(|shard| shard.split == split).cloned().collect();
+    let curriculum =
+        Curriculum { train: of(Split::Train), validation: of(Split::Validation), pacing: ordered.pacing, notes };
+    write_json(&cx.folder.join("curriculum.json"), &curriculum)?;
+    let mut books = Books { read: rows.len() as u64, kept: rows.len() as u64, ..Books::default() };
+    books.note("train_positions", ordered.sequence.len() as u64);
+    books.note("repeated_positions", (ordered.sequence.len() - split.train.len()) as u64);
+    books.note("validation_documents", split.validation.len() as u64);
+    cx.commit(0, &[], &[], &books)
+}
+
+/// Reads what ordering needs of every row: 40 bytes each.
+fn read_rows(input: &Dataset, params: &Params, cx: &Context) -> Result<Vec<Row>> {
+    let columns = ["id", "text", "role", "neighbourhood", "difficulty", "bucket"];
+    let batches = cx.scan(input, Some(&columns), |batch, _| {
+        let (ids, texts, roles) = (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "role")?);
+        let groups = crate::flow::contract::numbers::<arrow::datatypes::UInt64Type>(batch, "neighbourhood")?;
+        let difficulty = crate::flow::contract::numbers::<arrow::datatypes::Float32Type>(batch, "difficulty")?;
+        let buckets = crate::flow::contract::numbers::<arrow::datatypes::UInt8Type>(batch, "bucket")?;
+        let row = |idx: usize| Row {
+            name: xxhash_rust::xxh3::xxh3_64(ids.value(idx).as_bytes()),
+            group: groups.value(idx),
+            n_bytes: texts.value(idx).len() as u32,
+            difficulty: difficulty.value(idx),
+            is_domain: roles.value(idx) == "domain",
+            is_hard: buckets.value(idx) >= params.hard_from_bucket,
+        };
+        Ok((0..batch.num_rows()).map(row).collect::<Vec<Row>>())
+    })?;
+    Ok(batches.into_iter().flatten().collect())
+}

@@ -1,0 +1,195 @@
+//! The training order: which document stands at which position.
+//!
+//! Inside a stratum documents are drawn as Platanios et al. (2019) do, uniformly among those whose difficulty rank
+//! the competence has reached, here without replacement: the first draws come from the easiest, the last from all
+//! that are left. Inside a window the strata are mixed. Every draw is keyed by the seed and by what it decides.
+
+use crate::curriculum::Params;
+use crate::curriculum::pacing::{Pacing, STRATA, competence};
+use crate::draw;
+
+/// What ordering needs to know of a document.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Row {
+    /// Hash of its id; breaks ties.
+    pub name: u64,
+    /// Its neighbourhood.
+    pub group: u64,
+    /// Length of its text.
+    pub n_bytes: u32,
+    /// Difficulty in `[0, 1]`.
+    pub difficulty: f32,
+    /// Domain or general text.
+    pub is_domain: bool,
+    /// Whether it counts as hard.
+    pub is_hard: bool,
+}
+
+/// The training order and how it came about.
+#[derive(Debug)]
+pub struct Ordered {
+    /// Row index at each position.
+    pub sequence: Vec<u32>,
+    /// How the positions were shared out.
+    pub pacing: Pacing,
+    /// What a person must know.
+    pub notes: Vec<String>,
+}
+
+/// Orders the rows whose indices are `train`.
+pub fn train(rows: &[Row], train: &[u32], params: &Params, seed: u64) -> Ordered {
+    let mut notes = Vec::new();
+    let has_easy_general = train.iter().any(|&idx| !rows[idx as usize].is_domain && !rows[idx as usize].is_hard);
+    let stratum_of = |row: &Row| match (row.is_domain, row.is_hard && (row.is_domain || has_easy_general)) {
+        (false, false) => 0,
+        (false, true) => 1,
+        (true, false) => 2,
+        (true, true) => 3,
+    };
+    let mut strata: [Vec<u32>; 4] = Default::default();
+    train.iter().for_each(|&idx| strata[stratum_of(&rows[idx as usize])].push(idx));
+    let docs = [0, 1, 2, 3].map(|s| strata[s].len() as u64);
+    if docs[0] == 0 && docs.iter().sum::<u64>() > 0 {
+        notes.push("there is no general text: the order has no general opening and no replay".to_string());
+    }
+    let pacing = Pacing::new(docs, params);
+    if pacing.n_of[0] > docs[0] {
+        notes.push(format!(
+            "general text is short: its {} documents fill {} positions, so that domain text stays below {} and hard \
+             text below {} of any window",
+            docs[0], pacing.n_of[0], params.domain_max, params.hard_max
+        ));
+    }
+    let mut queues = [0, 1, 2, 3].map(|s| {
+        let mut queue = Vec::with_capacity(pacing.n_of[s] as usize);
+        let mut pass = 0_u64;
+        while (queue.len() as u64) < pacing.n_of[s] {
+            queue.extend(drawn(rows, &strata[s], STRATA[s], pass, params, seed));
+            pass += 1;
+        }
+        queue.truncate(pacing.n_of[s] as usize);
+        queue.into_iter()
+    });
+    let mut sequence: Vec<u32> = queues[0].by_ref().take(pacing.n_first as usize).collect();
+    for (window_idx, window) in pacing.windows().iter().enumerate() {
+        let mut kinds: Vec<usize> = (0..4).flat_map(|s| std::iter::repeat_n(s, window[s] as usize)).collect();
+        shuffle(&mut kinds, &mut draw::stream(seed, "window", &window_idx.to_le_bytes()));
+        sequence.extend(kinds.into_iter().filter_map(|s| queues[s].next()));
+    }
+    Ordered { sequence, pacing, notes }
+}
+
+/// One pass over a stratum: each document once, drawn among those the competence admits.
+fn drawn(rows: &[Row], stratum: &[u32], name: &str, pass: u64, params: &Params, seed: u64) -> Vec<u32> {
+    let mut by_difficulty = stratum.to_vec();
+    by_difficulty.sort_by(|&a, &b| {
+        let (a, b) = (&rows[a as usize], &rows[b as usize]);
+        a.difficulty.total_cmp(&b.difficulty).then(a.name.cmp(&b.name))
+    });
+    let mut rng = draw::stream(seed, name, &pass.to_le_bytes());
+    let n = by_difficulty.len();
+    let (mut pool, mut admitted) = (Vec::new(), 0);
+    let mut order = Vec::with_capacity(n);
+    for position in 0..n {
+        let progress = (position + 1) as f64 / n as f64;
+        let reached = competence(progress, params.competence_start, params.competence_power) * n as f64;
+        let reached = (reached.ceil() as usize).clamp(position + 1, n);
+        pool.extend_from_slice(&by_difficulty[admitted..reached.max(admitted)]);
+        admitted = reached.max(admitted);
+        order.push(pool.swap_remove(draw::next_below(&mut rng, pool.len())));
+    }
+    order
+}
+
+/// Fisher–Yates.
+pub(super) fn shuffle<T>(items: &mut [T], rng: &mut rand_chacha::ChaCha8Rng) {
+    for idx in (1..items.len()).rev() {
+        items.swap(idx, draw::next_below(rng, idx + 1));
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::curriculum) fn params() -> Params {
+        Params {
+            general_first: 0.2,
+            domain_max: 0.8,
+            hard_max: 0.5,
+            replay_min: 0.05,
+            hard_from_bucket: 4,
+            competence_start: 0.01,
+            competence_power: 2.0,
+            window: 100,
+            validation_share: 0.05,
+            validation_group_max: 8,
+            shard_bytes: 1 << 20,
+            zstd_level: 3,
+        }
+    }
+
+    pub(in crate::curriculum) fn rows(n_general: u32, n_domain: u32) -> Vec<Row> {
+        let row = |idx: u32| Row {
+            name: u64::from(idx) * 7919 % 1009,
+            group: u64::from(idx),
+            n_bytes: 100,
+            difficulty: draw::unit(5, "difficulty", &idx.to_le_bytes()) as f32,
+            is_domain: idx >= n_general,
+            is_hard: draw::unit(5, "difficulty", &idx.to_le_bytes()) > 0.8,
+        };
+        (0..n_general + n_domain).map(row).collect()
+    }
+
+    #[test]
+    fn the_opening_is_general_and_everyone_is_used() {
+        for (n_general, n_domain) in [(3000, 700), (300, 900), (500, 0), (40, 3)] {
+            let rows = rows(n_general, n_domain);
+            let all: Vec<u32> = (0..rows.len() as u32).collect();
+            let ordered = train(&rows, &all, &params(), 17);
+            let n_first = ordered.sequence.len() / 5;
+            if n_domain > 0 {
+                assert!(ordered.sequence[..n_first].iter().all(|&idx| !rows[idx as usize].is_domain));
+                assert!(ordered.sequence[..n_first].iter().all(|&idx| !rows[idx as usize].is_hard));
+                let tail = &ordered.sequence[ordered.sequence.len() - 20..];
+                assert!(tail.iter().any(|&idx| rows[idx as usize].is_domain));
+            }
+            let mut used = ordered.sequence.clone();
+            used.sort_unstable();
+            used.dedup();
+            assert_eq!(used, all, "{n_general} {n_domain}");
+            let repeated = ordered.sequence.len() - rows.len();
+            assert_eq!(repeated > 0, !ordered.notes.is_empty());
+        }
+    }
+
+    #[test]
+    fn without_general_text_each_stands_once_and_it_is_said() {
+        let rows = rows(0, 200);
+        let all: Vec<u32> = (0..200).collect();
+        let ordered = train(&rows, &all, &params(), 17);
+        assert_eq!((ordered.sequence.len(), ordered.pacing.n_first), (200, 0));
+        assert!(ordered.notes[0].contains("no general text"));
+    }
+
+    #[test]
+    fn the_order_depends_on_the_seed_and_on_nothing_else() {
+        let rows = rows(400, 100);
+        let all: Vec<u32> = (0..500).collect();
+        let of = |seed| train(&rows, &all, &params(), seed).sequence;
+        assert_eq!(of(1), of(1));
+        assert_ne!(of(1), of(2));
+        let reversed: Vec<u32> = (0..500).rev().collect();
+        assert_eq!(train(&rows, &reversed, &params(), 1).sequence, of(1), "row order does not matter");
+    }
+
+    #[test]
+    fn easy_documents_come_first() {
+        let rows = rows(2000, 0);
+        let all: Vec<u32> = (0..2000).collect();
+        let sequence = train(&rows, &all, &params(), 17).sequence;
+        let mean =
+            |part: &[u32]| part.iter().map(|&idx| rows[idx as usize].difficulty).sum::<f32>() / part.len() as f32;
+        assert!(mean(&sequence[..200]) + 0.2 < mean(&sequence[1800..]));
+    }
+}

@@ -1,0 +1,77 @@
+//! The validation split: whole neighbourhoods of near-duplicates, chosen by a draw on the neighbourhood.
+//!
+//! A neighbourhood joins all documents that share a MinHash band, verified or not, so two documents that are alike
+//! never stand on both sides. Large neighbourhoods (templates) stay in training: taking one would take a whole kind.
+
+use std::collections::BTreeMap;
+
+use crate::curriculum::Params;
+use crate::curriculum::order::Row;
+use crate::draw;
+
+/// Row indices of the two splits.
+pub(super) struct Splits {
+    /// Training rows, in row order.
+    pub(super) train: Vec<u32>,
+    /// Validation rows, in the order of a draw.
+    pub(super) validation: Vec<u32>,
+    /// What a person must know.
+    pub(super) notes: Vec<String>,
+}
+
+/// Chooses the validation split.
+pub(super) fn validation(rows: &[Row], params: &Params, seed: u64) -> Splits {
+    let mut sizes: BTreeMap<u64, usize> = BTreeMap::new();
+    rows.iter().for_each(|row| *sizes.entry(row.group).or_default() += 1);
+    let drawn = |group: u64| draw::unit(seed, "validation", &group.to_le_bytes());
+    let small = |group: u64| sizes[&group] <= params.validation_group_max;
+    let mut notes = Vec::new();
+    let mut limit = params.validation_share;
+    if limit > 0.0 && sizes.len() > 1 && !sizes.keys().any(|group| small(*group) && drawn(*group) < limit) {
+        // So few documents that the draw takes none: take the one nearest to being taken.
+        let nearest = sizes.keys().filter(|group| small(**group)).map(|group| drawn(*group)).min_by(f64::total_cmp);
+        match nearest {
+            Some(nearest) => limit = nearest.next_up(),
+            None => notes.push(format!(
+                "there is no validation split: every neighbourhood has more than {} documents",
+                params.validation_group_max
+            )),
+        }
+    }
+    let (mut train, mut validation) = (Vec::new(), Vec::new());
+    for (idx, row) in rows.iter().enumerate() {
+        let side = if small(row.group) && drawn(row.group) < limit { &mut validation } else { &mut train };
+        side.push(idx as u32);
+    }
+    validation.sort_by_key(|&idx| {
+        let row = &rows[idx as usize];
+        (draw::unit(seed, "validation order", &row.name.to_le_bytes()).to_bits(), row.name)
+    });
+    Splits { train, validation, notes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::curriculum::order::tests::{params, rows};
+
+    #[test]
+    fn groups_are_never_divided_and_large_ones_stay() {
+        let mut rows = rows(2000, 0);
+        rows.iter_mut().enumerate().for_each(|(idx, row)| row.group = if idx < 500 { 0 } else { idx as u64 / 3 });
+        let splits = validation(&rows, &params(), 17);
+        let share = splits.validation.len() as f64 / 1500.0;
+        assert!((0.02..0.09).contains(&share), "{share}");
+        assert_eq!(splits.train.len() + splits.validation.len(), 2000);
+        for &idx in &splits.validation {
+            let group = rows[idx as usize].group;
+            assert!(group != 0 && splits.train.iter().all(|&other| rows[other as usize].group != group));
+        }
+    }
+
+    #[test]
+    fn a_tiny_corpus_still_holds_one_out() {
+        assert_eq!(validation(&rows(5, 0), &params(), 1).validation.len(), 1);
+        assert_eq!(validation(&rows(1, 0), &params(), 1).validation.len(), 0);
+    }
+}
