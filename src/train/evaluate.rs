@@ -1,0 +1,83 @@
+//! The masked-language loss on the validation split: fixed masks, no dropout, no graph.
+
+use candle_core::{DType, Device};
+
+use crate::error::Result;
+use crate::train::batch::Masker;
+use crate::train::kernels;
+use crate::train::model::{Config, Parameters, Pass};
+use crate::train::objective::Forward;
+use crate::train::objective::mlm::MLM;
+use crate::train::stream::Shards;
+use crate::train::windows::{Position, Window, Windows};
+
+/// The mean loss over the first `eval_windows` windows of the split, in nats per labelled token; `None` where no token
+/// is labelled. The masks depend on the seed and the documents only, so evaluations can be compared.
+///
+/// # Errors
+/// If a shard cannot be read or the device fails.
+pub fn evaluate(shards: &Shards, parameters: &Parameters, config: &Config, masker: &Masker) -> Result<Option<f64>> {
+    measuring(parameters, config, masker, |forward| mean_loss(shards, masker, forward))
+}
+
+/// Hands over the model as it is measured: detached weights, so that no graph is built, and no dropout.
+pub(super) fn measuring<T>(
+    parameters: &Parameters,
+    config: &Config,
+    masker: &Masker,
+    measure: impl FnOnce(&Forward) -> Result<T>,
+) -> Result<T> {
+    let device = parameters.iter().next().map_or(&Device::Cpu, |(_, var)| var.device()).clone();
+    let weights = parameters.detached();
+    let pass = Pass { weights: &weights, config, dropout: None };
+    let (objective, pad) = (&masker.params.objective, masker.tokenizer.special.pad);
+    measure(&Forward { pass, objective, pad, dtype: DType::F32, device: &device })
+}
+
+fn mean_loss(shards: &Shards, masker: &Masker, forward: &Forward) -> Result<Option<f64>> {
+    let mut windows = Windows::new(shards, masker.tokenizer, masker.params, masker.seed, Position::default())?;
+    let (mut total, mut labels, mut left) = (0.0, 0, masker.params.eval_windows);
+    loop {
+        let mut taken: Vec<Window> = Vec::new();
+        while taken.len() < masker.params.batch.min(left) {
+            let Some(window) = windows.next_window()? else { break };
+            taken.push(Window { passages: None, ..window });
+        }
+        if taken.is_empty() {
+            return Ok((labels > 0).then(|| total / labels as f64));
+        }
+        left -= taken.len();
+        let batch = masker.microbatch(0, &taken, "validation");
+        if !batch.labels.is_empty() {
+            total += kernels::number(&(MLM.sum)(forward, &batch)?)?;
+            labels += batch.labels.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::fixture::{grammar, shard_folder, tiny_params};
+    use crate::train::params::Params;
+    use crate::train::tokenizer::Tokenizer;
+
+    #[test]
+    fn an_untrained_model_guesses_and_batching_changes_nothing() {
+        let folder = shard_folder(&grammar(20, 3), &grammar(30, 9));
+        let train = Shards::open(folder.path(), "train").unwrap().unwrap();
+        let validation = Shards::open(folder.path(), "validation").unwrap().unwrap();
+        let params = tiny_params();
+        let tokenizer = Tokenizer::train(&train, &params.tokenizer, 1).unwrap();
+        let config = params.config(tokenizer.vocabulary);
+        let parameters = Parameters::draw(&config.declare(), 1, DType::F32, &Device::Cpu).unwrap();
+        let loss = |batch| {
+            let params = Params { batch, ..params.clone() };
+            let masker = Masker { tokenizer: &tokenizer, params: &params, seed: 1 };
+            evaluate(&validation, &parameters, &config, &masker).unwrap().unwrap()
+        };
+        let guess = (tokenizer.vocabulary as f64).ln();
+        assert!((loss(4) - guess).abs() < 0.2, "{} against {guess}", loss(4));
+        assert!((loss(4) - loss(7)).abs() < 1e-5, "{} {}", loss(4), loss(7));
+    }
+}

@@ -1,0 +1,253 @@
+//! Every operation the model is made of, each with a backward.
+//!
+//! Several of candle's own operations have none and cut the graph silently (`softmax_last_dim`, the fused layer norm
+//! and RMS norm, rotary embedding, scaled dot-product attention): training goes on, the loss even falls, and whatever
+//! stands before the cut never learns. So the model takes its operations from here only. Each of our kernels is one
+//! file with its formulas, runs on the CPU in parallel, and has a twin in `composed` out of candle's operations, which
+//! is what runs on a GPU. Results do not depend on the number of threads.
+
+mod bias;
+mod composed;
+mod cross_entropy;
+mod dropout;
+mod gelu;
+mod layer_norm;
+mod rows;
+mod softmax;
+
+use candle_core::{D, DType, Result, Tensor};
+use rand_chacha::rand_core::Rng;
+
+use crate::draw;
+
+/// Additive mask of a place that must not be attended to. Finite, since a row of −∞ alone is NaN in softmax.
+pub const MASKED: f32 = -1e9;
+
+/// `x · weightᵀ + bias` over the last dimension; `weight` is `[out, in]`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let mut dims = x.dims().to_vec();
+    let flat = x.reshape(((), x.dim(D::Minus1)?))?;
+    if let Some(last) = dims.last_mut() {
+        *last = weight.dim(0)?;
+    }
+    let product = flat.matmul(&weight.t()?)?;
+    let sum = match product.device().is_cpu() {
+        true => product.apply_op2(bias, bias::AddBias)?,
+        false => composed::add_bias(&product, bias)?,
+    };
+    sum.reshape(dims)
+}
+
+/// Layer norm over the last dimension (arXiv:1607.06450): `(x − mean) / √(variance + eps) · weight + bias`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    match x.device().is_cpu() {
+        true => x.contiguous()?.apply_op3(weight, bias, layer_norm::LayerNorm { eps }),
+        false => composed::layer_norm(x, weight, bias, eps),
+    }
+}
+
+/// Attention weights: softmax over the keys of `scale · scores + mask`; scores are `[rows, heads, queries, keys]`, the
+/// mask is `[rows, keys]`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn masked_softmax(scores: &Tensor, scale: f64, mask: &Tensor) -> Result<Tensor> {
+    let (_, heads, queries, keys) = scores.dims4()?;
+    let kernel = softmax::MaskedSoftmax { scale, keys, sharing: heads * queries };
+    match scores.device().is_cpu() {
+        true => scores.contiguous()?.apply_op2(mask, kernel),
+        false => composed::masked_softmax(scores, scale, mask),
+    }
+}
+
+/// The Gaussian error linear unit in its exact form, `x · Φ(x)`.
+///
+/// # Errors
+/// If `x` is not a float tensor.
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    match x.device().is_cpu() {
+        true => x.contiguous()?.apply_op1(gelu::Gelu),
+        false => composed::gelu(x),
+    }
+}
+
+/// Sum of the cross-entropy of each row of `logits` `[n, classes]` against its label, in nats.
+///
+/// # Errors
+/// If the shapes do not fit or a label is no class.
+pub fn cross_entropy_sum(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    let (rows, classes) = logits.dims2()?;
+    if rows != labels.len() || labels.iter().any(|label| *label as usize >= classes) {
+        candle_core::bail!("{} labels do not fit {rows} rows of {classes} classes", labels.len());
+    }
+    match logits.device().is_cpu() {
+        true => logits.contiguous()?.apply_op1(cross_entropy::CrossEntropySum { labels: labels.to_vec(), classes }),
+        false => composed::cross_entropy_sum(logits, &Tensor::new(labels, logits.device())?),
+    }
+}
+
+/// Rows of a table by index; the shape is that of `ids` with the row width behind it.
+///
+/// # Errors
+/// If an index is out of range.
+pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
+    let mut dims = ids.dims().to_vec();
+    dims.push(table.dim(1)?);
+    table.index_select(&ids.flatten_all()?, 0)?.reshape(dims)
+}
+
+/// Which activations are dropped: a pure function of these, so that a recomputation drops the same.
+#[derive(Clone, Copy, Debug)]
+pub struct DropoutKey {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Optimiser step.
+    pub step: u64,
+    /// Microbatch in the step.
+    pub microbatch: u64,
+    /// The loss term whose forward pass this is.
+    pub term: &'static str,
+}
+
+/// Drops the share `p` of activations and scales up the rest; `site` names the place in the model.
+///
+/// # Errors
+/// If `x` is not a float tensor.
+pub fn dropout(x: &Tensor, p: f64, key: Option<DropoutKey>, site: &str) -> Result<Tensor> {
+    let Some(key) = key.filter(|_| p > 0.0) else { return Ok(x.clone()) };
+    let place = format!("{}/{}/{}/{site}", key.step, key.microbatch, key.term);
+    let mut stream = draw::stream(key.seed, "dropout", place.as_bytes());
+    let threshold = (p * f64::from(u32::MAX)) as u32;
+    let kept = (0..x.elem_count()).map(|_| stream.next_u32() >= threshold).collect();
+    let kernel = dropout::Dropout { kept, scale: 1.0 / (1.0 - p) };
+    match x.device().is_cpu() {
+        true => x.contiguous()?.apply_op1(kernel),
+        false => composed::dropout(x, &kernel.kept, kernel.scale),
+    }
+}
+
+/// A float tensor's only number.
+///
+/// # Errors
+/// If it has more than one.
+pub fn number(x: &Tensor) -> Result<f64> {
+    x.to_dtype(DType::F64)?.to_scalar()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    fn random(shape: &[usize], key: &str) -> Tensor {
+        let mut stream = draw::stream(1, "kernels", key.as_bytes());
+        let n = shape.iter().product();
+        let values: Vec<f64> = (0..n).map(|_| draw::next_normal(&mut stream)).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    /// Central differences against the backward of `f`, weighted so that no direction cancels. `x` is a transposed view.
+    fn check(name: &str, shape: &[usize], f: impl Fn(&Tensor) -> Result<Tensor>) {
+        let mut flipped = shape.to_vec();
+        flipped.reverse();
+        let var = Var::from_tensor(&random(&flipped, name)).unwrap();
+        let loss = |x: &Tensor| {
+            let y = f(&x.t().unwrap()).unwrap();
+            let weights = random(y.dims(), "weights");
+            (y * weights).unwrap().sum_all().unwrap()
+        };
+        let gradient =
+            loss(&var).backward().unwrap().get(&var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let values = var.as_detached_tensor().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        for idx in 0..values.len() {
+            let at = |delta: f64| {
+                let mut moved = values.clone();
+                moved[idx] += delta;
+                let x = Tensor::from_vec(moved, flipped.as_slice(), &Device::Cpu).unwrap();
+                loss(&x).to_scalar::<f64>().unwrap()
+            };
+            let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
+            let close = (slope - gradient[idx]).abs() <= 1e-6 * gradient[idx].abs().max(1.0);
+            assert!(close, "{name}[{idx}]: {slope} by differences, {} by backward", gradient[idx]);
+        }
+    }
+
+    #[test]
+    fn every_kernel_has_the_right_gradient() {
+        let (w, b) = (random(&[5, 4], "w"), random(&[5], "b"));
+        check("linear", &[3, 4], |x| linear(x, &w, &b));
+        check("add_bias", &[5, 1], |bias| linear(&random(&[70, 4], "x"), &w, &bias.flatten_all()?));
+        let (w, b) = (random(&[4], "nw"), random(&[4], "nb"));
+        check("layer_norm", &[3, 4], |x| layer_norm(x, &w, &b, 1e-5));
+        check("norm_weight", &[4, 1], |w| layer_norm(&random(&[70, 4], "x"), &w.flatten_all()?, &b, 1e-5));
+        check("norm_bias", &[4, 1], |b| layer_norm(&random(&[70, 4], "x"), &w, &b.flatten_all()?, 1e-5));
+        // A row masked everywhere is at -1e9, where f64 itself is too coarse for differences.
+        let seen = mask().narrow(0, 0, 1).unwrap().repeat((2, 1)).unwrap();
+        check("masked_softmax", &[4, 6], |x| masked_softmax(&x.reshape((2, 2, 1, 6))?, 0.7, &seen));
+        check("gelu", &[3, 25], gelu);
+        check("cross_entropy", &[3, 4], |x| cross_entropy_sum(x, &[2, 0, 2]));
+        let ids = Tensor::new(&[[2_u32, 0], [2, 1]], &Device::Cpu).unwrap();
+        check("embedding", &[3, 4], |x| embedding(&x.contiguous()?, &ids));
+        let key = DropoutKey { seed: 1, step: 2, microbatch: 0, term: "test" };
+        check("dropout", &[3, 4], |x| dropout(x, 0.5, Some(key), "here"));
+    }
+
+    fn mask() -> Tensor {
+        let far = f64::from(MASKED);
+        Tensor::new(&[[0.0, 0.0, 0.0, far, 0.0, far], [far; 6]], &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn kernels_equal_their_composed_twins() {
+        let same = |name: &str, ours: Tensor, twin: Tensor| {
+            let off = (ours - twin).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+            let off = number(&off).unwrap();
+            assert!(off < 1e-12, "{name} is off by {off}");
+        };
+        let (x, w, b) = (random(&[130, 6], "x"), random(&[6], "w"), random(&[6], "b"));
+        same("layer_norm", layer_norm(&x, &w, &b, 1e-12).unwrap(), composed::layer_norm(&x, &w, &b, 1e-12).unwrap());
+        let scores = random(&[2, 3, 5, 6], "scores");
+        let twin = composed::masked_softmax(&scores, 0.3, &mask()).unwrap();
+        same("masked_softmax", masked_softmax(&scores, 0.3, &mask()).unwrap(), twin);
+        same("gelu", gelu(&x).unwrap(), composed::gelu(&x).unwrap());
+        let labels: Vec<u32> = (0..130).map(|row| row % 6).collect();
+        let twin = composed::cross_entropy_sum(&x, &Tensor::new(labels.as_slice(), &Device::Cpu).unwrap()).unwrap();
+        let ours = cross_entropy_sum(&x, &labels).unwrap();
+        same("cross_entropy", ours.reshape(1).unwrap(), twin.reshape(1).unwrap());
+        let (weight, bias) = (random(&[5, 6], "weight"), random(&[5], "bias"));
+        let twin = composed::add_bias(&x.matmul(&weight.t().unwrap()).unwrap(), &bias).unwrap();
+        same("linear", linear(&x, &weight, &bias).unwrap(), twin);
+        assert!(cross_entropy_sum(&x, &[7; 130]).is_err());
+        let kept: Vec<bool> = (0..780).map(|idx| idx % 3 > 0).collect();
+        let twin = composed::dropout(&x, &kept, 1.5).unwrap();
+        same("dropout", x.apply_op1(dropout::Dropout { kept, scale: 1.5 }).unwrap(), twin);
+    }
+
+    #[test]
+    fn dropout_is_keyed_and_keeps_the_mean() {
+        let x = Tensor::ones(40_000, DType::F32, &Device::Cpu).unwrap();
+        let drop = |step, site| {
+            let key = DropoutKey { seed: 1, step, microbatch: 0, term: "mlm" };
+            dropout(&x, 0.1, Some(key), site).unwrap().to_vec1::<f32>().unwrap()
+        };
+        assert_eq!(drop(3, "a"), drop(3, "a"));
+        assert_ne!(drop(3, "a"), drop(4, "a"));
+        assert_ne!(drop(3, "a"), drop(3, "b"));
+        let mean = drop(3, "a").iter().sum::<f32>() / 40_000.0;
+        assert!((mean - 1.0).abs() < 0.01, "{mean}");
+    }
+
+    #[test]
+    fn a_row_masked_everywhere_is_finite() {
+        let scores = Tensor::zeros((1, 1, 1, 4), DType::F32, &Device::Cpu).unwrap();
+        let mask = Tensor::full(MASKED, (1, 4), &Device::Cpu).unwrap();
+        let weights = masked_softmax(&scores, 1.0, &mask).unwrap().flatten_all().unwrap();
+        assert_eq!(weights.to_vec1::<f32>().unwrap(), [0.25; 4]);
+    }
+}

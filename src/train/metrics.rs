@@ -1,0 +1,144 @@
+//! `metrics.jsonl`: one JSON object a step under the contract `metric`, and logs of lines that a resume cuts back.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+use crate::flow::contract::contract;
+use crate::flow::dataset::write_atomically;
+
+/// One line of `metrics.jsonl`; units and meanings stand in `schemas/metric.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metric {
+    /// Optimiser steps done, from 1.
+    pub step: u64,
+    /// Total training loss of the step.
+    pub train_loss: f64,
+    /// Masked-language term.
+    pub mlm_loss: f64,
+    /// Contrastive term; none on a step without candidates.
+    pub contrastive_loss: Option<f64>,
+    /// Loss on the validation split; none between evaluations.
+    pub val_loss: Option<f64>,
+    /// Learning rate.
+    pub lr: f64,
+    /// Norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// Tokens read by the model each second; the only field that may differ between two equal runs.
+    pub tokens_per_s: f64,
+    /// First position of the training order in this step.
+    pub seq_first: u64,
+    /// Last position of the training order in this step.
+    pub seq_last: u64,
+}
+
+impl Metric {
+    /// The line, checked against the contract `metric`: its names in order, and nothing null that may not be.
+    ///
+    /// # Errors
+    /// Names the field that breaks the contract.
+    pub fn line(&self) -> Result<String> {
+        let value = serde_json::to_value(self).map_err(|cause| Error::data(format!("a metric: {cause}")))?;
+        let fields = &contract("metric")?.fields;
+        let object = value.as_object().cloned().unwrap_or_default();
+        if !object.keys().eq(fields.iter().map(|field| &field.name)) {
+            let names: Vec<&String> = object.keys().collect();
+            return Err(Error::data(format!("contract `metric` is broken: its fields are not {names:?}")));
+        }
+        for field in fields {
+            if !field.nullable && object[&field.name].is_null() {
+                let what = format!("`{}` of step {} is not a number", field.name, self.step);
+                return Err(Error::new(Kind::Numbers, what));
+            }
+        }
+        Ok(value.to_string())
+    }
+}
+
+/// A file of JSON lines, one for each step from 1 on.
+pub struct Log {
+    path: PathBuf,
+    file: File,
+}
+
+impl Log {
+    /// Opens a log to go on behind line `step`; what a killed run wrote behind it is cut off.
+    ///
+    /// # Errors
+    /// If the file cannot be written, or does not hold the lines of the steps 1 to `step`.
+    pub fn open(path: &Path, step: u64) -> Result<Self> {
+        let before = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(cause) => return Err(Error::file("read", path, cause)),
+        };
+        let kept: Vec<&str> = before.lines().take(step as usize).collect();
+        let complete = kept.iter().zip(1..).all(|(line, step)| step_of(line) == Some(step));
+        if kept.len() as u64 != step || !complete {
+            return Err(Error::data(format!("`{}` lacks lines of the first {step} steps", path.display()))
+                .hint("the checkpoint needs the log of the steps before it; begin anew in another `--out`"));
+        }
+        let text: String = kept.iter().flat_map(|line| [*line, "\n"]).collect();
+        write_atomically(path, text.as_bytes())?;
+        let file = File::options().append(true).open(path).map_err(|cause| Error::file("open", path, cause))?;
+        Ok(Log { path: path.to_path_buf(), file })
+    }
+
+    /// Adds one line; it is in the file when this returns.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write(&mut self, line: &str) -> Result<()> {
+        self.file.write_all(format!("{line}\n").as_bytes()).map_err(|cause| Error::file("write", &self.path, cause))
+    }
+}
+
+fn step_of(line: &str) -> Option<u64> {
+    serde_json::from_str::<serde_json::Value>(line).ok()?.get("step")?.as_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metric(step: u64) -> Metric {
+        Metric {
+            step,
+            train_loss: 2.0,
+            mlm_loss: 2.0,
+            contrastive_loss: None,
+            val_loss: None,
+            lr: 0.1,
+            grad_norm: 1.0,
+            tokens_per_s: 10.0,
+            seq_first: 0,
+            seq_last: 3,
+        }
+    }
+
+    #[test]
+    fn a_line_fulfils_the_contract() {
+        assert!(metric(1).line().unwrap().starts_with("{\"step\":1,\"train_loss\":2.0"));
+        let bad = Metric { grad_norm: f64::NAN, ..metric(1) };
+        assert!(bad.line().unwrap_err().what().contains("`grad_norm` of step 1"));
+    }
+
+    #[test]
+    fn a_resume_cuts_what_came_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut log = Log::open(&path, 0).unwrap();
+        (1..=3).for_each(|step| log.write(&metric(step).line().unwrap()).unwrap());
+        log.file.write_all(b"{\"step\":4,\"tra").unwrap();
+        drop(log);
+        let mut log = Log::open(&path, 2).unwrap();
+        log.write(&metric(3).line().unwrap()).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().filter_map(step_of).collect::<Vec<_>>(), [1, 2, 3]);
+        assert!(Log::open(&path, 5).err().unwrap().what().contains("first 5 steps"));
+    }
+}

@@ -1,0 +1,203 @@
+//! Named parameters in name order, drawn from the seed.
+//!
+//! Candle's `VarMap` lists its variables in hash-map order and draws from an unseeded generator; neither can be resumed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor, Var};
+
+use crate::draw;
+use crate::error::{Error, Result};
+
+/// How a parameter begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Normal draws with this standard deviation around 0.
+    Normal(f64),
+    /// All ones.
+    Ones,
+    /// All zeros.
+    Zeros,
+}
+
+/// One parameter of a model: name, shape and how it begins.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// Name, unique in the model.
+    pub name: String,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// How it begins.
+    pub init: Init,
+}
+
+/// The trainable variables of a model, in name order.
+pub struct Parameters(BTreeMap<String, Var>);
+
+/// Named tensors in name order.
+#[derive(Clone)]
+pub struct Weights(BTreeMap<String, Tensor>);
+
+impl Parameters {
+    /// Draws every declared parameter; the values depend on the seed and the name only.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn draw(declared: &[Declared], seed: u64, dtype: DType, device: &Device) -> Result<Self> {
+        let mut all = BTreeMap::new();
+        for parameter in declared {
+            let n: usize = parameter.shape.iter().product();
+            let values: Vec<f64> = match parameter.init {
+                Init::Ones => vec![1.0; n],
+                Init::Zeros => vec![0.0; n],
+                Init::Normal(deviation) => {
+                    let mut stream = draw::stream(seed, "init", parameter.name.as_bytes());
+                    (0..n).map(|_| deviation * draw::next_normal(&mut stream)).collect()
+                }
+            };
+            let tensor = Tensor::from_vec(values, parameter.shape.as_slice(), &Device::Cpu)?;
+            all.insert(parameter.name.clone(), Var::from_tensor(&tensor.to_dtype(dtype)?.to_device(device)?)?);
+        }
+        Ok(Parameters(all))
+    }
+
+    /// Reads every declared parameter from a safetensors file.
+    ///
+    /// # Errors
+    /// If the file lacks a parameter, has one more, or one of another shape.
+    pub fn load(path: &Path, declared: &[Declared], device: &Device) -> Result<Self> {
+        let mut found = read_tensors(path, device)?;
+        let mut all = BTreeMap::new();
+        for parameter in declared {
+            let tensor = found
+                .remove(&parameter.name)
+                .ok_or_else(|| Error::data(format!("`{}` lacks the tensor `{}`", path.display(), parameter.name)))?;
+            if tensor.dims() != parameter.shape {
+                return Err(Error::data(format!(
+                    "`{}` in `{}` is {:?} instead of {:?}",
+                    parameter.name,
+                    path.display(),
+                    tensor.dims(),
+                    parameter.shape
+                )));
+            }
+            all.insert(parameter.name.clone(), Var::from_tensor(&tensor)?);
+        }
+        refuse_extra(path, &found)?;
+        Ok(Parameters(all))
+    }
+
+    /// The variables by name, in name order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.0.iter().map(|(name, var)| (name.as_str(), var))
+    }
+
+    /// How many numbers they hold.
+    pub fn n_numbers(&self) -> u64 {
+        self.0.values().map(|var| var.elem_count() as u64).sum()
+    }
+
+    /// The variables themselves: what is computed from them can be differentiated.
+    pub fn tracked(&self) -> Weights {
+        Weights(self.0.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect())
+    }
+
+    /// Their values at this moment, without a graph; they change with the next optimiser step.
+    pub fn detached(&self) -> Weights {
+        Weights(self.0.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect())
+    }
+}
+
+impl Weights {
+    /// Named tensors.
+    pub fn new(tensors: BTreeMap<String, Tensor>) -> Self {
+        Weights(tensors)
+    }
+
+    /// The tensor called `name`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn get(&self, name: &str) -> candle_core::Result<&Tensor> {
+        self.0.get(name).ok_or_else(|| candle_core::Error::msg(format!("the model has no weight `{name}`")))
+    }
+
+    /// Writes all of them as safetensors, in a fixed order.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        write_tensors(path, &self.0)
+    }
+}
+
+/// Writes named tensors as safetensors. The `format` entry is what transformers asks for.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    let info = HashMap::from([("format".to_string(), "pt".to_string())]);
+    safetensors::serialize_to_file(tensors.iter(), Some(info), path).map_err(|cause| Error::file("write", path, cause))
+}
+
+/// Reads all tensors of a safetensors file, in name order.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let tensors = candle_core::safetensors::load(path, device).map_err(|cause| Error::file("read", path, cause))?;
+    Ok(tensors.into_iter().collect())
+}
+
+/// Fails if tensors are left that nothing asked for.
+///
+/// # Errors
+/// Names them.
+pub fn refuse_extra(path: &Path, left: &BTreeMap<String, Tensor>) -> Result<()> {
+    if left.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = left.keys().map(|name| format!("`{name}`")).collect();
+    Err(Error::data(format!("`{}` has tensors this model does not know: {}", path.display(), names.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared(names: &[&str]) -> Vec<Declared> {
+        let declare = |name: &&str| Declared { name: (*name).into(), shape: vec![40, 50], init: Init::Normal(0.02) };
+        names.iter().map(declare).collect()
+    }
+
+    fn values(parameters: &Parameters, name: &str) -> Vec<f32> {
+        parameters.detached().get(name).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn draws_depend_on_seed_and_name_only() {
+        let draw = |names, seed| Parameters::draw(&declared(names), seed, DType::F32, &Device::Cpu).unwrap();
+        let (both, one) = (draw(&["a", "b"], 1), draw(&["b"], 1));
+        assert_eq!(values(&both, "b"), values(&one, "b"));
+        assert_ne!(values(&both, "a"), values(&both, "b"));
+        assert_ne!(values(&draw(&["b"], 2), "b"), values(&one, "b"));
+        let deviation = (values(&one, "b").iter().map(|x| x * x).sum::<f32>() / 2000.0).sqrt();
+        assert!((deviation - 0.02).abs() < 0.001, "{deviation}");
+    }
+
+    #[test]
+    fn missing_extra_and_misshapen_tensors_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let saved = Parameters::draw(&declared(&["a", "b"]), 1, DType::F32, &Device::Cpu).unwrap();
+        saved.detached().save(&path).unwrap();
+        let load = |declared: &[Declared]| Parameters::load(&path, declared, &Device::Cpu);
+        assert_eq!(values(&load(&declared(&["a", "b"])).unwrap(), "a"), values(&saved, "a"));
+        assert!(load(&declared(&["a"])).err().unwrap().what().contains("`b`"));
+        assert!(load(&declared(&["a", "b", "c"])).err().unwrap().what().contains("lacks the tensor `c`"));
+        let mut wrong = declared(&["a", "b"]);
+        wrong[1].shape = vec![50, 40];
+        assert!(load(&wrong).err().unwrap().what().contains("[40, 50] instead of [50, 40]"));
+    }
+}

@@ -1,0 +1,191 @@
+//! AdamW (arXiv:1711.05101) in the order of `torch.optim.AdamW`, with state that can be saved.
+//!
+//! ```text
+//! θ ← θ · (1 − lr · decay)
+//! m ← β₁ m + (1 − β₁) g          v ← β₂ v + (1 − β₂) g²
+//! θ ← θ − lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + eps)
+//! ```
+//!
+//! `t` counts per parameter: one that gets its first gradient late starts with its own bias correction, not with a step
+//! three times too long. A parameter without a gradient is left alone, decay included. Biases and norms do not decay.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+
+use super::Gradients;
+use crate::error::{Error, Result};
+use crate::train::model::Parameters;
+use crate::train::model::parameters::{read_tensors, refuse_extra, write_tensors};
+use crate::train::params;
+
+/// What AdamW remembers of one parameter.
+#[derive(Clone)]
+struct Moments {
+    mean: Tensor,
+    square: Tensor,
+    steps: u64,
+}
+
+/// The optimiser and its state.
+pub struct AdamW {
+    params: params::Optimiser,
+    moments: BTreeMap<String, Moments>,
+}
+
+impl AdamW {
+    /// An optimiser that has seen nothing.
+    pub fn new(params: &params::Optimiser) -> Self {
+        AdamW { params: params.clone(), moments: BTreeMap::new() }
+    }
+
+    /// Moves every parameter that has a gradient, at the learning rate `lr`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<()> {
+        let params::Optimiser { beta1, beta2, eps, weight_decay, .. } = self.params;
+        for (name, var) in parameters.iter() {
+            let Some(gradient) = gradients.get(name) else { continue };
+            let before = match self.moments.remove(name) {
+                Some(moments) => moments,
+                None => Moments { mean: gradient.zeros_like()?, square: gradient.zeros_like()?, steps: 0 },
+            };
+            let steps = before.steps + 1;
+            let mean = (before.mean.affine(beta1, 0.0)? + gradient.affine(1.0 - beta1, 0.0)?)?;
+            let square = (before.square.affine(beta2, 0.0)? + gradient.sqr()?.affine(1.0 - beta2, 0.0)?)?;
+            let (left1, left2) = (1.0 - beta1.powf(steps as f64), 1.0 - beta2.powf(steps as f64));
+            let root = square.sqrt()?.affine(1.0 / left2.sqrt(), eps)?;
+            let decay = if decays(name) { weight_decay } else { 0.0 };
+            let value = var.as_detached_tensor().affine(1.0 - lr * decay, 0.0)?;
+            var.set(&(value - mean.div(&root)?.affine(lr / left1, 0.0)?)?)?;
+            self.moments.insert(name.to_string(), Moments { mean, square, steps });
+        }
+        Ok(())
+    }
+
+    /// Steps done for each parameter, for [`AdamW::load`].
+    pub fn steps(&self) -> BTreeMap<String, u64> {
+        self.moments.iter().map(|(name, moments)| (name.clone(), moments.steps)).collect()
+    }
+
+    /// Writes the moments as safetensors.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut tensors = BTreeMap::new();
+        for (name, moments) in &self.moments {
+            tensors.insert(format!("{name}#mean"), moments.mean.clone());
+            tensors.insert(format!("{name}#square"), moments.square.clone());
+        }
+        write_tensors(path, &tensors)
+    }
+
+    /// Reads the moments of exactly the parameters in `steps`.
+    ///
+    /// # Errors
+    /// If the file lacks one or has one more.
+    pub fn load(
+        path: &Path,
+        params: &params::Optimiser,
+        steps: &BTreeMap<String, u64>,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut found = read_tensors(path, device)?;
+        let mut take = |name: String| {
+            found.remove(&name).ok_or_else(|| Error::data(format!("`{}` lacks `{name}`", path.display())))
+        };
+        let mut moments = BTreeMap::new();
+        for (name, steps) in steps {
+            let (mean, square) = (take(format!("{name}#mean"))?, take(format!("{name}#square"))?);
+            moments.insert(name.clone(), Moments { mean, square, steps: *steps });
+        }
+        refuse_extra(path, &found)?;
+        Ok(AdamW { params: params.clone(), moments })
+    }
+}
+
+/// Whether weight decay applies: not to biases and norms, as in transformers' `Trainer`.
+fn decays(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    !(name.ends_with("bias") || name.contains("layernorm") || name.contains("rmsnorm"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::fixture::default_params;
+    use crate::train::model::parameters::{Declared, Init};
+    use candle_core::DType;
+
+    fn one(name: &str) -> Parameters {
+        let declared = [Declared { name: name.into(), shape: vec![1], init: Init::Ones }];
+        Parameters::draw(&declared, 1, DType::F64, &Device::Cpu).unwrap()
+    }
+
+    fn settings(weight_decay: f64) -> params::Optimiser {
+        params::Optimiser { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay, ..default_params().optimiser }
+    }
+
+    fn gradient(name: &str, value: f64) -> Gradients {
+        [(name.to_string(), Tensor::new(&[value], &Device::Cpu).unwrap())].into()
+    }
+
+    fn value(parameters: &Parameters, name: &str) -> f64 {
+        parameters.detached().get(name).unwrap().to_vec1::<f64>().unwrap()[0]
+    }
+
+    fn after(name: &str, gradients: &[f64], weight_decay: f64) -> f64 {
+        let (parameters, mut adamw) = (one(name), AdamW::new(&settings(weight_decay)));
+        gradients.iter().for_each(|g| adamw.step(&parameters, &gradient(name, *g), 0.1).unwrap());
+        value(&parameters, name)
+    }
+
+    /// `p = torch.nn.Parameter(torch.ones(1, dtype=torch.float64)); o = torch.optim.AdamW([p], lr=.1, weight_decay=.01)`
+    /// and `p.grad = g; o.step()` for g in 1, -2, .5.
+    #[test]
+    fn agrees_with_torch() {
+        let found = after("w.weight", &[1.0, -2.0, 0.5], 0.01);
+        assert!((found - 0.947_445_708_319_350_5).abs() < 1e-12, "{found}");
+    }
+
+    #[test]
+    fn biases_and_norms_do_not_decay() {
+        for name in ["a.bias", "x.LayerNorm.weight"] {
+            assert_eq!(after(name, &[1.0, -2.0], 0.5), after(name, &[1.0, -2.0], 0.0));
+        }
+        assert_ne!(after("a.weight", &[1.0, -2.0], 0.5), after("a.weight", &[1.0, -2.0], 0.0));
+    }
+
+    #[test]
+    fn a_late_parameter_starts_like_a_new_one_and_waits_untouched() {
+        let name = "late.weight";
+        let (parameters, mut adamw) = (one(name), AdamW::new(&settings(0.01)));
+        (0..50).for_each(|_| adamw.step(&parameters, &empty_gradients(), 0.1).unwrap());
+        assert_eq!(value(&parameters, name), 1.0);
+        adamw.step(&parameters, &gradient(name, 3.0), 0.1).unwrap();
+        assert_eq!(value(&parameters, name), after(name, &[3.0], 0.01));
+    }
+
+    fn empty_gradients() -> Gradients {
+        super::super::empty()
+    }
+
+    #[test]
+    fn saved_state_goes_on_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("optimiser.safetensors");
+        let (parameters, mut adamw) = (one("w"), AdamW::new(&settings(0.01)));
+        adamw.step(&parameters, &gradient("w", 1.0), 0.1).unwrap();
+        adamw.save(&path).unwrap();
+        let mut resumed = AdamW::load(&path, &settings(0.01), &adamw.steps(), &Device::Cpu).unwrap();
+        resumed.step(&parameters, &gradient("w", -2.0), 0.1).unwrap();
+        assert_eq!(value(&parameters, "w"), after("w", &[1.0, -2.0], 0.01));
+        let more = [("w".to_string(), 1), ("x".to_string(), 1)].into();
+        assert!(AdamW::load(&path, &settings(0.01), &more, &Device::Cpu).err().unwrap().what().contains("`x#mean`"));
+        let none = BTreeMap::new();
+        assert!(AdamW::load(&path, &settings(0.01), &none, &Device::Cpu).err().unwrap().what().contains("`w#mean`"));
+    }
+}

@@ -1,0 +1,6 @@
+//! `constant`: the highest rate throughout.
+
+use super::Schedule;
+
+/// See the module.
+pub static CONSTANT: Schedule = Schedule { name: "constant", meaning: "the highest rate throughout", decay: |_| 1.0 };

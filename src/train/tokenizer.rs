@@ -1,0 +1,316 @@
+//! The tokenizer: trained on the shards with the `tokenizers` crate, or read from a `tokenizer.json`.
+//!
+//! `wordpiece` is BERT's: the BERT normaliser (Chinese characters stand alone), words and punctuation, `##` pieces.
+//! `bpe` is GPT-2's byte-level pairs with the same five special tokens. Training is reproducible: see `tokenizer/learn.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::bert::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::{
+    AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+    Tokenizer as Inner,
+};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::draw;
+use crate::error::{Error, Result};
+use crate::flow::dataset::write_atomically;
+use crate::train::params::{self, TokenizerKind};
+use crate::train::stream::Shards;
+
+mod learn;
+
+/// The tokens every tokenizer of ours has, in this order from 0.
+pub const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+
+/// Ids of the special tokens the trainer needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpecialIds {
+    /// Fills short rows.
+    pub pad: u32,
+    /// Begins a window.
+    pub cls: u32,
+    /// Ends a window.
+    pub sep: u32,
+    /// Stands where a token is to be predicted.
+    pub mask: u32,
+}
+
+/// A tokenizer with what the trainer needs to know about it.
+pub struct Tokenizer {
+    inner: Inner,
+    /// Ids of the special tokens.
+    pub special: SpecialIds,
+    /// Ids that are words or pieces, so that a random replacement is never a special token.
+    pub ordinary: Vec<u32>,
+    /// One more than the highest id: the rows of the word embeddings.
+    pub vocabulary: usize,
+    json: String,
+}
+
+/// The pieces of a text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pieces {
+    /// Piece ids.
+    pub ids: Vec<u32>,
+    /// For each piece, the number of the word it belongs to.
+    pub words: Vec<u32>,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is no tokenizer, or lacks one of `[PAD]`, `[CLS]`, `[SEP]` and `[MASK]`.
+    pub fn read(path: &Path) -> Result<Self> {
+        let json = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
+        Self::parse(json).map_err(|error| error.at(path.display()))
+    }
+
+    fn parse(json: String) -> Result<Self> {
+        let inner = Inner::from_bytes(json.as_bytes())
+            .map_err(|cause| Error::data(format!("this is no tokenizer: {cause}")))?;
+        let id = |name: &str| {
+            inner.token_to_id(name).ok_or_else(|| {
+                Error::data(format!("the tokenizer has no token `{name}`"))
+                    .hint("take a BERT tokenizer, or leave `train.tokenizer.file` empty to train one")
+            })
+        };
+        let special = SpecialIds { pad: id("[PAD]")?, cls: id("[CLS]")?, sep: id("[SEP]")?, mask: id("[MASK]")? };
+        let known: BTreeMap<u32, String> = inner.get_vocab(true).into_iter().map(|(piece, id)| (id, piece)).collect();
+        let added: BTreeSet<u32> = inner.get_added_tokens_decoder().keys().copied().collect();
+        let ordinary: Vec<u32> = known
+            .iter()
+            .filter(|(id, piece)| !added.contains(id) && !SPECIAL.contains(&piece.as_str()))
+            .map(|(id, _)| *id)
+            .collect();
+        let vocabulary = known.keys().next_back().map_or(0, |id| *id as usize + 1);
+        if ordinary.is_empty() {
+            return Err(Error::data("the tokenizer has special tokens only"));
+        }
+        Ok(Tokenizer { inner, special, ordinary, vocabulary, json })
+    }
+
+    /// Trains a tokenizer on a sample of the train shards.
+    ///
+    /// Documents are drawn by id with the probability that makes the sample about `sample_chars` long, so that it
+    /// spans the whole curriculum and not only its general opening.
+    ///
+    /// # Errors
+    /// If a shard cannot be read or holds no text.
+    pub fn train(shards: &Shards, params: &params::Tokenizer, seed: u64) -> Result<Self> {
+        let total: u64 = shards.texts(&["n_chars"], |row| row.number("n_chars"))?;
+        let share = params.sample_chars as f64 / total.max(1) as f64;
+        let splitter = Splitter::new(params);
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        shards.texts(&["id", "text"], |row| {
+            if draw::unit(seed, "tokenizer", row.string("id")?.as_bytes()) < share {
+                splitter.count(row.string("text")?, &mut counts)?;
+            }
+            Ok(0)
+        })?;
+        if counts.is_empty() {
+            return Err(Error::data("the train shards hold no text to train a tokenizer on"));
+        }
+        Self::from_counts(&counts, params)
+    }
+
+    /// Trains a tokenizer on word counts.
+    ///
+    /// # Errors
+    /// If the crate refuses the result, which would be a bug.
+    pub fn from_counts(counts: &BTreeMap<String, u64>, params: &params::Tokenizer) -> Result<Self> {
+        let inner = match params.kind {
+            TokenizerKind::Wordpiece => wordpiece(counts, params),
+            TokenizerKind::Bpe => byte_level(counts, params),
+        };
+        let json = inner.and_then(|inner| inner.to_string(true)).map_err(|cause| failed(&*cause))?;
+        Self::parse(json + "\n")
+    }
+
+    /// The pieces of a text, without special tokens.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on it.
+    pub fn pieces(&self, text: &str) -> Result<Pieces> {
+        let encoding = self.inner.encode(text, false).map_err(|cause| failed(&*cause))?;
+        let words = encoding.get_word_ids().iter().scan(0, |last, word| {
+            *last = word.unwrap_or(*last);
+            Some(*last)
+        });
+        Ok(Pieces { words: words.collect(), ids: encoding.get_ids().to_vec() })
+    }
+
+    /// The piece with this id.
+    pub fn piece(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// Writes `tokenizer.json`, byte for byte what was read or trained.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        write_atomically(path, self.json.as_bytes())
+    }
+
+    /// xxh3-128 of `tokenizer.json`, as 32 hex digits.
+    pub fn hash(&self) -> String {
+        format!("{:032x}", xxh3_128(self.json.as_bytes()))
+    }
+}
+
+fn failed(cause: &(dyn std::error::Error + Send + Sync)) -> Error {
+    Error::data(format!("the tokenizer failed: {cause}"))
+}
+
+/// Cuts text into the words a subword model is trained on, as the finished tokenizer will.
+enum Splitter {
+    Bert(BertNormalizer),
+    Bytes(ByteLevel),
+}
+
+impl Splitter {
+    fn new(params: &params::Tokenizer) -> Self {
+        match params.kind {
+            TokenizerKind::Wordpiece => Splitter::Bert(normaliser(params)),
+            TokenizerKind::Bpe => Splitter::Bytes(bytes()),
+        }
+    }
+
+    fn count(&self, text: &str, counts: &mut BTreeMap<String, u64>) -> Result<()> {
+        let mut normal = NormalizedString::from(text);
+        let split = match self {
+            Splitter::Bert(normaliser) => normaliser.normalize(&mut normal).and_then(|()| {
+                let mut split = PreTokenizedString::from(normal);
+                BertPreTokenizer.pre_tokenize(&mut split).map(|()| split)
+            }),
+            Splitter::Bytes(bytes) => {
+                let mut split = PreTokenizedString::from(normal);
+                bytes.pre_tokenize(&mut split).map(|()| split)
+            }
+        };
+        let split = split.map_err(|cause| failed(&*cause))?;
+        for (word, _, _) in split.get_splits(OffsetReferential::Original, OffsetType::Byte) {
+            match counts.get_mut(word) {
+                Some(n) => *n += 1,
+                None => drop(counts.insert(word.to_string(), 1)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn normaliser(params: &params::Tokenizer) -> BertNormalizer {
+    BertNormalizer::new(true, true, None, params.lowercase)
+}
+
+fn bytes() -> ByteLevel {
+    ByteLevel::new(false, true, true)
+}
+
+fn wordpiece(counts: &BTreeMap<String, u64>, params: &params::Tokenizer) -> tokenizers::Result<Inner> {
+    let learned = learn::learn(counts, "##", &BTreeSet::new(), params.vocabulary, params.min_frequency);
+    let model = WordPiece::builder().vocab(numbered(&learned.pieces)).unk_token("[UNK]".into()).build()?;
+    let mut inner = Inner::new(model);
+    inner.with_normalizer(Some(normaliser(params)))?.with_pre_tokenizer(Some(BertPreTokenizer));
+    inner.with_decoder(Some(WordPieceDecoder::default()));
+    finish(inner)
+}
+
+fn byte_level(counts: &BTreeMap<String, u64>, params: &params::Tokenizer) -> tokenizers::Result<Inner> {
+    let alphabet: BTreeSet<char> = ByteLevel::alphabet().into_iter().collect();
+    let learned = learn::learn(counts, "", &alphabet, params.vocabulary, params.min_frequency);
+    let model = BPE::builder().vocab_and_merges(numbered(&learned.pieces), learned.merges).build()?;
+    let mut inner = Inner::new(model);
+    inner.with_pre_tokenizer(Some(bytes())).with_decoder(Some(bytes()));
+    finish(inner)
+}
+
+fn numbered(pieces: &[String]) -> Vocab {
+    pieces.iter().zip(0..).map(|(piece, id)| (piece.clone(), id)).collect()
+}
+
+/// Adds the special tokens, and `[CLS] … [SEP]` for whoever uses the exported tokenizer.
+fn finish(mut inner: Inner) -> tokenizers::Result<Inner> {
+    inner.add_special_tokens(SPECIAL.iter().map(|token| AddedToken::from(*token, true)))?;
+    let id = |name: &str| inner.token_to_id(name).unwrap_or_default();
+    let around = BertProcessing::new(("[SEP]".into(), id("[SEP]")), ("[CLS]".into(), id("[CLS]")));
+    inner.with_post_processor(Some(around));
+    Ok(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::fixture::{default_params, grammar, shard_folder};
+
+    fn small(kind: TokenizerKind) -> params::Tokenizer {
+        params::Tokenizer { kind, vocabulary: 500, min_frequency: 2, ..default_params().tokenizer }
+    }
+
+    fn trained(kind: TokenizerKind) -> Tokenizer {
+        let folder = shard_folder(&grammar(60, 1), &[]);
+        let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
+        Tokenizer::train(&shards, &small(kind), 1).unwrap()
+    }
+
+    #[test]
+    fn training_twice_gives_the_same_json() {
+        for kind in [TokenizerKind::Wordpiece, TokenizerKind::Bpe] {
+            assert_eq!(trained(kind).json, trained(kind).json);
+        }
+    }
+
+    #[test]
+    fn the_special_tokens_come_first_and_are_not_ordinary() {
+        let tokenizer = trained(TokenizerKind::Wordpiece);
+        assert_eq!(tokenizer.special, SpecialIds { pad: 0, cls: 2, sep: 3, mask: 4 });
+        assert!(tokenizer.ordinary.iter().all(|id| *id >= 5));
+        assert_eq!(tokenizer.ordinary.len() + 5, tokenizer.vocabulary);
+    }
+
+    #[test]
+    fn chinese_characters_stand_alone_and_pieces_know_their_word() {
+        let counts: BTreeMap<String, u64> =
+            [("阿", 9), ("司", 9), ("匹", 9), ("林", 9), ("dose", 9), ("doses", 9), ("cafe", 9)]
+                .map(|(word, n)| (word.to_string(), n))
+                .into();
+        let params = params::Tokenizer { vocabulary: 40, ..small(TokenizerKind::Wordpiece) };
+        let tokenizer = Tokenizer::from_counts(&counts, &params).unwrap();
+        let pieces = tokenizer.pieces("阿司匹林 Doses, café").unwrap();
+        assert_eq!(pieces.words[..4], [0, 1, 2, 3]);
+        let named: Vec<String> = pieces.ids.iter().filter_map(|id| tokenizer.piece(*id)).collect();
+        assert_eq!(named, ["阿", "司", "匹", "林", "doses", "[UNK]", "cafe"], "the comma was never seen");
+        let longer = tokenizer.pieces("dosess cafe").unwrap();
+        assert_eq!(longer.words, [0, 0, 1], "a ## piece belongs to the word before it");
+    }
+
+    #[test]
+    fn bytes_are_never_unknown() {
+        let tokenizer = trained(TokenizerKind::Bpe);
+        let pieces = tokenizer.pieces("Ωμέγα 林 🙂").unwrap();
+        let ids: Vec<u32> = pieces.ids;
+        assert_eq!(tokenizer.inner.decode(&ids, true).unwrap(), "Ωμέγα 林 🙂");
+    }
+
+    #[test]
+    fn a_file_without_mask_token_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        trained(TokenizerKind::Wordpiece).save(&path).unwrap();
+        assert_eq!(Tokenizer::read(&path).unwrap().hash(), trained(TokenizerKind::Wordpiece).hash());
+        let without = std::fs::read_to_string(&path).unwrap().replace("[MASK]", "[MISK]");
+        std::fs::write(&path, without).unwrap();
+        assert!(Tokenizer::read(&path).err().unwrap().to_string().contains("no token `[MASK]`"));
+        std::fs::write(&path, "{}").unwrap();
+        assert!(Tokenizer::read(&path).err().unwrap().to_string().contains("no tokenizer"));
+    }
+}
