@@ -1,0 +1,56 @@
+//! `kpipe build`: raw files in, curriculum-ordered Parquet shards out.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{MemoryArgs, RunArgs, SettingsArgs};
+use crate::error::Result;
+use crate::flow::plan::{self, Job};
+use crate::flow::progress::Progress;
+use crate::flow::{estimate, publish, run as rooms};
+
+/// Arguments of `kpipe build`.
+#[derive(Args)]
+pub(super) struct BuildArgs {
+    /// Sources by name, such as `wiki,pubmed`; `wiki=/data/x.xml.bz2` reads another file, folder or glob pattern
+    #[arg(long, value_name = "NAME[=PATH],...", required = true)]
+    source: Vec<String>,
+    /// Folder for the shards and everything about them
+    #[arg(long, value_name = "FOLDER", default_value = "out")]
+    out: PathBuf,
+    /// At most so many documents of each source
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Print the checked plan with expected documents, disk and time from a sample, and stop
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+pub(super) fn run(args: &BuildArgs) -> Result<()> {
+    let pipeline = args.settings.pipeline()?;
+    let sources = pipeline.sources(&args.source.join(","))?;
+    let job = Job { pipeline, sources, out: args.out.clone(), limit: args.limit, memory_bytes: args.memory.memory };
+    plan::check(&job)?;
+    args.run.start_threads()?;
+    let printer = args.run.printer();
+    let is_sample = |path: &str| path.starts_with("fixtures/");
+    if job.pipeline.density.lexicon.iter().any(|spec| is_sample(&spec.path))
+        && job.sources.iter().any(|source| !is_sample(&source.path))
+    {
+        printer.note("your files are scored with the sample lexicon of the fixtures; name yours in `density.lexicon`");
+    }
+    if args.dry_run {
+        let estimate = estimate::estimate(&job)?;
+        return printer.result(&estimate.to_string(), &serde_json::json!(estimate));
+    }
+    let finished = rooms::run(&job, &printer)?;
+    let manifest = publish::publish(&job, &finished)?;
+    printer.result(&publish::summary(&job, &manifest), &serde_json::json!(manifest))
+}

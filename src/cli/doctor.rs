@@ -1,0 +1,45 @@
+//! `kpipe doctor`: what is installed, what is missing, and how to get it.
+
+use clap::Args;
+use serde_json::json;
+
+use super::print::Printer;
+use crate::error::Result;
+use crate::negatives::back_translation::probes;
+use crate::train::device;
+
+/// Arguments of `kpipe doctor`.
+#[derive(Args)]
+pub(super) struct DoctorArgs {
+    /// Tell it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &DoctorArgs) -> Result<()> {
+    let engines = probes();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cuda = device("cuda").map(|_| ()).map_err(|error| error.to_string());
+    let mut lines = vec![
+        format!("{:<18} {}", "kpipe", env!("CARGO_PKG_VERSION")),
+        format!("{:<18} {cores}", "cores"),
+        format!("{:<18} WordNet 3.0, embedded", "English thesaurus"),
+    ];
+    for engine in &engines {
+        let name = format!("translation: {}", engine.engine);
+        if engine.available {
+            lines.push(format!("{name:<18} {}", engine.version.as_deref().unwrap_or("installed")));
+        } else {
+            lines.push(format!("{name:<18} missing: {}", engine.detail.as_deref().unwrap_or("not installed")));
+            lines.push(format!("{:<18} without it `kpipe build` makes no back-translations; install it with", ""));
+            lines.push(format!("{:<18} {}", "", engine.how_to_install));
+        }
+    }
+    match &cuda {
+        Ok(()) => lines.push(format!("{:<18} ready", "cuda")),
+        Err(why) => lines.push(format!("{:<18} off: {}", "cuda", why.replace('\n', ";"))),
+    }
+    let value = json!({"kpipe": env!("CARGO_PKG_VERSION"), "cores": cores, "engines": engines,
+        "cuda": cuda.is_ok(), "cuda_detail": cuda.err()});
+    Printer::new(false, args.json).result(&(lines.join("\n") + "\n"), &value)
+}

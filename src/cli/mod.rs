@@ -1,0 +1,181 @@
+//! The command line: one file a command, and the only place that prints or exits.
+//!
+//! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 2 wrong command line or
+//! pipeline file, 3 data breaks a contract or a policy, 4 disk or file trouble, 5 numbers went bad, 101 our bug.
+
+mod build;
+mod completions;
+mod doctor;
+mod print;
+mod score;
+mod train;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::{Error, Result};
+use crate::flow::plan::Pipeline;
+use crate::flow::settings::Settings;
+use print::Printer;
+
+/// Turns knowledge-dense corpora into curriculum-ordered training shards, and trains on them.
+#[derive(Parser)]
+#[command(name = "kpipe", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 2 wrong command line or pipeline file, 3 data breaks a contract or a policy, \
+4 disk or file trouble, 5 numbers went bad, 101 a bug.
+
+Every key of a pipeline file, with its default and the reason for it: kpipe defaults";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Raw files in, curriculum-ordered Parquet shards out
+    Build(build::BuildArgs),
+    /// Knowledge density of documents: histogram, top and bottom, and why
+    Score(score::ScoreArgs),
+    /// Train a model on the shards, strictly in their order
+    Train(train::TrainArgs),
+    /// What is installed, what is missing, and how to get it
+    Doctor(doctor::DoctorArgs),
+    /// Print every key of a pipeline file with its default and reason
+    Defaults,
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// Where settings come from.
+#[derive(Args, Clone, Debug)]
+struct SettingsArgs {
+    /// Pipeline file with the keys that differ from the defaults; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    pipeline: Vec<PathBuf>,
+    /// One key, such as `--set dedup.jaccard=0.7`; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Seed of every random draw [default: key `seed`]
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+impl SettingsArgs {
+    fn pipeline(&self) -> Result<Pipeline> {
+        self.pipeline_over("")
+    }
+
+    /// The settings on top of those of a finished build, given as the text of a pipeline file.
+    fn pipeline_over(&self, build: &str) -> Result<Pipeline> {
+        let mut settings = Settings::new()?;
+        settings.add_text(build, "manifest.json")?;
+        for path in &self.pipeline {
+            settings.add_file(path)?;
+        }
+        for assignment in &self.set {
+            settings.add_assignment(assignment)?;
+        }
+        if let Some(seed) = self.seed {
+            settings.add_assignment(&format!("seed={seed}"))?;
+        }
+        Pipeline::new(&settings)
+    }
+}
+
+/// How a run uses the machine and how it tells.
+#[derive(Args, Clone, Debug)]
+struct RunArgs {
+    /// Worker threads; the output is the same for any number [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Tell nothing but errors
+    #[arg(long, short, conflicts_with = "json")]
+    quiet: bool,
+    /// Tell progress and result as JSON lines
+    #[arg(long)]
+    json: bool,
+}
+
+/// How much memory a run may use.
+#[derive(Args, Clone, Debug)]
+struct MemoryArgs {
+    /// Memory to stay within, such as 4G or 800M; the output is the same for any
+    #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = parse_size)]
+    memory: u64,
+}
+
+impl RunArgs {
+    fn printer(&self) -> Printer {
+        Printer::new(self.quiet, self.json)
+    }
+
+    fn start_threads(&self) -> Result<()> {
+        if self.threads == Some(0) {
+            return Err(Error::usage("`--threads` is 0").hint("leave it out to use all cores"));
+        }
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads.unwrap_or(0))
+            .build_global()
+            .map_err(|cause| Error::io("cannot start the worker threads", cause))
+    }
+}
+
+/// Bytes of `800M`, `4G`, `4GiB` or a plain number; units are powers of 1024.
+fn parse_size(text: &str) -> std::result::Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].trim_end_matches("iB").trim_end_matches('B') {
+        "" => 0,
+        "K" | "k" => 10,
+        "M" | "m" => 20,
+        "G" | "g" => 30,
+        "T" | "t" => 40,
+        unit => return Err(format!("`{unit}` is no unit; write 800M or 4G")),
+    };
+    let number: f64 = digits.parse().map_err(|_| format!("`{digits}` is no number; write 800M or 4G"))?;
+    let bytes = number * f64::from(1_u32 << 10).powi(shift / 10);
+    if bytes >= 64.0 * 1024.0 * 1024.0 { Ok(bytes as u64) } else { Err("at least 64M are needed".to_string()) }
+}
+
+/// Runs the command line and returns the exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(help) => return print::usage(&help),
+    };
+    let result = match cli.command {
+        Command::Build(args) => build::run(&args),
+        Command::Score(args) => score::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Defaults => print::stdout(crate::flow::settings::DEFAULT),
+        Command::Completions(args) => completions::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => print::error(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("4G"), Ok(4 << 30));
+        assert_eq!(parse_size("800MiB"), Ok(800 << 20));
+        assert_eq!(parse_size("1.5g"), Ok(3 << 29));
+        assert!(parse_size("4X").is_err() && parse_size("G").is_err() && parse_size("1K").is_err());
+    }
+}

@@ -1,0 +1,213 @@
+//! `kpipe score`: the knowledge density of documents, and why.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::print::Printer;
+use super::{MemoryArgs, RunArgs, SettingsArgs};
+use crate::density::lexicon::{Lexicon, LexiconSpec};
+use crate::density::{self, score, table};
+use crate::error::{Error, Result};
+use crate::flow::contract::contract;
+use crate::flow::dataset::Dataset;
+use crate::flow::plan::Pipeline;
+use crate::flow::progress::Progress;
+use crate::flow::publish::Manifest;
+use crate::flow::room::Context;
+use crate::flow::run::{WORK, files_named};
+use crate::ingest::{self, SourceSpec};
+
+/// Arguments of `kpipe score`.
+#[derive(Args)]
+pub(super) struct ScoreArgs {
+    /// A folder that `kpipe build` wrote, or files and folders of documents in any format kpipe reads
+    #[arg(default_value = "out")]
+    input: Vec<PathBuf>,
+    /// Lexicon: MeSH XML or ASCII, DrugBank vocabulary CSV, OBO, TSV or a word list; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    lexicon: Vec<PathBuf>,
+    /// Folder for the scores as Parquet [default: `scores`; a build has them already]
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Documents and concepts in each list
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    top: usize,
+    /// List every term of one document: tf, df, idf and contribution
+    #[arg(long, value_name = "ID")]
+    explain: Option<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+pub(super) fn run(args: &ScoreArgs) -> Result<()> {
+    let mut pipeline = args.settings.pipeline()?;
+    args.run.start_threads()?;
+    let printer = args.run.printer();
+    let is_build = matches!(args.input.as_slice(), [folder] if folder.join("manifest.json").exists());
+    let sources = if is_build { Vec::new() } else { sources(&args.input)? };
+    let wants_file = !is_build && args.explain.is_none();
+    let out = args.out.clone().or_else(|| wants_file.then(|| PathBuf::from("scores")));
+    let work = Work::new(out.as_deref())?;
+    let documents = if is_build {
+        pipeline = args.settings.pipeline_over(&density_of_build(&args.input[0])?)?;
+        built(&args.input[0])?
+    } else {
+        read(&sources, &pipeline, &work.folder, args.memory.memory, &printer)?
+    };
+    if !args.lexicon.is_empty() {
+        let spec = |path: &PathBuf| LexiconSpec { path: path.to_string_lossy().into_owned(), format: None };
+        pipeline.density.lexicon = args.lexicon.iter().map(spec).collect();
+    }
+    let folder = work.folder.join("density");
+    create(&folder)?;
+    let cx = context("density", &folder, &pipeline, args.memory.memory, &printer);
+    let lexicon = density::read_lexicon(&pipeline.density, &cx)?;
+    if let Some(id) = &args.explain {
+        return explain(id, &documents, &lexicon, &pipeline, &cx, &printer);
+    }
+    printer.begin("score", Some(documents.rows()), "rows");
+    let summary = score::score(&documents, &lexicon, &pipeline.density, args.top, &cx)?;
+    printer.end(&format!("{} documents scored", summary.documents));
+    let mut text = table::summary(&summary);
+    if let Some(out) = &out {
+        keep(&folder, "scores-", out)?;
+        keep(&work.folder.join("ingest"), "refused-", out)?;
+        text += &format!("\nscores: {}\n", out.join("scores-*.parquet").display());
+    }
+    printer.result(&text, &json!(summary))
+}
+
+fn explain(
+    id: &str,
+    documents: &Dataset,
+    lexicon: &Lexicon,
+    pipeline: &Pipeline,
+    cx: &Context,
+    printer: &Printer,
+) -> Result<()> {
+    match score::explain(documents, lexicon, &pipeline.density, id, cx)? {
+        Some(explanation) => printer.result(&table::explanation(&explanation), &json!(explanation)),
+        None => Err(Error::usage(format!("there is no document `{id}`"))
+            .hint("ids look like `pubmed:12` or `<file stem>:<id>`; the lists of `kpipe score` name some")),
+    }
+}
+
+/// The lexicon and the parameters a build was scored with, as a pipeline file; what the command line gives comes on top.
+fn density_of_build(folder: &Path) -> Result<String> {
+    let manifest: Manifest = crate::flow::dataset::read_json(&folder.join("manifest.json"))?
+        .ok_or_else(|| Error::data(format!("`{}` has no manifest.json", folder.display())))?;
+    let section = std::collections::BTreeMap::from([("density", manifest.pipeline.density)]);
+    toml::to_string(&section)
+        .map_err(|cause| Error::data(format!("the parameters of the build cannot be read: {cause}")))
+}
+
+/// The documents of a finished build.
+fn built(folder: &Path) -> Result<Dataset> {
+    let room = folder.join(WORK).join("2-dedup");
+    Dataset::open(&room, contract("unique")?)
+        .map_err(|error| error.hint("the working files of the build are gone; run the same build again"))
+}
+
+/// A source for each file or folder, named by its stem.
+fn sources(inputs: &[PathBuf]) -> Result<Vec<SourceSpec>> {
+    let mut sources: Vec<SourceSpec> = Vec::new();
+    for path in inputs {
+        let stem = path.file_name().and_then(|name| name.to_str()).unwrap_or("input");
+        let stem = stem.split('.').next().filter(|stem| !stem.is_empty()).unwrap_or("input").to_string();
+        let numbered = (1..).map(|n| if n == 1 { stem.clone() } else { format!("{stem}-{n}") });
+        let is_new = |name: &String| sources.iter().all(|source| source.name != *name);
+        let name = numbered.into_iter().find(is_new).unwrap_or(stem.clone());
+        let source = SourceSpec::of_path(&name, path).map_err(|error| {
+            if path.exists() { error } else { error.hint("give a file or folder, or run `kpipe build` first") }
+        })?;
+        sources.push(source);
+    }
+    Ok(sources)
+}
+
+/// Reads documents of any format into a working folder.
+fn read(
+    sources: &[SourceSpec],
+    pipeline: &Pipeline,
+    work: &Path,
+    memory_bytes: u64,
+    printer: &Printer,
+) -> Result<Dataset> {
+    let folder = work.join("ingest");
+    create(&folder)?;
+    printer.begin("ingest", Some(ingest::files::total_bytes(sources)?), "bytes");
+    ingest::run(sources, &pipeline.ingest, &context("ingest", &folder, pipeline, memory_bytes, printer), None)?;
+    let documents = Dataset::open(&folder, contract("document")?)?;
+    let (mut refused, mut reasons) = (0, Vec::new());
+    for (source, books) in ingest::source_books(&folder)? {
+        refused += books.n_refused();
+        reasons.extend(books.refused.iter().map(|(reason, n)| format!("{source}: {n} {reason}")));
+    }
+    printer.end(&format!("{} documents, {refused} refused", documents.rows()));
+    if refused > 0 {
+        printer.note(&format!("refused: {}", reasons.join(", ")));
+    }
+    if documents.rows() == 0 {
+        return Err(Error::data("there is no document to score").hint("the notes above say what was refused and why"));
+    }
+    Ok(documents)
+}
+
+/// A working folder: below `--out` so that it is on the same disk, thrown away at the end.
+struct Work {
+    folder: PathBuf,
+    _guard: tempfile::TempDir,
+}
+
+impl Work {
+    fn new(out: Option<&Path>) -> Result<Self> {
+        let place = match out {
+            Some(out) => {
+                create(out)?;
+                out.to_path_buf()
+            }
+            None => std::env::temp_dir(),
+        };
+        let guard = tempfile::Builder::new()
+            .prefix(".kpipe-score-")
+            .tempdir_in(&place)
+            .map_err(|cause| Error::file("create a folder in", &place, cause))?;
+        Ok(Work { folder: guard.path().to_path_buf(), _guard: guard })
+    }
+}
+
+fn create(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|cause| Error::file("create", folder, cause))
+}
+
+fn context<'a>(
+    room: &'static str,
+    folder: &'a Path,
+    pipeline: &Pipeline,
+    memory_bytes: u64,
+    progress: &'a dyn Progress,
+) -> Context<'a> {
+    Context { room, folder, seed: pipeline.seed, memory_bytes, progress }
+}
+
+/// Moves what was written to where it is wanted, in the place of what an earlier run left there.
+fn keep(folder: &Path, begins: &str, out: &Path) -> Result<()> {
+    for path in files_named(out, begins, ".parquet")? {
+        std::fs::remove_file(&path).map_err(|cause| Error::file("delete", &path, cause))?;
+    }
+    if !folder.exists() {
+        return Ok(());
+    }
+    for path in files_named(folder, begins, ".parquet")? {
+        if let Some(name) = path.file_name() {
+            std::fs::rename(&path, out.join(name)).map_err(|cause| Error::file("move", &path, cause))?;
+        }
+    }
+    Ok(())
+}

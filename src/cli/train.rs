@@ -1,0 +1,91 @@
+//! `kpipe train`: a model learns from the shards, strictly in their order.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{RunArgs, SettingsArgs};
+use crate::error::{Error, Result};
+use crate::train;
+
+/// Arguments of `kpipe train`.
+#[derive(Args)]
+pub(super) struct TrainArgs {
+    /// Folder that `kpipe build` wrote, or one with `train-*-of-*.parquet`
+    #[arg(long, value_name = "FOLDER", default_value = "out")]
+    shards: PathBuf,
+    /// Folder for model, checkpoints and metrics; a run that was stopped there goes on
+    #[arg(long, value_name = "FOLDER", default_value = "run")]
+    out: PathBuf,
+    /// Afterwards write the loss of every training document into `losses.jsonl`, for the key `difficulty.losses`
+    #[arg(long)]
+    losses: bool,
+    /// `cpu`, `cuda` or `cuda:1`
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// How many threads candle's element-wise operations use. They wait for one another in busy loops, which on two cores
+/// takes three times as long as not splitting; kpipe's own kernels and the matrix products keep all cores.
+const CANDLE_THREADS: &str = "CANDLE_NUM_THREADS";
+
+/// Starts the same command again with candle's threads set, which candle reads once from the environment.
+#[cfg(unix)]
+fn start_again_with_candle_threads() -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    if std::env::var_os(CANDLE_THREADS).is_some() {
+        return Ok(());
+    }
+    let program = std::env::current_exe().map_err(|cause| Error::io("cannot find the program itself", cause))?;
+    let cause = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(CANDLE_THREADS, "1").exec();
+    Err(Error::io("cannot start the program again", cause).hint(format!("set {CANDLE_THREADS}=1 yourself")))
+}
+
+#[cfg(not(unix))]
+fn start_again_with_candle_threads() -> Result<()> {
+    Ok(())
+}
+
+pub(super) fn run(args: &TrainArgs) -> Result<()> {
+    start_again_with_candle_threads()?;
+    let pipeline = args.settings.pipeline()?;
+    let device = train::device(&args.device)?;
+    args.run.start_threads()?;
+    let printer = args.run.printer();
+    let job = train::Job {
+        shards: &args.shards,
+        out: &args.out,
+        seed: pipeline.seed,
+        device: &device,
+        losses: args.losses,
+        progress: &printer,
+    };
+    let summary = train::train(&job, &pipeline.train)?;
+    printer.result(&table(&summary, args), &json!(summary))
+}
+
+fn table(summary: &train::Summary, args: &TrainArgs) -> String {
+    let mut lines = vec![
+        ("steps", summary.steps.to_string()),
+        ("parameters", summary.n_parameters.to_string()),
+        ("vocabulary", summary.vocabulary.to_string()),
+        ("documents", format!("{}, begun {} times", summary.documents, summary.epochs)),
+        ("training loss", format!("{:.4} → {:.4}", summary.train_loss.0, summary.train_loss.1)),
+    ];
+    if summary.resumed_from > 0 {
+        lines.insert(1, ("went on from", format!("step {}", summary.resumed_from)));
+    }
+    if let Some((first, last)) = summary.val_loss {
+        lines.push(("held-out loss", format!("{first:.4} → {last:.4} nats per masked token")));
+    }
+    let rate = summary.tokens as f64 / summary.seconds.max(1e-9);
+    lines.push(("speed", format!("{rate:.0} tokens/s, {:.0} s", summary.seconds)));
+    lines.push(("model", summary.model.display().to_string()));
+    lines.push(("metrics", args.out.join("metrics.jsonl").display().to_string()));
+    lines.iter().map(|(name, value)| format!("{name:<14} {value}\n")).collect()
+}

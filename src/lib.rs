@@ -1,0 +1,52 @@
+//! kpipe turns knowledge-dense corpora into curriculum-ordered training shards and trains a model on them.
+//!
+//! # The flow
+//!
+//! ```text
+//! files → ingest → document → dedup → unique → density → scored → difficulty → bucketed
+//!       → negatives → example → curriculum → shard → train → model, metrics
+//! ```
+//!
+//! A folder is a room; the words between the rooms are contracts, one file each in `schemas/`. A room's `mod.rs` is
+//! its door plate: what enters, what leaves, what it promises, and how to add one more of its components.
+//!
+//! # Around the rooms
+//!
+//! - [`flow`] plans (settings → checked plan), runs the rooms in order, balances their books, publishes the output.
+//! - [`text`] and [`draw`] are what several rooms share: words and normal form, and keyed random draws.
+//! - [`report`] draws the page about a build; [`cli`] is the command line.
+//!
+//! # Invariants
+//!
+//! - No row vanishes: what a room read is what it kept, refused and marked duplicate ([`flow::books`]).
+//! - Same bytes for any number of threads, for any memory, and after any kill: nothing depends on time, on thread
+//!   order or on the order of a hash map; every random draw is a function of what it is for.
+//! - `schemas/` is the only definition of what flows; there is no Rust copy. Checked when the plan is made, at every
+//!   door, and from the footer when the trainer opens a shard.
+//! - `pipelines/default.toml` is the only definition of keys and defaults; no parameter has a default in code.
+//! - Only [`cli`] prints or exits. The rooms tell what they do through [`flow::progress`].
+//! - A room does not know the runner. The one room that reads another's types is `negatives`, which shares the
+//!   lexicon of `density`.
+//! - Nothing is replaced silently: what was used instead stands in the output, the report and the manifest.
+//!
+//! # Where the large crates enter
+//!
+//! arrow and parquet: [`flow::dataset`] and the columns of every room. polars: `difficulty/quantiles.rs`. tantivy:
+//! `density/index.rs`. tokenizers: `train/tokenizer.rs`, and the optional feature of `difficulty`. candle: `train/`.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking"))]
+
+pub mod cli;
+pub mod curriculum;
+pub mod dedup;
+pub mod density;
+pub mod difficulty;
+pub mod draw;
+pub mod error;
+pub mod flow;
+pub mod ingest;
+pub mod negatives;
+pub mod report;
+pub mod text;
+pub mod train;
+
+pub use error::{Error, Result};
