@@ -1,0 +1,154 @@
+use crate::flow::built;
+use crate::support::{fail, kpipe, project, succeed, text};
+
+#[test]
+fn wrong_command_lines_say_what_and_what_next() {
+    fail(&["build", "--source", "wikki"], 2, &["there is no source `wikki`", "did you mean `wiki`?"]);
+    fail(&["build", "--source", "wiki=/nowhere/x.xml"], 4, &["`/nowhere/x.xml`", "[source.wiki]"]);
+    fail(&["build", "--source", "wiki,wiki"], 2, &["given twice"]);
+    fail(
+        &["build", "--source", "wiki", "--set", "dedup.jacard=0.7"],
+        2,
+        &["`dedup.jacard`", "did you mean `jaccard`?"],
+    );
+    fail(&["build", "--source", "wiki", "--set", "dedup.jaccard=1.7"], 2, &["jaccard", "1.7"]);
+    fail(&["build", "--source", "wiki", "--pipeline", "none.toml"], 2, &["none.toml", "kpipe defaults"]);
+    fail(&["build", "--source", "wiki", "--threads", "0"], 2, &["`--threads` is 0"]);
+    fail(&["build", "--source", "wiki", "--memory", "4X"], 2, &["`X` is no unit"]);
+    fail(&["build"], 2, &["--source"]);
+    fail(&["train", "--device", "tpu"], 2, &["`tpu`"]);
+    fail(&["score", "no-such-file.csv"], 4, &["no-such-file.csv"]);
+}
+
+#[test]
+fn a_pipeline_file_with_a_mistake_names_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    std::fs::write(&path, "seed = 1\n\n[curriculum]\nwindow = \"wide\"\n").unwrap();
+    fail(
+        &["build", "--source", "wiki", "--pipeline", path.to_str().unwrap()],
+        2,
+        &["mine.toml:4", "`curriculum.window`"],
+    );
+}
+
+#[test]
+fn an_output_that_cannot_be_written_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    let out = file.join("out");
+    fail(&["build", "--source", "wiki", "--out", out.to_str().unwrap()], 4, &["cannot create", "--out"]);
+}
+
+/// `/dev/full` fails every write with "no space left on device", as a full disk does.
+#[test]
+fn a_full_disk_says_what_to_do() {
+    let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else { return };
+    let output = crate::support::command(&["defaults"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("cannot write to standard output"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn damaged_input_beyond_the_policy_stops_with_exit_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.jsonl");
+    std::fs::write(&path, "{\"id\":\"1\",\"text\":\"a whole record about winter\"}\nnonsense\n").unwrap();
+    let pipeline = folder.path().join("mine.toml");
+    let source = format!("[source.mine]\npath = {path:?}\nformat = \"jsonl\"\nrole = \"domain\"\n");
+    std::fs::write(&pipeline, source).unwrap();
+    let out = folder.path().join("out");
+    let args = ["build", "--source", "mine", "--pipeline", pipeline.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    fail(&args, 3, &["50.0 %", "1 malformed", "max_refused", "refused-"]);
+    succeed(&[&args[..], &["--set", "max_refused=0.5", "--quiet"]].concat());
+}
+
+#[test]
+fn a_shard_under_another_contract_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let scores = built().join("scores/scores-00000.parquet");
+    std::fs::copy(scores, data.join("train-00000-of-00001.parquet")).unwrap();
+    let run = folder.path().join("run");
+    let args = ["train", "--shards", folder.path().to_str().unwrap(), "--out", run.to_str().unwrap()];
+    fail(&args, 3, &["contract", "`shard`"]);
+}
+
+#[test]
+fn quiet_is_quiet_and_json_is_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let args = ["build", "--source", "pubmed", "--limit", "20", "--out", out.to_str().unwrap()];
+    let quiet = kpipe(&[&args[..], &["--quiet"]].concat());
+    assert!(quiet.status.success() && quiet.stdout.is_empty() && quiet.stderr.is_empty(), "{}", text(&quiet.stderr));
+    let json = kpipe(&[&args[..], &["--json"]].concat());
+    for line in text(&json.stderr).lines().chain(text(&json.stdout).lines()) {
+        serde_json::from_str::<serde_json::Value>(line).unwrap();
+    }
+    let manifest: serde_json::Value = serde_json::from_str(&text(&json.stdout)).unwrap();
+    assert_eq!(manifest["limit"], 20);
+}
+
+#[test]
+fn defaults_are_the_file() {
+    let file = std::fs::read_to_string(project().join("pipelines/default.toml")).unwrap();
+    assert_eq!(succeed(&["defaults"]), file);
+}
+
+#[test]
+fn every_shell_gets_completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(succeed(&["completions", shell]).contains("kpipe"), "{shell}");
+    }
+}
+
+#[test]
+fn doctor_names_engine_and_how_to_get_it() {
+    let value: serde_json::Value = serde_json::from_str(&succeed(&["doctor", "--json"])).unwrap();
+    assert_eq!(value["engines"][0]["engine"], "apertium");
+    assert!(value["engines"][0]["how_to_install"].as_str().unwrap().contains("apertium-eng-spa"));
+    assert!(succeed(&["doctor"]).contains("WordNet"));
+}
+
+#[test]
+fn a_dry_run_states_documents_disk_and_time_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let plan = succeed(&["build", "--source", "wiki,pubmed", "--dry-run", "--out", out.to_str().unwrap()]);
+    for word in ["documents", "disk", "time", "back-translation", "ingest → dedup → density"] {
+        assert!(plan.contains(word), "{plan}");
+    }
+    assert!(!out.exists());
+}
+
+#[test]
+fn score_explains_every_term() {
+    let built = built();
+    let out = built.to_str().unwrap();
+    let table: serde_json::Value = serde_json::from_str(&succeed(&["score", out, "--json"])).unwrap();
+    let id = table["top"][0]["id"].as_str().unwrap();
+    let explained: serde_json::Value =
+        serde_json::from_str(&succeed(&["score", out, "--explain", id, "--json"])).unwrap();
+    let sum: f64 =
+        explained["terms"].as_array().unwrap().iter().map(|term| term["contribution"].as_f64().unwrap()).sum();
+    let bm25 = explained["bm25"].as_f64().unwrap();
+    assert!(bm25 > 0.0 && (sum - bm25).abs() < 1e-5 * bm25, "{sum} {bm25}");
+    fail(&["score", out, "--explain", "pubmed:0"], 2, &["there is no document `pubmed:0`"]);
+}
+
+#[test]
+fn score_works_alone_on_a_file_with_a_lexicon() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("scores");
+    let args =
+        ["score", "fixtures/pubmed/pubmed26n9001.xml.gz", "--lexicon", "fixtures/lexicon/mesh-sample.xml", "--quiet"];
+    succeed(&[&args[..], &["--out", out.to_str().unwrap()]].concat());
+    let rows: usize = crate::support::rows(&out, "scores-").iter().map(|batch| batch.num_rows()).sum();
+    assert!(rows > 50, "{rows}");
+    let mut names: Vec<String> =
+        std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["refused-00000.parquet", "scores-00000.parquet"], "no working file is left behind");
+}

@@ -1,0 +1,74 @@
+use kpipe::flow::books::REASONS;
+use kpipe::flow::contract::contracts;
+use kpipe::flow::plan::{Pipeline, ROOMS};
+use kpipe::flow::settings::{DEFAULT, Settings};
+
+use crate::support::project;
+
+#[test]
+fn every_default_has_a_reason() {
+    let mut inside_list = false;
+    for (idx, line) in DEFAULT.lines().enumerate() {
+        let is_key = line.split_once(" = ").is_some_and(|(key, _)| !key.starts_with('#') && !key.starts_with(' '));
+        if is_key && !line.contains('#') && !inside_list {
+            let above = DEFAULT.lines().nth(idx.saturating_sub(1)).unwrap_or("");
+            let in_source = DEFAULT.lines().take(idx).filter(|line| line.starts_with('[')).last();
+            assert!(
+                above.starts_with('#') || in_source.is_some_and(|section| section.starts_with("[source.")),
+                "pipelines/default.toml:{}: `{line}` has no reason",
+                idx + 1
+            );
+        }
+        inside_list = (inside_list || line.ends_with('[')) && !line.starts_with(']');
+    }
+}
+
+#[test]
+fn every_pipeline_file_is_a_checked_plan() {
+    let mut n = 0;
+    for entry in std::fs::read_dir(project().join("pipelines")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut settings = Settings::new().unwrap();
+        settings.add_file(&path).unwrap();
+        let pipeline = Pipeline::new(&settings).unwrap();
+        assert!(!pipeline.source.is_empty());
+        n += 1;
+    }
+    assert!(n >= 4, "{n} pipeline files");
+}
+
+#[test]
+fn every_column_says_what_it_means() {
+    for contract in contracts().unwrap() {
+        for field in &contract.fields {
+            assert!(field.meaning.len() > 3, "{}.{}", contract.name, field.name);
+        }
+    }
+}
+
+#[test]
+fn every_room_has_a_folder_and_a_contract() {
+    for room in ROOMS {
+        assert!(project().join("src").join(room.name).join("mod.rs").exists(), "{}", room.name);
+        assert!(project().join("schemas").join(format!("{}.toml", room.writes)).exists(), "{}", room.writes);
+    }
+}
+
+#[test]
+fn every_declared_reason_is_used_somewhere() {
+    fn sources(folder: &std::path::Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, text);
+            } else if path.extension().is_some_and(|ending| ending == "rs") && !path.ends_with("flow/books.rs") {
+                text.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut text = String::new();
+    sources(&project().join("src"), &mut text);
+    for reason in REASONS {
+        assert!(text.contains(&format!("\"{}\"", reason.name)), "`{}` is never given", reason.name);
+    }
+}

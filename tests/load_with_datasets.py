@@ -1,0 +1,43 @@
+"""Loads a build with Hugging Face `datasets` and checks it against the manifest.
+
+Usage: python tests/load_with_datasets.py OUT
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from datasets import load_dataset
+
+COLUMNS = (
+    "id text source role language title url licence date file offset "
+    "density difficulty bucket phase seq n_chars negatives"
+).split()
+
+
+def main(out: Path) -> None:
+    manifest = json.loads((out / "manifest.json").read_text())
+    data = load_dataset(str(out))
+    assert set(data) == {"train", "validation"}, set(data)
+    for split in ("train", "validation"):
+        rows = data[split]
+        expected = sum(shard["rows"] for shard in manifest["curriculum"][split])
+        assert rows.num_rows == expected, (split, rows.num_rows, expected)
+        assert rows.column_names == COLUMNS, rows.column_names
+        assert list(rows["seq"]) == list(range(expected)), f"{split} is not in training order"
+        assert all(n == len(text) for n, text in zip(rows["n_chars"], rows["text"]))
+        candidates = [c for row in rows["negatives"] for c in row]
+        if split == "train":
+            assert candidates, "no rewritten passage at all"
+        for candidate in candidates:
+            anchor = candidate["anchor"]
+            for edit in sorted(candidate["edits"], key=lambda e: -e["start"]):
+                anchor = anchor[: edit["start"]] + edit["text"] + anchor[edit["end"] :]
+            assert anchor == candidate["text"], candidate
+    first = manifest["curriculum"]["pacing"]["n_first"]
+    assert first > 0 and set(data["train"]["role"][:first]) == {"general"}
+    assert not set(data["train"]["id"]) & set(data["validation"]["id"])
+    print(f"datasets reads {data['train'].num_rows} training and {data['validation'].num_rows} validation rows")
+
+
+main(Path(sys.argv[1]))

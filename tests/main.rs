@@ -1,0 +1,19 @@
+//! The one integration binary. Each module holds one kind of promise; try not to add more.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+/// Exit codes, messages and hints of the binary.
+mod cli;
+/// Builds on the fixtures: books, order, splits, determinism, kill and resume.
+mod flow;
+/// Every broken file of the fixtures against what it must give.
+mod hostile;
+/// Laws over registries and contracts.
+mod laws;
+/// What the README says is what the program does.
+mod readme;
+/// Real files, where `KPIPE_TEST_DATA` names a folder with them.
+mod real;
+/// Running the binary and looking at what it wrote.
+mod support;
+/// Training on the shards of the fixtures.
+mod train;

@@ -1,0 +1,118 @@
+use std::path::Path;
+
+use crate::flow::built;
+use crate::support::{kpipe, same_bytes, strings, succeed, text};
+
+/// A model small enough for a test; the README trains the default one.
+const SMALL: &[&str] = &[
+    "--set",
+    "train.model.hidden=32",
+    "--set",
+    "train.model.feed_forward=64",
+    "--set",
+    "train.model.layers=1",
+    "--set",
+    "train.max_tokens=48",
+    "--set",
+    "train.tokenizer.vocabulary=800",
+    "--set",
+    "train.optimiser.lr=0.003",
+];
+
+fn train(out: &Path, more: &[&str]) -> serde_json::Value {
+    let built = built();
+    let args = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--json"];
+    serde_json::from_str(&succeed(&[&args[..], SMALL, more].concat())).unwrap()
+}
+
+fn lines(path: &Path) -> Vec<serde_json::Value> {
+    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_held_out_loss_falls_and_the_order_is_proven() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let summary = train(&out, &["--set", "train.steps=60", "--set", "train.eval_every=30"]);
+    let (first, last) = (summary["val_loss"][0].as_f64().unwrap(), summary["val_loss"][1].as_f64().unwrap());
+    assert!(last + 0.4 < first, "held-out loss {first} to {last}");
+    let metrics = lines(&out.join("metrics.jsonl"));
+    assert_eq!(metrics.len(), 60);
+    assert!(metrics.iter().any(|line| line["contrastive_loss"].as_f64().is_some()));
+    let consumed = lines(&out.join("consumed.jsonl"));
+    assert_eq!(consumed.len(), 60);
+    let shards = crate::support::rows(&built().join("data"), "train");
+    assert!(strings(&shards, "id").len() > 100);
+    for name in ["model.safetensors", "config.json", "tokenizer.json"] {
+        assert!(out.join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn killed_and_resumed_is_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    let steps = ["--set", "train.steps=30", "--set", "train.save_every=10", "--set", "train.eval_every=15"];
+    train(&whole, &steps);
+    let built = built();
+    let args = ["train", "--shards", built.to_str().unwrap(), "--out", killed.to_str().unwrap(), "--quiet"];
+    let n_lines = || std::fs::read_to_string(killed.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+    let mut n_killed = 0;
+    // Before the first checkpoint, behind it, and between two.
+    for line in [4, 12, 17, 23] {
+        let mut child = crate::support::command(&[&args[..], SMALL, &steps].concat()).spawn().unwrap();
+        while n_lines() < line && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        n_killed += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(n_killed >= 2, "only {n_killed} kills hit a running training");
+    train(&killed, &steps);
+    for out in [&whole, &killed] {
+        // The one field that tells time.
+        let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+        let kept: String = metrics
+            .lines()
+            .map(|line| {
+                let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+                value.as_object_mut().unwrap().remove("tokens_per_s");
+                format!("{value}\n")
+            })
+            .collect();
+        std::fs::write(out.join("metrics.jsonl"), kept).unwrap();
+    }
+    same_bytes(&whole, &killed);
+}
+
+#[test]
+fn another_set_of_parameters_does_not_resume_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    train(&out, &["--set", "train.steps=2"]);
+    let built = built();
+    let args = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let again = kpipe(&[&args[..], SMALL, &["--set", "train.steps=2", "--set", "train.optimiser.beta1=0.5"]].concat());
+    assert_eq!(again.status.code(), Some(2), "{}", text(&again.stderr));
+    assert!(text(&again.stderr).contains("hint"), "{}", text(&again.stderr));
+}
+
+/// The loop closes: what a model finds hard makes the next build's buckets.
+#[test]
+fn losses_of_a_run_count_in_the_next_build() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    train(&run, &["--set", "train.steps=3", "--losses"]);
+    let losses = lines(&run.join("losses.jsonl"));
+    let shards = crate::support::rows(&built().join("data"), "train");
+    let ids: std::collections::BTreeSet<String> = strings(&shards, "id").into_iter().collect();
+    assert_eq!(losses.len(), ids.len(), "one line a document");
+    assert!(
+        losses.iter().all(|line| ids.contains(line["id"].as_str().unwrap()) && line["loss"].as_f64().unwrap() > 0.0)
+    );
+    let (out, key) = (folder.path().join("out"), format!("difficulty.losses={}", run.join("losses.jsonl").display()));
+    succeed(&["build", "--source", "wiki,pubmed", "--quiet", "--out", out.to_str().unwrap(), "--set", &key]);
+    let edges = |out: &Path| std::fs::read(out.join("difficulty/edges.json")).unwrap();
+    assert!(edges(&out) != edges(&built()));
+}
