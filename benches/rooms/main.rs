@@ -1,0 +1,55 @@
+//! Speed and memory of the rooms, each number beside a floor or a peer that was measured in the same run.
+//!
+//! ```text
+//! cargo bench --bench rooms                     # all of them, on the fixtures
+//! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, memory
+//! ```
+//!
+//! `KPIPE_TEST_DATA` names a folder with `wikipedia-dumps`, `pubmed-xml`, `wikipedia-text/en` and `kg-lexicons` to
+//! measure on instead of the fixtures, which are too small for more than a try. `KPIPE_BENCH_PYTHON` names a Python
+//! that has `rensa`. `KPIPE_BENCH_ROUNDS` is how often everything is repeated, the two sides of a comparison in
+//! turns; the best of each side counts, because whatever else the machine does only ever makes a run slower.
+#![allow(clippy::print_stdout, reason = "a bench prints its table")]
+
+mod dedup_score;
+mod ingest;
+mod inputs;
+mod measure;
+mod memory;
+mod minhash;
+
+use inputs::Inputs;
+
+/// Any failure ends the bench.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A bench by the name that picks it.
+type Bench = (&'static str, fn(&Inputs) -> Result<()>);
+
+/// Every bench, in the order they run in.
+static BENCHES: &[Bench] = &[
+    ("ingest", ingest::bench),
+    ("minhash", minhash::bench),
+    ("dedup-score", dedup_score::bench),
+    ("memory", memory::bench),
+];
+
+fn main() -> Result<()> {
+    // Cargo adds `--bench`.
+    let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    if let Some(unknown) = asked.iter().find(|word| BENCHES.iter().all(|(name, _)| name != word)) {
+        let known: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+        return Err(format!("there is no bench `{unknown}`; benches are: {}", known.join(", ")).into());
+    }
+    let inputs = Inputs::find()?;
+    println!("{}", measure::machine());
+    println!("input: {}; best of {} rounds", inputs.about, inputs.rounds);
+    for (name, bench) in BENCHES {
+        if asked.is_empty() || asked.iter().any(|word| word == name) {
+            println!("\n== {name}");
+            bench(&inputs)?;
+        }
+    }
+    println!("\n{}", measure::load());
+    Ok(())
+}

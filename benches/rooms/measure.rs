@@ -1,0 +1,75 @@
+//! Time, processor time and peak memory, read from the system; and the lines they are printed as.
+
+use std::time::Instant;
+
+use crate::Result;
+
+/// What one run took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Took {
+    /// Wall time, in seconds.
+    pub(crate) wall: f64,
+    /// Processor time of all threads of this process, in seconds; 0 where the system does not tell.
+    pub(crate) cpu: f64,
+}
+
+impl Took {
+    /// What a run takes that never ends; the start of a search for the best.
+    pub(crate) const FOREVER: Took = Took { wall: f64::INFINITY, cpu: f64::INFINITY };
+
+    /// The better of two runs, in each number.
+    pub(crate) fn best(self, other: Took) -> Took {
+        Took { wall: self.wall.min(other.wall), cpu: self.cpu.min(other.cpu) }
+    }
+}
+
+/// Runs `work` and says what it took.
+pub(crate) fn took<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Took)> {
+    let (begun, cpu) = (Instant::now(), cpu_seconds());
+    let done = work()?;
+    Ok((done, Took { wall: begun.elapsed().as_secs_f64(), cpu: cpu_seconds() - cpu }))
+}
+
+/// User and system time of this process so far, in seconds, at the resolution of Linux's clock ticks (10 ms).
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The second field is the program's name in parentheses and may hold anything; utime and stime are the 14th and 15th.
+    let fields = stat.rsplit(')').next().unwrap_or("");
+    let ticks: f64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    ticks / 100.0
+}
+
+/// A number of `/proc/<process>/status` in MiB, such as `VmHWM`, the peak of the resident memory.
+pub(crate) fn status_mib(process: &str, key: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
+}
+
+/// Cores, processor, memory and program, in one line.
+pub(crate) fn machine() -> String {
+    let first = |path: &str, key: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let value = text.lines().find_map(|line| line.strip_prefix(key)?.split_once(':'));
+        value.map_or("unknown".to_string(), |(_, value)| value.trim().to_string())
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let (model, memory) = (first("/proc/cpuinfo", "model name"), first("/proc/meminfo", "MemTotal"));
+    format!("machine: {cores} cores of {model}, {memory} of memory; kpipe {}; {}", env!("CARGO_PKG_VERSION"), load())
+}
+
+/// How busy the machine is, since others may use it too.
+pub(crate) fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    format!("load average {}", load.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+}
+
+/// Prints a line of the table: what was measured, the number, and what stands beside it.
+pub(crate) fn line(what: &str, number: &str, beside: &str) {
+    println!("{what:<46} {number:>22}   {beside}");
+}
+
+/// Megabytes (10^6) a second.
+pub(crate) fn rate(bytes: u64, seconds: f64) -> String {
+    format!("{:.1} MB/s", bytes as f64 / 1e6 / seconds.max(1e-9))
+}

@@ -1,0 +1,169 @@
+//! Peak memory of a whole `kpipe build` as its input grows: the same texts altered once, and altered four times.
+//!
+//! Nothing in the larger input is a duplicate, so every room has four times the documents to go through. The peak is
+//! the kernel's own (`VmHWM`), reset at the beginning of every room so that each room's peak is seen on its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::inputs::{Inputs, altered, n_bytes};
+use crate::measure::{line, status_mib};
+
+/// Least text of the smaller input, in bytes: several parts of 64 MiB, so that a room meets whole ones in both.
+const LEAST_BYTES: u64 = 160_000_000;
+/// The same for the fixtures, which are only a try.
+const LEAST_BYTES_TRY: u64 = 4_000_000;
+
+/// Prints the peak of every room, and of the build, for both inputs.
+pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
+    let texts = inputs.texts()?;
+    let least = if inputs.lexicons.len() > 1 { LEAST_BYTES } else { LEAST_BYTES_TRY };
+    let copies = least.div_ceil(n_bytes(&texts).max(1));
+    let mut builds = Vec::new();
+    for times in [1, 4] {
+        let folder = tempfile::tempdir()?;
+        let bytes = write_corpus(&texts, copies * times, folder.path())?;
+        let begun = Instant::now();
+        let peaks = build(inputs, folder.path())?;
+        builds.push((bytes, peaks, begun.elapsed().as_secs_f64()));
+    }
+    let [(small, small_peaks, _), (large, large_peaks, seconds)] = &builds[..] else { return Ok(()) };
+    println!(
+        "{:.0} MB of text in {} documents, and 4 times as much ({:.0} MB, {seconds:.0} s)",
+        *small as f64 / 1e6,
+        copies as usize * texts.len(),
+        *large as f64 / 1e6
+    );
+    let peak = |peaks: &[Peak]| peaks.iter().map(|peak| peak.mib).fold(0.0, f64::max);
+    for (small, large) in small_peaks.iter().zip(large_peaks) {
+        let beside =
+            format!("{:+.1} %; {:.1} s, then {:.1} s", growth(small.mib, large.mib), small.seconds, large.seconds);
+        line(&format!("  {}", small.room), &format!("{:.0} -> {:.0} MiB", small.mib, large.mib), &beside);
+    }
+    let (before, after) = (peak(small_peaks), peak(large_peaks));
+    let beside = format!("{:+.1} %; goal below +10 %", growth(before, after));
+    line("build", &format!("{before:.0} -> {after:.0} MiB"), &beside);
+    Ok(())
+}
+
+fn growth(before: f64, after: f64) -> f64 {
+    100.0 * (after / before - 1.0)
+}
+
+/// Writes two sources of about the same size, `general.jsonl` and `domain.jsonl`; gives the bytes of their texts.
+fn write_corpus(texts: &[(String, String)], copies: u64, folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    let create = |name: &str| std::fs::File::create(folder.join(name)).map(std::io::BufWriter::new);
+    let mut files = [create("general.jsonl")?, create("domain.jsonl")?];
+    for copy in 0..copies {
+        for (idx, (title, text)) in texts.iter().enumerate() {
+            let text = altered(text, copy + 1);
+            bytes += text.len() as u64;
+            let record = json!({"id": format!("{copy}-{idx}"), "title": title, "text": text});
+            writeln!(files[idx % 2], "{record}")?;
+        }
+    }
+    files.iter_mut().try_for_each(Write::flush)?;
+    Ok(bytes)
+}
+
+/// Peak of the resident memory while a room ran.
+struct Peak {
+    room: String,
+    mib: f64,
+    seconds: f64,
+}
+
+/// Runs `kpipe build` on the corpus in `folder`.
+fn build(inputs: &Inputs, folder: &Path) -> Result<Vec<Peak>> {
+    let (_, lexicon) = inputs.lexicons.last().ok_or("no lexicon")?;
+    let lexicon: Vec<String> = lexicon.iter().map(|path| format!("{{ path = {} }}", json!(path))).collect();
+    let source = |name: &str| {
+        let path = folder.join(format!("{name}.jsonl")).display().to_string();
+        format!("[source.{name}]\npath = {}\nformat = \"jsonl\"\nrole = \"{name}\"\nlanguage = \"en\"\n", json!(path))
+    };
+    let pipeline = format!(
+        "[density]\nlexicon = [{}]\n[negatives.back_translation]\nengine = \"none\"\n{}{}",
+        lexicon.join(", "),
+        source("general"),
+        source("domain")
+    );
+    // A copy, so that a build of the program meanwhile changes nothing.
+    let program = folder.join("kpipe");
+    std::fs::copy(env!("CARGO_BIN_EXE_kpipe"), &program)?;
+    let file = folder.join("pipeline.toml");
+    std::fs::write(&file, pipeline)?;
+    let mut child = Command::new(&program)
+        .args(["build", "--source", "general,domain", "--json", "--pipeline"])
+        .arg(&file)
+        .arg("--out")
+        .arg(folder.join("out"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let process = child.id().to_string();
+    let told = child.stderr.take().ok_or("no standard error")?;
+    let peaks = Mutex::new(Vec::new());
+    let (errors, status) = std::thread::scope(|scope| {
+        let listener = scope.spawn(|| listen(told, &process, &peaks));
+        let status = loop {
+            sample(&process, &peaks);
+            match child.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+                other => break other,
+            }
+        };
+        (listener.join().unwrap_or_default(), status)
+    });
+    if !status?.is_some_and(|status| status.success()) {
+        return Err(format!("kpipe failed: {errors}").into());
+    }
+    peaks.into_inner().map_err(|_| "a thread failed".into())
+}
+
+/// Takes the peak so far into the room that is running.
+fn sample(process: &str, peaks: &Mutex<Vec<Peak>>) {
+    if let (Some(mib), Ok(mut peaks)) = (status_mib(process, "VmHWM"), peaks.lock())
+        && let Some(peak) = peaks.last_mut()
+    {
+        peak.mib = peak.mib.max(mib);
+    }
+}
+
+/// Reads the events of a build to its end: a new room begins with the memory that is in use then. Gives what was no
+/// event.
+fn listen(told: impl Read, process: &str, peaks: &Mutex<Vec<Peak>>) -> String {
+    let mut other = String::new();
+    for event in BufReader::new(told).lines().map_while(std::result::Result::ok) {
+        let Ok(fields) = serde_json::from_str::<Value>(&event) else {
+            other += &event;
+            continue;
+        };
+        match fields["event"].as_str() {
+            Some("begin") => {
+                sample(process, peaks);
+                // Where this is not allowed, a room's peak is that of all rooms before it as well.
+                let _ = std::fs::write(format!("/proc/{process}/clear_refs"), "5");
+                if let Ok(mut peaks) = peaks.lock() {
+                    let room = fields["stage"].as_str().unwrap_or("").to_string();
+                    peaks.push(Peak { room, mib: 0.0, seconds: 0.0 });
+                }
+            }
+            Some("end") => {
+                if let (Ok(mut peaks), Some(seconds)) = (peaks.lock(), fields["seconds"].as_f64())
+                    && let Some(peak) = peaks.last_mut()
+                {
+                    peak.seconds = seconds;
+                }
+            }
+            _ => {}
+        }
+    }
+    other
+}

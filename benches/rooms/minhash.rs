@@ -1,0 +1,112 @@
+//! MinHash signatures on one core, beside PyPI `rensa` on the same shingles.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::process::Command;
+
+use kpipe::dedup::shingles::Shingler;
+use kpipe::dedup::{Signer, minhash};
+use kpipe::text::normal::normalise;
+
+use crate::Result;
+use crate::inputs::{Inputs, n_bytes};
+use crate::measure::{Took, line, rate, took};
+
+/// Prints the rate of signatures from text, from shingles, and the peer's from the same shingles.
+pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
+    let texts = inputs.texts()?;
+    let params = &inputs.pipeline.dedup;
+    let rows = params.bands * params.rows;
+    let mut shingler = Shingler::new(params.shingle_words, params.shingle_chars);
+    let shingles: Vec<Vec<u64>> = texts
+        .iter()
+        .map(|(_, text)| {
+            let mut found = Vec::new();
+            shingler.shingle(&normalise(text), &mut found);
+            found
+        })
+        .collect();
+    let (bytes, n_shingles) = (n_bytes(&texts), shingles.iter().map(|set| set.len() as u64).sum::<u64>());
+    println!(
+        "{} texts, {:.1} MB, {n_shingles} shingles, signatures of {rows} rows, one thread",
+        texts.len(),
+        bytes as f64 / 1e6
+    );
+    let folder = tempfile::tempdir()?;
+    write_shingles(&shingles, folder.path())?;
+    let (mut from_text, mut from_shingles) = (Took::FOREVER, Took::FOREVER);
+    let mut peers: Vec<(String, f64)> = Vec::new();
+    let python = std::env::var_os("KPIPE_BENCH_PYTHON");
+    for _ in 0..inputs.rounds {
+        let mut signer = Signer::new(params);
+        let (sum, run) = took(|| Ok(texts.iter().fold(0, |sum, (_, text)| sum ^ signer.keys(text).bands[0])))?;
+        std::hint::black_box(sum);
+        from_text = from_text.best(run);
+        let (sum, run) = took(|| Ok(sign_all(&shingles, rows)))?;
+        std::hint::black_box(sum);
+        from_shingles = from_shingles.best(run);
+        if let Some(python) = &python {
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/rensa_peer.py");
+            let mut peer = Command::new(python);
+            // rensa computes with rayon too.
+            peer.arg(script).arg(folder.path()).arg(rows.to_string()).env("RAYON_NUM_THREADS", "1");
+            keep_best(&mut peers, &output(&mut peer)?)?;
+        }
+    }
+    line("text to band keys", &rate(bytes, from_text.wall), "normal form, shingles, signature, bands; goal 50 MB/s");
+    let per_second = |seconds: f64| format!("{:.1} million shingles/s", n_shingles as f64 / 1e6 / seconds);
+    line("shingles to signatures", &rate(bytes, from_shingles.wall), &per_second(from_shingles.wall));
+    for (name, seconds) in peers {
+        let beside = format!("{}; kpipe is {:.1} x as fast", per_second(seconds), seconds / from_shingles.wall);
+        line(&format!("  rensa {name}"), &rate(bytes, seconds), &beside);
+    }
+    if python.is_none() {
+        println!("  rensa: not measured, KPIPE_BENCH_PYTHON does not name a Python that has it");
+    }
+    Ok(())
+}
+
+fn sign_all(shingles: &[Vec<u64>], rows: usize) -> u64 {
+    let mut signature = vec![0; rows];
+    shingles.iter().fold(0, |sum, set| {
+        minhash::sign(set, &mut signature);
+        sum ^ signature[0]
+    })
+}
+
+/// `shingles.u64`: all shingles one after the other; `offsets.u64`: where each document's begin, and the end.
+fn write_shingles(shingles: &[Vec<u64>], folder: &Path) -> Result<()> {
+    let mut flat = BufWriter::new(std::fs::File::create(folder.join("shingles.u64"))?);
+    let mut offsets = BufWriter::new(std::fs::File::create(folder.join("offsets.u64"))?);
+    let mut offset = 0_u64;
+    offsets.write_all(&offset.to_le_bytes())?;
+    for set in shingles {
+        for shingle in set {
+            flat.write_all(&shingle.to_le_bytes())?;
+        }
+        offset += set.len() as u64;
+        offsets.write_all(&offset.to_le_bytes())?;
+    }
+    flat.flush()?;
+    Ok(offsets.flush()?)
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8(output.stdout)?);
+    }
+    Err(format!("the peer failed: {}", String::from_utf8_lossy(&output.stderr)).into())
+}
+
+/// Takes lines `name<TAB>seconds` in.
+fn keep_best(peers: &mut Vec<(String, f64)>, lines: &str) -> Result<()> {
+    for (name, seconds) in lines.lines().filter_map(|line| line.split_once('\t')) {
+        let seconds: f64 = seconds.parse()?;
+        match peers.iter_mut().find(|(known, _)| known == name) {
+            Some((_, best)) => *best = best.min(seconds),
+            None => peers.push((name.to_string(), seconds)),
+        }
+    }
+    Ok(())
+}
