@@ -31,11 +31,15 @@ impl Format for Csv {
 
     fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
         let (mut window, mut facts) = (Window::new(input), FileFacts::default());
-        let mut separator = None;
+        let (mut separator, mut any) = (None, false);
         loop {
             window.skip_any(b"\r\n");
             if window.data().is_empty() {
-                return Ok(window.failure().map(|failure| window.broken("truncated", failure, 0)));
+                let broken = window.failure().map(|failure| window.broken("truncated", failure, 0));
+                let only_header = broken.is_none() && !any && !facts.0.is_empty();
+                return Ok(
+                    broken.or_else(|| only_header.then(|| Broken::new(0, "no_text", "the header is all there is")))
+                );
             }
             let between = *separator.get_or_insert_with(|| guess_separator(&mut window));
             let piece = match next_row(&mut window, between, limits.max_record_bytes) {
@@ -47,8 +51,11 @@ impl Format for Csv {
                     Ok(found) => facts = found,
                     Err(broken) => return Ok(Some(broken)),
                 }
-            } else if !emit(&facts, piece)? {
-                return Ok(None);
+            } else {
+                any = true;
+                if !emit(&facts, piece)? {
+                    return Ok(None);
+                }
             }
         }
     }
@@ -238,6 +245,7 @@ mod tests {
         check("id\ttext\n1\ta \"quoted\" word\n", &["a \"quoted\" word"]);
         check("text\nalone\n", &["alone"]);
         check("", &[]);
+        check("not,a,table\n", &["?no_text"]);
     }
 
     #[test]

@@ -385,6 +385,35 @@ mod tests {
         }
     }
 
+    /// A damaged open tag, and a comment that is never closed, cost a refusal and not the pages behind them.
+    #[test]
+    fn damage_between_pages_is_contained() {
+        let good = |id| page(id, &format!("T{id}"), "whole");
+        let lost = good(2).replace("<page>", "<paqe>");
+        for (between, n_whole, detail) in [
+            (lost.as_str(), 2, "`</page>` closes nothing"),
+            ("<!-- not closed", 2, "no `-->` closes what opens here"),
+            ("<?not closed", 2, "no `?>` closes what opens here"),
+            ("<![CDATA[ not closed <!-- ", 2, "no `]]>` closes what opens here"),
+        ] {
+            let xml = dump(&format!("{}{between}{}", good(1), good(3)));
+            for chunk in [7, 1 << 16] {
+                let (parsed, refused, end) = read(xml.as_bytes(), 10_000, chunk);
+                assert_eq!((parsed.len(), end), (n_whole, None), "{between}");
+                let details: Vec<&str> = refused.iter().map(|broken| broken.detail.as_str()).collect();
+                assert_eq!(details, [detail], "{between}");
+                assert_eq!(refused[0].reason, "malformed");
+                assert!(xml.as_bytes()[refused[0].offset as usize..].starts_with(&refused[0].bytes));
+            }
+        }
+        let commented = dump(&format!("{}<!-- {} -->{}", good(1), good(2), good(3)));
+        let (parsed, refused, end) = read(commented.as_bytes(), 10_000, 64);
+        assert_eq!((parsed.len(), refused.len(), end), (2, 0, None));
+        // As many comments as there are bytes cost one look and not one each.
+        let many = dump(&format!("{}{}{}", good(1), "<!--".repeat(200_000), good(3)));
+        assert_eq!(read(many.as_bytes(), 1 << 20, 1 << 16).1.len(), 1);
+    }
+
     #[test]
     fn a_page_becomes_a_document() {
         let xml = dump(&page(

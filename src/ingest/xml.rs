@@ -6,9 +6,10 @@
 //! inside a record's text is escaped (`&lt;/name&gt;`), so the first close tag is the right one. Comments and CDATA
 //! sections *between* records are skipped as such.
 //!
-//! Damage is contained: an open tag met inside an unclosed element of the same name ends the damaged stretch, an
-//! element above the size limit is passed over up to its end, and a file that stops early still gives every
-//! element that was whole.
+//! Damage is contained: an open tag met inside an unclosed element of the same name ends the damaged stretch, a
+//! close tag that closes nothing tells of an open tag that was lost, a comment that is never closed hides no
+//! records, an element above the size limit is passed over up to its end, and a file that stops early still gives
+//! every element that was whole.
 
 use std::borrow::Cow;
 use std::io::{BufRead, ErrorKind};
@@ -72,14 +73,18 @@ pub(super) struct Cutter<'a> {
     source: Source,
     place: Place,
     root: Vec<u8>,
+    /// Offset behind what was handed over last.
+    handed_over: u64,
+    /// A comment or the like was never closed: none is skipped any more.
+    unclosed: bool,
 }
 
 impl<'a> Cutter<'a> {
     /// A cutter at the start of `input`; elements longer than `max_bytes` are refused.
     pub(super) fn new(input: &'a mut dyn BufRead, names: &'a [&'a str], max_bytes: usize) -> Self {
         let (buffer, max_bytes) = (Vec::with_capacity(1 << 16), max_bytes.max(1));
-        let (source, place) = (Source::Open, Place::BeforeRoot);
-        Cutter { input, names, max_bytes, buffer, at: 0, base: 0, source, place, root: Vec::new() }
+        let (source, place, root) = (Source::Open, Place::BeforeRoot, Vec::new());
+        Cutter { input, names, max_bytes, buffer, at: 0, base: 0, source, place, root, handed_over: 0, unclosed: false }
     }
 
     /// Name of the root element, empty before it was met.
@@ -95,13 +100,11 @@ impl<'a> Cutter<'a> {
             }
             self.want(64 + self.root.len());
             let head = &self.buffer[self.at..];
-            if head.starts_with(b"<!--") {
-                self.skip_past(b"-->");
-            } else if head.starts_with(b"<![CDATA[") {
-                self.skip_past(b"]]>");
-            } else if head.starts_with(b"<?") {
-                self.skip_past(b"?>");
-            } else if head.starts_with(b"<!") {
+            if let Some(close) = closes_with(head).filter(|_| !self.unclosed) {
+                if let Some(refused) = self.skip_section(close) {
+                    return refused;
+                }
+            } else if head.starts_with(b"<!") && self.place != Place::Inside {
                 self.skip_declaration();
             } else if let Some(name) = self.name_here() {
                 if self.place != Place::Inside {
@@ -113,6 +116,8 @@ impl<'a> Cutter<'a> {
                 if self.root_closes_here() {
                     self.place = Place::AfterRoot;
                     self.skip_past(b">");
+                } else if let Some(length) = self.stray_close() {
+                    return self.lost_open(length);
                 } else {
                     self.at += 1;
                 }
@@ -200,6 +205,53 @@ impl<'a> Cutter<'a> {
         }
     }
 
+    /// Goes behind a comment, a CDATA section or an instruction that ends with `close`. One between records that is
+    /// not closed within `max_bytes`, though records follow, is refused and the records are looked at.
+    fn skip_section(&mut self, close: &[u8]) -> Option<Cut> {
+        if self.place != Place::Inside {
+            self.skip_past(close);
+            return None;
+        }
+        let mut searched = 0;
+        loop {
+            if let Some(distance) = memmem::find(&self.buffer[self.at + searched..], close) {
+                self.at += searched + distance + close.len();
+                return None;
+            }
+            searched = (self.buffer.len() - self.at).saturating_sub(close.len() - 1);
+            if searched >= self.max_bytes || !self.fill() {
+                break;
+            }
+        }
+        let open = |name: &&str| memmem::find(&self.buffer[self.at..], format!("<{name}").as_bytes()).is_some();
+        if !self.names.iter().any(open) {
+            self.skip_past(close);
+            return None;
+        }
+        self.unclosed = true;
+        let detail = format!("no `{}` closes what opens here", String::from_utf8_lossy(close));
+        Some(self.refuse(2, "malformed", detail))
+    }
+
+    /// Length of a close tag that begins here and has a name asked for: outside of such an element it closes nothing.
+    fn stray_close(&self) -> Option<usize> {
+        let head = self.buffer[self.at..].strip_prefix(b"</")?;
+        // At the very end it may be the beginning of a longer name, such as the root's.
+        let ends = |name: &&&str| head.len() > name.len() && ends_name(head, name.len());
+        self.names.iter().find(|name| head.starts_with(name.as_bytes()) && ends(name)).map(|name| 2 + name.len())
+    }
+
+    /// Refuses what lies between the element before and a close tag that closes nothing.
+    fn lost_open(&mut self, length: usize) -> Cut {
+        let offset = self.handed_over;
+        let start = usize::try_from(offset.saturating_sub(self.base)).unwrap_or(0).min(self.at);
+        let close = String::from_utf8_lossy(&self.buffer[self.at..self.at + length]).into_owned();
+        self.at += length;
+        let bytes = self.buffer[start..self.at].iter().copied().take(SAMPLE_BYTES).collect();
+        self.handed_over = self.offset();
+        Cut::Refused(Broken { offset, reason: "malformed", detail: format!("`{close}>` closes nothing"), bytes })
+    }
+
     /// Goes behind the next `needle`, or to the end.
     fn skip_past(&mut self, needle: &[u8]) {
         loop {
@@ -255,6 +307,7 @@ impl<'a> Cutter<'a> {
         let name = tag[1..].iter().take_while(|&&byte| !matches!(byte, b'>' | b'/') && !byte.is_ascii_whitespace());
         self.root = name.copied().collect();
         self.place = if tag.ends_with(b"/>") { Place::AfterRoot } else { Place::Inside };
+        self.handed_over = self.offset();
         Some(tag)
     }
 
@@ -334,6 +387,7 @@ impl<'a> Cutter<'a> {
         let offset = self.offset();
         let bytes = self.buffer[self.at..self.at + length].to_vec();
         self.at += length;
+        self.handed_over = self.offset();
         Cut::Element { name, offset, bytes }
     }
 
@@ -341,6 +395,7 @@ impl<'a> Cutter<'a> {
         let offset = self.offset();
         let bytes = self.buffer[self.at..self.at + length.min(SAMPLE_BYTES)].to_vec();
         self.at += length;
+        self.handed_over = self.offset();
         Cut::Refused(Broken { offset, reason, detail, bytes })
     }
 
@@ -378,6 +433,7 @@ impl<'a> Cutter<'a> {
             }
         }
         let n_bytes = self.offset() - start;
+        self.handed_over = self.offset();
         let detail =
             format!("a `{}` of {n_bytes} bytes is above `max_record_bytes` = {}", self.names[name], self.max_bytes);
         Cut::Refused(Broken { offset: start, reason: "too_large", detail, bytes: sample })
@@ -413,6 +469,13 @@ impl<'a> Cutter<'a> {
         self.buffer.clear();
         Cut::End(end)
     }
+}
+
+/// What ends a comment, a CDATA section or an instruction, where one begins here.
+fn closes_with(head: &[u8]) -> Option<&'static [u8]> {
+    [(&b"<!--"[..], &b"-->"[..]), (b"<![CDATA[", b"]]>"), (b"<?", b"?>")]
+        .into_iter()
+        .find_map(|(open, close)| head.starts_with(open).then_some(close))
 }
 
 fn is_name_start(byte: u8) -> bool {
