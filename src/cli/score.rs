@@ -16,7 +16,7 @@ use crate::flow::plan::Pipeline;
 use crate::flow::progress::Progress;
 use crate::flow::publish::Manifest;
 use crate::flow::room::Context;
-use crate::flow::run::{WORK, files_named};
+use crate::flow::run::{Lock, WORK, files_named, lock};
 use crate::ingest::{self, SourceSpec};
 
 /// Arguments of `kpipe score`.
@@ -163,27 +163,44 @@ fn read(
 struct Work {
     folder: PathBuf,
     _guard: tempfile::TempDir,
+    _lock: Lock,
 }
+
+/// What the name of a working folder begins with.
+const WORK_PREFIX: &str = ".kpipe-score-";
 
 impl Work {
     fn new(out: Option<&Path>) -> Result<Self> {
         let place = match out {
             Some(out) => {
                 create(out)?;
+                sweep(out)?;
                 out.to_path_buf()
             }
             None => std::env::temp_dir(),
         };
         let guard = tempfile::Builder::new()
-            .prefix(".kpipe-score-")
+            .prefix(WORK_PREFIX)
             .tempdir_in(&place)
             .map_err(|cause| Error::file("create a folder in", &place, cause))?;
-        Ok(Work { folder: guard.path().to_path_buf(), _guard: guard })
+        let lock = lock(guard.path())?;
+        Ok(Work { folder: guard.path().to_path_buf(), _guard: guard, _lock: lock })
     }
 }
 
+/// Removes the working folders of runs that were killed; a run that still works holds its lock.
+fn sweep(out: &Path) -> Result<()> {
+    for folder in files_named(out, WORK_PREFIX, "")? {
+        if lock(&folder).is_ok() {
+            std::fs::remove_dir_all(&folder).map_err(|cause| Error::file("remove", &folder, cause))?;
+        }
+    }
+    Ok(())
+}
+
 fn create(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|cause| Error::file("create", folder, cause))
+    std::fs::create_dir_all(folder)
+        .map_err(|cause| Error::file("create", folder, cause).hint("give `--out` a folder that you may write to"))
 }
 
 fn context<'a>(

@@ -185,6 +185,19 @@ impl Contract {
         }
     }
 
+    /// Checks that no column of a batch, which may hold only some of the contract's, has a null where none may be.
+    ///
+    /// # Errors
+    /// Names the column and the first row.
+    pub fn check_nulls(&self, batch: &RecordBatch) -> Result<()> {
+        for field in self.fields.iter().filter(|field| !field.nullable) {
+            if let Some(column) = batch.column_by_name(&field.name).filter(|column| column.null_count() > 0) {
+                self.check_column(field, column)?;
+            }
+        }
+        Ok(())
+    }
+
     fn check_column(&self, field: &Field, column: &ArrayRef) -> Result<()> {
         let broken = |row: usize, what: String| {
             Err(Error::data(format!("contract `{}` is broken: `{}` is {what} in row {row}", self.name, field.name)))
@@ -278,6 +291,16 @@ pub fn numbers<'a, T: arrow::datatypes::ArrowPrimitiveType>(
 mod tests {
     use super::*;
     use arrow::array::{Float32Array, StringArray};
+
+    #[test]
+    fn nulls_are_found_in_a_few_columns() {
+        let strings: ArrayRef = Arc::new(arrow::array::StringArray::from(vec![Some("a"), None]));
+        let batch = |name: &str| RecordBatch::try_from_iter_with_nullable([(name, strings.clone(), true)]).unwrap();
+        let shard = contract("shard").unwrap();
+        let error = shard.check_nulls(&batch("text")).unwrap_err().to_string();
+        assert!(error.contains("`text` is null in row 1"), "{error}");
+        assert!(shard.check_nulls(&batch("title")).is_ok(), "a title may be null");
+    }
 
     #[test]
     fn every_schema_file_is_a_contract() {

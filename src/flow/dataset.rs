@@ -134,7 +134,9 @@ impl Batches {
 
     fn read_group(&self, group: usize) -> Result<RecordBatch> {
         let damaged = |cause: &dyn std::fmt::Display| {
-            Error::data(format!("`{}` cannot be read: {cause}", self.path.display())).at(format!("row group {group}"))
+            Error::data(format!("`{}` cannot be read: {cause}", self.path.display()))
+                .at(format!("row group {group}"))
+                .hint("the file was damaged after it was written: delete it and build again")
         };
         let file = File::open(&self.path).map_err(|cause| Error::file("open", &self.path, cause))?;
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());

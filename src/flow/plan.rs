@@ -98,6 +98,10 @@ impl Pipeline {
                     "one path may be a folder or a glob pattern; or add a `[source.<name>]` to a pipeline file",
                 ));
             }
+            if path == Some("") {
+                return Err(Error::usage(format!("`--source {entry}` names no path"))
+                    .hint(format!("write `{name}=<file, folder or pattern>`, or `{name}` alone for the path it has")));
+            }
             if let Some(path) = path {
                 source.path = path.to_string();
             }

@@ -83,8 +83,10 @@ impl Settings {
     /// If a value does not fit, such as a negative count.
     pub fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
         Value::Table(self.merged.clone()).try_into().map_err(|cause: toml::de::Error| {
-            Error::usage(format!("the settings do not fit: {}", cause.message()))
-                .hint("`kpipe defaults` shows the shape of every key; the key in question is one you set")
+            // On a line of its own it says "in `key`".
+            let what = cause.to_string().trim().replace('\n', " ");
+            Error::usage(format!("the settings do not fit: {what}"))
+                .hint("`kpipe defaults` shows the shape of every key")
         })
     }
 }

@@ -93,7 +93,10 @@ impl Shards {
         let data = folder.join("data");
         let folder = if data.is_dir() { data.as_path() } else { folder };
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(|cause| Error::file("list", folder, cause))? {
+        for entry in std::fs::read_dir(folder).map_err(|cause| {
+            Error::file("list", folder, cause)
+                .hint("`kpipe build` writes the shards; give its output folder to `--shards`")
+        })? {
             let path = entry.map_err(|cause| Error::file("list", folder, cause))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if let Some(place) = number_in_set(name, split) {
@@ -217,7 +220,13 @@ impl<'a> Stream<'a> {
                 self.batches = Some(batches);
             }
             match self.batches.as_mut().and_then(Iterator::next) {
-                Some(batch) => self.batch = Some(batch?),
+                Some(batch) => {
+                    let batch = batch?;
+                    contract("shard")?.check_nulls(&batch).map_err(|error| {
+                        error.at(self.place()).hint("the shards were changed after kpipe wrote them; build them again")
+                    })?;
+                    self.batch = Some(batch);
+                }
                 None => {
                     self.batches = None;
                     (self.cursor.shard, self.cursor.group, self.cursor.row) = (self.cursor.shard + 1, 0, 0);

@@ -282,6 +282,15 @@ mod tests {
         std::fs::write(folder.path().join("x.bin"), [0, 1, 2, 0xff, 0xfe]).unwrap();
         let error = Lexicon::read(&[spec("x.bin")]).unwrap_err().to_string();
         assert!(error.contains("recognises"), "{error}");
+        for (name, text, says) in [
+            ("empty.tsv", "", "is empty"),
+            ("blank.obo", " \n", "is empty"),
+            ("ragged.tsv", "id\tname\nD1\n", "read as tsv, names nothing: not used are 1 malformed"),
+        ] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            let error = Lexicon::read(&[spec(name)]).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(says) && error.contains("hint"), "{error}");
+        }
     }
 
     /// The lexicons that come with the project: every format but the lists, all entries used, links within.

@@ -38,6 +38,10 @@ pub(super) fn read_file(file: &Path, format: Option<&str>) -> Result<(Found, &'s
     if head.starts_with(b"\xef\xbb\xbf") {
         head.drain(..3);
     }
+    if head.trim_ascii().is_empty() {
+        return Err(Error::data(format!("lexicon file `{}` is empty", file.display()))
+            .hint("fetch it again, or take it out of `density.lexicon`"));
+    }
     let reader = match format {
         Some(format) => reader(format)?,
         None => recognise(&head, file)?,
@@ -48,6 +52,12 @@ pub(super) fn read_file(file: &Path, format: Option<&str>) -> Result<(Found, &'s
     // A stream that stops cleanly before the file's end, such as bytes behind its last member.
     if let Some(fault) = fault.borrow().as_ref().filter(|fault| fault.clean) {
         found.refuse(fault.reason);
+    }
+    if found.entries.is_empty() {
+        let refused: Vec<String> = found.refused.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+        let what = format!("lexicon file `{}`, read as {}, names nothing", file.display(), reader.name());
+        let what = if refused.is_empty() { what } else { format!("{what}: not used are {}", refused.join(", ")) };
+        return Err(Error::data(what).hint("say its format: `lexicon = [{ path = \"...\", format = \"tsv\" }]`"));
     }
     Ok((found, reader.name()))
 }
