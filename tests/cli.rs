@@ -1,11 +1,28 @@
 use crate::flow::built;
 use crate::support::{fail, kpipe, project, succeed, text};
 
+/// A reader that goes away is no failure, a full disk is one.
+#[test]
+#[cfg(target_os = "linux")]
+fn output_that_cannot_be_written() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = crate::support::command(&["defaults"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("cannot write to standard output"));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = crate::support::command(&["defaults"]).stdout(writer).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+}
+
 #[test]
 fn wrong_command_lines_say_what_and_what_next() {
     fail(&["build", "--source", "wikki"], 2, &["there is no source `wikki`", "did you mean `wiki`?"]);
     fail(&["build", "--source", "wiki=/nowhere/x.xml"], 4, &["`/nowhere/x.xml`", "[source.wiki]"]);
     fail(&["build", "--source", "wiki,wiki"], 2, &["given twice"]);
+    fail(&["build", "--source", "wiki="], 2, &["`--source wiki=` names no path", "hint"]);
+    fail(&["build", "--source", "wiki", "--set", "seed=-1"], 2, &["-1", "in `seed`", "kpipe defaults"]);
+    fail(&["train", "--shards", "/nowhere"], 4, &["`/nowhere`", "`kpipe build` writes the shards"]);
     fail(
         &["build", "--source", "wiki", "--set", "dedup.jacard=0.7"],
         2,
@@ -142,6 +159,8 @@ fn score_explains_every_term() {
 fn score_works_alone_on_a_file_with_a_lexicon() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("scores");
+    // As a run that was killed leaves it.
+    std::fs::create_dir_all(out.join(".kpipe-score-killed/ingest")).unwrap();
     let args =
         ["score", "fixtures/pubmed/pubmed26n9001.xml.gz", "--lexicon", "fixtures/lexicon/mesh-sample.xml", "--quiet"];
     succeed(&[&args[..], &["--out", out.to_str().unwrap()]].concat());
