@@ -39,6 +39,12 @@ fn cpu_seconds() -> f64 {
     ticks / 100.0
 }
 
+/// Processor time of the calling thread so far, in seconds, in nanoseconds' resolution.
+pub(crate) fn thread_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
+}
+
 /// A number of `/proc/<process>/status` in MiB, such as `VmHWM`, the peak of the resident memory.
 pub(crate) fn status_mib(process: &str, key: &str) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
