@@ -123,16 +123,27 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
         None => (features::count_words(input, params.min_language_docs, cx)?, None),
     };
     let measure = Measure { words, tokenizer, losses };
-    let edges = match edges {
-        Some(edges) => edges,
-        None => measure_edges(input, params, &measure, cx)?,
+    let (edges, measured) = match edges {
+        Some(edges) => (edges, None),
+        None => {
+            let (edges, measured) = measure_edges(input, params, &measure, cx)?;
+            (edges, Some(measured))
+        }
     };
     edges::write(cx.folder, &edges, &measure.words)?;
-    cx.map_parts(input, contract("bucketed")?, |batch, _| Ok(Outcome::kept(bucket_batch(batch, &measure, &edges)?)))
+    cx.map_parts(input, contract("bucketed")?, |batch, span| {
+        let first = span.first_row as usize;
+        let kept = match &measured {
+            Some(all) => bucket_batch(batch, &all[first..first + batch.num_rows()], &measure, &edges)?,
+            None => bucket_batch(batch, &measure_batch(batch, &measure)?, &measure, &edges)?,
+        };
+        Ok(Outcome::kept(kept))
+    })
 }
 
-/// Reads the features of the whole corpus once and has polars find the quantiles per language.
-fn measure_edges(input: &Dataset, params: &Params, measure: &Measure, cx: &Context) -> Result<Edges> {
+/// Reads the features of the whole corpus once and has polars find the quantiles per language; gives the features of
+/// every row too, 48 bytes each.
+fn measure_edges(input: &Dataset, params: &Params, measure: &Measure, cx: &Context) -> Result<(Edges, Vec<Features>)> {
     let rows: Vec<Vec<(&str, Features)>> =
         cx.scan(input, Some(&["id", "text", "language", "density", "n_tokens"]), |batch, _| {
             let pools = pools_of(batch, &measure.words)?;
@@ -144,7 +155,7 @@ fn measure_edges(input: &Dataset, params: &Params, measure: &Measure, cx: &Conte
     let difficulties: Vec<(&str, f32)> =
         rows.iter().map(|(pool, features)| (*pool, edges.difficulty(pool, features))).collect();
     edges.set_bucket_edges(quantiles::bucket_edges(&difficulties, params.buckets)?);
-    Ok(edges)
+    Ok((edges, rows.into_iter().map(|(_, features)| features).collect()))
 }
 
 /// The pool of ranks each row belongs to: its language, or the pool of small languages.
@@ -156,10 +167,9 @@ fn measure_batch(batch: &RecordBatch, measure: &Measure) -> Result<Vec<Features>
     features::measure(batch, &measure.words, measure.tokenizer.as_ref(), measure.losses.as_ref())
 }
 
-fn bucket_batch(batch: &RecordBatch, measure: &Measure, edges: &Edges) -> Result<RecordBatch> {
+fn bucket_batch(batch: &RecordBatch, features: &[Features], measure: &Measure, edges: &Edges) -> Result<RecordBatch> {
     let pools = pools_of(batch, &measure.words)?;
-    let features = measure_batch(batch, measure)?;
-    let difficulty: Vec<f32> = pools.iter().zip(&features).map(|(pool, f)| edges.difficulty(pool, f)).collect();
+    let difficulty: Vec<f32> = pools.iter().zip(features).map(|(pool, f)| edges.difficulty(pool, f)).collect();
     let buckets: Vec<u8> = pools.iter().zip(&difficulty).map(|(pool, d)| edges.bucket(pool, *d)).collect();
     let column = |name: &str| -> ArrayRef {
         Arc::new(Float32Array::from(features.iter().map(|f| f.get(name)).collect::<Vec<Option<f32>>>()))
