@@ -6,8 +6,6 @@
 //! numbers, negations, names, acronyms, and the lexicon's concepts. Where those stay it is a `paraphrase`; where one
 //! changes it is a `hard` negative: nearly the same text with another meaning.
 
-use std::collections::HashMap;
-
 use crate::text::words::words;
 
 /// Longest character n-gram.
@@ -76,17 +74,9 @@ fn chrf_of(hypothesis: &[char], reference: &[char]) -> f64 {
         if hypothesis.len() < order || reference.len() < order {
             break;
         }
-        let mut counts: HashMap<&[char], i64> = HashMap::new();
-        reference.windows(order).for_each(|gram| *counts.entry(gram).or_default() += 1);
-        let mut matches = 0;
-        for gram in hypothesis.windows(order) {
-            if let Some(left) = counts.get_mut(gram).filter(|left| **left > 0) {
-                *left -= 1;
-                matches += 1;
-            }
-        }
-        precision += f64::from(matches) / (hypothesis.len() + 1 - order) as f64;
-        recall += f64::from(matches) / (reference.len() + 1 - order) as f64;
+        let matches = shared(&grams(hypothesis, order), &grams(reference, order));
+        precision += matches as f64 / (hypothesis.len() + 1 - order) as f64;
+        recall += matches as f64 / (reference.len() + 1 - order) as f64;
         orders += 1.0;
     }
     if matches!(precision + recall, 0.0) {
@@ -94,6 +84,26 @@ fn chrf_of(hypothesis: &[char], reference: &[char]) -> f64 {
     }
     let (precision, recall) = (precision / orders, recall / orders);
     (1.0 + BETA * BETA) * precision * recall / (BETA * BETA * precision + recall)
+}
+
+/// The n-grams of a text, sorted; each a number, since a character needs 21 bits and six fit into 126.
+fn grams(text: &[char], order: usize) -> Vec<u128> {
+    let pack = |gram: &[char]| gram.iter().fold(0, |packed, c| packed << 21 | u128::from(u32::from(*c)));
+    let mut grams: Vec<u128> = text.windows(order).map(pack).collect();
+    grams.sort_unstable();
+    grams
+}
+
+/// How many elements two sorted lists share, each as often as the list that has it less often.
+fn shared(a: &[u128], b: &[u128]) -> usize {
+    let (mut at, mut bt, mut n) = (0, 0, 0);
+    while at < a.len() && bt < b.len() {
+        let (x, y) = (a[at], b[bt]);
+        n += usize::from(x == y);
+        at += usize::from(x <= y);
+        bt += usize::from(y <= x);
+    }
+    n
 }
 
 /// Numbers, names and acronyms in sorted order, and the number of negations.

@@ -5,6 +5,9 @@
 //! if one part of speech holds at least [`SURE`] of the weight that is left; otherwise it is left alone, since a
 //! wrong part of speech reads worse than no replacement.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use crate::negatives::inflect::{Form, Reading, readings};
 use crate::negatives::wordnet::{Pos, WordNet};
 use crate::text::words::words;
@@ -116,7 +119,7 @@ impl<'a> Sentence<'a> {
         let lower_case = token.text.chars().all(|c| c.is_ascii_lowercase());
         let opens = at == 0 && token.text.chars().skip(1).all(|c| c.is_ascii_lowercase());
         let word = self.lower[at].as_str();
-        if !token.free || !(lower_case || opens) || word.len() < 3 || is_function(word) || KEPT.contains(&word) {
+        if !token.free || !(lower_case || opens) || word.len() < 3 || is_function(word) || is_kept(word) {
             return None;
         }
         let left: Vec<Reading> = readings(word, self.wordnet).into_iter().filter(|r| self.allows(at, r)).collect();
@@ -216,7 +219,7 @@ impl<'a> Sentence<'a> {
             of_kind.filter_map(|r| self.wordnet.usage(&r.lemma)?.count(r.pos)).max()
         };
         match (count(true), count(false)) {
-            (None, None) => !KEPT.contains(&word),
+            (None, None) => !is_kept(word),
             (Some(noun), other) => noun >= other.unwrap_or(0),
             (None, Some(_)) => false,
         }
@@ -225,12 +228,21 @@ impl<'a> Sentence<'a> {
 
 /// Whether a word is grammar rather than content.
 pub fn is_function(word: &str) -> bool {
-    [DETERMINERS, PREPOSITIONS, PARTICLES, MODALS, SUBJECTS, BE, HAVE].iter().any(|list| list.contains(&word))
+    static FUNCTION: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        [DETERMINERS, PREPOSITIONS, PARTICLES, MODALS, SUBJECTS, BE, HAVE].into_iter().flatten().copied().collect()
+    });
+    FUNCTION.contains(word)
+}
+
+/// Whether a word is on the list [`KEPT`].
+fn is_kept(word: &str) -> bool {
+    static SET: LazyLock<HashSet<&str>> = LazyLock::new(|| KEPT.iter().copied().collect());
+    SET.contains(word)
 }
 
 /// Whether an English word is known: to WordNet in any form, or as grammar.
 pub fn is_known(word: &str, wordnet: &WordNet) -> bool {
-    is_function(word) || KEPT.contains(&word) || PRONOUNS.contains(&word) || !readings(word, wordnet).is_empty()
+    is_function(word) || is_kept(word) || PRONOUNS.contains(&word) || !readings(word, wordnet).is_empty()
 }
 
 #[cfg(test)]
