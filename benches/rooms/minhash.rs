@@ -2,7 +2,6 @@
 //!
 //! rensa gets the very hashes that our signatures are made of, repeats included, in one flat buffer: its fastest way.
 
-use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::Command;
 
@@ -20,22 +19,20 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
     let params = &inputs.pipeline.dedup;
     let rows = params.bands * params.rows;
     let mut shingler = Shingler::new(params.shingle_words, params.shingle_chars);
-    let shingles: Vec<Vec<u64>> = texts
-        .iter()
-        .map(|(_, text)| {
-            let mut found = Vec::new();
-            shingler.shingle(&normalise(text), &mut found);
-            found
-        })
-        .collect();
-    let (bytes, n_shingles) = (n_bytes(&texts), shingles.iter().map(|set| set.len() as u64).sum::<u64>());
+    let (mut shingles, mut found) = (Shingles { flat: Vec::new(), offsets: vec![0] }, Vec::new());
+    for (_, text) in &texts {
+        shingler.shingle(&normalise(text), &mut found);
+        shingles.flat.extend(&found);
+        shingles.offsets.push(shingles.flat.len());
+    }
+    let (bytes, n_shingles) = (n_bytes(&texts), shingles.flat.len());
     println!(
         "{} texts, {:.1} MB, {n_shingles} shingles, signatures of {rows} rows, one thread",
         texts.len(),
         bytes as f64 / 1e6
     );
     let folder = tempfile::tempdir()?;
-    write_shingles(&shingles, folder.path())?;
+    shingles.write(folder.path())?;
     let (mut from_text, mut from_shingles) = (f64::INFINITY, f64::INFINITY);
     let mut peers: Vec<(String, f64)> = Vec::new();
     let python = std::env::var_os("KPIPE_BENCH_PYTHON");
@@ -43,7 +40,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
         let mut signer = Signer::new(params);
         from_text =
             from_text.min(thread_time(|| texts.iter().fold(0, |sum, (_, text)| sum ^ signer.keys(text).bands[0])));
-        from_shingles = from_shingles.min(thread_time(|| sign_all(&shingles, rows)));
+        from_shingles = from_shingles.min(thread_time(|| shingles.sign(rows)));
         if let Some(python) = &python {
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/rensa_peer.py");
             let mut peer = Command::new(python);
@@ -72,29 +69,27 @@ fn thread_time(work: impl FnOnce() -> u64) -> f64 {
     thread_seconds() - begun
 }
 
-fn sign_all(shingles: &[Vec<u64>], rows: usize) -> u64 {
-    let mut signature = vec![0; rows];
-    shingles.iter().fold(0, |sum, set| {
-        minhash::sign(set, &mut signature);
-        sum ^ signature[0]
-    })
+/// The shingles of all texts one after the other, and where each text's begin and end.
+struct Shingles {
+    flat: Vec<u64>,
+    offsets: Vec<usize>,
 }
 
-/// `shingles.u64`: all shingles one after the other; `offsets.u64`: where each document's begin, and the end.
-fn write_shingles(shingles: &[Vec<u64>], folder: &Path) -> Result<()> {
-    let mut flat = BufWriter::new(std::fs::File::create(folder.join("shingles.u64"))?);
-    let mut offsets = BufWriter::new(std::fs::File::create(folder.join("offsets.u64"))?);
-    let mut offset = 0_u64;
-    offsets.write_all(&offset.to_le_bytes())?;
-    for set in shingles {
-        for shingle in set {
-            flat.write_all(&shingle.to_le_bytes())?;
-        }
-        offset += set.len() as u64;
-        offsets.write_all(&offset.to_le_bytes())?;
+impl Shingles {
+    fn sign(&self, rows: usize) -> u64 {
+        let mut signature = vec![0; rows];
+        self.offsets.windows(2).fold(0, |sum, ends| {
+            minhash::sign(&self.flat[ends[0]..ends[1]], &mut signature);
+            sum ^ signature[0]
+        })
     }
-    flat.flush()?;
-    Ok(offsets.flush()?)
+
+    /// Writes `shingles.u64` and `offsets.u64`, little-endian.
+    fn write(&self, folder: &Path) -> Result<()> {
+        let bytes = |numbers: &mut dyn Iterator<Item = u64>| numbers.flat_map(u64::to_le_bytes).collect::<Vec<u8>>();
+        std::fs::write(folder.join("shingles.u64"), bytes(&mut self.flat.iter().copied()))?;
+        Ok(std::fs::write(folder.join("offsets.u64"), bytes(&mut self.offsets.iter().map(|at| *at as u64)))?)
+    }
 }
 
 fn output(command: &mut Command) -> Result<String> {
