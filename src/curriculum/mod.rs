@@ -111,12 +111,15 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
     notes.extend(ordered.notes);
     notes.iter().for_each(|note| cx.progress.note(note));
     let plan = shards::Plan::new(&rows, &ordered.sequence, &split.validation, ordered.pacing.n_first, params);
+    // Whole shards are held from here on; the rows have said what they had to.
+    let n_rows = rows.len() as u64;
+    drop(rows);
     let written = shards::write(input, &plan, params, cx)?;
     let of = |split: Split| written.iter().filter(|shard| shard.split == split).cloned().collect();
     let curriculum =
         Curriculum { train: of(Split::Train), validation: of(Split::Validation), pacing: ordered.pacing, notes };
     write_json(&cx.folder.join("curriculum.json"), &curriculum)?;
-    let mut books = Books { read: rows.len() as u64, kept: rows.len() as u64, ..Books::default() };
+    let mut books = Books { read: n_rows, kept: n_rows, ..Books::default() };
     books.note("train_positions", ordered.sequence.len() as u64);
     books.note("repeated_positions", (ordered.sequence.len() - split.train.len()) as u64);
     books.note("validation_documents", split.validation.len() as u64);
@@ -141,5 +144,7 @@ fn read_rows(input: &Dataset, params: &Params, cx: &Context) -> Result<Vec<Row>>
         };
         Ok((0..batch.num_rows()).map(row).collect::<Vec<Row>>())
     })?;
-    Ok(batches.into_iter().flatten().collect())
+    let mut rows = Vec::with_capacity(input.rows() as usize);
+    batches.into_iter().for_each(|batch| rows.extend(batch));
+    Ok(rows)
 }

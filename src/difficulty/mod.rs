@@ -144,12 +144,13 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
 /// Reads the features of the whole corpus once and has polars find the quantiles per language; gives the features of
 /// every row too, 48 bytes each.
 fn measure_edges(input: &Dataset, params: &Params, measure: &Measure, cx: &Context) -> Result<(Edges, Vec<Features>)> {
-    let rows: Vec<Vec<(&str, Features)>> =
+    let batches: Vec<Vec<(&str, Features)>> =
         cx.scan(input, Some(&["id", "text", "language", "density", "n_tokens"]), |batch, _| {
             let pools = pools_of(batch, &measure.words)?;
             Ok(pools.into_iter().zip(measure_batch(batch, measure)?).collect())
         })?;
-    let rows: Vec<(&str, Features)> = rows.into_iter().flatten().collect();
+    let mut rows: Vec<(&str, Features)> = Vec::with_capacity(input.rows() as usize);
+    batches.into_iter().for_each(|batch| rows.extend(batch));
     let grids = quantiles::grids(&rows)?;
     let mut edges = Edges::new(params, grids);
     let difficulties: Vec<(&str, f32)> =
