@@ -35,6 +35,11 @@ impl Links {
     }
 }
 
+/// The number that up to eight bytes stand for, lowest byte first.
+pub(super) fn little_endian(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
 /// A key as it stands in a sketch.
 trait Key: Copy + Ord + Send {
     fn read(bytes: &[u8]) -> Self;
@@ -46,7 +51,7 @@ trait Key: Copy + Ord + Send {
 
 impl Key for u64 {
     fn read(bytes: &[u8]) -> Self {
-        bytes.iter().rev().fold(0, |key, byte| (key << 8) | u64::from(*byte))
+        little_endian(bytes)
     }
     fn top(self) -> u32 {
         (self >> 32) as u32

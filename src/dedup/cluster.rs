@@ -20,7 +20,7 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::dedup::Params;
-use crate::dedup::bands::Links;
+use crate::dedup::bands::{Links, little_endian};
 use crate::dedup::sets::Sets;
 use crate::dedup::sketch::{Column, Sketches};
 use crate::dedup::verify::{Features, Rule, Similarity, duplicate, least_common, similarity};
@@ -97,11 +97,10 @@ pub(super) fn decide(
 }
 
 fn documents<'a>(sketches: &Sketches, links: &Links, sets: &'a Sets) -> Result<Vec<Doc<'a>>> {
-    let number = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |n, byte| (n << 8) | u64::from(*byte));
-    let priorities = sketches.pick(Column::Priority, &links.rows, |bytes| number(bytes) as u32 as i32)?;
-    let complete = sketches.pick(Column::Complete, &links.rows, |bytes| number(bytes) as u32)?;
-    let chars = sketches.pick(Column::Chars, &links.rows, |bytes| number(bytes) as u32)?;
-    let ties = sketches.pick(Column::Tie, &links.rows, number)?;
+    let priorities = sketches.pick(Column::Priority, &links.rows, |bytes| little_endian(bytes) as u32 as i32)?;
+    let complete = sketches.pick(Column::Complete, &links.rows, |bytes| little_endian(bytes) as u32)?;
+    let chars = sketches.pick(Column::Chars, &links.rows, |bytes| little_endian(bytes) as u32)?;
+    let ties = sketches.pick(Column::Tie, &links.rows, little_endian)?;
     let docs = links.rows.iter().enumerate().map(|(at, row)| Doc {
         row: *row,
         component: links.components[at],

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::dedup::Params;
-use crate::dedup::bands::Links;
+use crate::dedup::bands::{Links, little_endian};
 use crate::dedup::cluster::{Removal, Verdict};
 use crate::dedup::sets::Sets;
 use crate::dedup::sketch::Sketches;
@@ -244,7 +244,7 @@ fn encode(verdict: &Verdict) -> [u8; RECORD] {
 
 /// `None` where the record is damaged.
 fn decode(bytes: &[u8; RECORD]) -> Option<Verdict> {
-    let take = |from: usize, n: usize| bytes[from..from + n].iter().rev().fold(0, |v, b| (v << 8) | u64::from(*b));
+    let take = |from: usize, n: usize| little_endian(&bytes[from..from + n]);
     if take(39, 4) != xxh3_64(&bytes[..39]) & 0xffff_ffff {
         return None;
     }
