@@ -12,6 +12,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::ingest::decompress::{Bounds, Unpacked};
 
 /// Largest thesaurus read, in bytes after decompression; real ones have a few MB.
 const MAX_BYTES: u64 = 256 << 20;
@@ -32,10 +33,8 @@ pub struct Entries {
 /// # Errors
 /// If the file cannot be read, is too large, or has no line in a known form.
 pub fn read(path: &Path, entries: &mut Entries) -> Result<()> {
-    let bytes = std::fs::read(path).map_err(|cause| {
-        Error::file("read", path, cause).hint("`thesaurus` in [negatives] lists files; give paths that exist")
-    })?;
-    let bytes = decompress(&bytes).map_err(|cause| Error::file("decompress", path, cause))?;
+    let hint = "`thesaurus` in [negatives] lists files; give paths that exist";
+    let bytes = unpack(path).map_err(|error| error.hint(hint))?;
     let text = match std::str::from_utf8(&bytes) {
         Ok(text) => text.to_string(),
         Err(_) => encoding_rs::GB18030.decode(&bytes).0.into_owned(),
@@ -79,20 +78,16 @@ pub fn parse(text: &str, entries: &mut Entries) -> usize {
     understood
 }
 
-fn decompress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let reader: Box<dyn Read + '_> = match bytes {
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
-        [b'B', b'Z', b'h', ..] => Box::new(bzip2::read::MultiBzDecoder::new(bytes)),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => Box::new(liblzma::read::XzDecoder::new_multi_decoder(bytes)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::new(bytes)?),
-        plain => Box::new(plain),
-    };
-    let mut whole = Vec::new();
-    reader.take(MAX_BYTES + 1).read_to_end(&mut whole)?;
-    if whole.len() as u64 > MAX_BYTES {
-        return Err(std::io::Error::other(format!("more than {MAX_BYTES} bytes")));
+/// A whole small file, decompressed by its first bytes. One that is damaged anywhere, also behind its end, is refused.
+fn unpack(path: &Path) -> Result<Vec<u8>> {
+    let bounds = Bounds { max_bytes: MAX_BYTES, max_ratio: u64::MAX };
+    let mut unpacked = Unpacked::open(path, &bounds, 1).map_err(|cause| Error::file("read", path, cause))?;
+    let mut bytes = Vec::new();
+    unpacked.read_to_end(&mut bytes).map_err(|cause| Error::file("decompress", path, cause))?;
+    match unpacked.fault().borrow().as_ref() {
+        Some(fault) => Err(Error::file("decompress", path, &fault.detail)),
+        None => Ok(bytes),
     }
-    Ok(whole)
 }
 
 /// Reads a whole small file, decompressed by its first bytes, as text.
@@ -100,9 +95,7 @@ fn decompress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
 /// # Errors
 /// If it cannot be read, is larger than 256 MiB, or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|cause| Error::file("read", path, cause))?;
-    let bytes = decompress(&bytes).map_err(|cause| Error::file("decompress", path, cause))?;
-    String::from_utf8(bytes).map_err(|cause| Error::file("read", path, cause))
+    String::from_utf8(unpack(path)?).map_err(|cause| Error::file("read", path, cause))
 }
 
 #[cfg(test)]
