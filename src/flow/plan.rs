@@ -53,10 +53,7 @@ impl Pipeline {
         let mut pipeline: Pipeline = settings.parse()?;
         for (name, source) in &mut pipeline.source {
             source.name.clone_from(name);
-            if !matches!(source.role.as_str(), "general" | "domain") {
-                return Err(Error::usage(format!("`source.{name}.role` is `{}`", source.role))
-                    .hint("a role is `general` or `domain`"));
-            }
+            source.check_role()?;
         }
         for (name, share) in [("max_refused", pipeline.max_refused), ("max_removed", pipeline.max_removed)] {
             if !(0.0..=1.0).contains(&share) {

@@ -175,9 +175,14 @@ fn unknown(dotted: &str, name: &str, known: &Table) -> Error {
 
 /// The known name nearest to `name`, if any is near (Jaro–Winkler similarity above 0.8).
 pub fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    nearest(name, known, 0.8)
+}
+
+/// The known name nearest to `name`, if its Jaro–Winkler similarity is above `least`.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>, least: f64) -> Option<&'a str> {
     known
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(similarity, _)| *similarity > 0.8)
+        .filter(|(similarity, _)| *similarity > least)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
 }

@@ -17,6 +17,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::flow::settings::nearest;
 
 pub mod clean;
 pub mod csv;
@@ -68,8 +69,7 @@ pub fn format(name: &str) -> Result<&'static dyn Format> {
         return Ok(*format);
     }
     let names: Vec<&str> = FORMATS.iter().map(|format| format.name()).collect();
-    let near = names.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-    let near = near.filter(|near| strsim::jaro_winkler(near, name) > 0.7);
+    let near = nearest(name, names.iter().copied(), 0.7);
     let error = Error::usage(format!("there is no format `{name}`"));
     let error = near.map(|near| format!("did you mean `{near}`?")).into_iter().fold(error, Error::hint);
     Err(error.hint(format!("formats are: {}", names.join(", "))))
@@ -146,11 +146,20 @@ impl SourceSpec {
     /// Names the first key that is wrong.
     pub fn check(&self) -> Result<()> {
         format(&self.format).map_err(|error| error.at(format!("[source.{}]", self.name)))?;
-        if !matches!(self.role.as_str(), "general" | "domain") {
-            let what = format!("`role` is `{}`, neither `general` nor `domain`", self.role);
-            return Err(Error::usage(what).at(format!("[source.{}]", self.name)));
-        }
+        self.check_role()?;
         fields::check(&self.fields).map_err(|error| error.at(format!("[source.{}]", self.name)))
+    }
+
+    /// Checks the role alone, which every source of a pipeline file must have, whether it is read or not.
+    ///
+    /// # Errors
+    /// If it is neither `general` nor `domain`.
+    pub fn check_role(&self) -> Result<()> {
+        if matches!(self.role.as_str(), "general" | "domain") {
+            return Ok(());
+        }
+        Err(Error::usage(format!("`source.{}.role` is `{}`", self.name, self.role))
+            .hint("a role is `general` or `domain`"))
     }
 
     /// A source of one file or folder outside any pipeline file, in the format that [`guess_format`] finds.

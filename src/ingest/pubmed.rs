@@ -18,7 +18,7 @@ use std::io::BufRead;
 use serde_json::{Map, Value, json};
 
 use super::xml::{self, Cut, Cutter};
-use super::{Broken, Document, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec};
+use super::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec};
 use crate::error::Result;
 use tree::{Element, Tree};
 
@@ -48,12 +48,7 @@ impl Format for Pubmed {
         "NLM PubMed XML: PubmedArticleSet and MedlineCitationSet, titles and abstracts"
     }
 
-    fn split(
-        &self,
-        input: &mut dyn BufRead,
-        limits: &Limits,
-        emit: &mut dyn FnMut(&FileFacts, Piece) -> Result<bool>,
-    ) -> Result<Option<Broken>> {
+    fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
         let mut cutter = Cutter::new(input, RECORDS, limits.max_record_bytes);
         let facts = FileFacts::default();
         let mut has_records = false;

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::wikitext::{self, Site};
 use super::xml::{self, Cut, Cutter};
-use super::{Broken, Document, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec};
+use super::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec};
 use crate::error::Result;
 
 mod markers;
@@ -35,12 +35,7 @@ impl Format for Wiki {
         "MediaWiki XML dumps (pages-articles, pages-meta-history), export schema 0.3 to 0.11"
     }
 
-    fn split(
-        &self,
-        input: &mut dyn BufRead,
-        limits: &Limits,
-        emit: &mut dyn FnMut(&FileFacts, Piece) -> Result<bool>,
-    ) -> Result<Option<Broken>> {
+    fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
         let mut cutter = Cutter::new(input, &["page", "siteinfo"], limits.max_record_bytes);
         let mut facts = FileFacts::default();
         loop {
