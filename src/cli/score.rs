@@ -12,11 +12,12 @@ use crate::density::{self, score, table};
 use crate::error::{Error, Result};
 use crate::flow::contract::contract;
 use crate::flow::dataset::Dataset;
+use crate::flow::disk::{Lock, files_named, lock};
 use crate::flow::plan::Pipeline;
 use crate::flow::progress::Progress;
 use crate::flow::publish::Manifest;
 use crate::flow::room::Context;
-use crate::flow::run::{Lock, WORK, files_named, lock};
+use crate::flow::run::WORK;
 use crate::ingest::{self, SourceSpec};
 
 /// Arguments of `kpipe score`.

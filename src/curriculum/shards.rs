@@ -19,8 +19,8 @@ use crate::curriculum::order::Row;
 use crate::error::{Error, Result};
 use crate::flow::contract::{Contract, contract, numbers, strings};
 use crate::flow::dataset::{BATCH_ROWS, Batches, Dataset, Part, PartWriter, read_json, write_json, writer_properties};
+use crate::flow::disk::hash_file;
 use crate::flow::room::Context;
-use crate::flow::run::hash_file;
 
 /// Which split a shard belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

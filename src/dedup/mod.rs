@@ -38,13 +38,12 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::flow::contract::contract;
 use crate::flow::dataset::Dataset;
+use crate::flow::disk::remove_file;
 use crate::flow::room::Context;
 
 pub use sketch::{Keys, Signer};
@@ -142,16 +141,9 @@ fn remove_spills(input: &Dataset, cx: &Context) -> Result<()> {
     for part in 0..input.parts.len() {
         for stem in ["sketch", "sets"] {
             for ending in ["json", "bin", "json.tmp", "bin.tmp"] {
-                remove(&cx.numbered(stem, part, ending))?;
+                remove_file(&cx.numbered(stem, part, ending))?;
             }
         }
     }
     Ok(())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", path, cause)),
-        _ => Ok(()),
-    }
 }

@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::flow::contract::{CONTRACT_HASH_KEY, CONTRACT_KEY, Contract};
+use crate::flow::disk::files_named;
 
 /// Most rows of a batch.
 pub const BATCH_ROWS: usize = 1_024;
@@ -50,15 +51,7 @@ impl Dataset {
     /// # Errors
     /// If the folder cannot be read or a part has another contract.
     pub fn open(folder: &Path, contract: &'static Contract) -> Result<Self> {
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
-            .map_err(|cause| Error::file("list", folder, cause))?
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| {
-                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-                name.starts_with("part-") && name.ends_with(".parquet")
-            })
-            .collect();
-        paths.sort();
+        let paths = files_named(folder, "part-", ".parquet")?;
         let mut parts = Vec::with_capacity(paths.len());
         for path in paths {
             let reader = open_checked(&path, Some(contract))?;
@@ -120,11 +113,6 @@ impl Batches {
         let metadata = ArrowReaderMetadata::try_new(reader.metadata().clone(), ArrowReaderOptions::new())
             .map_err(|cause| Error::data(format!("`{}` cannot be read: {cause}", path.display())))?;
         Ok(Batches { path: path.to_path_buf(), metadata, groups, columns })
-    }
-
-    /// How many batches are left.
-    pub fn n_left(&self) -> usize {
-        self.groups.len()
     }
 
     /// Leaves out the next `n` batches without reading them.

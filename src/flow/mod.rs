@@ -5,6 +5,7 @@
 pub mod books;
 pub mod contract;
 pub mod dataset;
+pub mod disk;
 pub mod estimate;
 pub mod plan;
 pub mod progress;

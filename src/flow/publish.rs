@@ -16,8 +16,9 @@ use crate::error::{Error, Result};
 use crate::flow::books::Books;
 use crate::flow::contract::contracts;
 use crate::flow::dataset::{read_json, write_atomically, write_json};
+use crate::flow::disk::{files_named, link};
 use crate::flow::plan::{Job, Pipeline};
-use crate::flow::run::{Done, Run, files_named};
+use crate::flow::run::{Done, Run};
 use crate::ingest::SourceSpec;
 use crate::ingest::files::SourceFile;
 use crate::report;
@@ -104,16 +105,7 @@ fn link_new(from: &Path, begins: &str, to: &Path, rename: impl Fn(&str) -> Strin
     for path in files_named(from, begins, "")? {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let name = rename(name);
-        let place = to.join(&name);
-        let beside = to.join(format!("{name}.tmp"));
-        // A run that was killed may have left it.
-        let _ = fs::remove_file(&beside);
-        fs::hard_link(&path, &beside)
-            .or_else(|_| fs::copy(&path, &beside).map(|_| ()))
-            .map_err(|cause| Error::file("copy to", &beside, cause))?;
-        fs::rename(&beside, &place).map_err(|cause| Error::file("rename", &beside, cause))?;
-        // Renaming one hard link onto another of the same file leaves both.
-        let _ = fs::remove_file(&beside);
+        link(&path, &to.join(&name))?;
         kept.insert(name);
     }
     Ok(kept)

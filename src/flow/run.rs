@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{At, Error, Result};
 use crate::flow::books::{Books, Class, reason};
 use crate::flow::contract::contract;
 use crate::flow::dataset::{Dataset, read_json, write_atomically, write_json};
+use crate::flow::disk::{Lock, files_named, hash_file, lock, remove_folder};
 use crate::flow::plan::{Job, ROOMS, Room};
 use crate::flow::progress::Progress;
 use crate::flow::room::Context;
@@ -59,26 +60,6 @@ impl Run {
         let idx = self.rooms.iter().position(|room| room.room == name);
         idx.map(|idx| self.folders[idx].as_path()).ok_or_else(|| Error::data(format!("there is no room `{name}`")))
     }
-}
-
-/// Keeps two runs out of one folder; the system lets go of it when the process ends, however it ends.
-#[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held open, not read: closing it is what releases the lock")] fs::File);
-
-/// Takes the lock of a folder, which is created where it is not there.
-///
-/// # Errors
-/// If the folder cannot be created or another run holds its lock.
-pub fn lock(work: &Path) -> Result<Lock> {
-    fs::create_dir_all(work)
-        .map_err(|cause| Error::file("create", work, cause).hint("give `--out` a folder that you may write to"))?;
-    let path = work.join("lock");
-    let file = fs::File::create(&path).map_err(|cause| Error::file("create", &path, cause))?;
-    file.try_lock().map_err(|_| {
-        Error::io(format!("`{}` is in use", work.display()), "another kpipe is writing there")
-            .hint("wait for it, or give another `--out`")
-    })?;
-    Ok(Lock(file))
 }
 
 /// Refuses an output folder with files in it that no build of kpipe wrote: publishing would replace some of them.
@@ -185,9 +166,7 @@ fn run_room(
 ) -> Result<Done> {
     let mark = folder.join("fingerprint");
     if fs::read_to_string(&mark).ok().as_deref() != Some(fingerprint) {
-        if folder.exists() {
-            fs::remove_dir_all(folder).map_err(|cause| Error::file("empty", folder, cause))?;
-        }
+        remove_folder(folder)?;
         fs::create_dir_all(folder).map_err(|cause| Error::file("create", folder, cause))?;
         write_atomically(&mark, fingerprint.as_bytes())?;
     }
@@ -213,23 +192,6 @@ fn books_of(folder: &Path) -> Result<Books> {
         }
     }
     Ok(books)
-}
-
-/// Files of a folder by the beginning and ending of their names, in name order.
-///
-/// # Errors
-/// If the folder cannot be listed.
-pub fn files_named(folder: &Path, begins: &str, ends: &str) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(|cause| Error::file("list", folder, cause))?;
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-            name.starts_with(begins) && name.ends_with(ends)
-        })
-        .collect();
-    paths.sort();
-    Ok(paths)
 }
 
 /// One line of books.
@@ -269,36 +231,6 @@ fn fingerprint_of(room: &Room, job: &Job, files: &[ingest::files::SourceFile], b
     Ok(format!("{:032x}", xxh3_128(needs.to_string().as_bytes())))
 }
 
-/// xxh3-128 of a file, as 32 hex digits; of a folder, over its files in name order.
-///
-/// # Errors
-/// If the file cannot be read.
-pub fn hash_file(path: &Path) -> Result<String> {
-    let mut hash = Xxh3::new();
-    if path.is_dir() {
-        for inner in files_named(path, "", "")? {
-            hash.update(hash_file(&inner)?.as_bytes());
-        }
-    } else {
-        let mut file = fs::File::open(path).map_err(|cause| Error::file("open", path, cause))?;
-        std::io::copy(&mut file, &mut Hashing(&mut hash)).map_err(|cause| Error::file("read", path, cause))?;
-    }
-    Ok(format!("{:032x}", hash.digest128()))
-}
-
-struct Hashing<'a>(&'a mut Xxh3);
-
-impl std::io::Write for Hashing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,14 +243,5 @@ mod tests {
             contract(room.writes).unwrap();
             flowing = Some(room.writes);
         }
-    }
-
-    #[test]
-    fn a_folder_is_locked_while_it_is_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = lock(folder.path()).unwrap();
-        assert!(lock(folder.path()).err().unwrap().to_string().contains("in use"));
-        drop(first);
-        assert!(lock(folder.path()).is_ok());
     }
 }

@@ -3,14 +3,12 @@
 //! A path is a file, a folder (all its files, subfolders included) or a glob pattern. Files come in name order;
 //! hidden ones are left out. A path that exists is never taken for a pattern, even with `[` in its name.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{At, Error, Result};
+use crate::flow::disk::hash_file;
 use crate::ingest::SourceSpec;
 
 /// What a source file is known by in fingerprints and in the manifest.
@@ -32,26 +30,11 @@ impl SourceFile {
     /// # Errors
     /// If the file cannot be read.
     pub fn read(source: &str, path: &Path) -> Result<Self> {
-        let failed = |cause| Error::file("read", path, cause).hint("check that the file exists and may be read");
-        let mut file = File::open(path).map_err(failed)?;
-        let (mut hash, mut bytes, mut buffer) = (Xxh3::new(), 0, vec![0; 1 << 20]);
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => {
-                    hash.update(&buffer[..n]);
-                    bytes += n as u64;
-                }
-                Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(cause) => return Err(failed(cause)),
-            }
-        }
-        Ok(SourceFile {
-            source: source.to_string(),
-            path: path.to_string_lossy().into_owned(),
-            bytes,
-            hash: format!("{:032x}", hash.digest128()),
-        })
+        let hint = "check that the file exists and may be read";
+        let failed = |cause| Error::file("read", path, cause).hint(hint);
+        let bytes = std::fs::metadata(path).map_err(failed)?.len();
+        let hash = hash_file(path).map_err(|error| error.hint(hint))?;
+        Ok(SourceFile { source: source.to_string(), path: path.to_string_lossy().into_owned(), bytes, hash })
     }
 }
 

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::flow::books::{Books, KEPT_BYTES, Refusal, refusals_to_batch};
 use crate::flow::contract::{column, contract, strings};
 use crate::flow::dataset::{BATCH_ROWS, Batches, PartWriter, read_json, write_json};
+use crate::flow::disk::link;
 use crate::flow::room::Context;
 use crate::ingest::parts::Cursor;
 
@@ -260,19 +261,6 @@ fn settle_part(
     }
     // The refusals stand in their place already; this checks the books and writes them.
     cx.commit(part, &[], &[], &books)
-}
-
-/// Gives a finished file a second name; a copy where the disk knows no links.
-fn link(from: &Path, to: &Path) -> Result<()> {
-    match std::fs::remove_file(to) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(Error::file("replace", to, cause)),
-        _ => {}
-    }
-    if std::fs::hard_link(from, to).is_ok() {
-        return Ok(());
-    }
-    let bytes = std::fs::read(from).map_err(|cause| Error::file("read", from, cause))?;
-    crate::flow::dataset::write_atomically(to, &bytes)
 }
 
 /// The rows of a batch that stay, renamed where they must be; the others become refusals.

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use crate::error::{Error, Result};
 use crate::flow::books::Books;
 use crate::flow::dataset::read_json;
+use crate::flow::disk::remove_folder;
 use crate::flow::room::Context;
 use crate::ingest::parts::{Cursor, Parts, Plan};
 use crate::ingest::prepare::{Chunk, Prepared, prepare};
@@ -40,13 +41,6 @@ pub fn source_books(folder: &Path) -> Result<BTreeMap<String, Books>> {
     })
 }
 
-fn remove(folder: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", folder, cause)),
-        _ => Ok(()),
-    }
-}
-
 struct Job<'a> {
     sources: &'a [SourceSpec],
     params: &'a Params,
@@ -60,7 +54,7 @@ impl Job<'_> {
         self.params.check()?;
         let folder = cx.folder.join("raw");
         if cx.folder.join("sources.json").exists() {
-            return remove(&folder);
+            return remove_folder(&folder);
         }
         std::fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
         let raw = Context { folder: &folder, ..*cx };
@@ -72,7 +66,7 @@ impl Job<'_> {
         let names: Vec<String> = self.sources.iter().map(|source| source.name.clone()).collect();
         let books = ids::settle(cx, &raw, &last, &names)?;
         ids::write_sources(cx.folder, &books)?;
-        remove(&folder)
+        remove_folder(&folder)
     }
 
     /// The first phase: files → raw parts.

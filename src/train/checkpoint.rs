@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_json};
+use crate::flow::disk::remove_folder;
 use crate::train::model::Parameters;
 use crate::train::model::parameters::Declared;
 use crate::train::optimiser::AdamW;
@@ -115,7 +116,7 @@ fn all(out: &Path) -> Result<Vec<PathBuf>> {
 pub fn save(out: &Path, state: &State, parameters: &Parameters, optimiser: &AdamW, keep: usize) -> Result<PathBuf> {
     let place = out.join(FOLDER).join(format!("step-{:08}", state.step));
     let beside = out.join(FOLDER).join(format!("unfinished-{:08}", state.step));
-    remove(&beside)?;
+    remove_folder(&beside)?;
     std::fs::create_dir_all(&beside).map_err(|cause| Error::file("create", &beside, cause))?;
     parameters.detached().save(&beside.join(MODEL))?;
     optimiser.save(&beside.join(OPTIMISER))?;
@@ -162,17 +163,9 @@ pub fn tensors(
 /// Gives a folder a name that does not count, then removes it: a kill between leaves no half checkpoint.
 fn retire(path: &Path) -> Result<()> {
     let retired = path.with_file_name("retired");
-    remove(&retired)?;
+    remove_folder(&retired)?;
     std::fs::rename(path, &retired).map_err(|cause| Error::file("rename", path, cause))?;
-    remove(&retired)
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Ok(()) => Ok(()),
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(cause) => Err(Error::file("remove", path, cause)),
-    }
+    remove_folder(&retired)
 }
 
 #[cfg(test)]

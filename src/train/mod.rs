@@ -108,7 +108,7 @@ pub struct Summary {
 /// - `Numbers` if the loss or the gradient is not finite, or a parameter gets no gradient.
 pub fn train(job: &Job, params: &Params) -> Result<Summary> {
     params.check()?;
-    let _lock = crate::flow::run::lock(job.out)?;
+    let _lock = crate::flow::disk::lock(job.out)?;
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .name("train".to_string())
