@@ -11,10 +11,12 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::file::writer::SerializedFileWriter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -25,7 +27,7 @@ use crate::flow::disk::files_named;
 /// Most rows of a batch.
 pub const BATCH_ROWS: usize = 1_024;
 /// A batch is closed once it holds this much data in memory.
-pub const BATCH_BYTES: usize = 4 << 20;
+pub const BATCH_BYTES: usize = 1 << 20;
 
 /// One Parquet file of a dataset.
 #[derive(Clone, Debug)]
@@ -120,7 +122,16 @@ impl Batches {
         self.groups.start = (self.groups.start + n).min(self.groups.end);
     }
 
-    fn read_group(&self, group: usize) -> Result<RecordBatch> {
+    /// How many rows each batch of the file has.
+    pub fn rows(&self) -> Vec<u64> {
+        self.metadata.metadata().row_groups().iter().map(|group| group.num_rows() as u64).collect()
+    }
+
+    /// Reads batch number `group` of the file, whatever was read or left out before.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(&self, group: usize) -> Result<RecordBatch> {
         let damaged = |cause: &dyn std::fmt::Display| {
             Error::data(format!("`{}` cannot be read: {cause}", self.path.display()))
                 .at(format!("row group {group}"))
@@ -151,7 +162,7 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Self::Item> {
         let group = self.groups.next()?;
-        Some(self.read_group(group))
+        Some(self.read(group))
     }
 }
 
@@ -171,10 +182,46 @@ pub fn writer_properties(contract: &Contract, level: i32) -> Result<WriterProper
         ])))
 }
 
+/// A batch as it will stand in a file: encoded and compressed.
+pub struct RowGroup {
+    rows: u64,
+    columns: Vec<ArrowColumnChunk>,
+}
+
+/// Makes row groups for one file, on any thread.
+#[derive(Clone)]
+pub struct Encoder {
+    contract: Arc<Contract>,
+    groups: Arc<ArrowRowGroupWriterFactory>,
+}
+
+impl Encoder {
+    /// Encodes one batch as one row group, after checking it against the contract.
+    ///
+    /// # Errors
+    /// If the batch breaks the contract or cannot be encoded.
+    pub fn encode(&self, batch: &RecordBatch) -> Result<RowGroup> {
+        self.contract.check(batch)?;
+        let failed = |cause| Error::data(format!("a batch of `{}` cannot be encoded: {cause}", self.contract.name));
+        // The number of the group matters to encrypted files only.
+        let mut writers = self.groups.create_column_writers(0).map_err(failed)?.into_iter();
+        let mut columns = Vec::with_capacity(batch.num_columns());
+        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+            for leaf in compute_leaves(field, column).map_err(failed)? {
+                if let Some(mut writer) = writers.next() {
+                    writer.write(&leaf).map_err(failed)?;
+                    columns.push(writer.close().map_err(failed)?);
+                }
+            }
+        }
+        Ok(RowGroup { rows: batch.num_rows() as u64, columns })
+    }
+}
+
 /// Writes one Parquet file: beside its place first, renamed into it by [`PartWriter::finish`].
 pub struct PartWriter {
-    contract: Arc<Contract>,
-    writer: ArrowWriter<BufWriter<File>>,
+    writer: SerializedFileWriter<BufWriter<File>>,
+    encoder: Encoder,
     place: PathBuf,
     beside: PathBuf,
     rows: u64,
@@ -207,8 +254,15 @@ impl PartWriter {
         let beside = beside(place);
         let file = File::create(&beside).map_err(|cause| Error::file("create", &beside, cause))?;
         let writer = ArrowWriter::try_new(BufWriter::new(file), schema, Some(properties))
-            .map_err(|cause| Error::file("write", &beside, cause))?;
-        Ok(PartWriter { contract: Arc::new(contract.clone()), writer, place: place.to_path_buf(), beside, rows: 0 })
+            .and_then(ArrowWriter::into_serialized_writer);
+        let (writer, groups) = writer.map_err(|cause| Error::file("write", &beside, cause))?;
+        let encoder = Encoder { contract: Arc::new(contract.clone()), groups: Arc::new(groups) };
+        Ok(PartWriter { writer, encoder, place: place.to_path_buf(), beside, rows: 0 })
+    }
+
+    /// What encodes batches for this file, so that several can be encoded at once and then be appended in order.
+    pub fn encoder(&self) -> Encoder {
+        self.encoder.clone()
     }
 
     /// Writes one batch as one row group, after checking it against the contract.
@@ -216,25 +270,31 @@ impl PartWriter {
     /// # Errors
     /// If the batch breaks the contract or the file cannot be written.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        if batch.num_rows() == 0 {
+        let group = self.encoder.encode(batch)?;
+        self.append(group)
+    }
+
+    /// Writes a row group that this file's [`Encoder`] made. One without rows is left out.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn append(&mut self, group: RowGroup) -> Result<()> {
+        if group.rows == 0 {
             return Ok(());
         }
-        self.contract.check(batch)?;
         let failed = |cause| Error::file("write", &self.beside, cause);
-        self.writer.write(batch).map_err(failed)?;
-        self.writer.flush().map_err(|cause| Error::file("write", &self.beside, cause))?;
-        self.rows += batch.num_rows() as u64;
+        let mut writer = self.writer.next_row_group().map_err(failed)?;
+        for column in group.columns {
+            column.append_to_row_group(&mut writer).map_err(failed)?;
+        }
+        writer.close().map_err(failed)?;
+        self.rows += group.rows;
         Ok(())
     }
 
     /// Rows written so far.
     pub fn rows(&self) -> u64 {
         self.rows
-    }
-
-    /// Bytes written so far, compressed.
-    pub fn bytes_written(&self) -> usize {
-        self.writer.bytes_written()
     }
 
     /// Closes the file and renames it into its place.

@@ -238,14 +238,25 @@ fn settle_part(
     }
     let mut refused = Vec::new();
     let mut writer = PartWriter::create(&place, contract("document")?)?;
+    let (encoder, batches) = (writer.encoder(), Batches::open(&raw_part, Some(contract("document")?), None)?);
     let mut first_row = rows.start;
-    for batch in Batches::open(&raw_part, Some(contract("document")?), None)? {
-        let batch = batch?;
-        let end = first_row + batch.num_rows() as u64;
-        writer.write(&settle_batch(&batch, first_row, fates, &mut refused)?)?;
-        fates.range(first_row..end).for_each(|(_, (_, fate))| amend(&mut books, fate));
-        first_row = end;
+    let mut places = Vec::new();
+    for (nth, rows) in batches.rows().into_iter().enumerate() {
+        places.push((nth, first_row));
+        first_row += rows;
     }
+    // As many at once as there are threads, so that the memory is that of any other room.
+    for places in places.chunks(rayon::current_num_threads()) {
+        let settled = places.par_iter().map(|(nth, first_row)| {
+            let (batch, refusals) = settle_batch(&batches.read(*nth)?, *first_row, fates)?;
+            Ok((encoder.encode(&batch)?, refusals))
+        });
+        for (group, refusals) in settled.collect::<Result<Vec<_>>>()? {
+            writer.append(group)?;
+            refused.extend(refusals);
+        }
+    }
+    fates.range(rows).for_each(|(_, (_, fate))| amend(&mut books, fate));
     writer.finish()?;
     if raw_refused.exists() || !refused.is_empty() {
         let mut writer = PartWriter::create(&refused_place, contract("refused")?)?;
@@ -264,7 +275,8 @@ fn settle_part(
 }
 
 /// The rows of a batch that stay, renamed where they must be; the others become refusals.
-fn settle_batch(batch: &RecordBatch, first_row: u64, fates: &Fates, refused: &mut Vec<Refusal>) -> Result<RecordBatch> {
+fn settle_batch(batch: &RecordBatch, first_row: u64, fates: &Fates) -> Result<(RecordBatch, Vec<Refusal>)> {
+    let mut refused = Vec::new();
     let ids = strings(batch, "id")?;
     let mut names: Vec<String> = ids.iter().flatten().map(str::to_string).collect();
     let mut stay = vec![true; batch.num_rows()];
@@ -279,7 +291,7 @@ fn settle_batch(batch: &RecordBatch, first_row: u64, fates: &Fates, refused: &mu
     }
     let ids: ArrayRef = Arc::new(StringArray::from(names));
     let renamed = contract("document")?.widen(batch, vec![("id", ids)])?;
-    Ok(filter_record_batch(&renamed, &BooleanArray::from(stay))?)
+    Ok((filter_record_batch(&renamed, &BooleanArray::from(stay))?, refused))
 }
 
 fn to_refusal(batch: &RecordBatch, idx: usize, fate: &Fate) -> Result<Refusal> {
