@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ingest::Params;
-use crate::ingest::multistream::Multistream;
+use crate::ingest::bzip2_blocks::Blocks;
 
 /// The ratio is not looked at before this much is unpacked.
 const FREE_BYTES: u64 = 64 << 20;
@@ -82,7 +82,7 @@ impl Packing {
 /// What a bzip2 block begins with: pi.
 pub(super) const BZIP2_BLOCK: [u8; 6] = [0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
 /// What a bzip2 stream ends with, and an empty one begins with: the square root of pi.
-const BZIP2_END: [u8; 6] = [0x17, 0x72, 0x45, 0x38, 0x50, 0x90];
+pub(super) const BZIP2_END: [u8; 6] = [0x17, 0x72, 0x45, 0x38, 0x50, 0x90];
 
 /// Why a stream stopped before the end of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub struct Unpacked {
 }
 
 impl Unpacked {
-    /// Opens a file; `threads` decode the streams of a bzip2 multistream at once, with the same bytes for any number.
+    /// Opens a file; `threads` decode the blocks of a bzip2 file at once, with the same bytes for any number.
     ///
     /// # Errors
     /// If the file cannot be opened or its first bytes not read. Damage shows while reading.
@@ -170,7 +170,7 @@ impl Unpacked {
             Packing::Bzip2 if threads > 1 => {
                 // It opens the file again; what was looked at here does not count twice.
                 packed_read.store(0, Ordering::Relaxed);
-                Box::new(Multistream::open(path, threads, &packed_read)?)
+                Box::new(Blocks::open(path, threads, &packed_read)?)
             }
             _ => Box::new(Streams::new(packing, packed)),
         };

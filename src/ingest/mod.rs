@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::flow::settings::nearest;
 
+mod bzip2_blocks;
 pub mod clean;
 pub mod csv;
 pub mod decompress;
@@ -28,7 +29,6 @@ pub mod files;
 pub mod guess;
 pub mod ids;
 pub mod jsonl;
-mod multistream;
 pub mod parquet;
 mod parts;
 mod prepare;

@@ -1,0 +1,452 @@
+//! The blocks of a bzip2 file, decoded several at once and joined in order.
+//!
+//! A stream is a header, blocks of up to 900 kB of data, and an end with a checksum over those of the blocks. Blocks
+//! know nothing of each other, and each begins with 48 bits that hardly ever stand anywhere else, though seldom at a
+//! whole byte. A scanner looks for those bits and hands what lies between them to worker threads, which wrap each
+//! block in a stream of its own, as bzip2recover does. So one long stream, as most dumps are, decodes as fast as a
+//! multistream.
+//!
+//! What does not fit — the bits stood inside a block, a block is damaged or unpacks to more than the bound below, the
+//! checksum is another, something else follows — is decoded again from the beginning of its stream, one block after
+//! the other, as is all that follows. The bytes and the failures are those of the sequential decoder in every case.
+//!
+//! Threads of its own, not rayon's: the thread that waits for the data may be one of rayon's.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aho_corasick::AhoCorasick;
+
+use crate::ingest::decompress::{BZIP2_BLOCK, BZIP2_END, Counted, Packed, Packing, Streams};
+
+/// No block is longer than this, packed: bzip2 adds at most a hundredth to 900 kB.
+const MAX_PACKED: usize = 1 << 20;
+/// A block that unpacks to more, by runs of one byte, is decoded sequentially.
+const MAX_UNPACKED: u64 = 8 << 20;
+/// How much is read from the disk at once.
+const READ_BYTES: u64 = 256 << 10;
+
+/// What comes next in the file.
+enum Piece {
+    /// A block: where its stream begins in the file, and where its data will come from; `None` if it does not decode.
+    Block(u64, Receiver<Option<Vec<u8>>>),
+    /// A stream that begins with the block in which the file stops early.
+    CutOff(Vec<u8>),
+    /// Something else, in or behind the stream that begins here.
+    Unclear(u64),
+}
+
+/// A block to decode.
+struct Task {
+    /// `1` to `9`: the size of the stream's blocks.
+    level: u8,
+    /// The bytes that the block's bits stand in, and which of the bits they are.
+    packed: Vec<u8>,
+    bits: std::ops::Range<usize>,
+    crc: u32,
+    reply: SyncSender<Option<Vec<u8>>>,
+}
+
+/// A bzip2 file as a stream of its unpacked bytes.
+pub(super) struct Blocks {
+    path: PathBuf,
+    pieces: Option<Receiver<Piece>>,
+    /// Where the stream of the last piece begins, and how much was unpacked of it.
+    stream: u64,
+    unpacked: u64,
+    data: Vec<u8>,
+    taken: usize,
+    sequential: Option<Streams<Box<dyn Read>>>,
+}
+
+impl Blocks {
+    /// Begins decoding with `threads` workers; `packed_read` counts the bytes of the file that were read.
+    pub(super) fn open(path: &Path, threads: usize, packed_read: &Arc<AtomicU64>) -> io::Result<Self> {
+        let file = Counted { inner: File::open(path)?, n: Arc::clone(packed_read) };
+        let (send_piece, pieces) = sync_channel(threads * 2);
+        let (send_task, tasks) = sync_channel::<Task>(threads);
+        let tasks = Arc::new(Mutex::new(tasks));
+        for _ in 0..threads {
+            let tasks = Arc::clone(&tasks);
+            std::thread::Builder::new().name("bzip2".to_string()).spawn(move || work(&tasks))?;
+        }
+        let marks = Marks::new()?;
+        let scanner = Scanner { file, marks, bytes: Vec::new(), base: 0, pieces: send_piece, tasks: send_task };
+        std::thread::Builder::new().name("bzip2-scan".to_string()).spawn(move || scanner.run())?;
+        Ok(Blocks::of(path, pieces))
+    }
+
+    fn of(path: &Path, pieces: Receiver<Piece>) -> Self {
+        let (path, pieces, data) = (path.to_path_buf(), Some(pieces), Vec::new());
+        Blocks { path, pieces, stream: 0, unpacked: 0, data, taken: 0, sequential: None }
+    }
+
+    /// Fetches the next block; false at the end of the file.
+    fn advance(&mut self) -> io::Result<bool> {
+        let Some(pieces) = &self.pieces else { return Ok(false) };
+        let (stream, data) = match pieces.recv() {
+            Err(_) => return Ok(false),
+            Ok(Piece::Block(stream, data)) => (stream, data.recv().ok().flatten()),
+            Ok(Piece::Unclear(stream)) => (stream, None),
+            Ok(Piece::CutOff(rest)) => {
+                self.pieces = None;
+                self.sequential = Some(sequential(io::Cursor::new(rest)));
+                return Ok(true);
+            }
+        };
+        if stream != self.stream {
+            (self.stream, self.unpacked) = (stream, 0);
+        }
+        if let Some(data) = data {
+            self.unpacked += data.len() as u64;
+            (self.data, self.taken) = (data, 0);
+            return Ok(true);
+        }
+        self.pieces = None;
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(stream))?;
+        let mut sequential = sequential(file);
+        io::copy(&mut sequential.by_ref().take(self.unpacked), &mut io::sink())?;
+        self.sequential = Some(sequential);
+        Ok(true)
+    }
+}
+
+fn sequential(packed: impl Read + 'static) -> Streams<Box<dyn Read>> {
+    Streams::new(Packing::Bzip2, Packed::new(Box::new(packed)))
+}
+
+impl Read for Blocks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.taken < self.data.len() {
+                let n = buffer.len().min(self.data.len() - self.taken);
+                buffer[..n].copy_from_slice(&self.data[self.taken..self.taken + n]);
+                self.taken += n;
+                return Ok(n);
+            }
+            if let Some(sequential) = &mut self.sequential {
+                return sequential.read(buffer);
+            }
+            if !self.advance()? {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+/// Decodes blocks until there are no more.
+fn work(tasks: &Mutex<Receiver<Task>>) {
+    loop {
+        let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(task) = task else { return };
+        let mut data = Vec::with_capacity(usize::from(task.level) * 100_000);
+        let stream = task.stream();
+        let mut decoder = bzip2::bufread::BzDecoder::new(stream.as_slice()).take(MAX_UNPACKED + 1);
+        let whole = decoder.read_to_end(&mut data).is_ok() && data.len() as u64 <= MAX_UNPACKED;
+        // Whoever waited for it may be gone: the file was left before its end.
+        let _ = task.reply.send(whole.then_some(data));
+    }
+}
+
+impl Task {
+    /// A stream with this one block.
+    fn stream(&self) -> Vec<u8> {
+        let left = self.bits.len() % 8;
+        let mut stream = begun(self.level, &self.packed, self.bits.start..self.bits.end - left);
+        // The end begins inside a byte: the last bits of the block go before it.
+        let last = bit_at(&self.packed, self.bits.end - left, left);
+        let end = (u128::from(last) << 80) | (u128::from(as_number(BZIP2_END)) << 32) | u128::from(self.crc);
+        stream.extend((end << (48 - left)).to_be_bytes());
+        stream
+    }
+}
+
+/// A stream's header and whole bytes of it, which are those bits of `packed`.
+fn begun(level: u8, packed: &[u8], bits: std::ops::Range<usize>) -> Vec<u8> {
+    let mut stream = Vec::with_capacity(bits.len() / 8 + 24);
+    stream.extend([b'B', b'Z', b'h', b'0' + level]);
+    let bytes = packed.get(bits.start / 8..).unwrap_or_default();
+    let shift = bits.start % 8;
+    let next = bytes.iter().skip(1).chain(&[0]);
+    let shifted = bytes.iter().zip(next).map(|(&byte, &next)| (u16::from_be_bytes([byte, next]) << shift >> 8) as u8);
+    stream.extend(shifted.take(bits.len() / 8));
+    stream
+}
+
+/// `n` bits, at most 56, that begin `start` bits into `bytes`; what lies behind the end is zero.
+fn bit_at(bytes: &[u8], start: usize, n: usize) -> u64 {
+    let behind = bytes.get(start / 8..).unwrap_or_default();
+    let mut word = [0; 8];
+    let length = behind.len().min(8);
+    word[..length].copy_from_slice(&behind[..length]);
+    match n {
+        0 => 0,
+        _ => u64::from_be_bytes(word) << (start % 8) >> (64 - n),
+    }
+}
+
+fn as_number(bits: [u8; 6]) -> u64 {
+    bits.iter().fold(0, |number, &byte| (number << 8) | u64::from(byte))
+}
+
+/// Finds the bits that a block or the end of a stream begins with.
+struct Marks {
+    /// The five whole bytes inside the 48 bits, for the block and for the end, with every place inside a byte.
+    bytes: AhoCorasick,
+}
+
+impl Marks {
+    fn new() -> io::Result<Self> {
+        let shifted = |mark: [u8; 6], shift: usize| {
+            let bits = (as_number(mark) << (16 - shift)).to_be_bytes();
+            <[u8; 5]>::try_from(&bits[1..6]).unwrap_or_default()
+        };
+        let patterns = [BZIP2_BLOCK, BZIP2_END].into_iter().flat_map(|mark| (0..8).map(move |at| shifted(mark, at)));
+        Ok(Marks { bytes: AhoCorasick::new(patterns).map_err(io::Error::other)? })
+    }
+
+    /// The first one that begins at bit `from` or later, and whether it ends a stream.
+    fn next(&self, bytes: &[u8], from: usize) -> Option<(usize, bool)> {
+        let first = from / 8;
+        let found = self.bytes.find_iter(bytes.get(first..)?).filter_map(|found| {
+            let start = ((first + found.start()).checked_sub(1)? * 8) + found.pattern().as_usize() % 8;
+            let mark = mark_at(bytes, start)?;
+            (start >= from).then_some((start, mark))
+        });
+        found.into_iter().next()
+    }
+}
+
+/// Whether a stream's end (true) or a block (false) begins at a bit.
+fn mark_at(bytes: &[u8], start: usize) -> Option<bool> {
+    let bits = bit_at(bytes, start, 48);
+    let ends = bits == as_number(BZIP2_END);
+    (ends || bits == as_number(BZIP2_BLOCK)).then_some(ends)
+}
+
+/// Reads the file and hands out its blocks in order.
+struct Scanner {
+    file: Counted<File>,
+    marks: Marks,
+    /// What was read and not handed out.
+    bytes: Vec<u8>,
+    /// Where that begins in the file.
+    base: u64,
+    pieces: SyncSender<Piece>,
+    tasks: SyncSender<Task>,
+}
+
+/// How a stream ended.
+enum End {
+    /// Whole.
+    Whole,
+    /// Nobody waits for the rest.
+    Left,
+    /// It has to be decoded sequentially.
+    Unclear,
+}
+
+impl Scanner {
+    fn run(mut self) {
+        let mut stream = 0;
+        loop {
+            match self.stream(stream) {
+                End::Whole => {}
+                End::Left => return,
+                End::Unclear => break,
+            }
+            while self.want(1) && self.bytes[0] == 0 {
+                let zeros = self.bytes.iter().take_while(|byte| **byte == 0).count();
+                self.drop(zeros);
+            }
+            if !self.want(1) {
+                return;
+            }
+            if !self.want(10) || Packing::of(&self.bytes) != Packing::Bzip2 {
+                break;
+            }
+            stream = self.base;
+        }
+        // Whoever waits for it may be gone.
+        let _ = self.pieces.send(Piece::Unclear(stream));
+    }
+
+    /// Hands out the blocks of the stream that begins here and goes behind it.
+    fn stream(&mut self, stream: u64) -> End {
+        if !self.want(14) || Packing::of(&self.bytes) != Packing::Bzip2 {
+            return End::Unclear;
+        }
+        let level = self.bytes[3].saturating_sub(b'0');
+        let Some(mut ends) = mark_at(&self.bytes, 32) else { return End::Unclear };
+        let (mut start, mut crc) = (32_usize, 0_u32);
+        loop {
+            let behind = (start + 80).div_ceil(8);
+            if !self.want(behind) {
+                return End::Unclear;
+            }
+            let own = bit_at(&self.bytes, start + 48, 32) as u32;
+            if ends {
+                self.drop(behind);
+                return if own == crc { End::Whole } else { End::Unclear };
+            }
+            crc = crc.rotate_left(1) ^ own;
+            let Some((next, next_ends)) = self.next_mark(start + 80) else {
+                if self.bytes.len() > MAX_PACKED || self.want(self.bytes.len() + 1) {
+                    return End::Unclear;
+                }
+                let rest = begun(level, &self.bytes, start..self.bytes.len() * 8);
+                let _ = self.pieces.send(Piece::CutOff(rest));
+                return End::Left;
+            };
+            let (reply, data) = sync_channel(1);
+            let packed = self.bytes[..next.div_ceil(8)].to_vec();
+            let task = Task { level, packed, bits: start..next, crc: own, reply };
+            if self.pieces.send(Piece::Block(stream, data)).is_err() || self.tasks.send(task).is_err() {
+                return End::Left;
+            }
+            self.drop(next / 8);
+            (start, ends) = (next % 8, next_ends);
+        }
+    }
+
+    /// The next mark from bit `from` of the bytes at hand.
+    fn next_mark(&mut self, mut from: usize) -> Option<(usize, bool)> {
+        loop {
+            if let Some(found) = self.marks.next(&self.bytes, from) {
+                return Some(found);
+            }
+            from = from.max((self.bytes.len() * 8).saturating_sub(56));
+            if self.bytes.len() > MAX_PACKED || !self.want(self.bytes.len() + 1) {
+                return None;
+            }
+        }
+    }
+
+    /// Has at least `n` bytes at hand, unless the file ends before. The sequential decoder meets a file that cannot
+    /// be read in the same place and reports it.
+    fn want(&mut self, n: usize) -> bool {
+        while self.bytes.len() < n {
+            if !matches!(self.file.by_ref().take(READ_BYTES).read_to_end(&mut self.bytes), Ok(1..)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn drop(&mut self, n: usize) {
+        self.bytes.drain(..n);
+        self.base += n as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    fn pack(level: u32, data: &[u8]) -> Vec<u8> {
+        let mut writer = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::new(level));
+        writer.write_all(data).unwrap();
+        writer.finish().unwrap()
+    }
+
+    fn noise(n: usize) -> Vec<u8> {
+        (0..n as u64 / 8 + 1).flat_map(|i| xxhash_rust::xxh3::xxh3_64(&i.to_le_bytes()).to_le_bytes()).take(n).collect()
+    }
+
+    /// The data, and whether it ended without a failure.
+    fn read(mut stream: impl Read) -> (Vec<u8>, bool) {
+        let mut data = Vec::new();
+        let whole = stream.read_to_end(&mut data).is_ok();
+        (data, whole)
+    }
+
+    fn unpack(bytes: &[u8], threads: usize) -> (Vec<u8>, bool) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        read(Blocks::open(file.path(), threads, &Arc::default()).unwrap())
+    }
+
+    /// How many blocks the scanner hands out, and whether it came to the end.
+    fn scan(bytes: &[u8]) -> (usize, bool) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        let mut blocks = Blocks::open(file.path(), 2, &Arc::default()).unwrap();
+        let mut n = 0;
+        while blocks.advance().unwrap() && blocks.sequential.is_none() {
+            n += 1;
+        }
+        (n, blocks.sequential.is_none())
+    }
+
+    #[test]
+    fn every_block_is_decoded_on_its_own() {
+        let data = noise(1_000_000);
+        assert_eq!(scan(&pack(1, &data)), (11, true), "a block holds a little less than 100 kB");
+        assert_eq!(scan(&pack(9, &data)), (2, true));
+        assert_eq!(scan(&[pack(1, &data), vec![0; 7], pack(9, b""), pack(2, b"x")].concat()), (12, true));
+        let whole = pack(1, &data);
+        assert_eq!(scan(&whole[..whole.len() / 2]).0, 5, "a file that stops early is not decoded again");
+    }
+
+    #[test]
+    fn what_stands_in_one_stream_or_many_is_read() {
+        let parts: Vec<Vec<u8>> = (0..40).map(|i| noise(i * i * 700)).collect();
+        let many: Vec<u8> = parts.iter().flat_map(|part| pack(1, part)).collect();
+        for threads in [1, 2, 5] {
+            assert!(unpack(&many, threads) == (parts.concat(), true));
+            assert!(unpack(&pack(1, &parts.concat()), threads) == (parts.concat(), true));
+        }
+        let runs = [vec![7; 30 << 20], noise(300_000), vec![0; 12 << 20]].concat();
+        assert!(unpack(&pack(9, &runs), 2) == (runs, true), "blocks that unpack to more than the bound");
+    }
+
+    /// The same blocks under a smaller size in the header are too large for the sequential decoder, so for this too.
+    #[test]
+    fn the_header_holds_for_every_block() {
+        let mut bytes = pack(9, &noise(500_000));
+        bytes[3] = b'1';
+        assert!(!unpack(&bytes, 2).1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn damage_ends_as_in_the_sequential_decoder(place in 0_usize..460_000, byte: u8, cut in 0_usize..900_000) {
+            let mut bytes = [pack(1, &noise(350_000)), pack(1, &noise(100_000)), b"tail".to_vec()].concat();
+            let place = place % bytes.len();
+            bytes[place] = byte;
+            bytes.truncate(cut.max(4));
+            let (data, whole) = unpack(&bytes, 2);
+            let streams = Streams::new(Packing::Bzip2, Packed::new(io::Cursor::new(bytes)));
+            let (expected, expected_whole) = read(streams);
+            prop_assert_eq!(whole, expected_whole);
+            // A decoder hands over nothing of the call that meets the damage: here the blocks before it came out.
+            prop_assert!(data.starts_with(&expected), "{} {}", data.len(), expected.len());
+            prop_assert!(!whole || data == expected);
+        }
+    }
+
+    /// Bits in the data that look like a block's beginning: no piece decodes, but the whole stream does.
+    #[test]
+    fn a_piece_that_does_not_decode_is_read_from_its_stream() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (first, second) = (noise(150_000), noise(250_000));
+        let start = pack(1, &first).len() as u64;
+        std::fs::write(file.path(), [pack(1, &first), pack(1, &second)].concat()).unwrap();
+        let (send, pieces) = sync_channel(4);
+        for (stream, data) in [(0, Some(first.clone())), (start, Some(second[..99_000].to_vec())), (start, None)] {
+            let (reply, data_at) = sync_channel(1);
+            reply.send(data).unwrap();
+            send.send(Piece::Block(stream, data_at)).unwrap();
+        }
+        let (data, whole) = read(Blocks::of(file.path(), pieces));
+        assert!(whole && data == [first, second].concat());
+    }
+}
