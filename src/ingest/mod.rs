@@ -214,8 +214,8 @@ pub struct Document {
     pub language: Option<String>,
     /// ISO 8601 date or time.
     pub date: Option<String>,
-    /// What the format has beyond these, in a fixed order.
-    pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// What the format has beyond these: a JSON object with its keys in a fixed order.
+    pub metadata: Option<String>,
     /// Invalid bytes that were replaced by U+FFFD, counted in the books as a marked repair.
     pub repaired: u64,
 }

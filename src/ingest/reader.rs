@@ -50,27 +50,42 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     /// Reads from `place` to the end, or until nobody takes the chunks any more.
+    ///
+    /// While a file is read the next one is open already, so that its first blocks are unpacked in the meantime.
     pub(super) fn run(&self, place: Place, chunks: &SyncSender<Chunk>) -> Result<()> {
-        for source in place.source..self.sources.len() {
+        let files = (place.source..self.sources.len()).flat_map(|source| {
             let first = if source == place.source { place.file } else { 0 };
-            for file in first..self.files[source].len() {
-                if self.enough[source].load(Ordering::Relaxed) {
-                    break;
-                }
-                let skip = if source == place.source && file == first { place.piece } else { 0 };
-                if !self.file(source, file, skip, chunks)? {
-                    return Ok(());
-                }
+            (first..self.files[source].len()).map(move |file| (source, file))
+        });
+        let wanted = |source: usize| !self.enough[source].load(Ordering::Relaxed);
+        let files = files.filter(|(source, _)| wanted(*source));
+        let mut files = files.map(|(source, file)| (source, file, self.open(source, file))).peekable();
+        let mut skip = place.piece;
+        while let Some((source, file, opened)) = files.next() {
+            files.peek();
+            // It may be enough since the file was opened.
+            if wanted(source) && !self.file(source, file, opened, std::mem::take(&mut skip), chunks)? {
+                return Ok(());
             }
         }
         Ok(())
     }
 
+    fn open(&self, source: usize, file: usize) -> std::io::Result<Unpacked> {
+        Unpacked::open(&self.files[source][file], &Bounds::from(self.params), self.threads)
+    }
+
     /// Reads one file; false if nobody takes the chunks.
-    fn file(&self, source: usize, file: usize, skip: u64, chunks: &SyncSender<Chunk>) -> Result<bool> {
+    fn file(
+        &self,
+        source: usize,
+        file: usize,
+        opened: std::io::Result<Unpacked>,
+        skip: u64,
+        chunks: &SyncSender<Chunk>,
+    ) -> Result<bool> {
         let (path, format) = (&self.files[source][file], self.formats[source]);
         let mut sink = Sink::new(self, source, file, skip, chunks);
-        let opened = Unpacked::open(path, &Bounds::from(self.params), self.threads);
         match opened {
             Err(cause) => sink.refuse(Broken::new(0, "unreadable", cause.to_string()))?,
             Ok(stream) => {

@@ -85,7 +85,7 @@ pub(super) fn tidy(line: &str, out: &mut String) {
     let bytes = line.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
-        let plain = bytes[at..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let plain = plain_words(&bytes[at..]);
         if plain > 0 {
             line_out.word(&line[at..at + plain]);
             at += plain;
@@ -94,6 +94,22 @@ pub(super) fn tidy(line: &str, out: &mut String) {
         let Some(c) = line[at..].chars().next() else { break };
         line_out.character(c);
         at += c.len_utf8();
+    }
+}
+
+/// Length of the words at the start that have nothing but single spaces between them: they stay as they are.
+fn plain_words(bytes: &[u8]) -> usize {
+    let mut end = 0;
+    loop {
+        let word = bytes[end..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        if word == 0 {
+            return end.saturating_sub(1);
+        }
+        end += word;
+        if bytes.get(end) != Some(&b' ') {
+            return end;
+        }
+        end += 1;
     }
 }
 
