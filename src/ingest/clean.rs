@@ -3,6 +3,8 @@
 //! Line ends become line feeds, white space at line ends goes, runs of empty lines become one, control characters
 //! and byte order marks go. Nothing else changes: no Unicode normalisation, no case, no quotes.
 
+use std::borrow::Cow;
+
 use memchr::memchr3_iter;
 
 /// What ends a line, besides the pair of carriage return and line feed.
@@ -54,8 +56,11 @@ fn is_plain(bytes: &[u8]) -> bool {
     })
 }
 
-/// A text on one line: white space of any kind becomes one space.
-pub fn one_line(text: &str) -> String {
+/// A text on one line: white space of any kind becomes one space, and there is none at either end.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    if is_one_line(text.as_bytes()) {
+        return Cow::Borrowed(text);
+    }
     let mut line = String::with_capacity(text.len());
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
         if !line.is_empty() {
@@ -63,7 +68,14 @@ pub fn one_line(text: &str) -> String {
         }
         line.extend(word.chars().filter(|c| !is_removed(*c)));
     }
-    line
+    Cow::Owned(line)
+}
+
+/// Whether a text is surely on one line; the lead bytes of white space and marks beyond ASCII count as some.
+fn is_one_line(text: &[u8]) -> bool {
+    let is_plain = |byte: u8| byte >= b' ' && !matches!(byte, 0x7F | 0xC2 | 0xE1..=0xE3 | 0xEF);
+    let plain = text.iter().fold(true, |plain, &byte| plain & is_plain(byte));
+    plain && !text.starts_with(b" ") && !text.ends_with(b" ") && memchr::memmem::find(text, b"  ").is_none()
 }
 
 fn is_removed(c: char) -> bool {

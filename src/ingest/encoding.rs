@@ -200,7 +200,7 @@ impl<R: Read> Utf8<R> {
     fn decode_utf8(&mut self) {
         let mut done = 0;
         loop {
-            let (valid, invalid) = match std::str::from_utf8(&self.raw[done..]) {
+            let (valid, invalid) = match simdutf8::compat::from_utf8(&self.raw[done..]) {
                 Ok(_) if done == 0 => return self.give_raw(),
                 Ok(rest) => (rest.len(), 0),
                 Err(error) => (error.valid_up_to(), error.error_len().unwrap_or(usize::MAX)),

@@ -92,7 +92,7 @@ pub fn to_document(mut object: Map<String, Value>, source: &SourceSpec) -> Parse
         ..Document::default()
     };
     object.retain(|name, value| !used.contains(name) && !value.is_null());
-    document.metadata = object;
+    document.metadata = (!object.is_empty()).then(|| Value::Object(object).to_string());
     Parsed::Document(Box::new(document))
 }
 
@@ -200,7 +200,7 @@ mod tests {
         let found =
             document(r#"{"PMID": 12, "Title": "T", "abstract": "A", "label": 1, "none": null, "x": {"y": 2}}"#, &[]);
         assert_eq!((found.id.as_deref(), found.title.as_deref(), found.text.as_str()), (Some("12"), Some("T"), "A"));
-        assert_eq!(serde_json::to_string(&found.metadata).unwrap(), r#"{"label":1,"x":{"y":2}}"#);
+        assert_eq!(found.metadata.as_deref(), Some(r#"{"label":1,"x":{"y":2}}"#));
     }
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
         let found = document(r#"{"q": "Q", "a": ["A", "B"], "meta": {"id": "i", "v": 7}, "d.t": "dotted"}"#, &fields);
         assert_eq!(found.text, "Q\n\nA");
         assert_eq!((found.id.as_deref(), found.version, found.title.as_deref()), (Some("i"), 7, Some("dotted")));
-        assert!(found.metadata.is_empty());
+        assert_eq!(found.metadata, None);
     }
 
     #[test]

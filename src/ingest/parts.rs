@@ -285,6 +285,6 @@ fn to_batch<'a>(rows: &'a [Placed], sources: &'a [SourceSpec]) -> Result<RecordB
         strings(&|(_, file, _)| Some(file)),
         Arc::new(offsets),
         Arc::new(priorities),
-        strings(&|(_, _, row)| row.metadata.as_deref()),
+        strings(&|(_, _, row)| row.document.metadata.as_deref()),
     ])
 }

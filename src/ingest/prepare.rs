@@ -1,5 +1,6 @@
 //! piece → rows: the pure kernel that parses, cleans and names, run in parallel over a chunk.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -57,7 +58,6 @@ pub(super) struct Row {
     /// Named by its content.
     pub(super) by_content: bool,
     pub(super) offset: u64,
-    pub(super) metadata: Option<String>,
     pub(super) document: Document,
     /// Size in memory, in bytes.
     pub(super) bytes: usize,
@@ -125,7 +125,7 @@ impl Kernel<'_> {
 
     fn row(&self, mut document: Document, offset: u64, bytes: &[u8]) -> Outcome {
         document.text = clean(&document.text);
-        let id = document.id.take().map(|id| one_line(&id)).filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES);
+        let id = lined(document.id.take()).filter(|id| id.len() <= MAX_ID_BYTES);
         if document.text.is_empty() {
             return self.refused(offset, "no_text", id, "the record has no text".to_string(), bytes);
         }
@@ -137,21 +137,25 @@ impl Kernel<'_> {
         let by_content = id.is_none();
         let id = id.unwrap_or_else(|| format!("x{:032x}", xxh3_128(normalise(&document.text).as_bytes())));
         let id = self.full_id(&id);
-        let line =
-            |text: &mut Option<String>| *text = text.take().map(|text| one_line(&text)).filter(|text| !text.is_empty());
-        line(&mut document.title);
-        line(&mut document.url);
-        line(&mut document.date);
-        line(&mut document.language);
-        line(&mut document.licence);
-        document.language = document.language.or_else(|| self.source.language.clone());
-        document.licence = document.licence.or_else(|| self.source.licence.clone());
-        let metadata = std::mem::take(&mut document.metadata);
-        let metadata = (!metadata.is_empty()).then(|| serde_json::Value::Object(metadata).to_string());
-        let sizes = [&document.title, &document.url, &document.date, &metadata];
+        document.title = lined(document.title);
+        document.url = lined(document.url);
+        document.date = lined(document.date);
+        document.language = lined(document.language).or_else(|| self.source.language.clone());
+        document.licence = lined(document.licence).or_else(|| self.source.licence.clone());
+        let sizes = [&document.title, &document.url, &document.date, &document.metadata];
         let bytes =
             128 + document.text.len() + sizes.iter().map(|text| text.as_ref().map_or(0, String::len)).sum::<usize>();
         let id_hash = xxh3_128(id.as_bytes());
-        Outcome::Row(Box::new(Row { id, id_hash, by_content, offset, metadata, document, bytes }))
+        Outcome::Row(Box::new(Row { id, id_hash, by_content, offset, document, bytes }))
     }
+}
+
+/// A field on one line; nothing if that is empty.
+fn lined(field: Option<String>) -> Option<String> {
+    let field = field?;
+    let line = match one_line(&field) {
+        Cow::Borrowed(_) => field,
+        Cow::Owned(line) => line,
+    };
+    Some(line).filter(|line| !line.is_empty())
 }

@@ -13,13 +13,13 @@
 //! A `PubmedBookArticle` becomes a document too, with `kind` = `book`. A `DeleteCitation` withdraws the PMIDs it
 //! lists. Retracted articles have `retracted` = true. The metadata: `pubmed/metadata.rs`.
 
+use std::borrow::Cow;
 use std::io::BufRead;
-
-use serde_json::{Map, Value, json};
 
 use super::xml::{self, Cut, Cutter};
 use super::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec};
 use crate::error::Result;
+use metadata::{Metadata, OtherAbstract, Section};
 use tree::{Element, Tree};
 
 mod dates;
@@ -108,7 +108,9 @@ fn is_pmid(id: &str) -> bool {
 fn record(root: Element, xml: &str, repaired: u64) -> Parsed {
     let document = match root.name() {
         "DeleteCitation" | "DeleteDocument" => {
-            return Parsed::Withdraws(root.all("PMID").map(Element::text).filter(|id| is_pmid(id)).collect());
+            return Parsed::Withdraws(
+                root.all("PMID").map(|id| id.text().into_owned()).filter(|id| is_pmid(id)).collect(),
+            );
         }
         "PubmedBookArticle" => root.child("BookDocument").and_then(book),
         "MedlineCitation" => article(root, None),
@@ -127,88 +129,102 @@ fn record(root: Element, xml: &str, repaired: u64) -> Parsed {
 }
 
 /// An article, with an empty text when it has no abstract.
-fn article(citation: Element, data: Option<Element>) -> Option<Document> {
+fn article<'x>(citation: Element<'_, 'x>, data: Option<Element<'_, 'x>>) -> Option<Document> {
     let article = citation.child("Article")?;
-    let title = article.text_of("ArticleTitle");
-    let mut metadata = metadata::of_article(citation, article, data);
-    let (text, language) = text(title.as_deref(), article, citation, &mut metadata);
     let issued = article.at(&["Journal", "JournalIssue", "PubDate"]).and_then(dates::iso);
-    let date = issued.or_else(|| article.child("ArticleDate").and_then(dates::iso));
-    document(citation, title, text, language, date, metadata)
+    Read {
+        identified: citation,
+        abstracted: article,
+        title: article.text_of("ArticleTitle"),
+        date: issued.or_else(|| article.child("ArticleDate").and_then(dates::iso)),
+        metadata: metadata::of_article(citation, article, data),
+    }
+    .document()
 }
 
 /// A book or one of its chapters.
 fn book(book: Element) -> Option<Document> {
-    let title = book.text_of("ArticleTitle").or_else(|| book.child("Book")?.text_of("BookTitle"));
-    let mut metadata = metadata::of_book(book);
-    let (text, language) = text(title.as_deref(), book, book, &mut metadata);
     let issued = book.at(&["Book", "PubDate"]).and_then(dates::iso);
-    let date = book.child("ContributionDate").and_then(dates::iso).or(issued);
-    document(book, title, text, language, date, metadata)
+    Read {
+        identified: book,
+        abstracted: book,
+        title: book.text_of("ArticleTitle").or_else(|| book.child("Book")?.text_of("BookTitle")),
+        date: book.child("ContributionDate").and_then(dates::iso).or(issued),
+        metadata: metadata::of_book(book),
+    }
+    .document()
 }
 
-fn document(
-    identified: Element,
-    title: Option<String>,
-    text: String,
-    language: Option<String>,
+/// What articles and books have in common.
+struct Read<'t, 'x> {
+    /// Has the PMID and the other abstracts.
+    identified: Element<'t, 'x>,
+    /// Has the abstract.
+    abstracted: Element<'t, 'x>,
+    title: Option<Cow<'x, str>>,
     date: Option<String>,
-    metadata: Map<String, Value>,
-) -> Option<Document> {
-    let pmid = identified.child("PMID")?;
-    let id = pmid.text();
-    if !is_pmid(&id) {
-        return None;
-    }
-    let version = pmid.attribute("Version").and_then(|version| version.parse().ok()).unwrap_or(1);
-    let url = Some(format!("https://pubmed.ncbi.nlm.nih.gov/{id}/"));
-    Some(Document { id: Some(id), version, text, title, url, language, date, metadata, ..Document::default() })
+    metadata: Metadata<'x>,
 }
 
-/// Title and abstract with the abstract's language; adds the sections and the other abstracts to the metadata.
-fn text(
-    title: Option<&str>,
-    article: Element,
-    citation: Element,
-    metadata: &mut Map<String, Value>,
-) -> (String, Option<String>) {
-    let mut own = article.child("Abstract").map(sections).unwrap_or_default();
-    if !own.is_empty() {
-        let labels = article.child("Abstract").map(section_labels).unwrap_or_default();
-        metadata::put(metadata, "sections", labels);
+impl Read<'_, '_> {
+    fn document(mut self) -> Option<Document> {
+        let pmid = self.identified.child("PMID")?;
+        let id = pmid.text();
+        if !is_pmid(&id) {
+            return None;
+        }
+        let (text, language) = self.text();
+        Some(Document {
+            version: pmid.attribute("Version").and_then(|version| version.parse().ok()).unwrap_or(1),
+            url: Some(format!("https://pubmed.ncbi.nlm.nih.gov/{id}/")),
+            id: Some(id.into_owned()),
+            title: self.title.map(Cow::into_owned),
+            metadata: Some(self.metadata.to_json()),
+            date: self.date,
+            language,
+            text,
+            ..Document::default()
+        })
     }
-    let mut language = "en".to_owned();
-    let mut others = Vec::new();
-    for other in citation.all("OtherAbstract") {
-        let paragraphs = sections(other);
+
+    /// Title and abstract with the abstract's language; adds the sections and the other abstracts to the metadata.
+    fn text(&mut self) -> (String, Option<String>) {
+        let own = self.abstracted.child("Abstract");
+        let mut paragraphs = own.map(sections).unwrap_or_default();
+        if !paragraphs.is_empty() {
+            self.metadata.sections = own.map(section_labels).unwrap_or_default();
+        }
+        let mut language = Cow::Borrowed("en");
+        for other in self.identified.all("OtherAbstract") {
+            let texts = sections(other);
+            if texts.is_empty() {
+                continue;
+            }
+            let code = other.attribute("Language").map_or(Cow::Borrowed("en"), |code| dates::language(&code));
+            if paragraphs.is_empty() {
+                (paragraphs, language) = (texts, code);
+            } else {
+                let (kind, text) = (other.attribute("Type"), texts.join("\n\n"));
+                self.metadata.other_abstracts.push(OtherAbstract { language: code, kind, text });
+            }
+        }
         if paragraphs.is_empty() {
-            continue;
+            return (String::new(), None);
         }
-        let code = other.attribute("Language").map_or_else(|| "en".to_owned(), |code| dates::language(&code));
-        if own.is_empty() {
-            (own, language) = (paragraphs, code);
-        } else {
-            let kind = other.attribute("Type");
-            others.push(json!({"language": code, "type": kind, "text": paragraphs.join("\n\n")}));
-        }
+        let texts: Vec<&str> = self.title.as_deref().into_iter().chain(paragraphs.iter().map(|text| &**text)).collect();
+        (texts.join("\n\n"), Some(language.into_owned()))
     }
-    metadata::put(metadata, "other_abstracts", Value::Array(others));
-    if own.is_empty() {
-        return (String::new(), None);
-    }
-    let paragraphs: Vec<&str> = title.into_iter().chain(own.iter().map(String::as_str)).collect();
-    (paragraphs.join("\n\n"), Some(language))
 }
 
 /// The sections of an abstract, each with its label in front.
-fn sections(element: Element) -> Vec<String> {
-    let section = |section: Element| {
+fn sections<'x>(element: Element<'_, 'x>) -> Vec<Cow<'x, str>> {
+    let section = |section: Element<'_, 'x>| {
         let text = section.text();
         if text.is_empty() || text == PLACEHOLDER {
             return None;
         }
         Some(match section.attribute("Label").filter(|label| label != "UNLABELLED") {
-            Some(label) => format!("{label}: {text}"),
+            Some(label) => Cow::Owned(format!("{label}: {text}")),
             None => text,
         })
     };
@@ -216,10 +232,9 @@ fn sections(element: Element) -> Vec<String> {
 }
 
 /// Labels and NLM's categories of the sections, where they have any.
-fn section_labels(element: Element) -> Value {
-    let label = |section: Element| {
-        let (label, category) = (section.attribute("Label")?, section.attribute("NlmCategory"));
-        Some(json!({"label": label, "category": category}))
+fn section_labels<'x>(element: Element<'_, 'x>) -> Vec<Section<'x>> {
+    let label = |section: Element<'_, 'x>| {
+        Some(Section { label: section.attribute("Label")?, category: section.attribute("NlmCategory") })
     };
     element.all("AbstractText").filter_map(label).collect()
 }
@@ -228,7 +243,8 @@ fn section_labels(element: Element) -> Value {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::io::Read;
+    use serde_json::{Value, json};
+    use std::io::Read as _;
 
     /// Written by us in NLM's format, with its oddities.
     const SET: &str = r#"<?xml version="1.0" encoding="utf-8"?>
@@ -284,6 +300,10 @@ mod tests {
         (parsed, refused, end.unwrap())
     }
 
+    fn metadata(document: &Document) -> Value {
+        serde_json::from_str(document.metadata.as_deref().unwrap()).unwrap()
+    }
+
     fn documents(parsed: &[Parsed]) -> Vec<&Document> {
         let mut documents = Vec::new();
         for parsed in parsed {
@@ -309,9 +329,9 @@ mod tests {
         assert_eq!((article.date.as_deref(), article.language.as_deref()), (Some("2019-03-08"), Some("en")));
         assert_eq!(other.text, "[A Spanish title].\n\nOBJETIVO: Probar.");
         assert_eq!((other.date.as_deref(), other.language.as_deref()), (Some("1998"), Some("es")));
-        assert_eq!(other.metadata["vernacular_title"], "Un título.");
-        assert_eq!(other.metadata["article_languages"], json!(["es"]));
-        assert_eq!((book.text.as_str(), &book.metadata["kind"]), ("A chapter\n\nOf x.", &json!("book")));
+        assert_eq!(metadata(other)["vernacular_title"], "Un título.");
+        assert_eq!(metadata(other)["article_languages"], json!(["es"]));
+        assert_eq!((book.text.as_str(), &metadata(book)["kind"]), ("A chapter\n\nOf x.", &json!("book")));
         assert_eq!(book.date.as_deref(), Some("2010"));
         assert!(matches!(&parsed[2], Parsed::Refused { reason: "no_text", id: Some(id), .. } if id == "103"));
         assert_eq!(parsed[4], Parsed::Withdraws(vec!["55".to_owned(), "56".to_owned()]));
@@ -346,7 +366,7 @@ mod tests {
             ],
             "other_abstracts": [{"language": "fr", "type": "Publisher", "text": "Un essai."}],
         });
-        assert_eq!(Value::Object(documents(&parsed)[0].metadata.clone()), expected);
+        assert_eq!(metadata(documents(&parsed)[0]), expected);
     }
 
     #[test]
@@ -417,7 +437,8 @@ mod tests {
                         Parsed::Document(document) => {
                             counts[0] += 1;
                             counts[1] += 1;
-                            let headings = document.metadata.get("mesh").and_then(Value::as_array);
+                            let metadata = metadata(document);
+                            let headings = metadata.get("mesh").and_then(Value::as_array);
                             for heading in headings.into_iter().flatten() {
                                 counts[2] += 1;
                                 counts[3] += heading.get("qualifiers").and_then(Value::as_array).map_or(0, Vec::len);

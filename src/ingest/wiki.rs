@@ -263,7 +263,7 @@ impl<'x> Page<'x> {
             url: fact("base").map(|base| page_url(base, &self.title)),
             language: fact("language").map(str::to_owned),
             date: Some(revision.timestamp).filter(|timestamp| !timestamp.is_empty()),
-            metadata: metadata.as_object().cloned().unwrap_or_default(),
+            metadata: Some(metadata.to_string()),
             title: Some(self.title),
             repaired,
             id,
@@ -427,7 +427,7 @@ mod tests {
         assert_eq!(document.language.as_deref(), Some("fr"));
         assert_eq!(document.date.as_deref(), Some("2020-01-02T03:04:05Z"));
         let metadata = r#"{"page_id":7,"revision_id":1007,"namespace":0,"model":"wikitext"}"#;
-        assert_eq!(serde_json::to_string(&document.metadata).unwrap(), metadata);
+        assert_eq!(document.metadata.as_deref(), Some(metadata));
     }
 
     #[test]

@@ -373,8 +373,8 @@ impl<'a> Cutter<'a> {
     fn whole(&mut self, name: usize, length: usize) -> Cut {
         let open = format!("<{}", self.names[name]);
         let record = &self.buffer[self.at..self.at + length];
-        let again = memmem::rfind(&record[1..], open.as_bytes()).map(|place| place + 1);
-        match again.filter(|&place| ends_name(record, place + open.len())) {
+        let again = memmem::find_iter(&record[1..], open.as_bytes()).map(|place| place + 1);
+        match again.filter(|&place| ends_name(record, place + open.len())).last() {
             Some(place) => {
                 let detail = format!("`<{}>` is not closed before the next one", self.names[name]);
                 self.refuse(place, "malformed", detail)
@@ -500,7 +500,7 @@ pub(super) fn attribute<'t>(tag: &'t str, name: &str) -> Option<&'t str> {
 
 /// `bytes` as text, and how many of them were no UTF-8 and became U+FFFD.
 pub(super) fn decode(bytes: &[u8]) -> (Cow<'_, str>, u64) {
-    match std::str::from_utf8(bytes) {
+    match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => (Cow::Borrowed(text), 0),
         Err(_) => {
             let replaced = bytes.utf8_chunks().map(|chunk| chunk.invalid().len() as u64).sum();

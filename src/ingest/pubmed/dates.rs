@@ -1,5 +1,7 @@
 //! Dates and language codes as NLM writes them.
 
+use std::borrow::Cow;
+
 use super::tree::Element;
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -117,11 +119,11 @@ static LANGUAGES: &[(&str, &str)] = &[
 ];
 
 /// Two-letter code of a language that NLM names with three letters; other codes stay as they are.
-pub(super) fn language(code: &str) -> String {
+pub(super) fn language(code: &str) -> Cow<'static, str> {
     let lower = code.to_ascii_lowercase();
     match LANGUAGES.binary_search_by_key(&lower.as_str(), |(code, _)| code) {
-        Ok(place) => LANGUAGES[place].1.to_owned(),
-        Err(_) => lower,
+        Ok(place) => Cow::Borrowed(LANGUAGES[place].1),
+        Err(_) => Cow::Owned(lower),
     }
 }
 

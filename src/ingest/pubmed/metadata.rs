@@ -1,180 +1,329 @@
 //! What a citation says beside its text, as JSON; what a record lacks has no key.
 
-use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+
+use serde::Serialize;
 
 use super::dates;
 use super::tree::Element;
 
-/// Keys and values of an article; `citation` is the `MedlineCitation`, `data` the `PubmedData`.
-pub(super) fn of_article(citation: Element, article: Element, data: Option<Element>) -> Map<String, Value> {
-    let mut map = Map::new();
-    put(&mut map, "kind", json!("article"));
-    put(&mut map, "status", json!(citation.attribute("Status")));
-    put(&mut map, "article_languages", languages(article));
-    put(&mut map, "vernacular_title", json!(article.text_of("VernacularTitle")));
-    put(&mut map, "journal", article.child("Journal").map_or(Value::Null, |journal| self::journal(journal, article)));
-    put(&mut map, "article_date", json!(article.child("ArticleDate").and_then(dates::iso)));
-    put(&mut map, "authors", article.child("AuthorList").map_or(Value::Null, authors));
-    let types = article.child("PublicationTypeList").map(|list| texts(list, "PublicationType")).unwrap_or_default();
-    put(&mut map, "publication_types", json!(types));
-    put(&mut map, "mesh", list(citation, "MeshHeadingList", "MeshHeading", mesh_heading));
-    put(&mut map, "supplementary_mesh", list(citation, "SupplMeshList", "SupplMeshName", named));
-    put(&mut map, "chemicals", list(citation, "ChemicalList", "Chemical", chemical));
-    put(&mut map, "keywords", keywords(citation));
-    identifiers(&mut map, article, data.and_then(|data| data.child("ArticleIdList")));
-    put(&mut map, "copyright", json!(article.at(&["Abstract", "CopyrightInformation"]).map(Element::text)));
-    if is_retracted(citation, &types) {
-        map.insert("retracted".to_owned(), Value::Bool(true));
-    }
-    map
+type Text<'x> = Cow<'x, str>;
+
+/// The metadata of an article, a book or a chapter, in the order of its keys.
+#[derive(Default, Serialize)]
+pub(super) struct Metadata<'x> {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    status: Text<'x>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    article_languages: Vec<Text<'x>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    vernacular_title: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    book: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    publisher: Text<'x>,
+    #[serde(skip_serializing_if = "Journal::is_empty")]
+    journal: Journal<'x>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    article_date: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    authors: Vec<Text<'x>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    publication_types: Vec<Text<'x>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mesh: Vec<Heading<'x>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    supplementary_mesh: Vec<Named<'x>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    chemicals: Vec<Chemical<'x>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keywords: Vec<Keyword<'x>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    doi: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pmc: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    bookaccession: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    copyright: Text<'x>,
+    /// Withdrawn: by its publication type, or by a retraction that points to it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    retracted: bool,
+    /// Labels and NLM's categories of the abstract's sections, where they have any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) sections: Vec<Section<'x>>,
+    /// Abstracts beside the one that is the text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) other_abstracts: Vec<OtherAbstract<'x>>,
 }
 
-/// Keys and values of a book or a chapter; `document` is the `BookDocument`.
-pub(super) fn of_book(document: Element) -> Map<String, Value> {
-    let mut map = Map::new();
+#[derive(Default, Serialize)]
+struct Journal<'x> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    title: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    abbreviation: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    issn: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    volume: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    issue: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pages: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    medline_date: Text<'x>,
+}
+
+/// A MeSH descriptor with its qualifiers.
+#[derive(Default, Serialize)]
+struct Heading<'x> {
+    #[serde(flatten)]
+    descriptor: HeadingPart<'x>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    qualifiers: Vec<HeadingPart<'x>>,
+}
+
+#[derive(Default, Serialize)]
+struct HeadingPart<'x> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    ui: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: Text<'x>,
+    #[serde(rename = "type", skip_serializing_if = "str::is_empty")]
+    kind: Text<'x>,
+    major: bool,
+}
+
+#[derive(Serialize)]
+struct Named<'x> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    ui: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: Text<'x>,
+}
+
+#[derive(Serialize)]
+struct Chemical<'x> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    ui: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    registry: Text<'x>,
+}
+
+#[derive(Serialize)]
+struct Keyword<'x> {
+    text: Text<'x>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    owner: Text<'x>,
+    major: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Section<'x> {
+    pub(super) label: Text<'x>,
+    pub(super) category: Option<Text<'x>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct OtherAbstract<'x> {
+    pub(super) language: Text<'x>,
+    #[serde(rename = "type")]
+    pub(super) kind: Option<Text<'x>>,
+    pub(super) text: String,
+}
+
+/// What an article says; `citation` is the `MedlineCitation`, `data` the `PubmedData`.
+pub(super) fn of_article<'x>(
+    citation: Element<'_, 'x>,
+    article: Element<'_, 'x>,
+    data: Option<Element<'_, 'x>>,
+) -> Metadata<'x> {
+    let publication_types = article.child("PublicationTypeList").map(|list| texts(list, "PublicationType"));
+    let publication_types = publication_types.unwrap_or_default();
+    let ids = Identifiers { article, ids: data.and_then(|data| data.child("ArticleIdList")) };
+    Metadata {
+        kind: "article",
+        status: citation.attribute("Status").unwrap_or_default(),
+        article_languages: languages(article),
+        vernacular_title: text_of(article, "VernacularTitle"),
+        journal: article.child("Journal").map(|journal| Journal::read(journal, article)).unwrap_or_default(),
+        article_date: article.child("ArticleDate").and_then(dates::iso),
+        authors: article.child("AuthorList").map(authors).unwrap_or_default(),
+        mesh: list(citation, "MeshHeadingList", "MeshHeading", Heading::read),
+        supplementary_mesh: list(citation, "SupplMeshList", "SupplMeshName", Named::read),
+        chemicals: list(citation, "ChemicalList", "Chemical", Chemical::read),
+        keywords: keywords(citation),
+        doi: ids.doi(),
+        pmc: ids.find("pmc"),
+        bookaccession: ids.find("bookaccession"),
+        copyright: text_at(article, &["Abstract", "CopyrightInformation"]),
+        retracted: is_retracted(citation, &publication_types),
+        publication_types,
+        ..Metadata::default()
+    }
+}
+
+/// What a book or a chapter says; `document` is the `BookDocument`.
+pub(super) fn of_book<'x>(document: Element<'_, 'x>) -> Metadata<'x> {
     let book = document.child("Book");
-    put(&mut map, "kind", json!("book"));
-    put(&mut map, "article_languages", languages(document));
-    put(&mut map, "vernacular_title", json!(document.text_of("VernacularTitle")));
-    put(&mut map, "book", json!(book.and_then(|book| book.text_of("BookTitle"))));
-    put(
-        &mut map,
-        "publisher",
-        json!(book.and_then(|book| book.at(&["Publisher", "PublisherName"])).map(Element::text)),
-    );
     let lists = [Some(document), book].into_iter().flatten().find_map(|element| element.child("AuthorList"));
-    put(&mut map, "authors", lists.map_or(Value::Null, authors));
-    put(&mut map, "publication_types", json!(texts(document, "PublicationType")));
-    put(&mut map, "keywords", keywords(document));
-    identifiers(&mut map, document, document.child("ArticleIdList"));
-    put(&mut map, "copyright", json!(document.at(&["Abstract", "CopyrightInformation"]).map(Element::text)));
-    map
-}
-
-/// Adds `value` unless it is nothing.
-pub(super) fn put(map: &mut Map<String, Value>, key: &str, value: Value) {
-    let is_nothing = match &value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
-    };
-    if !is_nothing {
-        map.insert(key.to_owned(), value);
+    let ids = Identifiers { article: document, ids: document.child("ArticleIdList") };
+    Metadata {
+        kind: "book",
+        article_languages: languages(document),
+        vernacular_title: text_of(document, "VernacularTitle"),
+        book: book.map(|book| text_of(book, "BookTitle")).unwrap_or_default(),
+        publisher: book.map(|book| text_at(book, &["Publisher", "PublisherName"])).unwrap_or_default(),
+        authors: lists.map(authors).unwrap_or_default(),
+        publication_types: texts(document, "PublicationType"),
+        keywords: keywords(document),
+        doi: ids.doi(),
+        pmc: ids.find("pmc"),
+        bookaccession: ids.find("bookaccession"),
+        copyright: text_at(document, &["Abstract", "CopyrightInformation"]),
+        ..Metadata::default()
     }
 }
 
-/// An object without the fields that are nothing.
-fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    let mut map = Map::new();
-    for (key, value) in fields {
-        put(&mut map, key, value);
+impl Metadata<'_> {
+    /// As a JSON object.
+    pub(super) fn to_json(&self) -> String {
+        // It has no map whose keys are no strings and no number that JSON lacks, so this cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
     }
-    Value::Object(map)
 }
 
-fn texts(list: Element, name: &'static str) -> Vec<String> {
+impl<'x> Journal<'x> {
+    fn read(journal: Element<'_, 'x>, article: Element<'_, 'x>) -> Self {
+        let issue = journal.child("JournalIssue");
+        let of_issue = |path: &[&str]| issue.map(|issue| text_at(issue, path)).unwrap_or_default();
+        Journal {
+            title: text_of(journal, "Title"),
+            abbreviation: text_of(journal, "ISOAbbreviation"),
+            issn: text_of(journal, "ISSN"),
+            volume: of_issue(&["Volume"]),
+            issue: of_issue(&["Issue"]),
+            pages: text_at(article, &["Pagination", "MedlinePgn"]),
+            medline_date: of_issue(&["PubDate", "MedlineDate"]),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let Journal { title, abbreviation, issn, volume, issue, pages, medline_date } = self;
+        [title, abbreviation, issn, volume, issue, pages, medline_date].iter().all(|text| text.is_empty())
+    }
+}
+
+impl<'x> Heading<'x> {
+    fn read(heading: Element<'_, 'x>) -> Self {
+        Heading {
+            descriptor: heading.child("DescriptorName").map(HeadingPart::read).unwrap_or_default(),
+            qualifiers: heading.all("QualifierName").map(HeadingPart::read).collect(),
+        }
+    }
+}
+
+impl<'x> HeadingPart<'x> {
+    fn read(part: Element<'_, 'x>) -> Self {
+        let attribute = |name: &str| part.attribute(name).unwrap_or_default();
+        HeadingPart { ui: attribute("UI"), name: part.text(), kind: attribute("Type"), major: is_major(part) }
+    }
+}
+
+impl<'x> Named<'x> {
+    fn read(element: Element<'_, 'x>) -> Self {
+        Named { ui: element.attribute("UI").unwrap_or_default(), name: element.text() }
+    }
+}
+
+impl<'x> Chemical<'x> {
+    fn read(chemical: Element<'_, 'x>) -> Self {
+        let name = chemical.child("NameOfSubstance");
+        Chemical {
+            ui: name.and_then(|name| name.attribute("UI")).unwrap_or_default(),
+            name: name.map(Element::text).unwrap_or_default(),
+            registry: chemical.text_of("RegistryNumber").filter(|number| number != "0").unwrap_or_default(),
+        }
+    }
+}
+
+fn text_of<'x>(element: Element<'_, 'x>, name: &str) -> Text<'x> {
+    element.text_of(name).unwrap_or_default()
+}
+
+fn text_at<'x>(element: Element<'_, 'x>, path: &[&str]) -> Text<'x> {
+    element.at(path).map(Element::text).unwrap_or_default()
+}
+
+fn texts<'x>(list: Element<'_, 'x>, name: &'static str) -> Vec<Text<'x>> {
     list.all(name).map(Element::text).filter(|text| !text.is_empty()).collect()
 }
 
-fn list(parent: Element, list: &str, item: &'static str, read: fn(Element) -> Value) -> Value {
-    parent.child(list).map_or(Value::Null, |list| list.all(item).map(read).collect())
+fn list<'t, 'x, T>(parent: Element<'t, 'x>, list: &str, item: &'static str, read: fn(Element<'t, 'x>) -> T) -> Vec<T> {
+    parent.child(list).map(|list| list.all(item).map(read).collect()).unwrap_or_default()
 }
 
-fn languages(element: Element) -> Value {
-    texts(element, "Language").iter().map(|code| json!(dates::language(code))).collect()
-}
-
-fn journal(journal: Element, article: Element) -> Value {
-    let issue = journal.child("JournalIssue");
-    let of_issue = |name: &str| json!(issue.and_then(|issue| issue.text_of(name)));
-    object([
-        ("title", json!(journal.text_of("Title"))),
-        ("abbreviation", json!(journal.text_of("ISOAbbreviation"))),
-        ("issn", json!(journal.text_of("ISSN"))),
-        ("volume", of_issue("Volume")),
-        ("issue", of_issue("Issue")),
-        ("pages", json!(article.at(&["Pagination", "MedlinePgn"]).map(Element::text))),
-        ("medline_date", json!(issue.and_then(|issue| issue.at(&["PubDate", "MedlineDate"])).map(Element::text))),
-    ])
+fn languages<'x>(element: Element<'_, 'x>) -> Vec<Text<'x>> {
+    texts(element, "Language").iter().map(|code| dates::language(code)).collect()
 }
 
 /// `Curie M`, or the name of a group.
-fn authors(list: Element) -> Value {
-    let name = |author: Element| match author.text_of("LastName") {
+fn authors<'x>(list: Element<'_, 'x>) -> Vec<Text<'x>> {
+    let name = |author: Element<'_, 'x>| match author.text_of("LastName") {
         Some(last) => Some(match author.text_of("Initials") {
-            Some(initials) => format!("{last} {initials}"),
+            Some(initials) => Cow::Owned(format!("{last} {initials}")),
             None => last,
         }),
         None => author.text_of("CollectiveName"),
     };
-    json!(list.all("Author").filter_map(name).collect::<Vec<_>>())
+    list.all("Author").filter_map(name).collect()
 }
 
 fn is_major(element: Element) -> bool {
     element.attribute("MajorTopicYN").as_deref() == Some("Y")
 }
 
-fn named(element: Element) -> Value {
-    object([("ui", json!(element.attribute("UI"))), ("name", json!(element.text()))])
-}
-
-fn heading_part(element: Element) -> Map<String, Value> {
-    let mut map = Map::new();
-    put(&mut map, "ui", json!(element.attribute("UI")));
-    put(&mut map, "name", json!(element.text()));
-    put(&mut map, "type", json!(element.attribute("Type")));
-    put(&mut map, "major", json!(is_major(element)));
-    map
-}
-
-fn mesh_heading(heading: Element) -> Value {
-    let mut map = heading.child("DescriptorName").map(heading_part).unwrap_or_default();
-    let qualifiers: Vec<Value> = heading.all("QualifierName").map(|name| Value::Object(heading_part(name))).collect();
-    put(&mut map, "qualifiers", Value::Array(qualifiers));
-    Value::Object(map)
-}
-
-fn chemical(chemical: Element) -> Value {
-    let name = chemical.child("NameOfSubstance");
-    object([
-        ("ui", json!(name.and_then(|name| name.attribute("UI")))),
-        ("name", json!(name.map(Element::text))),
-        ("registry", json!(chemical.text_of("RegistryNumber").filter(|number| number != "0"))),
-    ])
-}
-
-fn keywords(citation: Element) -> Value {
+fn keywords<'x>(citation: Element<'_, 'x>) -> Vec<Keyword<'x>> {
     let mut keywords = Vec::new();
     for list in citation.all("KeywordList") {
-        let owner = list.attribute("Owner");
+        let owner = list.attribute("Owner").unwrap_or_default();
         for keyword in list.all("Keyword") {
             let text = keyword.text();
             if !text.is_empty() {
-                let fields = [("text", json!(text)), ("owner", json!(owner)), ("major", json!(is_major(keyword)))];
-                keywords.push(object(fields));
+                keywords.push(Keyword { text, owner: owner.clone(), major: is_major(keyword) });
             }
         }
     }
-    Value::Array(keywords)
+    keywords
 }
 
-/// DOI and PMC id: of the article itself, not of the works it cites.
-fn identifiers(map: &mut Map<String, Value>, article: Element, ids: Option<Element>) {
-    let find = |kind: &str| {
-        let own = ids.and_then(|ids| ids.all("ArticleId").find(|id| id.attribute("IdType").as_deref() == Some(kind)));
-        own.map(Element::text).filter(|id| !id.is_empty())
-    };
-    let doi =
-        || article.all("ELocationID").find(|id| id.attribute("EIdType").as_deref() == Some("doi")).map(Element::text);
-    put(map, "doi", json!(find("doi").or_else(doi)));
-    put(map, "pmc", json!(find("pmc")));
-    put(map, "bookaccession", json!(find("bookaccession")));
+/// Where the identifiers of an article itself stand, not those of the works it cites.
+struct Identifiers<'t, 'x> {
+    article: Element<'t, 'x>,
+    ids: Option<Element<'t, 'x>>,
 }
 
-/// Whether the article was withdrawn: by its publication type, or by a retraction that points to it.
-fn is_retracted(citation: Element, types: &[String]) -> bool {
+impl<'x> Identifiers<'_, 'x> {
+    fn find(&self, kind: &str) -> Text<'x> {
+        let is_kind = |id: &Element<'_, '_>| id.attribute("IdType").as_deref() == Some(kind);
+        self.ids.and_then(|ids| ids.all("ArticleId").find(is_kind)).map(Element::text).unwrap_or_default()
+    }
+
+    fn doi(&self) -> Text<'x> {
+        let own = self.find("doi");
+        if !own.is_empty() {
+            return own;
+        }
+        let is_doi = |id: &Element<'_, '_>| id.attribute("EIdType").as_deref() == Some("doi");
+        self.article.all("ELocationID").find(is_doi).map(Element::text).unwrap_or_default()
+    }
+}
+
+fn is_retracted(citation: Element, types: &[Text<'_>]) -> bool {
     let corrections = citation.child("CommentsCorrectionsList");
     let is_pointed_at = |list: Element| {
         list.all("CommentsCorrections").any(|link| link.attribute("RefType").as_deref() == Some("RetractionIn"))

@@ -1,8 +1,14 @@
 //! One record as a tree: elements and texts in document order, borrowed from the record.
+//!
+//! A record is tokenised here and not by quick-xml, which checks each piece for UTF-8 again and keeps a copy of every
+//! name: that cost more than all the rest of ingest. What is well-formed is what quick-xml takes; a property test
+//! holds the two together.
 
-use quick_xml::Reader;
-use quick_xml::events::Event;
+use std::borrow::Cow;
 
+use memchr::{memchr, memchr2, memchr3, memmem};
+
+use crate::ingest::clean::one_line;
 use crate::ingest::{wikitext, xml};
 
 /// An element or a run of text.
@@ -30,33 +36,38 @@ pub(super) struct Element<'t, 'x> {
 impl<'x> Tree<'x> {
     /// Reads a record; the error says why it is not well-formed.
     pub(super) fn read(xml: &'x str) -> Result<Self, String> {
-        let mut reader = Reader::from_str(xml);
-        let mut nodes: Vec<Node> = Vec::new();
-        let mut open: Vec<usize> = Vec::new();
-        loop {
-            let start = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
-            let event = reader.read_event().map_err(|error| error.to_string())?;
-            let end = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
-            let raw = xml.get(start..end).unwrap_or_default();
+        // Citations have a node for every 18 bytes or more.
+        let mut nodes: Vec<Node> = Vec::with_capacity(xml.len() / 18);
+        let mut open: Vec<(usize, &str)> = Vec::new();
+        let mut rest = xml;
+        while !rest.is_empty() {
             let number = nodes.len();
-            match event {
-                Event::Start(_) => {
-                    open.push(number);
-                    nodes.push(Node { name: name(raw), raw, end: 0 });
-                }
-                Event::Empty(_) => nodes.push(Node { name: name(raw), raw, end: number + 1 }),
-                Event::End(_) => {
-                    if let Some(opened) = open.pop() {
-                        nodes[opened].end = number;
+            let (token, behind) = rest.split_at(token(rest)?);
+            rest = behind;
+            match token.as_bytes() {
+                [b'<', b'/', ..] => {
+                    let name = token[2..token.len() - 1].trim_ascii_end();
+                    match open.pop() {
+                        Some((opened, expected)) if expected == name => nodes[opened].end = number,
+                        Some((_, expected)) => return Err(format!("`</{name}>` closes `<{expected}>`")),
+                        None => return Err(format!("`</{name}>` closes nothing")),
                     }
                 }
-                Event::Text(_) | Event::GeneralRef(_) | Event::CData(_) => {
-                    nodes.push(Node { name: "", raw, end: number + 1 });
+                [b'<', b'?', ..] | [b'<', b'!', b'-', ..] => {}
+                [b'<', next, ..] if *next != b'!' => {
+                    let closed = token.ends_with("/>");
+                    let (name, local) = names(&token[1..token.len() - 1 - usize::from(closed)]);
+                    if !closed {
+                        open.push((number, name));
+                    }
+                    nodes.push(Node { name: local, raw: token, end: number + usize::from(closed) });
                 }
-                Event::Eof if open.is_empty() => return Ok(Tree(nodes)),
-                Event::Eof => return Err("the record ends inside an element".to_owned()),
-                _ => {}
+                _ => nodes.push(Node { name: "", raw: token, end: number + 1 }),
             }
+        }
+        match open.last() {
+            Some((_, name)) => Err(format!("the record ends inside `<{name}>`")),
+            None => Ok(Tree(nodes)),
         }
     }
 
@@ -67,12 +78,68 @@ impl<'x> Tree<'x> {
     }
 }
 
-/// Name in an open tag, without its namespace prefix.
-fn name(tag: &str) -> &str {
-    let inside = tag.trim_start_matches('<');
-    let end = inside.find(|c: char| c.is_ascii_whitespace() || matches!(c, '>' | '/')).unwrap_or(inside.len());
-    let name = &inside[..end];
-    name.rsplit_once(':').map_or(name, |(_, local)| local)
+/// Length of the tag, comment, section, instruction or run of text that `xml` begins with.
+fn token(xml: &str) -> Result<usize, String> {
+    let bytes = xml.as_bytes();
+    let up_to = |close: &str, from: usize| {
+        let found = memmem::find(bytes.get(from..).unwrap_or_default(), close.as_bytes());
+        found.map(|place| from + place + close.len()).ok_or_else(|| format!("no `{close}` closes what opens"))
+    };
+    match bytes {
+        [b'<', b'!', b'-', b'-', ..] => up_to("-->", 4),
+        [b'<', b'!', b'[', ..] if xml.starts_with("<![CDATA[") => up_to("]]>", 9),
+        [b'<', b'!', ..] => Err("`<!` begins neither a comment nor a section".to_owned()),
+        [b'<', b'?', ..] => up_to("?>", 2),
+        [b'<', b'/', ..] => memchr(b'>', bytes).map(|end| end + 1).ok_or_else(|| "no `>` closes what opens".to_owned()),
+        [b'<', ..] => tag(bytes),
+        _ => text(bytes),
+    }
+}
+
+/// Length of the open tag that `xml` begins with: a `>` in quotes does not end it.
+fn tag(xml: &[u8]) -> Result<usize, String> {
+    let mut at = 1;
+    loop {
+        let behind = xml.get(at..).unwrap_or_default();
+        let Some(place) = memchr3(b'>', b'"', b'\'', behind) else { break };
+        match behind[place] {
+            b'>' => return Ok(at + place + 1),
+            quote => match memchr(quote, &behind[place + 1..]) {
+                Some(length) => at += place + length + 2,
+                None => break,
+            },
+        }
+    }
+    Err("no `>` closes a tag".to_owned())
+}
+
+/// Name in an open tag, with and without its prefix.
+fn names(tag: &str) -> (&str, &str) {
+    let mut local = 0;
+    for (at, byte) in tag.bytes().enumerate() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\r' => return (&tag[..at], &tag[local..at]),
+            b':' if local == 0 => local = at + 1,
+            _ => {}
+        }
+    }
+    (tag, &tag[local..])
+}
+
+/// Length of the run of text that `xml` begins with, in which every `&` has to begin a reference.
+fn text(xml: &[u8]) -> Result<usize, String> {
+    let mut at = 0;
+    while let Some(place) = memchr2(b'<', b'&', &xml[at..]) {
+        at += place;
+        if xml[at] == b'<' {
+            return Ok(at);
+        }
+        match memchr3(b';', b'&', b'<', &xml[at + 1..]) {
+            Some(length) if xml[at + 1 + length] == b';' => at += length + 2,
+            _ => return Err("an `&` begins no reference".to_owned()),
+        }
+    }
+    Ok(xml.len())
 }
 
 impl<'t, 'x> Element<'t, 'x> {
@@ -113,67 +180,45 @@ impl<'t, 'x> Element<'t, 'x> {
     }
 
     /// Text of the first child called `name`, when there is any.
-    pub(super) fn text_of(self, name: &str) -> Option<String> {
+    pub(super) fn text_of(self, name: &str) -> Option<Cow<'x, str>> {
         self.child(name).map(Element::text).filter(|text| !text.is_empty())
     }
 
     /// Value of attribute `name`, when it is not empty.
-    pub(super) fn attribute(self, name: &str) -> Option<String> {
+    pub(super) fn attribute(self, name: &str) -> Option<Cow<'x, str>> {
         let value = xml::attribute(self.tree.0[self.number].raw, name)?;
         Some(plain(value)).filter(|value| !value.is_empty())
     }
 
     /// All text inside, mark-up left out, white space collapsed, entities replaced (those escaped twice too).
-    pub(super) fn text(self) -> String {
+    pub(super) fn text(self) -> Cow<'x, str> {
         let nodes = &self.tree.0[self.number + 1..self.tree.0[self.number].end.max(self.number + 1)];
         let mut texts = nodes.iter().filter(|node| node.name.is_empty());
         match (texts.next(), texts.next()) {
-            (None, _) => String::new(),
+            (None, _) => Cow::Borrowed(""),
             (Some(only), None) => plain(only.raw),
             _ => {
                 let texts = nodes.iter().filter(|node| node.name.is_empty());
                 let joined: String = texts.map(|node| xml::text(node.raw.into())).collect();
-                collapsed(&wikitext::decode_entities(&joined))
+                Cow::Owned(one_line(&wikitext::decode_entities(&joined)).into_owned())
             }
         }
     }
 }
 
-fn plain(raw: &str) -> String {
-    collapsed(&wikitext::decode_entities(&xml::text(raw.into())))
-}
-
-/// `text` with every run of white space as one space, and without control characters.
-fn collapsed(text: &str) -> String {
-    if is_collapsed(text.as_bytes()) {
-        return text.to_owned();
+/// Text as it stands in the file, read.
+fn plain(raw: &str) -> Cow<'_, str> {
+    if memchr2(b'<', b'&', raw.as_bytes()).is_none() {
+        return one_line(raw);
     }
-    let mut out = String::with_capacity(text.len());
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
-        if !out.is_empty() {
-            out.push(' ');
-        }
-        out.push_str(word);
-    }
-    out
-}
-
-/// Whether there is surely nothing to collapse; the lead bytes of non-ASCII white space count as some.
-fn is_collapsed(text: &[u8]) -> bool {
-    let mut before = b' ';
-    for &byte in text {
-        let is_double = byte == b' ' && before == b' ';
-        if is_double || byte < b' ' || matches!(byte, 0x7F | 0xC2 | 0xE1..=0xE3) {
-            return false;
-        }
-        before = byte;
-    }
-    before != b' '
+    Cow::Owned(one_line(&wikitext::decode_entities(&xml::text(raw.into()))).into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use quick_xml::events::Event;
 
     #[test]
     fn text_is_read_through_mark_up() {
@@ -193,4 +238,59 @@ mod tests {
         assert!(Tree::read("<a>").is_err());
         assert!(Tree::read("").unwrap().root().is_none());
     }
+
+    /// The elements and the text of a record, as quick-xml tells them; `None` if it is not well-formed.
+    fn as_quick_xml(xml: &str) -> Option<(Vec<String>, String)> {
+        let mut reader = quick_xml::Reader::from_str(xml);
+        let (mut names, mut texts, mut depth) = (Vec::new(), String::new(), 0);
+        loop {
+            match reader.read_event().ok()? {
+                Event::Start(tag) => {
+                    depth += 1;
+                    names.push(tag.local_name().as_ref().to_owned());
+                }
+                Event::Empty(tag) => names.push(tag.local_name().as_ref().to_owned()),
+                Event::End(_) => depth -= 1,
+                Event::Text(text) => texts.push_str(&text),
+                Event::GeneralRef(name) => texts.push_str(&format!("&{};", &*name)),
+                Event::CData(text) => texts.push_str(&format!("<![CDATA[{}]]>", &*text)),
+                Event::Eof => return (depth == 0).then_some((names, texts)),
+                _ => {}
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        #[test]
+        fn what_quick_xml_reads_is_read(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..14)) {
+            let xml = pieces.concat();
+            let ours = Tree::read(&xml).ok().map(|tree| {
+                let names = tree.0.iter().filter(|node| !node.name.is_empty()).map(|node| node.name.to_owned());
+                let texts = tree.0.iter().filter(|node| node.name.is_empty()).map(|node| node.raw);
+                (names.collect::<Vec<String>>(), texts.collect::<String>())
+            });
+            prop_assert_eq!(ours, as_quick_xml(&xml), "{}", xml);
+        }
+    }
+
+    const PIECES: &[&str] = &[
+        "<a>",
+        "</a>",
+        "<m:b c='>'>",
+        "</m:b >",
+        "<d e=\"'\"/>",
+        "text",
+        " é ",
+        "&amp;",
+        "&",
+        ";",
+        "<!-- <a> -->",
+        "<?p?>",
+        "<![CDATA[<&]]>",
+        "<a",
+        ">",
+        "\"",
+        "<br/>",
+    ];
 }
