@@ -1,21 +1,29 @@
 //! What is measured on: real files where `KPIPE_TEST_DATA` names them, else the fixtures repeated.
 
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, StringArray};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use kpipe::flow::contract::{contract, strings};
 use kpipe::flow::dataset::{Batches, Dataset};
 use kpipe::flow::plan::Pipeline;
 use kpipe::flow::progress::Silent;
 use kpipe::flow::room::Context;
 use kpipe::flow::settings::Settings;
-use kpipe::ingest::{self, SourceSpec};
+use kpipe::ingest::decompress::{Bounds, Unpacked};
+use kpipe::ingest::{self, SourceSpec, files};
+use memchr::{memchr, memmem};
 use tempfile::TempDir;
 
 use crate::Result;
 
-/// How often the fixtures are repeated where they stand for dumps.
+/// How often files are repeated where they stand for more.
 const COPIES: usize = 20;
+
+/// No file is too large.
+const BOUNDS: Bounds = Bounds { max_bytes: u64::MAX, max_ratio: u64::MAX };
 
 /// Where the input of every bench is, and with which settings it is worked on.
 pub(crate) struct Inputs {
@@ -46,17 +54,20 @@ impl Inputs {
             let data = PathBuf::from(data);
             let large = ["doid-*.obo.gz", "hp-*.obo.gz", "drugbank-vocabulary.csv.gz"];
             let large = large.iter().map(|name| pattern(&data, &format!("kg-lexicons/{name}"))).collect();
+            let pubmed = pattern(&data, "pubmed-xml/*.xml*");
+            let copies = renumbered(&pubmed)?;
             return Ok(Inputs {
                 about: format!("`{}`", data.display()),
                 rounds,
                 dumps: vec![
                     ("wiki", "wiki", pattern(&data, "wikipedia-dumps/*.xml*bz2")),
-                    ("pubmed", "pubmed", pattern(&data, "pubmed-xml/*.xml*")),
+                    ("pubmed", "pubmed", pubmed),
+                    ("pubmed, copies", "pubmed", pattern(copies.path(), "*")),
                 ],
                 lexicons: vec![ours, ("DOID, HP, DrugBank", large)],
                 pipeline,
                 text: data.join("wikipedia-text/en"),
-                _copies: None,
+                _copies: Some(copies),
             });
         }
         let copies = copied(&fixtures)?;
@@ -153,6 +164,30 @@ fn copied(fixtures: &Path) -> Result<TempDir> {
             for copy in 0..COPIES {
                 std::fs::copy(entry.path(), folder.path().join(format!("{room}-{copy:02}-{name}")))?;
             }
+        }
+    }
+    Ok(folder)
+}
+
+/// PubMed files, each several times with PMIDs of its own, so that what a run costs only once does not count.
+fn renumbered(pattern: &str) -> Result<TempDir> {
+    let folder = tempfile::tempdir()?;
+    for (nth, path) in files::expand(pattern)?.iter().enumerate() {
+        let mut xml = Vec::new();
+        // A damaged file gives what stands before the damage.
+        let _ = Unpacked::open(path, &BOUNDS, 1)?.read_to_end(&mut xml);
+        for copy in 0..COPIES {
+            let place = folder.path().join(format!("{copy:02}-{nth:02}.xml.gz"));
+            let mut packed = GzEncoder::new(std::fs::File::create(place)?, Compression::default());
+            let mut rest = xml.as_slice();
+            while let Some(at) = memmem::find(rest, b"<PMID") {
+                let behind = memchr(b'>', &rest[at..]).map_or(rest.len(), |end| at + end + 1);
+                packed.write_all(&rest[..behind])?;
+                write!(packed, "{}", copy + 1)?;
+                rest = &rest[behind..];
+            }
+            packed.write_all(rest)?;
+            packed.finish()?;
         }
     }
     Ok(folder)
