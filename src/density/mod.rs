@@ -6,7 +6,7 @@
 //! threads and after any kill.
 //!
 //! ```text
-//! lexicon files ─lexicon─▶ concepts ─names, mentions─▶ automaton
+//! lexicon files ─lexicon─▶ concepts ─names, mentions─▶ finder
 //! texts ─spill─▶ concepts of each row ─index─▶ postings ─bm25─▶ scores ─▶ columns, scores-NNNNN.parquet
 //! ```
 //!

@@ -5,7 +5,7 @@ use crate::density::mentions::Finder;
 use crate::error::Result;
 use crate::negatives::{ConceptNames, Mention};
 
-/// A lexicon with the automaton that finds its names.
+/// A lexicon with what finds its names in a text.
 pub struct LexiconNames {
     lexicon: Lexicon,
     finder: Finder,
