@@ -1,7 +1,7 @@
 //! Which format a single file has, by what it begins with and by its name.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::ingest::decompress::{Bounds, Unpacked};
@@ -29,15 +29,27 @@ static ENDINGS: &[(&str, &str)] = &[
     (".md", "text"),
 ];
 
-/// Names the format of a file, or of the first file of a folder that has one.
+/// Names the format of a file, or the one that all files of a folder have that show one.
 ///
 /// # Errors
-/// If the path cannot be read or nothing tells its format.
+/// If the path cannot be read, nothing tells its format, or its files have several.
 pub fn guess_format(path: &Path) -> Result<&'static str> {
+    let mut found: Option<(&'static str, PathBuf)> = None;
     for file in files::expand(&path.to_string_lossy())? {
-        if let Some(name) = guess_file(&file)? {
-            return Ok(name);
+        let Some(name) = guess_file(&file)? else { continue };
+        match &found {
+            Some((other, before)) if *other != name => {
+                let (before, file) = (before.display(), file.display());
+                return Err(Error::usage(format!("`{}` has files of several formats", path.display()))
+                    .at(format!("`{before}` is {other}, `{file}` is {name}"))
+                    .hint("name the files or a pattern for each format, such as `folder/*.csv folder/*.jsonl`"));
+            }
+            Some(_) => {}
+            None => found = Some((name, file)),
         }
+    }
+    if let Some((name, _)) = found {
+        return Ok(name);
     }
     let names: Vec<&str> = FORMATS.iter().map(|format| format.name()).collect();
     Err(Error::usage(format!("nothing tells what format `{}` has", path.display()))
@@ -87,6 +99,9 @@ mod tests {
             std::fs::write(&path, content).unwrap();
             assert_eq!(guess_format(&path).ok(), expected, "{name}");
         }
-        assert_eq!(guess_format(folder.path()).unwrap(), "csv", "the first file of a folder");
+        let mixed = guess_format(folder.path()).unwrap_err();
+        assert!(mixed.to_string().contains("several formats"), "{mixed}");
+        let pattern = folder.path().join("[ah]*");
+        assert_eq!(guess_format(&pattern).unwrap(), "csv", "a file that shows none is no matter");
     }
 }
