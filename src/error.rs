@@ -108,6 +108,16 @@ impl Error {
     pub fn what(&self) -> &str {
         &self.0.what
     }
+
+    /// Where it happened, innermost first.
+    pub fn places(&self) -> &[String] {
+        &self.0.places
+    }
+
+    /// What to do next.
+    pub fn hints(&self) -> &[String] {
+        &self.0.hints
+    }
 }
 
 impl fmt::Display for Error {

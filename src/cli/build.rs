@@ -30,7 +30,7 @@ pub(super) struct BuildArgs {
     #[command(flatten)]
     memory: MemoryArgs,
     #[command(flatten)]
-    run: RunArgs,
+    pub(super) run: RunArgs,
 }
 
 pub(super) fn run(args: &BuildArgs) -> Result<()> {

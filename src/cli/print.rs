@@ -41,10 +41,17 @@ pub(super) fn usage(help: &clap::Error) -> ExitCode {
     ExitCode::from(if help.use_stderr() { 2 } else { 0 })
 }
 
-/// Prints an error and gives its exit code.
-pub(super) fn error(error: &Error) -> ExitCode {
-    tell(format_args!("error: {error}"));
-    ExitCode::from(error.kind().exit_code())
+/// Prints an error, as text or as a JSON line, and gives its exit code.
+pub(super) fn error(error: &Error, as_json: bool) -> ExitCode {
+    let code = error.kind().exit_code();
+    if as_json {
+        let (what, places, hints) = (error.what(), error.places(), error.hints());
+        let event = json!({"event": "error", "what": what, "at": places, "hints": hints, "exit_code": code});
+        tell(format_args!("{event}"));
+    } else {
+        tell(format_args!("error: {error}"));
+    }
+    ExitCode::from(code)
 }
 
 /// How a command tells its progress and its result.
@@ -153,6 +160,15 @@ impl Progress for Printer {
                 stage.bar = Some(bar);
             } else if self.mode == Mode::Json {
                 tell(format_args!("{}", json!({"event": "begin", "stage": name, "total": total, "unit": unit})));
+            }
+        });
+    }
+
+    fn expect(&self, total: u64) {
+        self.with_stage(|stage| {
+            stage.total = Some(total);
+            if let Some(bar) = &stage.bar {
+                bar.set_length(total);
             }
         });
     }

@@ -17,7 +17,7 @@ use crate::flow::plan::Pipeline;
 use crate::flow::progress::Progress;
 use crate::flow::publish::Manifest;
 use crate::flow::room::Context;
-use crate::flow::run::WORK;
+use crate::flow::run::{WORK, check_refused};
 use crate::ingest::{self, SourceSpec};
 
 /// Arguments of `kpipe score`.
@@ -43,7 +43,7 @@ pub(super) struct ScoreArgs {
     #[command(flatten)]
     memory: MemoryArgs,
     #[command(flatten)]
-    run: RunArgs,
+    pub(super) run: RunArgs,
 }
 
 pub(super) fn run(args: &ScoreArgs) -> Result<()> {
@@ -59,7 +59,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
         pipeline = args.settings.pipeline_over(&density_of_build(&args.input[0])?)?;
         built(&args.input[0])?
     } else {
-        read(&sources, &pipeline, &work.folder, args.memory.memory, &printer)?
+        read(&sources, &pipeline, &work.folder, out.as_deref(), args.memory.memory, &printer)?
     };
     if !args.lexicon.is_empty() {
         let spec = |path: &PathBuf| LexiconSpec { path: path.to_string_lossy().into_owned(), format: None };
@@ -69,16 +69,16 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
     create(&folder)?;
     let cx = context("density", &folder, &pipeline, args.memory.memory, &printer);
     let lexicon = density::read_lexicon(&pipeline.density, &cx)?;
+    // To find mentions, and to write scores or to look for the id.
+    printer.begin("score", Some(2 * documents.rows()), "rows");
     if let Some(id) = &args.explain {
         return explain(id, &documents, &lexicon, &pipeline, &cx, &printer);
     }
-    printer.begin("score", Some(documents.rows()), "rows");
     let summary = score::score(&documents, &lexicon, &pipeline.density, args.top, &cx)?;
     printer.end(&format!("{} documents scored", summary.documents));
     let mut text = table::summary(&summary);
     if let Some(out) = &out {
         keep(&folder, "scores-", out)?;
-        keep(&work.folder.join("ingest"), "refused-", out)?;
         text += &format!("\nscores: {}\n", out.join("scores-*.parquet").display());
     }
     printer.result(&text, &json!(summary))
@@ -92,7 +92,9 @@ fn explain(
     cx: &Context,
     printer: &Printer,
 ) -> Result<()> {
-    match score::explain(documents, lexicon, &pipeline.density, id, cx)? {
+    let explanation = score::explain(documents, lexicon, &pipeline.density, id, cx)?;
+    printer.end(&format!("{} documents scored", documents.rows()));
+    match explanation {
         Some(explanation) => printer.result(&table::explanation(&explanation), &json!(explanation)),
         None => Err(Error::usage(format!("there is no document `{id}`"))
             .hint("ids look like `pubmed:12` or `<file stem>:<id>`; the lists of `kpipe score` name some")),
@@ -137,6 +139,7 @@ fn read(
     sources: &[SourceSpec],
     pipeline: &Pipeline,
     work: &Path,
+    out: Option<&Path>,
     memory_bytes: u64,
     printer: &Printer,
 ) -> Result<Dataset> {
@@ -145,8 +148,12 @@ fn read(
     printer.begin("ingest", Some(ingest::files::total_bytes(sources)?), "bytes");
     ingest::run(sources, &pipeline.ingest, &context("ingest", &folder, pipeline, memory_bytes, printer), None)?;
     let documents = Dataset::open(&folder, contract("document")?)?;
+    if let Some(out) = out {
+        keep(&folder, "refused-", out)?;
+    }
     let (mut refused, mut reasons) = (0, Vec::new());
-    for (source, books) in ingest::source_books(&folder)? {
+    let books = ingest::source_books(&folder)?;
+    for (source, books) in &books {
         refused += books.n_refused();
         reasons.extend(books.refused.iter().map(|(reason, n)| format!("{source}: {n} {reason}")));
     }
@@ -154,6 +161,7 @@ fn read(
     if refused > 0 {
         printer.note(&format!("refused: {}", reasons.join(", ")));
     }
+    check_refused(&books, pipeline.max_refused, out)?;
     if documents.rows() == 0 {
         return Err(Error::data("there is no document to score").hint("the notes above say what was refused and why"));
     }

@@ -27,7 +27,7 @@ pub(super) struct TrainArgs {
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
-    run: RunArgs,
+    pub(super) run: RunArgs,
 }
 
 /// How many threads candle's element-wise operations use. They wait for one another in busy loops, which on two cores

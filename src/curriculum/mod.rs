@@ -14,6 +14,7 @@ pub mod pacing;
 pub mod shards;
 mod split;
 
+use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -100,6 +101,8 @@ pub struct Curriculum {
 /// # Errors
 /// If there is no document at all, or a part cannot be read or written.
 pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
+    // To order the rows, to spill them and to gather them.
+    cx.readings(input, 3);
     let rows = read_rows(input, params, cx)?;
     if rows.is_empty() {
         return Err(Error::data("no document is left to make shards of")
@@ -129,7 +132,8 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
 /// Reads what ordering needs of every row: 40 bytes each.
 fn read_rows(input: &Dataset, params: &Params, cx: &Context) -> Result<Vec<Row>> {
     let columns = ["id", "text", "role", "neighbourhood", "difficulty", "bucket"];
-    let batches = cx.scan(input, Some(&columns), |batch, _| {
+    let mut rows = Vec::with_capacity(input.rows() as usize);
+    let kernel = |batch: &RecordBatch, _| {
         let (ids, texts, roles) = (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "role")?);
         let groups = crate::flow::contract::numbers::<arrow::datatypes::UInt64Type>(batch, "neighbourhood")?;
         let difficulty = crate::flow::contract::numbers::<arrow::datatypes::Float32Type>(batch, "difficulty")?;
@@ -143,8 +147,10 @@ fn read_rows(input: &Dataset, params: &Params, cx: &Context) -> Result<Vec<Row>>
             is_hard: buckets.value(idx) >= params.hard_from_bucket,
         };
         Ok((0..batch.num_rows()).map(row).collect::<Vec<Row>>())
+    };
+    cx.fold(input, Some(&columns), kernel, |batch| {
+        rows.extend(batch);
+        Ok(())
     })?;
-    let mut rows = Vec::with_capacity(input.rows() as usize);
-    batches.into_iter().for_each(|batch| rows.extend(batch));
     Ok(rows)
 }

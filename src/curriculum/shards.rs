@@ -143,6 +143,7 @@ pub fn write(input: &Dataset, plan: &Plan, params: &Params, cx: &Context) -> Res
         if !place.exists() {
             gather(&spills, shard_idx as u32, shard, &place, params)?;
         }
+        cx.progress.advance(shard.end - shard.first);
         let size = std::fs::metadata(&place).map_err(|cause| Error::file("read", &place, cause))?.len();
         written.push(ShardInfo {
             split: shard.split,

@@ -116,6 +116,8 @@ pub fn run(input: &Dataset, params: &Params, max_removed: f64, cx: &Context) -> 
     let verdicts = match ledger::Verdicts::read(cx)? {
         Some(verdicts) => verdicts,
         None => {
+            // To sketch the texts, and to write what stays.
+            cx.readings(input, 2);
             let verdicts = decide(input, params, cx)?;
             verdicts.write(cx)?;
             verdicts

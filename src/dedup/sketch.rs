@@ -84,6 +84,7 @@ pub(super) fn sketch(input: &Dataset, params: &Params, cx: &Context) -> Result<S
                 facts
             }
         };
+        cx.progress.advance(part.rows);
         sketches.paths.push(place);
         sketches.facts.push(facts);
     }

@@ -120,6 +120,8 @@ impl Params {
 /// # Errors
 /// If a lexicon or a part cannot be read, or a file cannot be written.
 pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
+    // To find mentions, to write scores, and to write the documents.
+    cx.readings(input, 3);
     let lexicon = read_lexicon(params, cx)?;
     let model = Model::build(input, &lexicon, params, cx)?;
     score::write_scores(input, &model, cx)?;

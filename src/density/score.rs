@@ -155,16 +155,19 @@ pub(super) fn write_scores(documents: &Dataset, model: &Model, cx: &Context) -> 
         let place = cx.numbered("scores", idx, "parquet");
         if !place.exists() {
             let only = Dataset { contract: documents.contract, parts: vec![part.clone()] };
-            let batches = cx.scan(&only, Some(&["id", "source"]), |batch, span| {
+            let mut writer = PartWriter::create(&place, leaves)?;
+            let encoder = writer.encoder();
+            let score = |batch: &RecordBatch, span: Span| {
                 let span = Span { part: idx, first_row: first_row + span.first_row, ..span };
                 let spilled = spilled(model, span)?;
                 let mut added = columns(&spilled, model, span.first_row)?;
                 added.push(("terms", terms_column(&spill::rows(&spilled)?, model)?));
-                leaves.widen(batch, added)
-            })?;
-            let mut writer = PartWriter::create(&place, leaves)?;
-            batches.iter().try_for_each(|batch| writer.write(batch))?;
+                encoder.encode(&leaves.widen(batch, added)?)
+            };
+            cx.fold(&only, Some(&["id", "source"]), score, |batch| writer.append(batch))?;
             writer.finish()?;
+        } else {
+            cx.progress.advance(part.rows);
         }
         first_row += part.rows;
     }

@@ -5,7 +5,6 @@
 //! number of documents but these files.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, ListArray, RecordBatch, UInt32Array};
@@ -79,18 +78,17 @@ pub(super) fn find_all(
         if !place.exists() {
             cx.progress.message(&format!("mentions, part {} of {}", idx + 1, documents.parts.len()));
             let only = Dataset { contract: documents.contract, parts: vec![part.clone()] };
-            let found = cx.scan(&only, Some(&["text"]), |batch, _| find_batch(batch, lexicon, finder, params))?;
-            write(&place, &found)?;
+            let mut writer = PartWriter::create(&place, contract("mention")?)?;
+            let encoder = writer.encoder();
+            let find = |batch: &RecordBatch, _| encoder.encode(&find_batch(batch, lexicon, finder, params)?);
+            cx.fold(&only, Some(&["text"]), find, |found| writer.append(found))?;
+            writer.finish()?;
+        } else {
+            cx.progress.advance(part.rows);
         }
         parts.push(Part { path: place, rows: part.rows });
     }
     Ok(Dataset { contract: leaves, parts })
-}
-
-fn write(place: &Path, batches: &[RecordBatch]) -> Result<()> {
-    let mut writer = PartWriter::create(place, contract("mention")?)?;
-    batches.iter().try_for_each(|batch| writer.write(batch))?;
-    writer.finish().map(|_| ())
 }
 
 fn find_batch(batch: &RecordBatch, lexicon: &Lexicon, finder: &Finder, params: &Params) -> Result<RecordBatch> {

@@ -78,17 +78,18 @@ fn cell(word: &str) -> usize {
 /// # Errors
 /// If a part cannot be read.
 pub fn count_words(input: &Dataset, min_docs: u64, cx: &Context) -> Result<WordCounts> {
-    let per_batch: Vec<BTreeMap<String, u64>> = cx.scan(input, Some(&["language"]), |batch, _| {
-        let mut docs = BTreeMap::new();
+    let mut docs: BTreeMap<String, u64> = BTreeMap::new();
+    let of_batch = |batch: &RecordBatch, _| {
+        let mut docs: BTreeMap<String, u64> = BTreeMap::new();
         for language in strings(batch, "language")? {
             *docs.entry(language.unwrap_or(POOLED).to_string()).or_default() += 1;
         }
         Ok(docs)
+    };
+    cx.fold(input, Some(&["language"]), of_batch, |batch| {
+        batch.into_iter().for_each(|(language, n)| *docs.entry(language).or_default() += n);
+        Ok(())
     })?;
-    let mut docs: BTreeMap<String, u64> = BTreeMap::new();
-    for (language, n) in per_batch.into_iter().flatten() {
-        *docs.entry(language).or_default() += n;
-    }
     let mut names: Vec<String> = docs.into_iter().filter(|(_, n)| *n >= min_docs).map(|(name, _)| name).collect();
     names.push(POOLED.to_string());
     let mut counts = WordCounts::new(names.into_iter().map(|name| (name, vec![0; CELLS])).collect());

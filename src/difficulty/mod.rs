@@ -115,6 +115,8 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
         "" => None,
         folder => Some(edges::read(&PathBuf::from(folder))?),
     };
+    // To count languages and words, to measure, and to write; where edges are given, to write alone.
+    cx.readings(input, if earlier.is_some() { 1 } else { 4 });
     let (words, edges) = match earlier {
         Some((edges, words)) => {
             edges.check_fits(params)?;
@@ -144,13 +146,15 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
 /// Reads the features of the whole corpus once and has polars find the quantiles per language; gives the features of
 /// every row too, 48 bytes each.
 fn measure_edges(input: &Dataset, params: &Params, measure: &Measure, cx: &Context) -> Result<(Edges, Vec<Features>)> {
-    let batches: Vec<Vec<(&str, Features)>> =
-        cx.scan(input, Some(&["id", "text", "language", "density", "n_tokens"]), |batch, _| {
-            let pools = pools_of(batch, &measure.words)?;
-            Ok(pools.into_iter().zip(measure_batch(batch, measure)?).collect())
-        })?;
     let mut rows: Vec<(&str, Features)> = Vec::with_capacity(input.rows() as usize);
-    batches.into_iter().for_each(|batch| rows.extend(batch));
+    let kernel = |batch: &RecordBatch, _| {
+        let pools = pools_of(batch, &measure.words)?;
+        Ok(pools.into_iter().zip(measure_batch(batch, measure)?).collect::<Vec<_>>())
+    };
+    cx.fold(input, Some(&["id", "text", "language", "density", "n_tokens"]), kernel, |batch| {
+        rows.extend(batch);
+        Ok(())
+    })?;
     let grids = quantiles::grids(&rows)?;
     let mut edges = Edges::new(params, grids);
     let difficulties: Vec<(&str, f32)> =

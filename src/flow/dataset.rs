@@ -188,6 +188,13 @@ pub struct RowGroup {
     columns: Vec<ArrowColumnChunk>,
 }
 
+impl RowGroup {
+    /// How many rows it has.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+}
+
 /// Makes row groups for one file, on any thread.
 #[derive(Clone)]
 pub struct Encoder {

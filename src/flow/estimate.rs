@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::flow::contract::{contract, numbers, strings};
 use crate::flow::dataset::{Batches, Dataset};
-use crate::flow::plan::{Job, ROOMS};
+use crate::flow::plan::{Job, ROOMS, memory_needed, too_little_memory};
 use crate::flow::progress::Progress;
 use crate::flow::run::run;
 use crate::ingest;
@@ -48,6 +48,8 @@ pub struct Estimate {
     pub out: PathBuf,
     /// Disk for output and work, in bytes.
     pub disk_bytes: u64,
+    /// Memory, in bytes, beside a quarter of what `--memory` gives.
+    pub memory_bytes: u64,
     /// Time without translation, in seconds, with the threads of this run.
     pub seconds: f64,
     /// Time for back-translation, in seconds; `None` where no engine is installed.
@@ -67,6 +69,7 @@ impl Progress for Notes {
     fn begin(&self, stage: &str, _: Option<u64>, _: &'static str) {
         self.deaf.store(stage == "curriculum", Ordering::Relaxed);
     }
+    fn expect(&self, _: u64) {}
     fn advance(&self, _: u64) {}
     fn message(&self, _: &str) {}
     fn note(&self, text: &str) {
@@ -119,6 +122,7 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
     }
     let mut notes = notes.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
     let documents = sources.iter().map(|source| source.documents).sum();
+    notes.extend(too_little_memory(documents, job.memory_bytes));
     let (translation_seconds, note) = translation(&job.pipeline.negatives.back_translation, documents);
     notes.push(note);
     notes.dedup();
@@ -127,6 +131,7 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
         sources,
         out: job.out.clone(),
         disk_bytes: disk_bytes as u64,
+        memory_bytes: memory_needed(documents),
         seconds,
         translation_seconds,
         notes,
@@ -203,6 +208,7 @@ impl fmt::Display for Estimate {
         writeln!(f, "\nrooms      {}", self.rooms.join(" → "))?;
         writeln!(f, "output     {}", self.out.display())?;
         writeln!(f, "disk       about {:.1} MB, output and work", self.disk_bytes as f64 / 1e6)?;
+        writeln!(f, "memory     about {:.0} MB, and what sorting takes", self.memory_bytes as f64 / 1e6)?;
         writeln!(f, "time       about {:.0} s without translation", self.seconds)?;
         if let Some(seconds) = self.translation_seconds {
             writeln!(f, "           about {seconds:.0} s for translation, at most")?;

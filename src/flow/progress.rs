@@ -4,6 +4,8 @@
 pub trait Progress: Sync + Send {
     /// A stage begins; `total` units are expected where that is known. `unit` is "rows", "bytes", "steps".
     fn begin(&self, stage: &str, total: Option<u64>, unit: &'static str);
+    /// The running stage turns out to have `total` units.
+    fn expect(&self, total: u64);
     /// `n` more units are done.
     fn advance(&self, n: u64);
     /// Something short about the running stage, such as the loss; replaces the one before.
@@ -19,6 +21,7 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn begin(&self, _: &str, _: Option<u64>, _: &'static str) {}
+    fn expect(&self, _: u64) {}
     fn advance(&self, _: u64) {}
     fn message(&self, _: &str) {}
     fn note(&self, _: &str) {}

@@ -131,9 +131,14 @@ impl Context<'_> {
     ) -> Result<()> {
         let mut writer = PartWriter::create(&self.numbered("part", part_idx, "parquet"), leaves)?;
         let (mut refused, mut duplicates, mut books) = (Vec::new(), Vec::new(), Books::default());
-        for_each_group(enters, part, part_idx, first_row, None, kernel, |batch_rows, outcome| {
+        let encoder = writer.encoder();
+        let encoded = |batch: &RecordBatch, span| {
+            let outcome = kernel(batch, span)?;
+            Ok((encoder.encode(&outcome.kept)?, Outcome { kept: outcome.kept.slice(0, 0), ..outcome }))
+        };
+        for_each_group(enters, part, part_idx, first_row, None, &encoded, |batch_rows, (kept, outcome)| {
             books.read += batch_rows;
-            books.kept += outcome.kept.num_rows() as u64;
+            books.kept += kept.rows();
             for refusal in &outcome.refused {
                 *books.refused.entry(refusal.reason.to_string()).or_default() += 1;
             }
@@ -143,7 +148,7 @@ impl Context<'_> {
                 }
             }
             outcome.notes.iter().for_each(|(name, n)| books.note(name, *n));
-            writer.write(&outcome.kept)?;
+            writer.append(kept)?;
             self.progress.advance(batch_rows);
             refused.extend(outcome.refused);
             duplicates.extend(outcome.duplicates);
@@ -153,11 +158,39 @@ impl Context<'_> {
         self.commit(part_idx, &refused, &duplicates, &books)
     }
 
-    /// Runs a pure function over every batch (all columns, or those named), in parallel, and returns its results
-    /// in row order. For narrow results only: all of them stay in memory.
+    /// Tells that the room goes over all rows of `input` so many times; [`Context::fold`] and [`Context::map_parts`]
+    /// are once each.
+    pub fn readings(&self, input: &Dataset, n: u64) {
+        self.progress.expect(n * input.rows());
+    }
+
+    /// Runs a pure function over every batch (all columns, or those named), in parallel, and hands its results to
+    /// `sink` in row order.
     ///
     /// # Errors
-    /// The first error of the function in row order, or a file that cannot be read.
+    /// The first error of the function in row order, one of the sink, or a file that cannot be read.
+    pub fn fold<T: Send>(
+        &self,
+        input: &Dataset,
+        columns: Option<&[&str]>,
+        kernel: impl Fn(&RecordBatch, Span) -> Result<T> + Sync,
+        mut sink: impl FnMut(T) -> Result<()>,
+    ) -> Result<()> {
+        let mut first_row = 0;
+        for (part_idx, part) in input.parts.iter().enumerate() {
+            for_each_group(input.contract, part, part_idx, first_row, columns, &kernel, |n, result| {
+                self.progress.advance(n);
+                sink(result)
+            })?;
+            first_row += part.rows;
+        }
+        Ok(())
+    }
+
+    /// The results of [`Context::fold`]. For narrow ones only: all of them stay in memory.
+    ///
+    /// # Errors
+    /// Those of [`Context::fold`].
     pub fn scan<T: Send>(
         &self,
         input: &Dataset,
@@ -165,19 +198,15 @@ impl Context<'_> {
         kernel: impl Fn(&RecordBatch, Span) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
         let mut results = Vec::new();
-        let mut first_row = 0;
-        for (part_idx, part) in input.parts.iter().enumerate() {
-            for_each_group(input.contract, part, part_idx, first_row, columns, &kernel, |_, result| {
-                results.push(result);
-                Ok(())
-            })?;
-            first_row += part.rows;
-        }
+        self.fold(input, columns, kernel, |result| {
+            results.push(result);
+            Ok(())
+        })?;
         Ok(results)
     }
 }
 
-/// Reads the batches of a part a few at a time, maps them in parallel and hands over the results in order.
+/// Reads the batches of a part and maps them, a few at a time and in parallel, and hands over the results in order.
 pub(crate) fn for_each_group<T: Send>(
     enters: &Contract,
     part: &Part,
@@ -187,23 +216,18 @@ pub(crate) fn for_each_group<T: Send>(
     kernel: &(impl Fn(&RecordBatch, Span) -> Result<T> + Sync),
     mut sink: impl FnMut(u64, T) -> Result<()>,
 ) -> Result<()> {
-    let mut batches = Batches::open(&part.path, Some(enters), columns)?;
-    let mut batch_idx = 0;
-    loop {
-        let mut group = Vec::new();
-        for batch in batches.by_ref().take(rayon::current_num_threads() * 2) {
-            let batch = batch?;
-            let span = Span { part: part_idx, batch: batch_idx, first_row };
-            first_row += batch.num_rows() as u64;
-            batch_idx += 1;
-            group.push((batch, span));
-        }
-        if group.is_empty() {
-            return Ok(());
-        }
-        let results: Vec<Result<T>> = group.par_iter().map(|(batch, span)| kernel(batch, *span)).collect();
-        for ((batch, _), result) in group.iter().zip(results) {
-            sink(batch.num_rows() as u64, result?)?;
+    let batches = Batches::open(&part.path, Some(enters), columns)?;
+    let mut spans = Vec::new();
+    for (batch, rows) in batches.rows().into_iter().enumerate() {
+        spans.push((Span { part: part_idx, batch, first_row }, rows));
+        first_row += rows;
+    }
+    for spans in spans.chunks(rayon::current_num_threads() * 2) {
+        let results: Vec<Result<T>> =
+            spans.par_iter().map(|(span, _)| kernel(&batches.read(span.batch)?, *span)).collect();
+        for ((_, rows), result) in spans.iter().zip(results) {
+            sink(*rows, result?)?;
         }
     }
+    Ok(())
 }

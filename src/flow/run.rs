@@ -17,7 +17,7 @@ use crate::flow::books::{Books, Class, reason};
 use crate::flow::contract::contract;
 use crate::flow::dataset::{Dataset, read_json, write_atomically, write_json};
 use crate::flow::disk::{Lock, files_named, hash_file, lock, remove_folder};
-use crate::flow::plan::{Job, ROOMS, Room};
+use crate::flow::plan::{Job, ROOMS, Room, too_little_memory};
 use crate::flow::progress::Progress;
 use crate::flow::room::Context;
 use crate::ingest;
@@ -119,7 +119,8 @@ pub fn run(job: &Job, progress: &dyn Progress) -> Result<Run> {
         }
         if room.reads.is_none() {
             run.sources = ingest::source_books(&folder)?;
-            check_refused(&run.sources, job.pipeline.max_refused, &folder)?;
+            check_refused(&run.sources, job.pipeline.max_refused, Some(&folder))?;
+            too_little_memory(input.rows(), job.memory_bytes).iter().for_each(|note| progress.note(note));
         }
         run.rooms.push(done);
         run.folders.push(folder);
@@ -127,22 +128,28 @@ pub fn run(job: &Job, progress: &dyn Progress) -> Result<Run> {
     Ok(run)
 }
 
-/// Stops a run whose input is more damaged than allowed.
-fn check_refused(sources: &BTreeMap<String, Books>, max_refused: f64, folder: &Path) -> Result<()> {
+/// Stops a run whose input is more damaged than allowed; `folder` is where the refusals can be looked at.
+///
+/// # Errors
+/// If a source has a greater share of damaged records than `max_refused`.
+pub fn check_refused(sources: &BTreeMap<String, Books>, max_refused: f64, folder: Option<&Path>) -> Result<()> {
     for (source, books) in sources {
         let share = books.n_broken() as f64 / books.read.max(1) as f64;
         if share > max_refused {
             let broken =
                 books.refused.iter().filter(|(name, _)| reason(name).is_some_and(|r| r.class == Class::Broken));
             let reasons: Vec<String> = broken.map(|(name, n)| format!("{n} {name}")).collect();
-            return Err(Error::data(format!(
+            let error = Error::data(format!(
                 "{:.1} % of the records of source `{source}` are damaged, and `max_refused` allows {:.1} %: {}",
                 100.0 * share,
                 100.0 * max_refused,
                 reasons.join(", ")
-            ))
-            .hint(format!("`{}` says which file, where and why", folder.join("refused-*.parquet").display()))
-            .hint(format!(
+            ));
+            let place = folder.map(|folder| folder.join("refused-*.parquet"));
+            let error = place.iter().fold(error, |error, place| {
+                error.hint(format!("`{}` says which file, where and why", place.display()))
+            });
+            return Err(error.hint(format!(
                 "where that is fine, go on with `--set max_refused={:.3}`",
                 (share * 1000.0).ceil() / 1000.0
             )));

@@ -3,6 +3,7 @@
 //! `pipelines/default.toml` holds every key, so a key it does not have is a mistake, and the type of its default
 //! is the type of the key. Both are checked here with file and line, before serde sees anything.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -18,6 +19,8 @@ pub const DEFAULT: &str = include_str!("../../pipelines/default.toml");
 pub struct Settings {
     merged: Table,
     defaults: Table,
+    /// Where each key was given last: file and line, or the `--set`.
+    places: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -28,7 +31,7 @@ impl Settings {
     pub fn new() -> Result<Self> {
         let defaults: Table = toml::from_str(DEFAULT)
             .map_err(|cause| Error::usage(format!("pipelines/default.toml is wrong: {}", cause.message())))?;
-        Ok(Settings { merged: defaults.clone(), defaults })
+        Ok(Settings { merged: defaults.clone(), defaults, places: BTreeMap::new() })
     }
 
     /// Adds a pipeline file.
@@ -53,7 +56,7 @@ impl Settings {
             let at = cause.span().map_or(name.to_string(), |span| place(span.start));
             Error::usage(format!("the pipeline file is not TOML: {}", cause.message())).at(at)
         })?;
-        check_table(spanned.get_ref(), &self.defaults, &mut Vec::new(), &place)?;
+        check_table(spanned.get_ref(), &self.defaults, &mut Vec::new(), &place, &mut self.places)?;
         let table: Table = toml::from_str(text).map_err(|cause| Error::usage(cause.message().to_string()).at(name))?;
         merge(&mut self.merged, table);
         Ok(())
@@ -85,9 +88,20 @@ impl Settings {
         Value::Table(self.merged.clone()).try_into().map_err(|cause: toml::de::Error| {
             // On a line of its own it says "in `key`".
             let what = cause.to_string().trim().replace('\n', " ");
-            Error::usage(format!("the settings do not fit: {what}"))
-                .hint("`kpipe defaults` shows the shape of every key")
+            self.placed(
+                Error::usage(format!("the settings do not fit: {what}"))
+                    .hint("`kpipe defaults` shows the shape of every key"),
+            )
         })
+    }
+
+    /// An error with the place of the key that it names in backticks, where a file or `--set` gave that.
+    pub fn placed(&self, error: Error) -> Error {
+        let place = error.what().split('`').skip(1).step_by(2).find_map(|key| self.places.get(key));
+        match place {
+            Some(place) => error.at(place),
+            None => error,
+        }
     }
 }
 
@@ -101,6 +115,7 @@ fn check_table(
     defaults: &Table,
     path: &mut Vec<String>,
     place: &dyn Fn(usize) -> String,
+    places: &mut BTreeMap<String, String>,
 ) -> Result<()> {
     for (key, value) in found {
         let name = key.get_ref().to_string();
@@ -118,8 +133,9 @@ fn check_table(
         match default {
             None if free => {}
             None => return Err(unknown(&dotted, &name, defaults).at(place(key.span().start))),
-            Some(default) => check_value(value, default, path, place)?,
+            Some(default) => check_value(value, default, path, place, places)?,
         }
+        places.insert(dotted, place(key.span().start));
         path.pop();
     }
     Ok(())
@@ -130,9 +146,10 @@ fn check_value(
     default: &Value,
     path: &mut Vec<String>,
     place: &dyn Fn(usize) -> String,
+    places: &mut BTreeMap<String, String>,
 ) -> Result<()> {
     match (found.get_ref(), default) {
-        (DeValue::Table(table), Value::Table(defaults)) => check_table(table, defaults, path, place),
+        (DeValue::Table(table), Value::Table(defaults)) => check_table(table, defaults, path, place, places),
         (DeValue::Integer(_), Value::Float(_) | Value::Integer(_))
         | (DeValue::Float(_), Value::Float(_))
         | (DeValue::Boolean(_), Value::Boolean(_))

@@ -45,6 +45,7 @@ struct Notes(Mutex<Vec<String>>);
 
 impl Progress for Notes {
     fn begin(&self, _: &str, _: Option<u64>, _: &'static str) {}
+    fn expect(&self, _: u64) {}
     fn advance(&self, _: u64) {}
     fn message(&self, _: &str) {}
     fn note(&self, text: &str) {

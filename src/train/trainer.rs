@@ -170,6 +170,7 @@ mod tests {
 
     impl Progress for Kill {
         fn begin(&self, _: &str, _: Option<u64>, _: &'static str) {}
+        fn expect(&self, _: u64) {}
         fn advance(&self, n: u64) {
             assert!(self.0.fetch_sub(n, Ordering::Relaxed) > n, "killed");
         }

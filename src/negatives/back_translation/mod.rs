@@ -239,6 +239,8 @@ pub fn prepare(
         return Ok(translations);
     };
     translations.engine = engine.name;
+    // Twice to choose the sentences, and once to write.
+    cx.readings(input, 3);
     let mut jobs = selection::select(input, params, concepts, cx)?;
     jobs.retain(|sentence| translations.table.get(sentence).is_none());
     translate(&jobs, || (engine.open)(own), cx, &mut translations)?;

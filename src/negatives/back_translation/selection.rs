@@ -39,11 +39,23 @@ pub fn select(
 ) -> Result<Vec<String>> {
     let budget = params.back_translation.max_sentences;
     let columns = ["id", "language", "bucket", "n_concepts"];
-    let tickets = cx.scan(input, Some(&columns), |batch, span| tickets(batch, span, cx.seed, budget))?;
-    let mut tickets: Vec<Ticket> = tickets.into_iter().flatten().collect();
-    tickets.sort_unstable();
     // A document may turn out to have no sentence of fitting length, so twice the budget is looked at.
-    tickets.truncate(budget.saturating_mul(2));
+    let most = budget.saturating_mul(2);
+    let mut tickets: Vec<Ticket> = Vec::new();
+    cx.fold(
+        input,
+        Some(&columns),
+        |batch, span| self::tickets(batch, span, cx.seed),
+        |batch| {
+            tickets.extend(batch);
+            if tickets.len() > most.saturating_mul(2) {
+                keep_smallest(&mut tickets, most);
+            }
+            Ok(())
+        },
+    )?;
+    keep_smallest(&mut tickets, most);
+    tickets.sort_unstable();
     let mut rows: Vec<(u64, usize)> = tickets.iter().enumerate().map(|(rank, ticket)| (ticket.row, rank)).collect();
     rows.sort_unstable();
     let found = cx.scan(input, Some(&["id", "text"]), |batch, span| {
@@ -67,19 +79,22 @@ pub fn select(
     Ok(found.into_iter().map(|(_, sentence)| sentence).collect())
 }
 
-fn tickets(batch: &RecordBatch, span: Span, seed: u64, budget: usize) -> Result<Vec<Ticket>> {
+fn keep_smallest(tickets: &mut Vec<Ticket>, n: usize) {
+    if n < tickets.len() {
+        tickets.select_nth_unstable(n);
+        tickets.truncate(n);
+    }
+}
+
+fn tickets(batch: &RecordBatch, span: Span, seed: u64) -> Result<Vec<Ticket>> {
     let (ids, languages) = (strings(batch, "id")?, strings(batch, "language")?);
     let (buckets, concepts) = (numbers::<UInt8Type>(batch, "bucket")?, numbers::<UInt32Type>(batch, "n_concepts")?);
     let english = languages.iter().enumerate().filter(|(_, language)| is_english(*language));
-    let mut tickets: Vec<Ticket> = english
-        .map(|(at, _)| Ticket {
-            ease: u8::MAX - buckets.value(at),
-            plain: MANY_CONCEPTS.saturating_sub(concepts.value(at)),
-            draw: draw::unit(seed, "back-translation", ids.value(at).as_bytes()).to_bits(),
-            row: span.first_row + at as u64,
-        })
-        .collect();
-    tickets.sort_unstable();
-    tickets.truncate(budget.saturating_mul(2));
-    Ok(tickets)
+    let tickets = english.map(|(at, _)| Ticket {
+        ease: u8::MAX - buckets.value(at),
+        plain: MANY_CONCEPTS.saturating_sub(concepts.value(at)),
+        draw: draw::unit(seed, "back-translation", ids.value(at).as_bytes()).to_bits(),
+        row: span.first_row + at as u64,
+    });
+    Ok(tickets.collect())
 }
