@@ -223,7 +223,7 @@ mod tests {
                 Piece::Refused(refused) => format!("!{}", refused.reason),
                 Piece::Record(raw) => match Csv.parse(raw, &facts, &fields::source(&[])).remove(0) {
                     Parsed::Document(document) => document.text,
-                    Parsed::Refused { reason, .. } => format!("!{reason}"),
+                    Parsed::Refused { reason, .. } | Parsed::Empty { reason, .. } => format!("!{reason}"),
                     Parsed::Withdraws(_) => unreachable!(),
                 },
             })

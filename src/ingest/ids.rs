@@ -1,7 +1,7 @@
 //! raw parts → parts: which record of an id stays.
 //!
 //! Of the records of one id the one with the greatest version stays, then the one read last; the others are refused as
-//! `superseded`. A withdrawal refuses what was read of its id before as `deleted`; what is read after it stays.
+//! `superseded`, also where the one that stays is no document (an article that became a redirect). A withdrawal refuses what was read of its id before as `deleted`; what is read after it stays.
 //! Documents that are named by their content are told apart, not removed: the second of one name gets `-2`, the third
 //! `-3`, and deduplication will see that they are equal.
 //!
@@ -34,6 +34,14 @@ pub enum Kind {
     ByContent,
     /// It withdraws that id.
     Withdrawal,
+    /// It is a version of that id without a document.
+    Empty,
+}
+
+impl Kind {
+    fn has_row(self) -> bool {
+        matches!(self, Kind::Named | Kind::ByContent)
+    }
 }
 
 /// One record that says something about an id, in reading order.
@@ -67,7 +75,7 @@ impl Event {
         let (hash, rest) = bytes.split_first_chunk()?;
         let (version, rest) = rest.split_first_chunk()?;
         let (kind, rest) = rest.split_first()?;
-        let kind = *[Kind::Named, Kind::ByContent, Kind::Withdrawal].get(usize::from(*kind))?;
+        let kind = *[Kind::Named, Kind::ByContent, Kind::Withdrawal, Kind::Empty].get(usize::from(*kind))?;
         let source = u32::from_le_bytes(rest.try_into().ok()?) as usize;
         Some(Event { hash: u128::from_le_bytes(*hash), version: u64::from_le_bytes(*version), kind, source })
     }
@@ -87,7 +95,7 @@ pub enum Fate {
 /// Rows that are affected, by number in the whole dataset, with their source.
 pub type Fates = BTreeMap<u64, (usize, Fate)>;
 
-/// Decides over events of all parts, given in reading order; rows are the events that are no withdrawals.
+/// Decides over events of all parts, given in reading order; rows are the events of documents.
 pub fn decide(events: impl Iterator<Item = Event>) -> Fates {
     decide_share(events, 0, 1)
 }
@@ -100,7 +108,7 @@ fn decide_share(events: impl Iterator<Item = Event>, share: u128, n_shares: u128
         if (event.hash >> 64) % n_shares == share {
             ours.push((event.hash, order as u64, row, event));
         }
-        row += u64::from(event.kind != Kind::Withdrawal);
+        row += u64::from(event.kind.has_row());
     }
     ours.par_sort_unstable_by_key(|(hash, order, _, _)| (*hash, *order));
     let mut fates = Fates::new();
@@ -122,17 +130,17 @@ fn decide_id<'a>(events: impl Iterator<Item = (u64, &'a Event)>, fates: &mut Fat
                 }
             }
             Kind::Withdrawal => {
-                if let Some((row, event)) = stays.take() {
+                if let Some((row, event)) = stays.take().filter(|(_, event)| event.kind.has_row()) {
                     fates.insert(row, (event.source, Fate::Deleted));
                 }
             }
-            Kind::Named => {
+            Kind::Named | Kind::Empty => {
                 let (goes, winner) = match stays {
                     None => (None, (row, event)),
                     Some(old) if event.version >= old.1.version => (Some(old), (row, event)),
                     Some(old) => (Some((row, event)), old),
                 };
-                if let Some((row, event)) = goes {
+                if let Some((row, event)) = goes.filter(|(_, event)| event.kind.has_row()) {
                     fates.insert(row, (event.source, Fate::Superseded(event.version, winner.1.version)));
                 }
                 stays = Some(winner);
@@ -351,6 +359,13 @@ mod tests {
     }
 
     #[test]
+    fn a_version_without_a_document_goes_before_older_ones() {
+        let (named, empty) = (|version| event(Kind::Named, 1, version), |version| event(Kind::Empty, 1, version));
+        check(&[named(1), empty(2), named(1)], &[(0, Fate::Superseded(1, 2)), (1, Fate::Superseded(1, 2))]);
+        check(&[empty(2), named(3), empty(1)], &[]);
+    }
+
+    #[test]
     fn equal_contents_are_numbered() {
         let same = event(Kind::ByContent, 1, 0);
         check(&[same, same, event(Kind::ByContent, 2, 0), same], &[(1, Fate::Renamed(2)), (3, Fate::Renamed(3))]);
@@ -360,13 +375,14 @@ mod tests {
         /// Naive: for every row, look at all others of its id.
         #[test]
         fn decisions_agree_with_a_naive_one_and_with_any_number_of_shares(
-            events in proptest::collection::vec((0_u64..4, 0_u64..3, 0_usize..4), 0..40), n_shares in 1_u128..5,
+            events in proptest::collection::vec((0_u64..4, 0_u64..3, 0_usize..5), 0..40), n_shares in 1_u128..5,
         ) {
             let events: Vec<Event> = events
                 .into_iter()
                 .map(|(id, version, kind)| match kind {
                     0 => event(Kind::Withdrawal, id, 0),
                     1 => event(Kind::ByContent, id + 100, version),
+                    2 => event(Kind::Empty, id, version),
                     _ => event(Kind::Named, id, version),
                 })
                 .collect();
@@ -387,7 +403,7 @@ mod tests {
                     });
                     prop_assert_eq!(gone, beaten || until.is_some(), "row {}", row);
                 }
-                row += u64::from(event.kind != Kind::Withdrawal);
+                row += u64::from(event.kind.has_row());
             }
         }
     }

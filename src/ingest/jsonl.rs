@@ -303,7 +303,7 @@ mod tests {
                     seen.extend(Jsonl.parse(raw, &facts, &fields::source(&[])).into_iter().map(
                         |parsed| match parsed {
                             Parsed::Document(document) => document.text,
-                            Parsed::Refused { reason, .. } => format!("!{reason}"),
+                            Parsed::Refused { reason, .. } | Parsed::Empty { reason, .. } => format!("!{reason}"),
                             Parsed::Withdraws(_) => unreachable!(),
                         },
                     ));

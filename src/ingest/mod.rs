@@ -46,7 +46,7 @@ pub use guess::guess_format;
 pub use run::{run, source_books};
 
 /// Changes when the same files would give other rows.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Every format that a source may name.
 #[rustfmt::skip]
@@ -231,6 +231,18 @@ pub enum Parsed {
         reason: &'static str,
         /// Id within the source.
         id: Option<String>,
+        /// What exactly.
+        detail: String,
+    },
+    /// Turned away as a whole record that is no document, such as an article that became a redirect: older versions of
+    /// its id go with it.
+    Empty {
+        /// Declared reason.
+        reason: &'static str,
+        /// Id within the source.
+        id: String,
+        /// As [`Document::version`].
+        version: u64,
         /// What exactly.
         detail: String,
     },

@@ -188,6 +188,10 @@ impl<'a> Parts<'a> {
                 self.refused.push(*refusal);
                 return Ok(());
             }
+            Outcome::Empty(hash, version) => {
+                Event { hash, version, kind: Kind::Empty, source }.write(&mut self.events);
+                return Ok(());
+            }
             Outcome::Withdraws(hashes) => {
                 self.note(source, "withdrawals", hashes.len() as u64);
                 for hash in hashes {

@@ -47,6 +47,8 @@ pub(super) struct Prepared {
 pub(super) enum Outcome {
     Row(Box<Row>),
     Refused(Box<Refusal>),
+    /// Hash of an id of which this version has no document.
+    Empty(u128, u64),
     /// Hashes of ids that are withdrawn.
     Withdraws(Vec<u128>),
 }
@@ -91,19 +93,36 @@ impl Kernel<'_> {
         };
         let mut left = repaired;
         let parsed = self.format.parse(&raw, self.facts, self.source);
-        parsed
-            .into_iter()
-            .map(|parsed| match parsed {
+        let mut outcomes = Vec::with_capacity(parsed.len());
+        for parsed in parsed {
+            match parsed {
                 Parsed::Document(mut document) => {
                     document.repaired += std::mem::take(&mut left);
-                    self.row(*document, offset, &raw.bytes)
+                    let (id, version) = (document.id.clone(), document.version);
+                    let outcome = self.row(*document, offset, &raw.bytes);
+                    // Without a version it may be a slip in a file that has the document too.
+                    if let (Outcome::Refused(_), Some(id), 1..) = (&outcome, id, version) {
+                        outcomes.push(Outcome::Empty(self.id_hash(&id), version));
+                    }
+                    outcomes.push(outcome);
                 }
-                Parsed::Refused { reason, id, detail } => self.refused(offset, reason, id, detail, &raw.bytes),
+                Parsed::Refused { reason, id, detail } => {
+                    outcomes.push(self.refused(offset, reason, id, detail, &raw.bytes));
+                }
+                Parsed::Empty { reason, id, version, detail } => {
+                    outcomes.push(Outcome::Empty(self.id_hash(&id), version));
+                    outcomes.push(self.refused(offset, reason, Some(id), detail, &raw.bytes));
+                }
                 Parsed::Withdraws(ids) => {
-                    Outcome::Withdraws(ids.iter().map(|id| xxh3_128(self.full_id(&one_line(id)).as_bytes())).collect())
+                    outcomes.push(Outcome::Withdraws(ids.iter().map(|id| self.id_hash(id)).collect()));
                 }
-            })
-            .collect()
+            }
+        }
+        outcomes
+    }
+
+    fn id_hash(&self, id: &str) -> u128 {
+        xxh3_128(self.full_id(&one_line(id)).as_bytes())
     }
 
     fn full_id(&self, id: &str) -> String {

@@ -8,7 +8,7 @@
 //! front (`METHODS: …`). Mark-up inside (italics, super- and subscript, MathML) is dropped and its text kept, entities
 //! escaped twice are mended, brackets around translated titles stay. Without an abstract of its own the record's
 //! first other abstract is the text, in that abstract's language; else all other abstracts are in the metadata.
-//! A record without any abstract is refused as `no_text`.
+//! A record without any abstract is refused as `no_text`, and older versions of it as `superseded`.
 //!
 //! A `PubmedBookArticle` becomes a document too, with `kind` = `book`. A `DeleteCitation` withdraws the PMIDs it
 //! lists. Retracted articles have `retracted` = true. The metadata: `pubmed/metadata.rs`.
@@ -122,7 +122,8 @@ fn record(root: Element, xml: &str, repaired: u64) -> Parsed {
             Parsed::Document(Box::new(document))
         }
         Some(document) => {
-            Parsed::Refused { reason: "no_text", id: document.id, detail: "the record has no abstract".to_owned() }
+            let (version, detail) = (document.version, "the record has no abstract".to_owned());
+            Parsed::Empty { reason: "no_text", id: document.id.unwrap_or_default(), version, detail }
         }
         None => malformed(xml, "the record has no PMID or no article".to_owned()),
     }
@@ -333,7 +334,7 @@ mod tests {
         assert_eq!(metadata(other)["article_languages"], json!(["es"]));
         assert_eq!((book.text.as_str(), &metadata(book)["kind"]), ("A chapter\n\nOf x.", &json!("book")));
         assert_eq!(book.date.as_deref(), Some("2010"));
-        assert!(matches!(&parsed[2], Parsed::Refused { reason: "no_text", id: Some(id), .. } if id == "103"));
+        assert!(matches!(&parsed[2], Parsed::Empty { reason: "no_text", id, version: 1, .. } if id == "103"));
         assert_eq!(parsed[4], Parsed::Withdraws(vec!["55".to_owned(), "56".to_owned()]));
     }
 
@@ -430,7 +431,7 @@ mod tests {
                 for parsed in &parsed {
                     match parsed {
                         Parsed::Withdraws(ids) => counts[4] += ids.len(),
-                        Parsed::Refused { reason, .. } => {
+                        Parsed::Refused { reason, .. } | Parsed::Empty { reason, .. } => {
                             assert_eq!(*reason, "no_text");
                             counts[0] += 1;
                         }

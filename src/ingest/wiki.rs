@@ -6,8 +6,8 @@
 //! source has to. Metadata: `page_id`, `revision_id`, `namespace`, `model`.
 //!
 //! Refused: pages outside namespace 0 (dumps before 0.5 name no namespace; there the title's prefix counts),
-//! redirects, disambiguation pages, content that is not wikitext, articles without prose. How wikitext becomes text:
-//! `wikitext`.
+//! redirects, disambiguation pages, content that is not wikitext, articles without prose; and with them older
+//! revisions of theirs that were articles. How wikitext becomes text: `wikitext`.
 
 use std::borrow::Cow;
 use std::io::BufRead;
@@ -226,8 +226,12 @@ impl<'x> Page<'x> {
                 detail: "the page has no title or no id".to_owned(),
             };
         };
-        let id = Some(format!("{}:{page_id}", fact("wiki").unwrap_or("wiki")));
-        let refused = |reason, detail: String| Parsed::Refused { reason, id: id.clone(), detail };
+        let id = format!("{}:{page_id}", fact("wiki").unwrap_or("wiki"));
+        let version = self.revision.as_ref().map(|revision| revision.id);
+        let refused = |reason, detail: String| match version {
+            Some(version) => Parsed::Empty { reason, id: id.clone(), version, detail },
+            None => Parsed::Refused { reason, id: Some(id.clone()), detail },
+        };
         let namespaces = Namespaces::new(fact("namespaces").unwrap_or_default());
         let namespace = self.namespace.unwrap_or_else(|| namespaces.of_title(&self.title));
         if namespace != 0 {
@@ -266,7 +270,7 @@ impl<'x> Page<'x> {
             metadata: Some(metadata.to_string()),
             title: Some(self.title),
             repaired,
-            id,
+            id: Some(id),
             ..Document::default()
         }))
     }
@@ -376,6 +380,7 @@ mod tests {
         match parsed {
             Parsed::Document(document) => format!("{} {}", document.id.as_deref().unwrap_or("-"), document.text),
             Parsed::Refused { reason, id, .. } => format!("{} {reason}", id.as_deref().unwrap_or("-")),
+            Parsed::Empty { reason, id, .. } => format!("{id} {reason}"),
             Parsed::Withdraws(_) => "withdraws".to_owned(),
         }
     }
