@@ -58,15 +58,6 @@ fn an_output_that_cannot_be_written_says_so() {
     fail(&["build", "--source", "wiki", "--out", out.to_str().unwrap()], 4, &["cannot create", "--out"]);
 }
 
-/// `/dev/full` fails every write with "no space left on device", as a full disk does.
-#[test]
-fn a_full_disk_says_what_to_do() {
-    let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else { return };
-    let output = crate::support::command(&["defaults"]).stdout(full).output().unwrap();
-    assert_eq!(output.status.code(), Some(4));
-    assert!(text(&output.stderr).contains("cannot write to standard output"), "{}", text(&output.stderr));
-}
-
 #[test]
 fn damaged_input_beyond_the_policy_stops_with_exit_3() {
     let folder = tempfile::tempdir().unwrap();
@@ -79,6 +70,20 @@ fn damaged_input_beyond_the_policy_stops_with_exit_3() {
     let args = ["build", "--source", "mine", "--pipeline", pipeline.to_str().unwrap(), "--out", out.to_str().unwrap()];
     fail(&args, 3, &["50.0 %", "1 malformed", "max_refused", "refused-"]);
     succeed(&[&args[..], &["--set", "max_refused=0.5", "--quiet"]].concat());
+    let scores = folder.path().join("scores");
+    let args = ["score", path.to_str().unwrap(), "--out", scores.to_str().unwrap()];
+    fail(&args, 3, &["50.0 %", "1 malformed", "max_refused", "refused-"]);
+    let refused: usize = crate::support::rows(&scores, "refused-").iter().map(|batch| batch.num_rows()).sum();
+    assert_eq!(refused, 1, "what was refused can be looked at");
+    succeed(&[&args[..], &["--set", "max_refused=0.5", "--quiet"]].concat());
+}
+
+#[test]
+fn a_folder_of_several_formats_is_not_guessed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.csv"), "id,text\n1,winter\n").unwrap();
+    std::fs::write(folder.path().join("b.jsonl"), "{\"text\": \"summer\"}\n").unwrap();
+    fail(&["score", folder.path().to_str().unwrap()], 2, &["several formats", "a.csv` is csv", "b.jsonl` is jsonl"]);
 }
 
 #[test]
@@ -106,6 +111,27 @@ fn quiet_is_quiet_and_json_is_json() {
     }
     let manifest: serde_json::Value = serde_json::from_str(&text(&json.stdout)).unwrap();
     assert_eq!(manifest["limit"], 20);
+    let failed = kpipe(&["build", "--source", "wikki", "--json"]);
+    let error: serde_json::Value = serde_json::from_str(&text(&failed.stderr)).unwrap();
+    assert_eq!((&error["event"], &error["exit_code"]), (&"error".into(), &2.into()));
+    assert_eq!(error["hints"][0], "did you mean `wiki`?");
+}
+
+/// A room goes over its rows several times, and the progress says so: it ends where it was expected to.
+#[test]
+fn progress_moves_in_every_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let json = kpipe(&["build", "--source", "wiki,pubmed", "--out", out.to_str().unwrap(), "--json"]);
+    let mut ends = 0;
+    for line in text(&json.stderr).lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        if event["event"] == "end" {
+            assert_eq!(event["done"], event["total"], "{line}");
+            ends += 1;
+        }
+    }
+    assert_eq!(ends, 6);
 }
 
 #[test]

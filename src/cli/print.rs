@@ -212,7 +212,9 @@ impl Progress for Printer {
             match self.mode {
                 Mode::Quiet => {}
                 Mode::Json => {
-                    let event = json!({"event": "end", "stage": stage.name, "summary": summary, "seconds": seconds});
+                    let done = self.done.load(Ordering::Relaxed);
+                    let event = json!({"event": "end", "stage": stage.name, "summary": summary, "done": done,
+                        "total": stage.total, "seconds": seconds});
                     tell(format_args!("{event}"));
                 }
                 Mode::Lines | Mode::Bars => tell(format_args!("{:<12} {summary} in {seconds:.1} s", stage.name)),

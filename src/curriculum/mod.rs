@@ -117,6 +117,8 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
     // Whole shards are held from here on; the rows have said what they had to.
     let n_rows = rows.len() as u64;
     drop(rows);
+    // Text that is repeated is gathered more than once.
+    cx.progress.expect(2 * n_rows + (ordered.sequence.len() + split.validation.len()) as u64);
     let written = shards::write(input, &plan, params, cx)?;
     let of = |split: Split| written.iter().filter(|shard| shard.split == split).cloned().collect();
     let curriculum =

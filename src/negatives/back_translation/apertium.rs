@@ -12,7 +12,8 @@
 //!
 //! **When a child hangs or dies.** The first sentence without an answer is suspected. Its whole process group is
 //! killed and the group of sentences begins again in fresh processes; a sentence suspected twice is marked as
-//! failed and left out, and after [`MAX_FAILED`] such sentences the rest of the group is given up.
+//! failed and left out, and after [`MAX_FAILED`] such sentences the rest of the group is given up. Which sentences take
+//! too long is the one thing in a build that the machine decides: a note and the books say so where it happened.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;

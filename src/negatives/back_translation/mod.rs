@@ -283,7 +283,11 @@ fn translate(
         }
     }
     if failed > 0 {
-        cx.progress.note(&format!("{failed} of {} sentences could not be back-translated", jobs.len()));
+        cx.progress.note(&format!(
+            "{failed} of {} sentences got no back-translation: the engine died or took longer than `timeout_seconds` on \
+             them twice; a faster machine may do them and write other examples",
+            jobs.len()
+        ));
     }
     let counts =
         [("sentences back-translated", jobs.len() as u64 - failed), ("sentences the engine failed on", failed)];
