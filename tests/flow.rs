@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arrow::array::AsArray;
 use arrow::datatypes::{UInt8Type, UInt64Type};
 
-use crate::support::{command, manifest, rows, same_bytes, strings, succeed, text};
+use crate::support::{command, fail, manifest, rows, same_bytes, strings, succeed, text};
 
 /// A build of the fixtures that several tests look at.
 static BUILT: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
@@ -130,6 +130,20 @@ fn a_rerun_does_nothing_and_another_seed_does() {
     assert!(crate::support::tree(&out) == before);
     succeed(&[&args[..], &["--seed", "18", "--quiet"]].concat());
     assert!(crate::support::tree(&out) != before);
+}
+
+#[test]
+fn a_shard_that_was_edited_is_not_passed_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    build(&out, &[]);
+    let shard = out.join("data/train-00000-of-00001.parquet");
+    std::fs::File::options().append(true).open(&shard).unwrap().write_all(b"more").unwrap();
+    let args = ["build", "--source", "wiki,pubmed", "--quiet", "--out", out.to_str().unwrap()];
+    fail(&args, 3, &["train-00000-of-00001.parquet` was changed", "6-curriculum` and run the same command again"]);
+    std::fs::remove_dir_all(out.join(".kpipe/6-curriculum")).unwrap();
+    build(&out, &[]);
+    same_bytes(&out, &built());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::flow::books::Books;
 use crate::flow::contract::contracts;
 use crate::flow::dataset::{read_json, write_atomically, write_json};
-use crate::flow::disk::{files_named, link};
+use crate::flow::disk::{files_named, hash_file, link};
 use crate::flow::plan::{Job, Pipeline};
 use crate::flow::run::{Done, Run};
 use crate::ingest::SourceSpec;
@@ -53,11 +53,13 @@ pub struct Manifest {
 /// Writes the output folder.
 ///
 /// # Errors
-/// If a file cannot be read, linked or written.
+/// If a file cannot be read, linked or written, or a shard is not what was written.
 pub fn publish(job: &Job, run: &Run) -> Result<Manifest> {
-    let curriculum: Curriculum = read_json(&run.folder("curriculum")?.join("curriculum.json"))?
+    let ordered = run.folder("curriculum")?;
+    let curriculum: Curriculum = read_json(&ordered.join("curriculum.json"))?
         .ok_or_else(|| Error::data("the room `curriculum` left no curriculum.json"))?;
-    link_all(&run.folder("curriculum")?.join("data"), "", &job.out.join("data"), |name| name.to_string())?;
+    check_shards(&curriculum, ordered)?;
+    link_all(&ordered.join("data"), "", &job.out.join("data"), |name| name.to_string())?;
     for (stem, folder) in [("refused-", "refused"), ("duplicates-", "duplicates")] {
         let place = job.out.join(folder);
         let mut kept = BTreeSet::new();
@@ -90,6 +92,18 @@ pub fn publish(job: &Job, run: &Run) -> Result<Manifest> {
     write_atomically(&job.out.join("report.html"), report::html::page(&manifest, &facts)?.as_bytes())?;
     write_json(&job.out.join("manifest.json"), &manifest)?;
     Ok(manifest)
+}
+
+/// Shards in the output folder are links to the room's: whoever edits one in place edits both.
+fn check_shards(curriculum: &Curriculum, folder: &Path) -> Result<()> {
+    for shard in curriculum.train.iter().chain(&curriculum.validation) {
+        let place = folder.join(&shard.file);
+        if hash_file(&place)? != shard.xxh3_128 {
+            return Err(Error::data(format!("shard `{}` was changed after it was written", place.display()))
+                .hint(format!("delete `{}` and run the same command again", folder.display())));
+        }
+    }
+    Ok(())
 }
 
 /// Links every file of `from` whose name begins with `begins` into `to`, and removes all others there.
