@@ -183,7 +183,7 @@ fn renumbered(pattern: &str) -> Result<TempDir> {
             while let Some(at) = memmem::find(rest, b"<PMID") {
                 let behind = memchr(b'>', &rest[at..]).map_or(rest.len(), |end| at + end + 1);
                 packed.write_all(&rest[..behind])?;
-                write!(packed, "{}", copy + 1)?;
+                write!(packed, "{:02}", copy + 10)?;
                 rest = &rest[behind..];
             }
             packed.write_all(rest)?;

@@ -290,7 +290,6 @@ fn gather(
 fn shard_properties(contract: &Contract, zstd_level: i32) -> Result<WriterProperties> {
     let mut properties = writer_properties(contract, zstd_level)?
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_max_row_group_row_count(Some(BATCH_ROWS))
         .set_data_page_row_count_limit(BATCH_ROWS / 4);
     for text in ["text", "title", "url", "negatives.list.item.anchor", "negatives.list.item.text"] {
         let path = ColumnPath::new(text.split('.').map(str::to_string).collect());

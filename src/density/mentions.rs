@@ -7,9 +7,8 @@
 //!
 //! The spellings stand in groups of one first word, each group sorted, and every spelling knows the longest other one
 //! that it begins with: a trie laid flat. The greatest spelling that is not greater than the text from here on, and
-//! those it begins with, are all that can stand here. An Aho-Corasick automaton, which this replaces, finds the same,
-//! but where a name must begin at a word it needs no failure links, and most of the time and memory of building one goes
-//! into those (0.3 s for the 31,412 concepts of DOID, HPO and DrugBank, of 0.5 s in all); and the crate's
+//! those it begins with, are all that can stand here. An Aho-Corasick automaton would do, but for names that begin at
+//! words only, its failure links, which take most of the time to build it, are never followed; and the crate's own
 //! leftmost-longest search knows no word boundaries (in "hepatitis and" it finds "hepatitis a", which is no word, and
 //! loses "hepatitis").
 

@@ -215,10 +215,11 @@ impl Encoder {
         let mut columns = Vec::with_capacity(batch.num_columns());
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
             for leaf in compute_leaves(field, column).map_err(failed)? {
-                if let Some(mut writer) = writers.next() {
-                    writer.write(&leaf).map_err(failed)?;
-                    columns.push(writer.close().map_err(failed)?);
-                }
+                let mut writer = writers.next().ok_or_else(|| {
+                    Error::data(format!("a batch has more columns than the contract `{}`", self.contract.name))
+                })?;
+                writer.write(&leaf).map_err(failed)?;
+                columns.push(writer.close().map_err(failed)?);
             }
         }
         Ok(RowGroup { rows: batch.num_rows() as u64, columns })
@@ -243,7 +244,6 @@ impl PartWriter {
         let properties = writer_properties(contract, 1)?
             .set_statistics_enabled(EnabledStatistics::None)
             .set_dictionary_enabled(false)
-            .set_max_row_group_row_count(Some(usize::MAX))
             .build();
         Self::with_properties(place, contract, contract.schema.clone(), properties)
     }

@@ -101,7 +101,8 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
             sources: vec![source.clone()],
             out: folder.path().join(&source.name),
             limit: Some(SAMPLE.min(limit)),
-            memory_bytes: job.memory_bytes,
+            // What is too little is said of the whole input.
+            memory_bytes: u64::MAX,
         };
         let begun = Instant::now();
         let done = run(&sample, &notes);

@@ -4,7 +4,7 @@
 //! and every file it names exists, that each room reads what the one before it writes.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -118,24 +118,23 @@ impl Pipeline {
         Ok(sources)
     }
 
-    /// Cuts a list at its commas, but for those inside a path: what follows them is no source.
+    /// Cuts a list at its commas, but for those inside a path that leads to files.
     fn entries(&self, list: &str) -> Vec<String> {
-        let mut entries: Vec<String> = Vec::new();
-        for piece in list.split(',') {
-            let is_source = self.source.contains_key(piece.split('=').next().unwrap_or_default().trim());
-            let open = entries.last_mut().filter(|entry| {
-                let path = entry.split_once('=').map(|(_, path)| path.trim());
-                !is_source && path.is_some_and(|path| !path.is_empty() && !Path::new(path).exists())
-            });
-            match open {
-                Some(entry) => {
-                    entry.push(',');
-                    entry.push_str(piece);
-                }
-                None => entries.push(piece.to_string()),
-            }
+        let pieces: Vec<&str> = list.split(',').collect();
+        let (mut entries, mut at) = (Vec::new(), 0);
+        while at < pieces.len() {
+            let is_next = |piece: &&str| piece.contains('=') || self.source.contains_key(piece.trim());
+            let most = pieces[at + 1..].iter().take_while(|piece| !is_next(piece)).count();
+            let joined = |n: &usize| pieces[at..=at + n].join(",").trim().to_string();
+            let leads_to_files = |entry: &String| {
+                entry.split_once('=').is_some_and(|(_, path)| ingest::files::expand(path.trim()).is_ok())
+            };
+            let n = (1..=most).rev().find(|n| leads_to_files(&joined(n))).unwrap_or(0);
+            entries.push(joined(&n));
+            at += 1 + n;
         }
-        entries.iter().map(|entry| entry.trim().to_string()).filter(|entry| !entry.is_empty()).collect()
+        entries.retain(|entry| !entry.is_empty());
+        entries
     }
 
     fn unknown_source(&self, name: &str) -> Error {
@@ -166,11 +165,8 @@ pub fn too_little_memory(documents: u64, memory_bytes: u64) -> Option<String> {
     let needed = memory_needed(documents);
     let too_little = needed > memory_bytes / 4 * 3;
     too_little.then(|| {
-        let asked = needed.div_ceil(750_000);
-        format!(
-            "{documents} documents need about `--memory {asked}M`, more than the {} MB given",
-            memory_bytes / 1_000_000
-        )
+        let asked = needed.div_ceil(3 << 18);
+        format!("{documents} documents need about `--memory {asked}M`, more than the {}M given", memory_bytes >> 20)
     })
 }
 
@@ -332,6 +328,9 @@ mod tests {
         let file = file.display();
         assert_eq!(sources(&format!("wiki={file},pubmed=/x")), format!("wiki={file};pubmed=/x;"));
         assert!(sources(&format!("wiki={file},pubmd")).contains("did you mean `pubmed`?"));
+        let pattern = folder.path().join("*.xml").display().to_string();
+        assert_eq!(sources(&format!("wiki={pattern},")), format!("wiki={pattern};"));
+        assert!(sources(&format!("wiki={pattern},pubmd")).contains("did you mean `pubmed`?"));
         assert!(sources("wiki=,pubmed").contains("names no path"));
         assert!(sources("wiki,wiki").contains("given twice"));
     }
@@ -343,17 +342,48 @@ mod tests {
         assert!(Pipeline::new(&settings).unwrap_err().to_string().contains("at: my.toml:3"));
         let mut settings = Settings::new().unwrap();
         settings.add_assignment("max_refused=2").unwrap();
-        assert!(Pipeline::new(&settings).unwrap_err().to_string().contains("at: --set max_refused=2:1"));
+        assert!(Pipeline::new(&settings).unwrap_err().to_string().ends_with("at: --set max_refused=2"));
         let mut settings = Settings::new().unwrap();
         settings.add_text("\n[dedup]\nbands = -1\n", "my.toml").unwrap();
-        assert!(Pipeline::new(&settings).unwrap_err().to_string().contains("at: my.toml:3"));
+        let error = Pipeline::new(&settings).unwrap_err().to_string();
+        assert_eq!(error.matches("at: my.toml:3").count(), 1, "{error}");
+    }
+
+    /// Whatever number is out of range, the error names where it was given.
+    #[test]
+    fn every_range_error_names_its_place() {
+        fn numbers(table: &toml::Table, path: &str, found: &mut Vec<String>) {
+            for (key, value) in table.iter().filter(|(key, _)| *key != "source") {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                match value {
+                    toml::Value::Table(inner) => numbers(inner, &path, found),
+                    toml::Value::Integer(_) | toml::Value::Float(_) => found.push(path),
+                    _ => {}
+                }
+            }
+        }
+        let mut keys = Vec::new();
+        numbers(&toml::from_str(crate::flow::settings::DEFAULT).unwrap(), "", &mut keys);
+        let mut n_errors = 0;
+        for key in &keys {
+            for value in ["-1", "-0.5", "1000000000000"] {
+                let mut settings = Settings::new().unwrap();
+                if settings.add_assignment(&format!("{key}={value}")).is_ok()
+                    && let Err(error) = Pipeline::new(&settings)
+                {
+                    n_errors += 1;
+                    assert!(error.to_string().contains(&format!("at: --set {key}={value}")), "{key}={value}: {error}");
+                }
+            }
+        }
+        assert!(keys.len() > 40 && n_errors > keys.len(), "{} {n_errors}", keys.len());
     }
 
     #[test]
     fn the_memory_that_is_asked_for_is_enough() {
         assert_eq!(too_little_memory(1_000_000, 4 << 30), None);
         let told = too_little_memory(100_000_000, 4 << 30).unwrap();
-        assert_eq!(told, "100000000 documents need about `--memory 21800M`, more than the 4294 MB given");
-        assert_eq!(too_little_memory(100_000_000, 21_800 << 20), None);
+        assert_eq!(told, "100000000 documents need about `--memory 20791M`, more than the 4096M given");
+        assert_eq!(too_little_memory(100_000_000, 20_791 << 20), None);
     }
 }

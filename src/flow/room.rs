@@ -134,7 +134,10 @@ impl Context<'_> {
         let encoder = writer.encoder();
         let encoded = |batch: &RecordBatch, span| {
             let outcome = kernel(batch, span)?;
-            Ok((encoder.encode(&outcome.kept)?, Outcome { kept: outcome.kept.slice(0, 0), ..outcome }))
+            Ok((
+                encoder.encode(&outcome.kept)?,
+                Outcome { kept: RecordBatch::new_empty(outcome.kept.schema()), ..outcome },
+            ))
         };
         for_each_group(enters, part, part_idx, first_row, None, &encoded, |batch_rows, (kept, outcome)| {
             books.read += batch_rows;

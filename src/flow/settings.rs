@@ -51,7 +51,10 @@ impl Settings {
     /// # Errors
     /// As [`Settings::add_file`].
     pub fn add_text(&mut self, text: &str, name: &str) -> Result<()> {
-        let place = |offset: usize| format!("{name}:{}", line_of(text, offset));
+        let place = |offset: usize| match name.starts_with("--set ") {
+            true => name.to_string(),
+            false => format!("{name}:{}", line_of(text, offset)),
+        };
         let spanned = DeTable::parse(text).map_err(|cause| {
             let at = cause.span().map_or(name.to_string(), |span| place(span.start));
             Error::usage(format!("the pipeline file is not TOML: {}", cause.message())).at(at)
@@ -88,10 +91,8 @@ impl Settings {
         Value::Table(self.merged.clone()).try_into().map_err(|cause: toml::de::Error| {
             // On a line of its own it says "in `key`".
             let what = cause.to_string().trim().replace('\n', " ");
-            self.placed(
-                Error::usage(format!("the settings do not fit: {what}"))
-                    .hint("`kpipe defaults` shows the shape of every key"),
-            )
+            Error::usage(format!("the settings do not fit: {what}"))
+                .hint("`kpipe defaults` shows the shape of every key")
         })
     }
 

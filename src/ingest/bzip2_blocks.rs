@@ -34,10 +34,12 @@ const READ_BYTES: u64 = 256 << 10;
 enum Piece {
     /// A block: where its stream begins in the file, and where its data will come from; `None` if it does not decode.
     Block(u64, Receiver<Option<Vec<u8>>>),
-    /// A stream that begins with the block in which the file stops early.
+    /// A stream of nothing but the beginning of a block, in which the file stops early.
     CutOff(Vec<u8>),
     /// Something else, in or behind the stream that begins here.
     Unclear(u64),
+    /// The file ends here, as it should.
+    End,
 }
 
 /// A block to decode.
@@ -75,7 +77,9 @@ impl Blocks {
             std::thread::Builder::new().name("bzip2".to_string()).spawn(move || work(&tasks))?;
         }
         let marks = Marks::new()?;
-        let scanner = Scanner { file, marks, bytes: Vec::new(), base: 0, pieces: send_piece, tasks: send_task };
+        let (pieces_to, tasks_to) = (send_piece, send_task);
+        let (bytes, at, base, failed) = (Vec::new(), 0, 0, false);
+        let scanner = Scanner { file, marks, bytes, at, base, failed, pieces: pieces_to, tasks: tasks_to };
         std::thread::Builder::new().name("bzip2-scan".to_string()).spawn(move || scanner.run())?;
         Ok(Blocks::of(path, pieces))
     }
@@ -89,9 +93,14 @@ impl Blocks {
     fn advance(&mut self) -> io::Result<bool> {
         let Some(pieces) = &self.pieces else { return Ok(false) };
         let (stream, data) = match pieces.recv() {
-            Err(_) => return Ok(false),
+            Ok(Piece::End) => {
+                self.pieces = None;
+                return Ok(false);
+            }
             Ok(Piece::Block(stream, data)) => (stream, data.recv().ok().flatten()),
             Ok(Piece::Unclear(stream)) => (stream, None),
+            // Without an end it is not known what the file still holds.
+            Err(_) => (self.stream, None),
             Ok(Piece::CutOff(rest)) => {
                 self.pieces = None;
                 self.sequential = Some(sequential(io::Cursor::new(rest)));
@@ -144,7 +153,7 @@ fn work(tasks: &Mutex<Receiver<Task>>) {
     loop {
         let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(task) = task else { return };
-        let mut data = Vec::with_capacity(usize::from(task.level) * 100_000);
+        let mut data = Vec::with_capacity((task.packed.len() * 4).min(usize::from(task.level) * 100_000));
         let stream = task.stream();
         let mut decoder = bzip2::bufread::BzDecoder::new(stream.as_slice()).take(MAX_UNPACKED + 1);
         let whole = decoder.read_to_end(&mut data).is_ok() && data.len() as u64 <= MAX_UNPACKED;
@@ -157,7 +166,7 @@ impl Task {
     /// A stream with this one block.
     fn stream(&self) -> Vec<u8> {
         let left = self.bits.len() % 8;
-        let mut stream = begun(self.level, &self.packed, self.bits.start..self.bits.end - left);
+        let mut stream = begun(self.level, &self.packed, self.bits.start..self.bits.end - left, 0);
         // The end begins inside a byte: the last bits of the block go before it.
         let last = bit_at(&self.packed, self.bits.end - left, left);
         let end = (u128::from(last) << 80) | (u128::from(as_number(BZIP2_END)) << 32) | u128::from(self.crc);
@@ -166,16 +175,35 @@ impl Task {
     }
 }
 
-/// A stream's header and whole bytes of it, which are those bits of `packed`.
-fn begun(level: u8, packed: &[u8], bits: std::ops::Range<usize>) -> Vec<u8> {
+/// A stream's header and the beginning of a block, which are those bits of `packed`; `behind` is the byte from which the
+/// last one is filled up.
+fn begun(level: u8, packed: &[u8], bits: std::ops::Range<usize>, behind: u8) -> Vec<u8> {
     let mut stream = Vec::with_capacity(bits.len() / 8 + 24);
     stream.extend([b'B', b'Z', b'h', b'0' + level]);
     let bytes = packed.get(bits.start / 8..).unwrap_or_default();
     let shift = bits.start % 8;
-    let next = bytes.iter().skip(1).chain(&[0]);
+    let next = bytes.iter().skip(1).chain(std::iter::once(&behind));
     let shifted = bytes.iter().zip(next).map(|(&byte, &next)| (u16::from_be_bytes([byte, next]) << shift >> 8) as u8);
-    stream.extend(shifted.take(bits.len() / 8));
+    stream.extend(shifted.take(bits.len().div_ceil(8)));
     stream
+}
+
+/// A stream of the beginning of a block that ends inside it; `None` where the bits that are missing in the last byte may
+/// be all that the block lacks, or where it is damaged.
+fn cut_off(level: u8, packed: &[u8], start: usize) -> Option<Vec<u8>> {
+    let filled = [0, 0xff].map(|behind| begun(level, packed, start..packed.len() * 8, behind));
+    let mut cut_off = None;
+    for stream in filled {
+        let mut data = Vec::new();
+        let end = bzip2::bufread::BzDecoder::new(stream.as_slice()).read_to_end(&mut data);
+        if !data.is_empty() {
+            return None;
+        }
+        if end.is_err_and(|cause| cause.kind() == io::ErrorKind::UnexpectedEof) {
+            cut_off = Some(stream);
+        }
+    }
+    cut_off
 }
 
 /// `n` bits, at most 56, that begin `start` bits into `bytes`; what lies behind the end is zero.
@@ -233,10 +261,13 @@ fn mark_at(bytes: &[u8], start: usize) -> Option<bool> {
 struct Scanner {
     file: Counted<File>,
     marks: Marks,
-    /// What was read and not handed out.
+    /// What was read and not handed out, from `at` on.
     bytes: Vec<u8>,
-    /// Where that begins in the file.
+    at: usize,
+    /// Where `bytes` begins in the file.
     base: u64,
+    /// Whether the file could not be read further.
+    failed: bool,
     pieces: SyncSender<Piece>,
     tasks: SyncSender<Task>,
 }
@@ -260,56 +291,57 @@ impl Scanner {
                 End::Left => return,
                 End::Unclear => break,
             }
-            while self.want(1) && self.bytes[0] == 0 {
-                let zeros = self.bytes.iter().take_while(|byte| **byte == 0).count();
-                self.drop(zeros);
+            while self.want(1) && self.rest()[0] == 0 {
+                let zeros = self.rest().iter().take_while(|byte| **byte == 0).count();
+                self.at += zeros;
             }
-            if !self.want(1) {
+            if !self.want(1) && !self.failed {
+                // Whoever waits for it may be gone.
+                let _ = self.pieces.send(Piece::End);
                 return;
             }
-            if !self.want(10) || Packing::of(&self.bytes) != Packing::Bzip2 {
+            if !self.want(10) || Packing::of(self.rest()) != Packing::Bzip2 {
                 break;
             }
-            stream = self.base;
+            stream = self.base + self.at as u64;
         }
-        // Whoever waits for it may be gone.
         let _ = self.pieces.send(Piece::Unclear(stream));
     }
 
     /// Hands out the blocks of the stream that begins here and goes behind it.
     fn stream(&mut self, stream: u64) -> End {
-        if !self.want(14) || Packing::of(&self.bytes) != Packing::Bzip2 {
+        if !self.want(14) || Packing::of(self.rest()) != Packing::Bzip2 {
             return End::Unclear;
         }
-        let level = self.bytes[3].saturating_sub(b'0');
-        let Some(mut ends) = mark_at(&self.bytes, 32) else { return End::Unclear };
+        let level = self.rest()[3].saturating_sub(b'0');
+        let Some(mut ends) = mark_at(self.rest(), 32) else { return End::Unclear };
         let (mut start, mut crc) = (32_usize, 0_u32);
         loop {
             let behind = (start + 80).div_ceil(8);
             if !self.want(behind) {
                 return End::Unclear;
             }
-            let own = bit_at(&self.bytes, start + 48, 32) as u32;
+            let own = bit_at(self.rest(), start + 48, 32) as u32;
             if ends {
-                self.drop(behind);
+                self.at += behind;
                 return if own == crc { End::Whole } else { End::Unclear };
             }
             crc = crc.rotate_left(1) ^ own;
             let Some((next, next_ends)) = self.next_mark(start + 80) else {
-                if self.bytes.len() > MAX_PACKED || self.want(self.bytes.len() + 1) {
+                if self.failed || self.rest().len() > MAX_PACKED {
                     return End::Unclear;
                 }
-                let rest = begun(level, &self.bytes, start..self.bytes.len() * 8);
+                let Some(rest) = cut_off(level, self.rest(), start) else { return End::Unclear };
                 let _ = self.pieces.send(Piece::CutOff(rest));
                 return End::Left;
             };
             let (reply, data) = sync_channel(1);
-            let packed = self.bytes[..next.div_ceil(8)].to_vec();
+            let packed = self.rest()[..next.div_ceil(8)].to_vec();
             let task = Task { level, packed, bits: start..next, crc: own, reply };
             if self.pieces.send(Piece::Block(stream, data)).is_err() || self.tasks.send(task).is_err() {
                 return End::Left;
             }
-            self.drop(next / 8);
+            self.at += next / 8;
             (start, ends) = (next % 8, next_ends);
         }
     }
@@ -317,30 +349,36 @@ impl Scanner {
     /// The next mark from bit `from` of the bytes at hand.
     fn next_mark(&mut self, mut from: usize) -> Option<(usize, bool)> {
         loop {
-            if let Some(found) = self.marks.next(&self.bytes, from) {
+            if let Some(found) = self.marks.next(self.rest(), from) {
                 return Some(found);
             }
-            from = from.max((self.bytes.len() * 8).saturating_sub(56));
-            if self.bytes.len() > MAX_PACKED || !self.want(self.bytes.len() + 1) {
+            from = from.max((self.rest().len() * 8).saturating_sub(56));
+            if self.rest().len() > MAX_PACKED || !self.want(self.rest().len() + 1) {
                 return None;
             }
         }
     }
 
-    /// Has at least `n` bytes at hand, unless the file ends before. The sequential decoder meets a file that cannot
-    /// be read in the same place and reports it.
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    /// Has at least `n` bytes at hand, unless the file ends before or cannot be read further.
     fn want(&mut self, n: usize) -> bool {
-        while self.bytes.len() < n {
-            if !matches!(self.file.by_ref().take(READ_BYTES).read_to_end(&mut self.bytes), Ok(1..)) {
-                return false;
+        while self.rest().len() < n {
+            self.bytes.drain(..self.at);
+            self.base += self.at as u64;
+            self.at = 0;
+            match self.file.by_ref().take(READ_BYTES).read_to_end(&mut self.bytes) {
+                Ok(1..) => {}
+                Ok(0) => return false,
+                Err(_) => {
+                    self.failed = true;
+                    return false;
+                }
             }
         }
         true
-    }
-
-    fn drop(&mut self, n: usize) {
-        self.bytes.drain(..n);
-        self.base += n as u64;
     }
 }
 
@@ -373,26 +411,49 @@ mod tests {
         read(Blocks::open(file.path(), threads, &Arc::default()).unwrap())
     }
 
-    /// How many blocks the scanner hands out, and whether it came to the end.
-    fn scan(bytes: &[u8]) -> (usize, bool) {
+    /// How many blocks the scanner hands out, and what comes behind them.
+    fn scan(bytes: &[u8]) -> (usize, &'static str) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        let mut blocks = Blocks::open(file.path(), 2, &Arc::default()).unwrap();
+        let pieces = Blocks::open(file.path(), 2, &Arc::default()).unwrap().pieces.unwrap();
         let mut n = 0;
-        while blocks.advance().unwrap() && blocks.sequential.is_none() {
-            n += 1;
+        loop {
+            match pieces.recv().unwrap() {
+                Piece::Block(_, _) => n += 1,
+                Piece::CutOff(_) => return (n, "cut off"),
+                Piece::Unclear(_) => return (n, "unclear"),
+                Piece::End => return (n, "end"),
+            }
         }
-        (n, blocks.sequential.is_none())
     }
 
     #[test]
     fn every_block_is_decoded_on_its_own() {
         let data = noise(1_000_000);
-        assert_eq!(scan(&pack(1, &data)), (11, true), "a block holds a little less than 100 kB");
-        assert_eq!(scan(&pack(9, &data)), (2, true));
-        assert_eq!(scan(&[pack(1, &data), vec![0; 7], pack(9, b""), pack(2, b"x")].concat()), (12, true));
+        assert_eq!(scan(&pack(1, &data)), (11, "end"), "a block holds a little less than 100 kB");
+        assert_eq!(scan(&pack(9, &data)), (2, "end"));
+        assert_eq!(scan(&[pack(1, &data), vec![0; 7], pack(9, b""), pack(2, b"x")].concat()), (12, "end"));
         let whole = pack(1, &data);
-        assert_eq!(scan(&whole[..whole.len() / 2]).0, 5, "a file that stops early is not decoded again");
+        assert_eq!(scan(&whole[..whole.len() / 2]), (5, "cut off"));
+        assert_eq!(scan(&[&whole[..], b"tail"].concat()), (11, "unclear"));
+    }
+
+    /// The last bits of a block may be the first of the byte in which the next one begins.
+    #[test]
+    fn a_file_cut_around_a_mark_gives_what_the_sequential_decoder_gives() {
+        let marks = Marks::new().unwrap();
+        for n in [137_611, 151_190, 120_000, 160_003] {
+            let whole = pack(1, &noise(n));
+            let (second, _) = marks.next(&whole, 33).unwrap();
+            let (end, ends) = marks.next(&whole, second + 1).unwrap();
+            assert!(ends);
+            for cut in [second / 8, end / 8].into_iter().flat_map(|place| place - 8..place + 14) {
+                let bytes = &whole[..cut.min(whole.len())];
+                let expected = read(Streams::new(Packing::Bzip2, Packed::new(io::Cursor::new(bytes.to_vec()))));
+                let found = unpack(bytes, 2);
+                assert!(found == expected, "{n} {cut}: {} {}", found.0.len(), expected.0.len());
+            }
+        }
     }
 
     #[test]

@@ -62,11 +62,12 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut line = String::with_capacity(text.len());
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
-        if !line.is_empty() {
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
+        let mut kept = word.chars().filter(|c| !is_removed(*c)).peekable();
+        if kept.peek().is_some() && !line.is_empty() {
             line.push(' ');
         }
-        line.extend(word.chars().filter(|c| !is_removed(*c)));
+        line.extend(kept);
     }
     Cow::Owned(line)
 }
@@ -107,6 +108,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn one_line_is_one_line(text in "[a \\n\\t\u{0}\u{85}\u{FEFF}\u{2028}\u{FFFE}é“，中\u{3000}]{0,12}") {
+            let once = one_line(&text).into_owned();
+            prop_assert_eq!(one_line(&once).into_owned(), once.as_str());
+            prop_assert!(!once.contains("  ") && once.trim() == once && !once.contains(['\n', '\u{FEFF}']), "{:?}", once);
+            let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+            prop_assert_eq!(letters(&once), letters(&text));
+        }
+
         #[test]
         fn clean_text_is_clean(text in "[a \\n\\r\\t\u{0}\u{85}\u{FEFF}\u{2028}\u{FFFE}é“，中]{0,30}") {
             let once = clean(&text);

@@ -22,6 +22,9 @@ const FREE_BYTES: u64 = 64 << 20;
 /// Most memory an xz stream may ask for; `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 1 << 30;
 
+/// Most threads that unpack one file; what they hold before it is taken bounds the memory.
+const MAX_UNPACKERS: usize = 16;
+
 /// How much is read from the disk at once.
 const READ_BYTES: usize = 256 << 10;
 
@@ -170,7 +173,7 @@ impl Unpacked {
             Packing::Bzip2 if threads > 1 => {
                 // It opens the file again; what was looked at here does not count twice.
                 packed_read.store(0, Ordering::Relaxed);
-                Box::new(Blocks::open(path, threads, &packed_read)?)
+                Box::new(Blocks::open(path, threads.min(MAX_UNPACKERS), &packed_read)?)
             }
             _ => Box::new(Streams::new(packing, packed)),
         };

@@ -35,8 +35,17 @@ static ENDINGS: &[(&str, &str)] = &[
 /// If the path cannot be read, nothing tells its format, or its files have several.
 pub fn guess_format(path: &Path) -> Result<&'static str> {
     let mut found: Option<(&'static str, PathBuf)> = None;
+    let mut unreadable = None;
     for file in files::expand(&path.to_string_lossy())? {
-        let Some(name) = guess_file(&file)? else { continue };
+        let name = match guess_file(&file) {
+            Ok(Some(name)) => name,
+            Ok(None) => continue,
+            // Ingest refuses it, and reads the others.
+            Err(error) => {
+                unreadable = Some(error);
+                continue;
+            }
+        };
         match &found {
             Some((other, before)) if *other != name => {
                 let (before, file) = (before.display(), file.display());
@@ -50,6 +59,9 @@ pub fn guess_format(path: &Path) -> Result<&'static str> {
     }
     if let Some((name, _)) = found {
         return Ok(name);
+    }
+    if let Some(error) = unreadable {
+        return Err(error);
     }
     let names: Vec<&str> = FORMATS.iter().map(|format| format.name()).collect();
     Err(Error::usage(format!("nothing tells what format `{}` has", path.display()))

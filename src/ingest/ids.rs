@@ -1,7 +1,9 @@
 //! raw parts → parts: which record of an id stays.
 //!
 //! Of the records of one id the one with the greatest version stays, then the one read last; the others are refused as
-//! `superseded`, also where the one that stays is no document (an article that became a redirect). A withdrawal refuses what was read of its id before as `deleted`; what is read after it stays.
+//! `superseded`, also where the one that stays is no document (an article that became a redirect).
+//!
+//! A withdrawal refuses what was read of its id before as `deleted`; what is read after it stays.
 //! Documents that are named by their content are told apart, not removed: the second of one name gets `-2`, the third
 //! `-3`, and deduplication will see that they are equal.
 //!
@@ -20,9 +22,9 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::flow::books::{Books, KEPT_BYTES, Refusal, refusals_to_batch};
 use crate::flow::contract::{column, contract, strings};
-use crate::flow::dataset::{BATCH_ROWS, Batches, PartWriter, read_json, write_json};
+use crate::flow::dataset::{BATCH_ROWS, Batches, Part, PartWriter, read_json, write_json};
 use crate::flow::disk::link;
-use crate::flow::room::Context;
+use crate::flow::room::{Context, Span, for_each_group};
 use crate::ingest::parts::Cursor;
 
 /// What a record says about an id.
@@ -86,6 +88,8 @@ impl Event {
 pub enum Fate {
     /// Another record of its id stays: own version, version that stays.
     Superseded(u64, u64),
+    /// Another record of its id stays, and has no document: own version, version that stays.
+    Emptied(u64, u64),
     /// It was withdrawn.
     Deleted,
     /// It gets this suffix.
@@ -141,7 +145,8 @@ fn decide_id<'a>(events: impl Iterator<Item = (u64, &'a Event)>, fates: &mut Fat
                     Some(old) => (Some((row, event)), old),
                 };
                 if let Some((row, event)) = goes.filter(|(_, event)| event.kind.has_row()) {
-                    fates.insert(row, (event.source, Fate::Superseded(event.version, winner.1.version)));
+                    let fate = if winner.1.kind.has_row() { Fate::Superseded } else { Fate::Emptied };
+                    fates.insert(row, (event.source, fate(event.version, winner.1.version)));
                 }
                 stays = Some(winner);
             }
@@ -193,7 +198,7 @@ fn amend(books: &mut Books, fate: &Fate) {
 
 fn reason(fate: &Fate) -> Option<&'static str> {
     match fate {
-        Fate::Superseded(_, _) => Some("superseded"),
+        Fate::Superseded(_, _) | Fate::Emptied(_, _) => Some("superseded"),
         Fate::Deleted => Some("deleted"),
         Fate::Renamed(_) => None,
     }
@@ -246,24 +251,17 @@ fn settle_part(
     }
     let mut refused = Vec::new();
     let mut writer = PartWriter::create(&place, contract("document")?)?;
-    let (encoder, batches) = (writer.encoder(), Batches::open(&raw_part, Some(contract("document")?), None)?);
-    let mut first_row = rows.start;
-    let mut places = Vec::new();
-    for (nth, rows) in batches.rows().into_iter().enumerate() {
-        places.push((nth, first_row));
-        first_row += rows;
-    }
-    // As many at once as there are threads, so that the memory is that of any other room.
-    for places in places.chunks(rayon::current_num_threads()) {
-        let settled = places.par_iter().map(|(nth, first_row)| {
-            let (batch, refusals) = settle_batch(&batches.read(*nth)?, *first_row, fates)?;
-            Ok((encoder.encode(&batch)?, refusals))
-        });
-        for (group, refusals) in settled.collect::<Result<Vec<_>>>()? {
-            writer.append(group)?;
-            refused.extend(refusals);
-        }
-    }
+    let encoder = writer.encoder();
+    let settle = |batch: &RecordBatch, span: Span| {
+        let (batch, refusals) = settle_batch(batch, span.first_row, fates)?;
+        Ok((encoder.encode(&batch)?, refusals))
+    };
+    let whole = Part { path: raw_part, rows: rows.end - rows.start };
+    for_each_group(contract("document")?, &whole, part, rows.start, None, &settle, |_, (group, refusals)| {
+        writer.append(group)?;
+        refused.extend(refusals);
+        Ok(())
+    })?;
     fates.range(rows).for_each(|(_, (_, fate))| amend(&mut books, fate));
     writer.finish()?;
     if raw_refused.exists() || !refused.is_empty() {
@@ -307,6 +305,7 @@ fn to_refusal(batch: &RecordBatch, idx: usize, fate: &Fate) -> Result<Refusal> {
     let bytes = text("text")?.as_bytes();
     let detail = match fate {
         Fate::Superseded(own, other) => format!("version {own}; version {other} of the same record stays"),
+        Fate::Emptied(own, other) => format!("version {own}; version {other} of the same record is no document"),
         _ => "a record read later withdraws it".to_string(),
     };
     let offsets = column(batch, "offset")?.as_primitive_opt::<UInt64Type>();
@@ -361,7 +360,7 @@ mod tests {
     #[test]
     fn a_version_without_a_document_goes_before_older_ones() {
         let (named, empty) = (|version| event(Kind::Named, 1, version), |version| event(Kind::Empty, 1, version));
-        check(&[named(1), empty(2), named(1)], &[(0, Fate::Superseded(1, 2)), (1, Fate::Superseded(1, 2))]);
+        check(&[named(1), empty(2), named(1)], &[(0, Fate::Emptied(1, 2)), (1, Fate::Emptied(1, 2))]);
         check(&[empty(2), named(3), empty(1)], &[]);
     }
 

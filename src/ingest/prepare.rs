@@ -110,7 +110,9 @@ impl Kernel<'_> {
                     outcomes.push(self.refused(offset, reason, id, detail, &raw.bytes));
                 }
                 Parsed::Empty { reason, id, version, detail } => {
-                    outcomes.push(Outcome::Empty(self.id_hash(&id), version));
+                    if version > 0 {
+                        outcomes.push(Outcome::Empty(self.id_hash(&id), version));
+                    }
                     outcomes.push(self.refused(offset, reason, Some(id), detail, &raw.bytes));
                 }
                 Parsed::Withdraws(ids) => {

@@ -51,7 +51,7 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Reads from `place` to the end, or until nobody takes the chunks any more.
     ///
-    /// While a file is read the next one is open already, so that its first blocks are unpacked in the meantime.
+    /// While a file is read the next one is open already: of a bzip2 file the first blocks are unpacked meanwhile.
     pub(super) fn run(&self, place: Place, chunks: &SyncSender<Chunk>) -> Result<()> {
         let files = (place.source..self.sources.len()).flat_map(|source| {
             let first = if source == place.source { place.file } else { 0 };

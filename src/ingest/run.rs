@@ -22,7 +22,7 @@ const WAITING: usize = 2;
 ///
 /// Goes on behind the last committed part of an earlier run in the same folder. `limit` is the most documents of one
 /// source; what lies behind is not read, and the books note `limit_reached`. [`source_books`] gives the books by
-/// source. Advances the progress by documents.
+/// source. Advances the progress by the bytes of the files.
 ///
 /// # Errors
 /// A source whose path holds no file or whose format is unknown; a part that cannot be written. Damaged files and

@@ -406,7 +406,8 @@ impl<'a> Cutter<'a> {
         let open = format!("<{}", self.names[name]);
         // Nothing closes in what was searched, so only the last of the open tags in it can be a whole element.
         let searched = &self.buffer[self.at + 1..self.at + self.max_bytes];
-        self.at += 1 + memmem::rfind(searched, open.as_bytes()).unwrap_or(searched.len().saturating_sub(close.len()));
+        let opens = memmem::find_iter(searched, open.as_bytes()).filter(|&at| ends_name(&searched[at..], open.len()));
+        self.at += 1 + opens.last().unwrap_or(searched.len().saturating_sub(close.len()));
         loop {
             let rest = &self.buffer[self.at..];
             let closed = memmem::find(rest, close.as_bytes()).map(|place| (place, true));

@@ -193,7 +193,10 @@ impl Params {
         if !(1..=100).contains(&self.passages) {
             return wrong("passages", &self.passages, "1..=100", "2 is the default");
         }
-        if self.min_words < 1 || self.max_words < self.min_words || self.max_words > 400 {
+        if self.min_words < 1 || self.min_words > 400 {
+            return wrong("min_words", &self.min_words.to_string(), "1..=400", "8 is the default");
+        }
+        if self.max_words < self.min_words || self.max_words > 400 {
             let value = format!("{} with `min_words` {}", self.max_words, self.min_words);
             return wrong("max_words", &value, "min_words..=400", "8 and 60 are the defaults");
         }

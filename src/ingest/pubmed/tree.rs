@@ -1,8 +1,8 @@
 //! One record as a tree: elements and texts in document order, borrowed from the record.
 //!
 //! A record is tokenised here and not by quick-xml, which checks each piece for UTF-8 again and keeps a copy of every
-//! name: that cost more than all the rest of ingest. What is well-formed is what quick-xml takes; a property test
-//! holds the two together.
+//! name: that cost more than all the rest of ingest. What is well-formed is what quick-xml takes, which a property test
+//! holds to, but for elements without a name and declarations inside a record: they are errors here.
 
 use std::borrow::Cow;
 
@@ -46,7 +46,7 @@ impl<'x> Tree<'x> {
             rest = behind;
             match token.as_bytes() {
                 [b'<', b'/', ..] => {
-                    let name = token[2..token.len() - 1].trim_ascii_end();
+                    let name = token[2..token.len() - 1].trim_end_matches([' ', '\t', '\n', '\r']);
                     match open.pop() {
                         Some((opened, expected)) if expected == name => nodes[opened].end = number,
                         Some((_, expected)) => return Err(format!("`</{name}>` closes `<{expected}>`")),
@@ -57,6 +57,9 @@ impl<'x> Tree<'x> {
                 [b'<', next, ..] if *next != b'!' => {
                     let closed = token.ends_with("/>");
                     let (name, local) = names(&token[1..token.len() - 1 - usize::from(closed)]);
+                    if local.is_empty() {
+                        return Err("an element without a name".to_owned());
+                    }
                     if !closed {
                         open.push((number, name));
                     }
