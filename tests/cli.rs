@@ -31,6 +31,14 @@ fn wrong_command_lines_say_what_and_what_next() {
     fail(&["build", "--source", "wiki", "--set", "dedup.jaccard=1.7"], 2, &["jaccard", "1.7"]);
     fail(&["build", "--source", "wiki", "--pipeline", "none.toml"], 2, &["none.toml", "kpipe defaults"]);
     fail(&["build", "--source", "wiki", "--threads", "0"], 2, &["`--threads` is 0"]);
+    fail(&["build", "--source", "wiki", "--threads", "100000"], 2, &["`--threads` is 100000", "1..=1024"]);
+    fail(&["build", "--source", "wiki", "--limit", "0"], 2, &["--limit"]);
+    fail(&["build", "--source", "wiki=/dev/zero"], 2, &["`/dev/zero` is a device"]);
+    fail(&["score", "fixtures/pubmed", "--out", "fixtures"], 2, &["`fixtures` holds files", "did not write"]);
+    fail(&["score", "fixtures/pubmed", "--lexicon", "none.obo"], 4, &["none.obo"]);
+    let built = built();
+    let out = built.to_str().unwrap();
+    fail(&["train", "--shards", out, "--out", out], 2, &["no training run"]);
     fail(&["build", "--source", "wiki", "--memory", "4X"], 2, &["`X` is no unit"]);
     fail(&["build"], 2, &["--source"]);
     fail(&["train", "--device", "tpu"], 2, &["`tpu`"]);
@@ -96,6 +104,37 @@ fn a_shard_under_another_contract_is_refused() {
     let run = folder.path().join("run");
     let args = ["train", "--shards", folder.path().to_str().unwrap(), "--out", run.to_str().unwrap()];
     fail(&args, 3, &["contract", "`shard`"]);
+}
+
+/// A dump that is cut off is one refusal in the books, however much is lost, so it is told as well.
+#[test]
+fn a_damaged_file_is_told_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(project().join("fixtures/pubmed/pubmed26n9001.xml.gz")).unwrap();
+    let path = folder.path().join("cut.xml.gz");
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let scores = folder.path().join("scores");
+    let args = ["score", path.to_str().unwrap(), "--out", scores.to_str().unwrap(), "--set", "max_refused=1"];
+    let output = kpipe(&args);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success() && stderr.contains("cut.xml.gz`: truncated at byte"), "{stderr}");
+    assert!(stderr.contains("what lies behind is lost"), "{stderr}");
+}
+
+/// One bit of a shard's text, as a bad disk changes it: the trainer finds out before it learns from it.
+#[test]
+fn a_shard_that_was_damaged_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "data/train-00000-of-00001.parquet";
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    let mut bytes = std::fs::read(built().join(name)).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(folder.path().join(name), bytes).unwrap();
+    std::fs::copy(built().join("manifest.json"), folder.path().join("manifest.json")).unwrap();
+    let run = folder.path().join("run");
+    let args = ["train", "--shards", folder.path().to_str().unwrap(), "--out", run.to_str().unwrap()];
+    fail(&args, 3, &["is not what `manifest.json` says", "train-00000-of-00001.parquet"]);
 }
 
 #[test]

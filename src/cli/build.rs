@@ -20,7 +20,7 @@ pub(super) struct BuildArgs {
     #[arg(long, value_name = "FOLDER", default_value = "out")]
     out: PathBuf,
     /// At most so many documents of each source
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Print the checked plan with expected documents, disk and time from a sample, and stop
     #[arg(long)]

@@ -111,14 +111,18 @@ struct MemoryArgs {
     memory: u64,
 }
 
+/// Most worker threads.
+const MAX_THREADS: usize = 1_024;
+
 impl RunArgs {
     fn printer(&self) -> Printer {
         Printer::new(self.quiet, self.json)
     }
 
     fn start_threads(&self) -> Result<()> {
-        if self.threads == Some(0) {
-            return Err(Error::usage("`--threads` is 0").hint("leave it out to use all cores"));
+        if let Some(threads) = self.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads)) {
+            return Err(Error::usage(format!("`--threads` is {threads}, outside 1..={MAX_THREADS}"))
+                .hint("leave it out to use all cores"));
         }
         rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads.unwrap_or(0))

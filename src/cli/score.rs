@@ -55,12 +55,9 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
     let wants_file = !is_build && args.explain.is_none();
     let out = args.out.clone().or_else(|| wants_file.then(|| PathBuf::from("scores")));
     let work = Work::new(out.as_deref())?;
-    let documents = if is_build {
+    if is_build {
         pipeline = args.settings.pipeline_over(&density_of_build(&args.input[0])?)?;
-        built(&args.input[0])?
-    } else {
-        read(&sources, &pipeline, &work.folder, out.as_deref(), args.memory.memory, &printer)?
-    };
+    }
     if !args.lexicon.is_empty() {
         let spec = |path: &PathBuf| LexiconSpec { path: path.to_string_lossy().into_owned(), format: None };
         pipeline.density.lexicon = args.lexicon.iter().map(spec).collect();
@@ -68,7 +65,12 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
     let folder = work.folder.join("density");
     create(&folder)?;
     let cx = context("density", &folder, &pipeline, args.memory.memory, &printer);
+    // A wrong one is told before much is read.
     let lexicon = density::read_lexicon(&pipeline.density, &cx)?;
+    let documents = match is_build {
+        true => built(&args.input[0])?,
+        false => read(&sources, &pipeline, &work.folder, out.as_deref(), args.memory.memory, &printer)?,
+    };
     // To find mentions, and to write scores or to look for the id.
     printer.begin("score", Some(2 * documents.rows()), "rows");
     if let Some(id) = &args.explain {
@@ -183,6 +185,7 @@ impl Work {
         let place = match out {
             Some(out) => {
                 create(out)?;
+                check_out(out)?;
                 sweep(out)?;
                 out.to_path_buf()
             }
@@ -194,6 +197,22 @@ impl Work {
             .map_err(|cause| Error::file("create a folder in", &place, cause))?;
         let lock = lock(guard.path())?;
         Ok(Work { folder: guard.path().to_path_buf(), _guard: guard, _lock: lock })
+    }
+}
+
+/// Refuses a folder with files in it that no `kpipe score` wrote: its own would be lost among them.
+fn check_out(out: &Path) -> Result<()> {
+    let is_ours = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let number = name.strip_prefix("scores-").or_else(|| name.strip_prefix("refused-"));
+        let is_number = |digits: &str| digits.len() >= 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        name.starts_with(WORK_PREFIX) || number.and_then(|rest| rest.strip_suffix(".parquet")).is_some_and(is_number)
+    };
+    match files_named(out, "", "")?.iter().find(|path| !is_ours(path)) {
+        None => Ok(()),
+        Some(other) => Err(Error::usage(format!("`{}` holds files that `kpipe score` did not write", out.display()))
+            .at(other.display())
+            .hint("give `--out` a new or empty folder, or one of an earlier `kpipe score`")),
     }
 }
 

@@ -105,8 +105,10 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
     cx.readings(input, 3);
     let rows = read_rows(input, params, cx)?;
     if rows.is_empty() {
-        return Err(Error::data("no document is left to make shards of")
-            .hint("look at `refused/` and `duplicates/`: every document that was read was turned away"));
+        return Err(Error::data("no document is left to make shards of").hint(format!(
+            "every document that was read was turned away: `refused-*.parquet` in the folders of `{}` say why",
+            cx.folder.parent().unwrap_or(cx.folder).display()
+        )));
     }
     let split = split::validation(&rows, params, cx.seed);
     let mut notes = split.notes;

@@ -116,8 +116,12 @@ fn matches(pattern: &str, found: &mut Vec<PathBuf>) -> Result<()> {
 
 /// Adds a file, or the files of a folder. `above` holds the real paths of the folders around it, against link loops.
 fn walk(place: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) -> Result<()> {
-    let is_folder = std::fs::metadata(place).map_err(|cause| missing(place, &cause))?.is_dir();
-    if !is_folder {
+    let facts = std::fs::metadata(place).map_err(|cause| missing(place, &cause))?;
+    if !facts.is_dir() {
+        if !facts.is_file() {
+            return Err(Error::usage(format!("`{}` is a device or a pipe, not a file", place.display()))
+                .hint("files are read more than once: write its content into one first"));
+        }
         found.push(place.to_path_buf());
         return Ok(());
     }

@@ -3,7 +3,7 @@
 //! It knows nothing of rows. Where it is to go on inside a file, it cuts the file from its beginning again and
 //! leaves the pieces out that were read before: cutting is cheap, parsing is not, and every splitter stays exact.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -46,7 +46,12 @@ pub(super) struct Reader<'a> {
     pub(super) progress: &'a dyn Progress,
     /// By source: whether enough was read of it.
     pub(super) enough: &'a [AtomicBool],
+    /// Files so far that were not read to their end.
+    pub(super) n_damaged: Cell<usize>,
 }
+
+/// So many damaged files are told by name.
+const TOLD: usize = 20;
 
 impl Reader<'_> {
     /// Reads from `place` to the end, or until nobody takes the chunks any more.
@@ -163,6 +168,7 @@ struct Sink<'a> {
     seen: u64,
     stopped: bool,
     enough: &'a AtomicBool,
+    n_damaged: &'a Cell<usize>,
     chunks: &'a SyncSender<Chunk>,
     marks: Option<Rc<RefCell<Marks>>>,
     /// What the splitter said last, without the path.
@@ -183,7 +189,7 @@ impl<'a> Sink<'a> {
         let enough = &reader.enough[source];
         let said = FileFacts::default();
         let size = std::fs::metadata(&reader.files[source][file]).map_or(0, |meta| meta.len());
-        let (progress, packed, told) = (reader.progress, None, 0);
+        let (progress, packed, told, n_damaged) = (reader.progress, None, 0, &reader.n_damaged);
         Sink {
             chunk,
             bytes: 0,
@@ -191,6 +197,7 @@ impl<'a> Sink<'a> {
             seen: 0,
             stopped: false,
             enough,
+            n_damaged,
             chunks,
             marks: None,
             said,
@@ -241,15 +248,36 @@ impl<'a> Sink<'a> {
 
     /// One refusal for why a file stopped before its end: the fault of its stream says it better than the splitter.
     fn broken(&mut self, broken: Option<Broken>, fault: Option<Fault>) -> Result<()> {
-        match (broken, fault) {
-            (None, None) => Ok(()),
-            (Some(broken), None) => self.refuse(broken),
-            (None, Some(fault)) => self.refuse(Broken::new(fault.offset, fault.reason, fault.detail)),
+        let broken = match (broken, fault) {
+            (None, None) => return Ok(()),
+            (Some(broken), None) => broken,
+            (None, Some(fault)) => Broken::new(fault.offset, fault.reason, fault.detail),
             (Some(broken), Some(fault)) => {
                 let detail = format!("{} ({} bytes unpacked)", fault.detail, fault.offset);
-                self.refuse(Broken { reason: fault.reason, detail, ..broken })
+                Broken { reason: fault.reason, detail, ..broken }
             }
+        };
+        self.tell_damage(&broken);
+        self.refuse(broken)
+    }
+
+    /// However much of a file is lost, it is one refusal in the books: so it is told as well.
+    fn tell_damage(&self, broken: &Broken) {
+        let n_damaged = self.n_damaged.get() + 1;
+        self.n_damaged.set(n_damaged);
+        if n_damaged > TOLD {
+            if n_damaged == TOLD + 1 {
+                self.progress.note("more files are damaged: the refusals name every one");
+            }
+            return;
         }
+        let Broken { reason, offset, detail, .. } = broken;
+        let lost = match *reason {
+            "corrupt_stream" => "; what lies behind is lost, and the texts right before may be garbled",
+            "truncated" | "bomb" | "unreadable" => "; what lies behind is lost",
+            _ => "",
+        };
+        self.progress.note(&format!("`{}`: {reason} at byte {offset}: {detail}{lost}", self.chunk.path));
     }
 
     fn hand_on(&mut self) {

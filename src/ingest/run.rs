@@ -1,5 +1,6 @@
 //! The room: a reader thread, parsing in parallel, a writer thread, and then the settling of ids.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -98,6 +99,7 @@ impl Job<'_> {
             threads: rayon::current_num_threads(),
             enough: &enough,
             progress: raw.progress,
+            n_damaged: Cell::new(0),
         };
         std::thread::scope(|scope| {
             let (send_chunk, chunks) = sync_channel::<Chunk>(WAITING);

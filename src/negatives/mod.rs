@@ -27,6 +27,7 @@ pub mod thesaurus;
 pub mod wordnet;
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::Array;
 use rand_chacha::ChaCha8Rng;
@@ -247,6 +248,7 @@ pub fn run(input: &Dataset, params: &Params, concepts: Option<&dyn ConceptNames>
     let translations = back_translation::prepare(input, params, concepts, cx)?;
     let tools = Tools { params, concepts, wordnet: wordnet::english()?, thesaurus, translations, seed: cx.seed };
     let leaves = contract("example")?;
+    let without_language = AtomicU64::new(0);
     cx.map_parts(input, leaves, |batch, span| {
         let mut counts = Counts::default();
         if span.part == 0 && span.batch == 0 {
@@ -256,11 +258,23 @@ pub fn run(input: &Dataset, params: &Params, concepts: Option<&dyn ConceptNames>
         let mut rows = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
             let language = languages.is_valid(row).then(|| languages.value(row));
+            if language.is_none() {
+                counts.add("documents without a language");
+                without_language.fetch_add(1, Ordering::Relaxed);
+            }
             rows.push(candidates(ids.value(row), texts.value(row), language, &tools, &mut counts));
         }
         let kept = leaves.widen(batch, vec![("negatives", column::column(&rows, leaves)?)])?;
         Ok(Outcome { notes: counts.0.into_iter().collect(), ..Outcome::kept(kept) })
-    })
+    })?;
+    let n = without_language.into_inner();
+    if n > 0 {
+        cx.progress.note(&format!(
+            "{n} documents say no language, so no words of theirs are replaced but names of the lexicon; where a source \
+             has one language, give it: `[source.<name>] language = \"en\"`"
+        ));
+    }
+    Ok(())
 }
 
 /// Counts for the books.

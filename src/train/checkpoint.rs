@@ -154,10 +154,15 @@ pub fn tensors(
     params: &Params,
     device: &Device,
 ) -> Result<(Parameters, AdamW)> {
-    let parameters = Parameters::load(&checkpoint.join(MODEL), declared, device)?;
-    let path = checkpoint.join(OPTIMISER);
-    let optimiser = AdamW::load(&path, &params.optimiser, &state.optimiser_steps, device)?;
-    Ok((parameters, optimiser))
+    let read = || {
+        let parameters = Parameters::load(&checkpoint.join(MODEL), declared, device)?;
+        let path = checkpoint.join(OPTIMISER);
+        let optimiser = AdamW::load(&path, &params.optimiser, &state.optimiser_steps, device)?;
+        Ok((parameters, optimiser))
+    };
+    read().map_err(|error: Error| {
+        error.hint(format!("remove `{}` to go on from the checkpoint before it", checkpoint.display()))
+    })
 }
 
 /// Gives a folder a name that does not count, then removes it: a kill between leaves no half checkpoint.

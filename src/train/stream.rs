@@ -4,16 +4,19 @@
 //! `seq` over all files; a row that is not stops the run with its file and place, because a curriculum read in another
 //! order is another curriculum.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{UInt32Type, UInt64Type};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
 use crate::flow::contract::{column, contract, numbers, strings};
-use crate::flow::dataset::Batches;
+use crate::flow::dataset::{Batches, read_json};
+use crate::flow::disk::hash_file;
 
 /// A document as the trainer sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +63,37 @@ pub struct Shards {
     paths: Vec<PathBuf>,
 }
 
+/// What a build's manifest says about its shards, by file name; nothing where there is no manifest.
+fn hashes(data: &Path) -> Result<BTreeMap<String, String>> {
+    let manifest: Option<Value> = match data.parent() {
+        Some(folder) => read_json(&folder.join("manifest.json"))?,
+        None => None,
+    };
+    let mut hashes = BTreeMap::new();
+    for split in ["train", "validation"] {
+        let shards = manifest.as_ref().and_then(|manifest| manifest["curriculum"][split].as_array());
+        for shard in shards.into_iter().flatten() {
+            if let (Some(file), Some(hash)) = (shard["file"].as_str(), shard["xxh3_128"].as_str()) {
+                hashes.insert(file.to_string(), hash.to_string());
+            }
+        }
+    }
+    Ok(hashes)
+}
+
+/// A shard that was changed after its build teaches something else.
+fn check_hash(shard: &Path, split: &str, hashes: &BTreeMap<String, String>) -> Result<()> {
+    let name = shard.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match hashes.get(&format!("data/{name}")) {
+        Some(hash) if hash_file(shard)? != *hash => {
+            Err(Error::data(format!("a `{split}` shard is not what `manifest.json` says: it was changed or damaged"))
+                .at(shard.display())
+                .hint("repeat `kpipe build`; or remove `manifest.json` to train on what is there"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// One row, for a pass over a few columns.
 pub struct Row<'a> {
     batch: &'a RecordBatch,
@@ -104,6 +138,7 @@ impl Shards {
             }
         }
         found.sort();
+        let hashes = hashes(folder)?;
         for (idx, ((number, of), path)) in found.iter().enumerate() {
             if (*number, *of) != (idx, found.len()) {
                 return Err(Error::data(format!("{} of {of} `{split}` shards are there", found.len()))
@@ -111,6 +146,7 @@ impl Shards {
                     .hint("finish or repeat `kpipe build`, and keep the shards of one build only"));
             }
             Batches::open(path, Some(contract("shard")?), None)?;
+            check_hash(path, split, &hashes)?;
         }
         let paths: Vec<PathBuf> = found.into_iter().map(|(_, path)| path).collect();
         Ok((!paths.is_empty()).then_some(Shards { paths }))
