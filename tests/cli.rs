@@ -106,6 +106,27 @@ fn a_shard_under_another_contract_is_refused() {
     fail(&args, 3, &["contract", "`shard`"]);
 }
 
+#[test]
+fn a_column_that_no_record_has_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qa.jsonl");
+    let line =
+        |n: u32| format!("{{\"id\": {n}, \"question\": \"what is {n}?\", \"answer\": \"number {n} of them all\"}}\n");
+    std::fs::write(&path, (0..30).map(line).collect::<String>()).unwrap();
+    let pipeline = folder.path().join("mine.toml");
+    let source = format!(
+        "[source.qa]\npath = {path:?}\nformat = \"jsonl\"\nrole = \"domain\"\nfields = {{ text = \"question+anser\" }}\n"
+    );
+    std::fs::write(&pipeline, source).unwrap();
+    let out = folder.path().join("out");
+    let args = ["build", "--source", "qa", "--pipeline", pipeline.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let wiki = [&args[..], &["--set", "source.qa.format=wiki"]].concat();
+    fail(&wiki, 2, &["`fields.text` maps a column, and `wiki` has none", "[source.qa]"]);
+    let stderr = text(&kpipe(&args).stderr);
+    assert!(stderr.contains("no record of source `qa` has the column `anser`"), "{stderr}");
+    assert!(stderr.contains("30 documents say no language"), "{stderr}");
+}
+
 /// A dump that is cut off is one refusal in the books, however much is lost, so it is told as well.
 #[test]
 fn a_damaged_file_is_told_by_name() {

@@ -25,6 +25,10 @@ impl Format for Csv {
         "csv"
     }
 
+    fn has_columns(&self) -> bool {
+        true
+    }
+
     fn about(&self) -> &'static str {
         "CSV or TSV with a header"
     }

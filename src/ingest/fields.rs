@@ -74,8 +74,8 @@ pub fn check(fields: &BTreeMap<String, String>) -> Result<()> {
 
 /// Makes a document of one object.
 pub fn to_document(mut object: Map<String, Value>, source: &SourceSpec) -> Parsed {
-    let mut used = Vec::new();
-    let mut find = |field: &str, between: &str| find(&object, source, field, between, &mut used);
+    let mut columns = Columns::default();
+    let mut find = |field: &str, between: &str| find(&object, source, field, between, &mut columns);
     let id = find("id", " ").unwrap_or_default();
     let Some(text) = find("text", "\n\n") else {
         return Parsed::Refused { reason: "missing_field", id: filled(id), detail: no_text_field(&object, source) };
@@ -91,7 +91,8 @@ pub fn to_document(mut object: Map<String, Value>, source: &SourceSpec) -> Parse
         date: find("date", " ").and_then(filled),
         ..Document::default()
     };
-    object.retain(|name, value| !used.contains(name) && !value.is_null());
+    object.retain(|name, value| !columns.used.contains(name) && !value.is_null());
+    document.absent = columns.absent;
     document.metadata = (!object.is_empty()).then(|| Value::Object(object).to_string());
     Parsed::Document(Box::new(document))
 }
@@ -109,21 +110,33 @@ fn no_text_field(object: &Map<String, Value>, source: &SourceSpec) -> String {
     format!("no `{wanted}` among the keys {}; `fields.text` of the source names the column", keys.join(", "))
 }
 
-/// The text of one of our fields; `None` where no column of that name is there. `used` gathers top-level columns.
+/// Columns of a record.
+#[derive(Default)]
+struct Columns {
+    /// Top-level ones that a field was read from.
+    used: Vec<String>,
+    /// Those that the source names and that are not there.
+    absent: Vec<String>,
+}
+
+/// The text of one of our fields; `None` where no column of that name is there.
 fn find(
     object: &Map<String, Value>,
     source: &SourceSpec,
     field: &str,
     between: &str,
-    used: &mut Vec<String>,
+    columns: &mut Columns,
 ) -> Option<String> {
-    if let Some(columns) = source.fields.get(field) {
+    if let Some(named) = source.fields.get(field) {
         let mut parts = Vec::new();
         let mut any = false;
-        for column in columns.split('+').map(str::trim) {
-            let Some((top, value)) = lookup(object, column) else { continue };
+        for column in named.split('+').map(str::trim) {
+            let Some((top, value)) = lookup(object, column) else {
+                columns.absent.push(column.to_string());
+                continue;
+            };
             any = true;
-            used.push(top.to_string());
+            columns.used.push(top.to_string());
             parts.extend(filled(to_text(value, between)));
         }
         return any.then(|| parts.join(between));
@@ -135,7 +148,7 @@ fn find(
         let same = |name: &str| object.iter().find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).filter(plain);
         usual.iter().find_map(|name| same(name))
     })?;
-    used.push(name.clone());
+    columns.used.push(name.clone());
     Some(to_text(value, between))
 }
 
@@ -208,6 +221,7 @@ mod tests {
         let fields = [("text", "q+a.0+none"), ("id", "meta.id"), ("version", "meta.v"), ("title", "d.t")];
         let found = document(r#"{"q": "Q", "a": ["A", "B"], "meta": {"id": "i", "v": 7}, "d.t": "dotted"}"#, &fields);
         assert_eq!(found.text, "Q\n\nA");
+        assert_eq!(found.absent, ["none"]);
         assert_eq!((found.id.as_deref(), found.version, found.title.as_deref()), (Some("i"), 7, Some("dotted")));
         assert_eq!(found.metadata, None);
     }

@@ -23,6 +23,10 @@ impl Format for Jsonl {
         "jsonl"
     }
 
+    fn has_columns(&self) -> bool {
+        true
+    }
+
     fn about(&self) -> &'static str {
         "JSON: one object a line, objects one after the other, or one array of objects"
     }

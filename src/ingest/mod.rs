@@ -145,8 +145,15 @@ impl SourceSpec {
     /// # Errors
     /// Names the first key that is wrong.
     pub fn check(&self) -> Result<()> {
-        format(&self.format).map_err(|error| error.at(format!("[source.{}]", self.name)))?;
+        let at = || format!("[source.{}]", self.name);
+        let format = format(&self.format).map_err(|error| error.at(at()))?;
         self.check_role()?;
+        let mapped = self.fields.keys().find(|field| *field != "encoding");
+        if let Some(field) = mapped.filter(|_| !format.has_columns()) {
+            return Err(Error::usage(format!("`fields.{field}` maps a column, and `{}` has none", self.format))
+                .at(at())
+                .hint("`fields` are for jsonl, csv and parquet; `encoding` alone is for every format"));
+        }
         fields::check(&self.fields).map_err(|error| error.at(format!("[source.{}]", self.name)))
     }
 
@@ -216,6 +223,8 @@ pub struct Document {
     pub date: Option<String>,
     /// What the format has beyond these: a JSON object with its keys in a fixed order.
     pub metadata: Option<String>,
+    /// Columns that the source's `fields` name and this record lacks, counted in the books.
+    pub absent: Vec<String>,
     /// Invalid bytes that were replaced by U+FFFD, counted in the books as a marked repair.
     pub repaired: u64,
 }
@@ -300,6 +309,11 @@ pub trait Format: Sync {
 
     /// What it reads, in one line.
     fn about(&self) -> &'static str;
+
+    /// Whether its records have free columns, which a source's `fields` map.
+    fn has_columns(&self) -> bool {
+        false
+    }
 
     /// How it wants its files; formats of text leave this as it is.
     fn access(&self) -> Access {

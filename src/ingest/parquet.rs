@@ -28,6 +28,10 @@ impl Format for Parquet {
         "parquet"
     }
 
+    fn has_columns(&self) -> bool {
+        true
+    }
+
     fn about(&self) -> &'static str {
         "Parquet with a column of text"
     }

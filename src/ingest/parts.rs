@@ -16,10 +16,10 @@ use crate::flow::books::{Books, Refusal};
 use crate::flow::contract::contract;
 use crate::flow::dataset::{BATCH_BYTES, BATCH_ROWS, PartWriter, read_json, write_atomically, write_json};
 use crate::flow::room::Context;
-use crate::ingest::SourceSpec;
 use crate::ingest::ids::{Event, Kind};
 use crate::ingest::prepare::{Outcome, Prepared, Row};
 use crate::ingest::reader::Place;
+use crate::ingest::{Document, SourceSpec};
 
 /// Where the next part begins, and what was counted before it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -162,6 +162,17 @@ impl<'a> Parts<'a> {
             self.note(source, "empty_source", 1);
             self.raw.progress.note(&format!("source `{}` gave no document", self.sources[source].name));
         }
+        let spec = &self.sources[source];
+        let books = self.cursor.books.get(&spec.name);
+        for column in spec.fields.values().flat_map(|columns| columns.split('+')).map(str::trim) {
+            let lack = books.and_then(|books| books.notes.get(&without(column))).copied().unwrap_or(0);
+            if lack > 0 && lack == self.cursor.documents {
+                self.raw.progress.note(&format!(
+                    "no record of source `{}` has the column `{column}` that its `fields` name",
+                    spec.name
+                ));
+            }
+        }
         self.next_source();
     }
 
@@ -203,11 +214,12 @@ impl<'a> Parts<'a> {
         };
         let kind = if row.by_content { Kind::ByContent } else { Kind::Named };
         Event { hash: row.id_hash, version: row.document.version, kind, source }.write(&mut self.events);
-        let repaired = row.document.repaired;
+        let Document { repaired, absent, .. } = &row.document;
         self.count(source, |books| {
             books.read += 1;
             books.kept += 1;
-            books.note("repaired", repaired);
+            books.note("repaired", *repaired);
+            absent.iter().for_each(|column| books.note(&without(column), 1));
         });
         self.cursor.documents += 1;
         self.cursor.rows += 1;
@@ -267,6 +279,11 @@ impl<'a> Parts<'a> {
         self.books = Books::default();
         Ok(())
     }
+}
+
+/// The note of records that lack a column.
+fn without(column: &str) -> String {
+    format!("without column `{column}`")
 }
 
 /// Rows under the contract `document`.
