@@ -28,6 +28,8 @@ fn build(out: &Path, more: &[&str]) {
 #[test]
 fn books_balance_from_files_to_shards() {
     let manifest = manifest(&built());
+    let lexicons = manifest["parameter_files"].as_array().unwrap();
+    assert!(lexicons.iter().any(|file| file["room"] == "density" && file["hash"].as_str().unwrap().len() == 32));
     let mut flowing = None;
     for room in manifest["rooms"].as_array().unwrap() {
         let books = &room["books"];

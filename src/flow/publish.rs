@@ -17,7 +17,7 @@ use crate::flow::books::Books;
 use crate::flow::contract::contracts;
 use crate::flow::dataset::{read_json, write_atomically, write_json};
 use crate::flow::disk::{files_named, hash_file, link};
-use crate::flow::plan::{Job, Pipeline};
+use crate::flow::plan::{Job, Pipeline, ROOMS};
 use crate::flow::run::{Done, Run};
 use crate::ingest::SourceSpec;
 use crate::ingest::files::SourceFile;
@@ -36,6 +36,8 @@ pub struct Manifest {
     pub sources: Vec<SourceSpec>,
     /// The files that were read, with their hashes.
     pub files: Vec<SourceFile>,
+    /// Lexicons, tables and other files that parameters name, with their hashes.
+    pub parameter_files: Vec<ParameterFile>,
     /// Books of reading, by source.
     pub source_books: BTreeMap<String, Books>,
     /// Every parameter.
@@ -48,6 +50,28 @@ pub struct Manifest {
     pub curriculum: Curriculum,
     /// What was available and used to write negatives.
     pub engines: Value,
+}
+
+/// A file or folder that a parameter names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ParameterFile {
+    /// The room that reads it.
+    pub room: String,
+    /// Its path as given.
+    pub path: String,
+    /// xxh3-128 of its bytes; of a folder, of its files in name order.
+    pub hash: String,
+}
+
+fn parameter_files(pipeline: &Pipeline) -> Result<Vec<ParameterFile>> {
+    let mut files = Vec::new();
+    for room in ROOMS {
+        for path in (room.files)(pipeline)? {
+            let (room, hash) = (room.name.to_string(), hash_file(&path)?);
+            files.push(ParameterFile { room, path: path.display().to_string(), hash });
+        }
+    }
+    Ok(files)
 }
 
 /// Writes the output folder.
@@ -80,6 +104,7 @@ pub fn publish(job: &Job, run: &Run) -> Result<Manifest> {
         limit: job.limit,
         sources: job.sources.clone(),
         files: run.files.clone(),
+        parameter_files: parameter_files(&job.pipeline)?,
         source_books: run.sources.clone(),
         pipeline: job.pipeline.clone(),
         contracts: contracts()?.map(|contract| (contract.name.clone(), contract.hash.clone())).collect(),
