@@ -117,19 +117,20 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
     notes.iter().for_each(|note| cx.progress.note(note));
     let plan = shards::Plan::new(&rows, &ordered.sequence, &split.validation, ordered.pacing.n_first, params);
     // Whole shards are held from here on; the rows have said what they had to.
-    let n_rows = rows.len() as u64;
-    drop(rows);
+    let (n_rows, n_train, n_validation) = (rows.len() as u64, split.train.len(), split.validation.len());
+    let n_positions = ordered.sequence.len();
+    drop((rows, split.train, split.validation, ordered.sequence));
     // Text that is repeated is gathered more than once.
-    cx.progress.expect(2 * n_rows + (ordered.sequence.len() + split.validation.len()) as u64);
+    cx.progress.expect(2 * n_rows + (n_positions + n_validation) as u64);
     let written = shards::write(input, &plan, params, cx)?;
     let of = |split: Split| written.iter().filter(|shard| shard.split == split).cloned().collect();
     let curriculum =
         Curriculum { train: of(Split::Train), validation: of(Split::Validation), pacing: ordered.pacing, notes };
     write_json(&cx.folder.join("curriculum.json"), &curriculum)?;
     let mut books = Books { read: n_rows, kept: n_rows, ..Books::default() };
-    books.note("train_positions", ordered.sequence.len() as u64);
-    books.note("repeated_positions", (ordered.sequence.len() - split.train.len()) as u64);
-    books.note("validation_documents", split.validation.len() as u64);
+    books.note("train_positions", n_positions as u64);
+    books.note("repeated_positions", (n_positions - n_train) as u64);
+    books.note("validation_documents", n_validation as u64);
     cx.commit(0, &[], &[], &books)
 }
 

@@ -85,7 +85,7 @@ impl Edges {
         for (idx, name) in FEATURES.iter().enumerate() {
             let weight = self.weights.get(*name).copied().unwrap_or(0.0);
             let grid = grids.and_then(|grids| grids.get(*name));
-            if let (Some(value), Some(grid)) = (features.values[idx], grid) {
+            if let (Some(value), Some(grid)) = (features.at(idx), grid) {
                 sum += weight * grid.rank(value);
                 weights += weight;
             }
@@ -106,7 +106,8 @@ impl Edges {
 /// If a file cannot be written.
 pub fn write(folder: &Path, edges: &Edges, words: &WordCounts) -> Result<()> {
     let place = folder.join("words.zst");
-    let cells: Vec<u8> = words.pools.values().flatten().flat_map(|n| n.to_le_bytes()).collect();
+    let mut cells = Vec::with_capacity(words.pools.len() * CELLS * size_of::<u32>());
+    words.pools.values().flatten().for_each(|n| cells.extend(n.to_le_bytes()));
     let packed = zstd::encode_all(cells.as_slice(), 3).map_err(|cause| Error::file("write", &place, cause))?;
     write_atomically(&place, &packed)?;
     write_json(&folder.join("words.json"), &words.pools.keys().collect::<Vec<_>>())?;
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn missing_features_are_left_out_of_the_mean() {
         let edges = example();
-        let with = |density, loss| Features { values: [Some(density), None, None, None, None, loss] };
+        let with = |density, loss| Features::new([Some(density), None, None, None, None, loss]);
         assert!((edges.difficulty("en", &with(0.8, Some(0.1))) - 0.8).abs() < 1e-6, "no grid for loss");
         assert!((edges.difficulty("fr", &with(0.3, None)) - 0.3).abs() < 1e-6, "unknown languages use the pool");
         assert_eq!(edges.bucket("en", 0.1), 0);

@@ -22,17 +22,27 @@ pub static FEATURES: &[&str] = &["density", "word_rarity", "readability", "lengt
 /// Cells of the word count table of one language, a power of two: 16 MiB each.
 pub const CELLS: usize = 1 << 22;
 
-/// The features of one document; `None` where the language or the pipeline has no such feature.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The features of one document, in 24 bytes, because those of the whole corpus are in memory at once.
+#[derive(Clone, Copy, Debug)]
 pub struct Features {
-    /// In the order of [`FEATURES`].
-    pub values: [Option<f32>; 6],
+    /// In the order of [`FEATURES`]; not a number where the language or the pipeline has no such feature.
+    values: [f32; 6],
 }
 
 impl Features {
+    /// Features in the order of [`FEATURES`]; `None` where the language or the pipeline has no such feature.
+    pub fn new(values: [Option<f32>; 6]) -> Self {
+        Features { values: values.map(|value| value.unwrap_or(f32::NAN)) }
+    }
+
+    /// The feature at a place in [`FEATURES`].
+    pub fn at(&self, idx: usize) -> Option<f32> {
+        Some(self.values[idx]).filter(|value| !value.is_nan())
+    }
+
     /// The feature called `name`.
     pub fn get(&self, name: &str) -> Option<f32> {
-        FEATURES.iter().position(|feature| *feature == name).and_then(|idx| self.values[idx])
+        FEATURES.iter().position(|feature| *feature == name).and_then(|idx| self.at(idx))
     }
 }
 
@@ -134,16 +144,14 @@ pub fn measure(
             let pool = counts.pool(language);
             let table = counts.pools.get(pool).ok_or_else(|| Error::data(format!("no word counts for `{pool}`")))?;
             let text = texts.value(row);
-            Ok(Features {
-                values: [
-                    Some(density.value(row)),
-                    Some(word_rarity(text, table, counts.totals.get(pool).copied().unwrap_or(0.0))),
-                    readability(text, language),
-                    Some(n_tokens.value(row) as f32),
-                    tokenizer.map(|tokenizer| tokens_per_word(text, tokenizer)).transpose()?,
-                    losses.and_then(|losses| losses.get(ids.value(row))),
-                ],
-            })
+            Ok(Features::new([
+                Some(density.value(row)),
+                Some(word_rarity(text, table, counts.totals.get(pool).copied().unwrap_or(0.0))),
+                readability(text, language),
+                Some(n_tokens.value(row) as f32),
+                tokenizer.map(|tokenizer| tokens_per_word(text, tokenizer)).transpose()?,
+                losses.and_then(|losses| losses.get(ids.value(row))),
+            ]))
         })
         .collect()
 }
