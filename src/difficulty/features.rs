@@ -16,7 +16,7 @@ use crate::flow::room::Context;
 use crate::text::sentences::sentences;
 use crate::text::words::{is_cjk, words};
 
-/// Every feature, in the order of [`Features::values`].
+/// Every feature, in the order in which [`Features::new`] takes them.
 pub static FEATURES: &[&str] = &["density", "word_rarity", "readability", "length", "tokens_per_word", "loss"];
 
 /// Cells of the word count table of one language, a power of two: 16 MiB each.
