@@ -69,19 +69,17 @@ impl Blocks {
     /// Begins decoding with `threads` workers; `packed_read` counts the bytes of the file that were read.
     pub(super) fn open(path: &Path, threads: usize, packed_read: &Arc<AtomicU64>) -> io::Result<Self> {
         let file = Counted { inner: File::open(path)?, n: Arc::clone(packed_read) };
-        let (send_piece, pieces) = sync_channel(threads * 2);
-        let (send_task, tasks) = sync_channel::<Task>(threads);
-        let tasks = Arc::new(Mutex::new(tasks));
+        let (pieces, pieces_out) = sync_channel(threads * 2);
+        let (tasks, tasks_out) = sync_channel::<Task>(threads);
+        let tasks_out = Arc::new(Mutex::new(tasks_out));
         for _ in 0..threads {
-            let tasks = Arc::clone(&tasks);
+            let tasks = Arc::clone(&tasks_out);
             std::thread::Builder::new().name("bzip2".to_string()).spawn(move || work(&tasks))?;
         }
-        let marks = Marks::new()?;
-        let (pieces_to, tasks_to) = (send_piece, send_task);
-        let (bytes, at, base, failed) = (Vec::new(), 0, 0, false);
-        let scanner = Scanner { file, marks, bytes, at, base, failed, pieces: pieces_to, tasks: tasks_to };
+        let (marks, bytes, at, base, failed) = (Marks::new()?, Vec::new(), 0, 0, false);
+        let scanner = Scanner { file, marks, bytes, at, base, failed, pieces, tasks };
         std::thread::Builder::new().name("bzip2-scan".to_string()).spawn(move || scanner.run())?;
-        Ok(Blocks::of(path, pieces))
+        Ok(Blocks::of(path, pieces_out))
     }
 
     fn of(path: &Path, pieces: Receiver<Piece>) -> Self {
@@ -241,12 +239,12 @@ impl Marks {
     /// The first one that begins at bit `from` or later, and whether it ends a stream.
     fn next(&self, bytes: &[u8], from: usize) -> Option<(usize, bool)> {
         let first = from / 8;
-        let found = self.bytes.find_iter(bytes.get(first..)?).filter_map(|found| {
+        let mut found = self.bytes.find_iter(bytes.get(first..)?).filter_map(|found| {
             let start = ((first + found.start()).checked_sub(1)? * 8) + found.pattern().as_usize() % 8;
             let mark = mark_at(bytes, start)?;
             (start >= from).then_some((start, mark))
         });
-        found.into_iter().next()
+        found.next()
     }
 }
 
