@@ -18,7 +18,7 @@ use super::spill::{self, Row};
 use super::{NameBooks, Params, columns, spilled};
 use crate::error::{Error, Result};
 use crate::flow::contract::{contract, numbers, strings};
-use crate::flow::dataset::{Batches, Dataset, PartWriter};
+use crate::flow::dataset::{Batches, Dataset};
 use crate::flow::room::{Context, Span};
 
 /// Terms listed with each score.
@@ -150,28 +150,13 @@ pub fn score(documents: &Dataset, lexicon: &Lexicon, params: &Params, k: usize, 
 /// If a file cannot be read or written.
 pub(super) fn write_scores(documents: &Dataset, model: &Model, cx: &Context) -> Result<()> {
     let leaves = contract("score")?;
-    let mut first_row = 0;
-    for (idx, part) in documents.parts.iter().enumerate() {
-        let place = cx.numbered("scores", idx, "parquet");
-        if !place.exists() {
-            let only = Dataset { contract: documents.contract, parts: vec![part.clone()] };
-            let mut writer = PartWriter::create(&place, leaves)?;
-            let encoder = writer.encoder();
-            let score = |batch: &RecordBatch, span: Span| {
-                let span = Span { part: idx, first_row: first_row + span.first_row, ..span };
-                let spilled = spilled(model, span)?;
-                let mut added = columns(&spilled, model, span.first_row)?;
-                added.push(("terms", terms_column(&spill::rows(&spilled)?, model)?));
-                encoder.encode(&leaves.widen(batch, added)?)
-            };
-            cx.fold(&only, Some(&["id", "source"]), score, |batch| writer.append(batch))?;
-            writer.finish()?;
-        } else {
-            cx.progress.advance(part.rows);
-        }
-        first_row += part.rows;
-    }
-    Ok(())
+    let score = |batch: &RecordBatch, span: Span| {
+        let spilled = spilled(model, span)?;
+        let mut added = columns(&spilled, model, span.first_row)?;
+        added.push(("terms", terms_column(&spill::rows(&spilled)?, model)?));
+        leaves.widen(batch, added)
+    };
+    cx.map_beside(documents, "scores", leaves, &["id", "source"], score).map(|_| ())
 }
 
 /// The terms of a row, greatest contribution first, equal ones by id.

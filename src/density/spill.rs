@@ -17,7 +17,7 @@ use super::lexicon::Lexicon;
 use super::mentions::Finder;
 use crate::error::{Error, Result};
 use crate::flow::contract::{column, contract, numbers, strings};
-use crate::flow::dataset::{Dataset, Part, PartWriter};
+use crate::flow::dataset::Dataset;
 use crate::flow::room::Context;
 
 /// The concepts of one document.
@@ -71,24 +71,8 @@ pub(super) fn find_all(
     params: &Params,
     cx: &Context,
 ) -> Result<Dataset> {
-    let leaves = contract("mention")?;
-    let mut parts = Vec::with_capacity(documents.parts.len());
-    for (idx, part) in documents.parts.iter().enumerate() {
-        let place = cx.numbered("mentions", idx, "parquet");
-        if !place.exists() {
-            cx.progress.message(&format!("mentions, part {} of {}", idx + 1, documents.parts.len()));
-            let only = Dataset { contract: documents.contract, parts: vec![part.clone()] };
-            let mut writer = PartWriter::create(&place, contract("mention")?)?;
-            let encoder = writer.encoder();
-            let find = |batch: &RecordBatch, _| encoder.encode(&find_batch(batch, lexicon, finder, params)?);
-            cx.fold(&only, Some(&["text"]), find, |found| writer.append(found))?;
-            writer.finish()?;
-        } else {
-            cx.progress.advance(part.rows);
-        }
-        parts.push(Part { path: place, rows: part.rows });
-    }
-    Ok(Dataset { contract: leaves, parts })
+    let find = |batch: &RecordBatch, _| find_batch(batch, lexicon, finder, params);
+    cx.map_beside(documents, "mentions", contract("mention")?, &["text"], find)
 }
 
 fn find_batch(batch: &RecordBatch, lexicon: &Lexicon, finder: &Finder, params: &Params) -> Result<RecordBatch> {

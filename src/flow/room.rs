@@ -161,8 +161,44 @@ impl Context<'_> {
         self.commit(part_idx, &refused, &duplicates, &books)
     }
 
-    /// Tells that the room goes over all rows of `input` so many times; [`Context::fold`] and [`Context::map_parts`]
-    /// are once each.
+    /// Maps every part of `input` onto a file of its own, `<stem>-NNNNN.parquet`, row by row: what a room works with
+    /// beside the parts that go on. Files that are there already are left as they are.
+    ///
+    /// # Errors
+    /// The first error of the kernel in row order, or a file that cannot be read or written.
+    pub fn map_beside(
+        &self,
+        input: &Dataset,
+        stem: &str,
+        leaves: &'static Contract,
+        columns: &[&str],
+        kernel: impl Fn(&RecordBatch, Span) -> Result<RecordBatch> + Sync,
+    ) -> Result<Dataset> {
+        let mut parts = Vec::with_capacity(input.parts.len());
+        let mut first_row = 0;
+        for (idx, part) in input.parts.iter().enumerate() {
+            let path = self.numbered(stem, idx, "parquet");
+            if path.exists() {
+                self.progress.advance(part.rows);
+            } else {
+                self.progress.message(&format!("{stem}, part {} of {}", idx + 1, input.parts.len()));
+                let mut writer = PartWriter::create(&path, leaves)?;
+                let encoder = writer.encoder();
+                let encoded = |batch: &RecordBatch, span| encoder.encode(&kernel(batch, span)?);
+                for_each_group(input.contract, part, idx, first_row, Some(columns), &encoded, |n, group| {
+                    self.progress.advance(n);
+                    writer.append(group)
+                })?;
+                writer.finish()?;
+            }
+            parts.push(Part { path, rows: part.rows });
+            first_row += part.rows;
+        }
+        Ok(Dataset { contract: leaves, parts })
+    }
+
+    /// Tells that the room goes over all rows of `input` so many times; [`Context::fold`], [`Context::map_parts`]
+    /// and [`Context::map_beside`] are once each.
     pub fn readings(&self, input: &Dataset, n: u64) {
         self.progress.expect(n * input.rows());
     }
