@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr3_iter;
+use memchr::{memchr, memchr3_iter};
 
 /// What ends a line, besides the pair of carriage return and line feed.
 const LINE_ENDS: [char; 7] = ['\n', '\r', '\x0b', '\x0c', '\u{85}', '\u{2028}', '\u{2029}'];
@@ -63,20 +63,40 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     }
     let mut line = String::with_capacity(text.len());
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
-        let mut kept = word.chars().filter(|c| !is_removed(*c)).peekable();
-        if kept.peek().is_some() && !line.is_empty() {
+        // The marks that are taken out begin with this byte.
+        let word = match memchr(0xef, word.as_bytes()) {
+            None => Cow::Borrowed(word),
+            Some(_) => Cow::Owned(word.chars().filter(|c| !is_removed(*c)).collect()),
+        };
+        if !word.is_empty() && !line.is_empty() {
             line.push(' ');
         }
-        line.extend(kept);
+        line.push_str(&word);
     }
     Cow::Owned(line)
 }
 
-/// Whether a text is surely on one line; the lead bytes of white space and marks beyond ASCII count as some.
+/// Whether a text is on one line already.
 fn is_one_line(text: &[u8]) -> bool {
-    let is_plain = |byte: u8| byte >= b' ' && !matches!(byte, 0x7F | 0xC2 | 0xE1..=0xE3 | 0xEF);
-    let plain = text.iter().fold(true, |plain, &byte| plain & is_plain(byte));
-    plain && !text.starts_with(b" ") && !text.ends_with(b" ") && memchr::memmem::find(text, b"  ").is_none()
+    let control = |byte: u8| byte < b' ' || byte == 0x7f;
+    let lead = |byte: u8| matches!(byte, 0xc2 | 0xe1..=0xe3 | 0xef);
+    let (has_control, has_lead) =
+        text.iter().fold((false, false), |(seen, leads), &byte| (seen | control(byte), leads | lead(byte)));
+    let behind = text.get(1..).unwrap_or(&[]);
+    let two_spaces = text.iter().zip(behind).fold(false, |seen, (&a, &b)| seen | ((a == b' ') & (b == b' ')));
+    let at_an_end = text.starts_with(b" ") || text.ends_with(b" ");
+    if has_control || two_spaces || at_an_end {
+        return false;
+    }
+    // White space beyond ASCII, C1 controls and marks that are taken out; a lead byte is never the rest of a character.
+    let is_bad = |at: usize| match &text[at..] {
+        [0xc2, next, ..] => *next <= 0xa0,
+        [0xe1, 0x9a, 0x80, ..] | [0xe2, 0x81, 0x9f, ..] | [0xe3, 0x80, 0x80, ..] => true,
+        [0xe2, 0x80, last, ..] => matches!(last, 0x80..=0x8a | 0xa8 | 0xa9 | 0xaf),
+        [0xef, 0xbb, 0xbf, ..] | [0xef, 0xbf, 0xbe | 0xbf, ..] => true,
+        _ => false,
+    };
+    !has_lead || !(0..text.len()).any(|at| lead(text[at]) && is_bad(at))
 }
 
 fn is_removed(c: char) -> bool {
@@ -108,6 +128,14 @@ mod tests {
     }
 
     proptest! {
+        /// The check by bytes against one by characters.
+        #[test]
+        fn what_is_left_alone_is_what_needs_nothing(text in "([a-z–é“ \u{a0}，中]|[\u{7f}-\u{a1}\u{1680}\u{2000}-\u{2060}\u{3000}\u{3001}\u{feff}\u{fffd}-\u{ffff}]){0,6}") {
+            let needs_nothing = text.chars().all(|c| c == ' ' || !is_blank(c) && !c.is_control())
+                && !text.contains("  ") && text.trim() == text;
+            prop_assert_eq!(is_one_line(text.as_bytes()), needs_nothing, "{:?}", text);
+        }
+
         #[test]
         fn one_line_is_one_line(text in "[a \\n\\t\u{0}\u{85}\u{FEFF}\u{2028}\u{FFFE}é“，中\u{3000}]{0,12}") {
             let once = one_line(&text).into_owned();

@@ -290,7 +290,9 @@ impl<'a> Cutter<'a> {
     /// The name asked for whose open tag begins here.
     fn name_here(&self) -> Option<usize> {
         let head = &self.buffer[self.at + 1..];
-        self.names.iter().position(|name| head.starts_with(name.as_bytes()) && ends_name(head, name.len()))
+        // One byte rules nearly every other tag out.
+        let begins = |name: &str| head.first() == name.as_bytes().first() && head.starts_with(name.as_bytes());
+        self.names.iter().position(|name| begins(name) && ends_name(head, name.len()))
     }
 
     fn root_closes_here(&self) -> bool {
@@ -474,6 +476,9 @@ impl<'a> Cutter<'a> {
 
 /// What ends a comment, a CDATA section or an instruction, where one begins here.
 fn closes_with(head: &[u8]) -> Option<&'static [u8]> {
+    if !matches!(head.get(1), Some(b'!' | b'?')) {
+        return None;
+    }
     [(&b"<!--"[..], &b"-->"[..]), (b"<![CDATA[", b"]]>"), (b"<?", b"?>")]
         .into_iter()
         .find_map(|(open, close)| head.starts_with(open).then_some(close))
@@ -490,13 +495,21 @@ fn ends_name(head: &[u8], length: usize) -> bool {
 
 /// The value of attribute `name` in the open tag `tag`, not unescaped.
 pub(super) fn attribute<'t>(tag: &'t str, name: &str) -> Option<&'t str> {
-    let start = tag.match_indices(name).find_map(|(place, _)| {
-        let before = tag[..place].chars().next_back()?;
-        let after = tag[place + name.len()..].trim_start().strip_prefix('=')?.trim_start();
-        before.is_ascii_whitespace().then_some(after)
-    })?;
-    let quote = start.chars().next().filter(|mark| matches!(mark, '"' | '\''))?;
-    start[1..].split(quote).next()
+    let mut rest = tag;
+    loop {
+        let (before, behind) = rest.split_once('=')?;
+        let behind = behind.trim_start();
+        let Some(quote) = behind.chars().next().filter(|mark| matches!(mark, '"' | '\'')) else {
+            rest = behind;
+            continue;
+        };
+        let (value, left) = behind[1..].split_once(quote).unwrap_or((&behind[1..], ""));
+        let parted = before.trim_end().strip_suffix(name).is_some_and(|space| space.ends_with(char::is_whitespace));
+        if parted {
+            return Some(value);
+        }
+        rest = left;
+    }
 }
 
 /// `bytes` as text, and how many of them were no UTF-8 and became U+FFFD.
@@ -547,4 +560,26 @@ fn markup(rest: &str) -> (&str, usize) {
         return ("", memchr(b'>', rest.as_bytes()).map_or(rest.len(), |place| place + 1));
     }
     ("&", 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attribute_is_found_by_its_whole_name() {
+        let tag = "<a:b xml:id='1' id = \"two\" say=\" id='3' \" empty='' bare=4 last=\"5";
+        for (name, value) in [
+            ("xml:id", Some("1")),
+            ("id", Some("two")),
+            ("say", Some(" id='3' ")),
+            ("empty", Some("")),
+            ("bare", None),
+            ("last", Some("5")),
+            ("a", None),
+            ("d", None),
+        ] {
+            assert_eq!(attribute(tag, name), value, "{name}");
+        }
+    }
 }
