@@ -40,6 +40,7 @@ pub mod wiki;
 pub mod wikiextractor;
 mod wikitext;
 pub mod window;
+mod workers;
 mod xml;
 
 pub use guess::guess_format;

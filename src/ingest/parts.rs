@@ -4,7 +4,7 @@
 //! part begins, so a rerun goes on there. What a part holds depends on the rows alone: neither chunks nor threads
 //! nor where a run was stopped change it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::flow::books::{Books, Refusal};
 use crate::flow::contract::contract;
-use crate::flow::dataset::{BATCH_BYTES, BATCH_ROWS, PartWriter, read_json, write_atomically, write_json};
+use crate::flow::dataset::{BATCH_BYTES, BATCH_ROWS, PartWriter, RowGroup, read_json, write_atomically, write_json};
 use crate::flow::room::Context;
 use crate::ingest::ids::{Event, Kind};
 use crate::ingest::prepare::{Outcome, Prepared, Row};
 use crate::ingest::reader::Place;
+use crate::ingest::workers::{Pending, Workers};
 use crate::ingest::{Document, SourceSpec};
 
 /// Where the next part begins, and what was counted before it.
@@ -42,6 +43,9 @@ impl Cursor {
     }
 }
 
+/// Most batches in encoding at once.
+const ENCODING: usize = 4;
+
 /// A row with the index of its source and the path of its file.
 type Placed = (usize, Arc<str>, Box<Row>);
 
@@ -58,7 +62,10 @@ pub(super) struct Parts<'a> {
     stop_after: Option<usize>,
     n_committed: usize,
     part: usize,
+    workers: Workers<'a>,
     writer: Option<PartWriter>,
+    /// Batches of the part that are being encoded, in order.
+    encoding: VecDeque<Pending<Result<RowGroup>>>,
     batch: Vec<Placed>,
     batch_bytes: usize,
     size: usize,
@@ -80,7 +87,7 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Parts<'a> {
     /// Goes on behind the last committed part.
-    pub(super) fn open(raw: &'a Context<'a>, plan: Plan<'a>) -> Result<Self> {
+    pub(super) fn open(raw: &'a Context<'a>, plan: Plan<'a>, workers: Workers<'a>) -> Result<Self> {
         let mut part = 0;
         while raw.committed(part)?.is_some() {
             part += 1;
@@ -101,7 +108,9 @@ impl<'a> Parts<'a> {
             stop_after,
             n_committed: 0,
             part,
+            workers,
             writer: None,
+            encoding: VecDeque::new(),
             batch: Vec::new(),
             batch_bytes: 0,
             size: 0,
@@ -251,18 +260,31 @@ impl<'a> Parts<'a> {
         self.writer.as_mut().ok_or_else(|| Error::data("the part is not open"))
     }
 
+    /// Has the rows encoded that were gathered, and writes what is encoded meanwhile.
     fn write_batch(&mut self) -> Result<()> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let rows = std::mem::take(&mut self.batch);
+        let (rows, sources) = (std::mem::take(&mut self.batch), self.sources);
         self.batch_bytes = 0;
-        let batch = to_batch(&rows, self.sources)?;
-        self.writer()?.write(&batch)
+        let encoder = self.writer()?.encoder();
+        self.encoding.push_back(self.workers.give(move || encoder.encode(&to_batch(&rows, sources)?)));
+        self.write_encoded(ENCODING)
+    }
+
+    /// Writes the first batches, in order, until no more than `n` are left in encoding.
+    fn write_encoded(&mut self, n: usize) -> Result<()> {
+        while self.encoding.len() > n {
+            let Some(group) = self.encoding.pop_front() else { break };
+            let group = group.take()??;
+            self.writer()?.append(group)?;
+        }
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<()> {
         self.write_batch()?;
+        self.write_encoded(0)?;
         self.writer()?;
         if let Some(writer) = self.writer.take() {
             writer.finish()?;

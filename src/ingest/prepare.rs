@@ -1,9 +1,8 @@
-//! piece → rows: the pure kernel that parses, cleans and names, run in parallel over a chunk.
+//! piece → rows: the pure kernel that parses, cleans and names, run over chunks in parallel.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::flow::books::{KEPT_BYTES, Refusal};
@@ -69,7 +68,7 @@ pub(super) struct Row {
 pub(super) fn prepare(chunk: Chunk, format: &dyn Format, source: &SourceSpec, params: &Params) -> Prepared {
     let Chunk { path, facts, pieces, .. } = chunk;
     let kernel = Kernel { path: &path, facts: &facts, format, source, params };
-    let pieces = pieces.into_par_iter().map(|(piece, offset, repaired)| kernel.outcomes(piece, offset, repaired));
+    let pieces = pieces.into_iter().map(|(piece, offset, repaired)| kernel.outcomes(piece, offset, repaired));
     let pieces = pieces.collect();
     let (source, file, first_piece, end) = (chunk.source, chunk.file, chunk.first_piece, chunk.end);
     Prepared { source, file, path, first_piece, pieces, end }

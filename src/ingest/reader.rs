@@ -21,7 +21,7 @@ use crate::ingest::prepare::Chunk;
 use crate::ingest::{Access, Broken, FileFacts, Format, Limits, Params, Piece, SourceSpec};
 
 /// A chunk is handed on once it holds this many bytes of records.
-const CHUNK_BYTES: usize = 2 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 /// A chunk is handed on once it holds this many pieces.
 const CHUNK_PIECES: usize = 8_192;
 

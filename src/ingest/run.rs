@@ -1,10 +1,13 @@
-//! The room: a reader thread, parsing in parallel, a writer thread, and then the settling of ids.
+//! The room: a reader thread, workers that parse and encode, a writer thread, and then the settling of ids.
+//!
+//! A worker does a whole chunk or a whole batch and waits for no other. Results are taken in the order of the jobs, so
+//! what is written does not depend on who was first.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 
 use crate::error::{Error, Result};
 use crate::flow::books::Books;
@@ -14,10 +17,8 @@ use crate::flow::room::Context;
 use crate::ingest::parts::{Cursor, Parts, Plan};
 use crate::ingest::prepare::{Chunk, Prepared, prepare};
 use crate::ingest::reader::Reader;
+use crate::ingest::workers::{Pending, Workers};
 use crate::ingest::{Format, Params, SourceSpec, files, format, ids};
-
-/// Chunks that may wait between two threads; with 2 MiB each they bound the memory.
-const WAITING: usize = 2;
 
 /// Reads every file of `sources`, in order, into parts of the contract `document`.
 ///
@@ -41,6 +42,10 @@ pub fn source_books(folder: &Path) -> Result<BTreeMap<String, Books>> {
         Error::data(format!("`{}` holds no finished ingest", folder.display())).hint("run the same build again")
     })
 }
+
+/// Chunks that may wait to be parsed, and as many to be written. Files and records that are cheap to cut and dear to
+/// parse alternate with others; what waits evens that out, and bounds the memory.
+const WAITING: usize = 8;
 
 struct Job<'a> {
     sources: &'a [SourceSpec],
@@ -88,44 +93,40 @@ impl Job<'_> {
             stop_after: self.stop_after,
             enough: &enough,
         };
-        let mut parts = Parts::open(raw, plan)?;
-        let place = parts.cursor.place();
-        let reader = Reader {
-            sources: self.sources,
-            formats: &formats,
-            files: &files,
-            params: self.params,
-            scratch: raw.folder,
-            threads: rayon::current_num_threads(),
-            enough: &enough,
-            progress: raw.progress,
-            n_damaged: Cell::new(0),
-        };
+        let threads = rayon::current_num_threads();
         std::thread::scope(|scope| {
+            let workers = Workers::start(scope, threads);
+            let mut parts = Parts::open(raw, plan, workers.clone())?;
+            let place = parts.cursor.place();
+            let reader = Reader {
+                sources: self.sources,
+                formats: &formats,
+                files: &files,
+                params: self.params,
+                scratch: raw.folder,
+                threads,
+                enough: &enough,
+                progress: raw.progress,
+                n_damaged: Cell::new(0),
+            };
             let (send_chunk, chunks) = sync_channel::<Chunk>(WAITING);
-            let (send_rows, rows) = sync_channel::<Prepared>(WAITING);
+            let (send_rows, rows) = sync_channel::<Pending<Prepared>>(WAITING);
             let reading = scope.spawn(move || reader.run(place, &send_chunk));
-            let writing =
-                scope.spawn(move || rows.iter().try_for_each(|prepared| parts.accept(prepared)).map(|()| parts));
-            self.parse(&chunks, &send_rows, &formats);
-            drop((chunks, send_rows));
+            let writing = scope.spawn(move || {
+                rows.iter().try_for_each(|prepared| parts.accept(prepared.take()?)).and_then(|()| parts.finish())
+            });
+            for chunk in chunks {
+                let (format, source, params) = (formats[chunk.source], &self.sources[chunk.source], self.params);
+                if send_rows.send(workers.give(move || prepare(chunk, format, source, params))).is_err() {
+                    break;
+                }
+            }
+            drop((send_rows, workers));
             let panicked =
                 |_| Error::data("a thread of the room failed").hint("this is a bug in kpipe; please report it");
-            let parts = writing.join().map_err(panicked)??;
-            reading.join().map_err(panicked)??;
-            parts.finish()
+            writing.join().map_err(panicked)??;
+            reading.join().map_err(panicked)?
         })
-    }
-
-    /// Makes rows of every chunk until there are no more, or nobody takes the rows.
-    fn parse(&self, chunks: &Receiver<Chunk>, rows: &SyncSender<Prepared>, formats: &[&'static dyn Format]) {
-        for chunk in chunks {
-            let source = chunk.source;
-            let prepared = prepare(chunk, formats[source], &self.sources[source], self.params);
-            if rows.send(prepared).is_err() {
-                return;
-            }
-        }
     }
 }
 
@@ -394,16 +395,16 @@ mod tests {
 
     #[test]
     fn parquet_is_read_packed_as_well() {
-        let (_corpus, sources) = corpus();
+        let (corpus, _) = corpus();
         let first = Run::new();
-        assert!(first.go(&sources, None, 1 << 30));
+        assert!(first.go(&[source("b", &corpus.path().join("b.jsonl"), "jsonl")], None, 1 << 30));
         let folder = tempfile::tempdir().unwrap();
         let bytes = std::fs::read(first.folder.path().join("part-00000.parquet")).unwrap();
         write(folder.path(), "a.parquet", &bytes);
         write(folder.path(), "b.parquet.zst", &zstd::encode_all(&bytes[..], 1).unwrap());
         let run = Run::new();
         assert!(run.go(&[source("p", folder.path(), "parquet")], None, 1 << 30));
-        assert_eq!((run.books().kept, run.books().refused["superseded"]), (2_040, 2_040));
+        assert_eq!((run.books().kept, run.books().refused["superseded"]), (300, 300));
         assert_eq!(run.documents("text"), first.documents("text"));
     }
 
