@@ -29,6 +29,7 @@ static FILES: &[(&str, &str)] = &[
     ("bucketed", include_str!("../../schemas/bucketed.toml")),
     ("example", include_str!("../../schemas/example.toml")),
     ("shard", include_str!("../../schemas/shard.toml")),
+    ("change", include_str!("../../schemas/change.toml")),
     ("refused", include_str!("../../schemas/refused.toml")),
     ("duplicate", include_str!("../../schemas/duplicate.toml")),
     ("metric", include_str!("../../schemas/metric.toml")),

@@ -21,6 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::flow::changes::{self, Changes};
 use crate::flow::contract::{CONTRACT_HASH_KEY, CONTRACT_KEY, Contract};
 use crate::flow::disk::files_named;
 
@@ -34,7 +35,7 @@ pub const BATCH_BYTES: usize = 1 << 20;
 pub struct Part {
     /// Where it is.
     pub path: PathBuf,
-    /// How many rows it has.
+    /// How many rows it has, without those that are gone.
     pub rows: u64,
 }
 
@@ -57,7 +58,9 @@ impl Dataset {
         let mut parts = Vec::with_capacity(paths.len());
         for path in paths {
             let reader = open_checked(&path, Some(contract))?;
-            parts.push(Part { rows: reader.metadata().file_metadata().num_rows() as u64, path });
+            let rows = reader.metadata().file_metadata().num_rows() as u64;
+            let gone = changes::n_gone(changes::read(&path)?.iter());
+            parts.push(Part { rows: rows.saturating_sub(gone), path });
         }
         Ok(Dataset { contract, parts })
     }
@@ -95,12 +98,25 @@ fn open_checked(path: &Path, contract: Option<&Contract>) -> Result<ParquetRecor
     Ok(reader)
 }
 
-/// Batches of one part, one row group each, with all columns or only those named.
+/// Batches of one part, one row group each, with all columns or only those named, and with the part's [`changes`]
+/// made. A row group of which all rows are gone is no batch.
 pub struct Batches {
     path: PathBuf,
     metadata: ArrowReaderMetadata,
-    groups: std::ops::Range<usize>,
+    changes: Changes,
+    groups: Vec<Group>,
+    next: usize,
     columns: Option<Vec<String>>,
+}
+
+/// A row group of which rows are left.
+struct Group {
+    /// Its number in the file.
+    number: usize,
+    /// Number of its first row in the file.
+    first_row: u64,
+    /// Rows that are left.
+    rows: u64,
 }
 
 impl Batches {
@@ -110,48 +126,60 @@ impl Batches {
     /// If the file cannot be read or breaks the contract.
     pub fn open(path: &Path, contract: Option<&Contract>, columns: Option<&[&str]>) -> Result<Self> {
         let reader = open_checked(path, contract)?;
-        let groups = 0..reader.metadata().num_row_groups();
+        let changes = changes::read(path)?;
+        let (mut groups, mut first_row) = (Vec::new(), 0);
+        for (number, group) in reader.metadata().row_groups().iter().enumerate() {
+            let end = first_row + group.num_rows() as u64;
+            let rows = (end - first_row).saturating_sub(changes::n_gone(changes.range(first_row..end)));
+            if rows > 0 {
+                groups.push(Group { number, first_row, rows });
+            }
+            first_row = end;
+        }
         let columns = columns.map(|columns| columns.iter().map(|column| (*column).to_string()).collect());
         let metadata = ArrowReaderMetadata::try_new(reader.metadata().clone(), ArrowReaderOptions::new())
             .map_err(|cause| Error::data(format!("`{}` cannot be read: {cause}", path.display())))?;
-        Ok(Batches { path: path.to_path_buf(), metadata, groups, columns })
+        Ok(Batches { path: path.to_path_buf(), metadata, changes, groups, next: 0, columns })
     }
 
     /// Leaves out the next `n` batches without reading them.
     pub fn skip_batches(&mut self, n: usize) {
-        self.groups.start = (self.groups.start + n).min(self.groups.end);
+        self.next += n;
     }
 
-    /// How many rows each batch of the file has.
+    /// How many rows each batch has.
     pub fn rows(&self) -> Vec<u64> {
-        self.metadata.metadata().row_groups().iter().map(|group| group.num_rows() as u64).collect()
+        self.groups.iter().map(|group| group.rows).collect()
     }
 
-    /// Reads batch number `group` of the file, whatever was read or left out before.
+    /// Reads batch number `idx`, whatever was read or left out before.
     ///
     /// # Errors
-    /// If it cannot be read.
-    pub fn read(&self, group: usize) -> Result<RecordBatch> {
+    /// If there is none or it cannot be read.
+    pub fn read(&self, idx: usize) -> Result<RecordBatch> {
+        let group = self.groups.get(idx).ok_or_else(|| {
+            Error::data(format!("`{}` has no batch {idx}", self.path.display())).hint("delete it and build again")
+        })?;
         let damaged = |cause: &dyn std::fmt::Display| {
             Error::data(format!("`{}` cannot be read: {cause}", self.path.display()))
-                .at(format!("row group {group}"))
+                .at(format!("row group {}", group.number))
                 .hint("the file was damaged after it was written: delete it and build again")
         };
         let file = File::open(&self.path).map_err(|cause| Error::file("open", &self.path, cause))?;
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
-        let rows = reader.metadata().row_group(group).num_rows() as usize;
+        let rows = reader.metadata().row_group(group.number).num_rows() as usize;
         let mask = match &self.columns {
             Some(columns) => ProjectionMask::columns(reader.parquet_schema(), columns.iter().map(String::as_str)),
             None => ProjectionMask::all(),
         };
         let mut batches = reader
             .with_projection(mask)
-            .with_row_groups(vec![group])
+            .with_row_groups(vec![group.number])
             .with_batch_size(rows.max(1))
             .build()
             .map_err(|cause| damaged(&cause))?;
         match batches.next() {
-            Some(batch) => batch.map_err(|cause| damaged(&cause)),
+            Some(batch) => changes::apply(&self.changes, batch.map_err(|cause| damaged(&cause))?, group.first_row),
             None => Err(damaged(&"an empty row group")),
         }
     }
@@ -161,8 +189,9 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let group = self.groups.next()?;
-        Some(self.read(group))
+        let idx = self.next;
+        self.next += 1;
+        (idx < self.groups.len()).then(|| self.read(idx))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Knows no format, no score and no model; those live in the rooms.
 
 pub mod books;
+pub mod changes;
 pub mod contract;
 pub mod dataset;
 pub mod disk;

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::error::Result;
 use crate::flow::books::{Books, Refusal, refusals_to_batch};
 use crate::flow::contract::{Contract, contract};
-use crate::flow::dataset::{Batches, Dataset, Part, PartWriter, read_json, write_json};
+use crate::flow::dataset::{BATCH_ROWS, Batches, Dataset, Part, PartWriter, RowGroup, read_json, write_json};
 use crate::flow::progress::Progress;
 
 /// What the runner hands to a room.
@@ -83,9 +83,7 @@ impl Context<'_> {
         books.balance().map_err(|error| error.at(format!("room `{}`, part {part}", self.room)))?;
         if !refused.is_empty() {
             let mut writer = PartWriter::create(&self.numbered("refused", part, "parquet"), contract("refused")?)?;
-            for chunk in refused.chunks(crate::flow::dataset::BATCH_ROWS) {
-                writer.write(&refusals_to_batch(self.room, chunk)?)?;
-            }
+            self.write_refused(&mut writer, refused)?;
             writer.finish()?;
         }
         if duplicates.iter().any(|batch| batch.num_rows() > 0) {
@@ -96,6 +94,17 @@ impl Context<'_> {
             writer.finish()?;
         }
         write_json(&self.numbered("books", part, "json"), books)
+    }
+
+    /// Writes refusals of this room, encoded in parallel.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_refused(&self, writer: &mut PartWriter, refused: &[Refusal]) -> Result<()> {
+        let encoder = writer.encoder();
+        let encode = |refused: &[Refusal]| encoder.encode(&refusals_to_batch(self.room, refused)?);
+        let groups: Vec<Result<RowGroup>> = refused.par_chunks(BATCH_ROWS).map(encode).collect();
+        groups.into_iter().try_for_each(|group| writer.append(group?))
     }
 
     /// Maps every part of `input` onto a part of this room: a pure kernel over each batch, run in parallel,

@@ -8,23 +8,23 @@
 //! `-3`, and deduplication will see that they are equal.
 //!
 //! This is decided over the hashes of the ids, 48 bytes a record, of as many of them at once as memory allows; then
-//! the parts that hold affected rows are written anew and all others are linked.
+//! the raw parts become parts as they are, and beside those that hold affected rows stand their
+//! [`changes`](crate::flow::changes).
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
-use arrow::compute::filter_record_batch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::flow::books::{Books, KEPT_BYTES, Refusal, refusals_to_batch};
+use crate::flow::books::{Books, KEPT_BYTES, Refusal};
+use crate::flow::changes::{self, Changes};
 use crate::flow::contract::{column, contract, strings};
-use crate::flow::dataset::{BATCH_ROWS, Batches, Part, PartWriter, read_json, write_json};
+use crate::flow::dataset::{Batches, PartWriter, read_json, write_json};
 use crate::flow::disk::link;
-use crate::flow::room::{Context, Span, for_each_group};
+use crate::flow::room::Context;
 use crate::ingest::parts::Cursor;
 
 /// What a record says about an id.
@@ -242,62 +242,64 @@ fn settle_part(
     let mut books = raw.committed(part)?.unwrap_or_default();
     let from = |stem| (raw.numbered(stem, part, "parquet"), cx.numbered(stem, part, "parquet"));
     let ((raw_part, place), (raw_refused, refused_place)) = (from("part"), from("refused"));
-    if fates.range(rows.clone()).next().is_none() {
-        link(&raw_part, &place)?;
-        if raw_refused.exists() {
-            link(&raw_refused, &refused_place)?;
-        }
-        return cx.commit(part, &[], &[], &books);
+    link(&raw_part, &place)?;
+    let (changed, refused) = carry_out(&raw_part, rows.clone(), fates)?;
+    if !changed.is_empty() {
+        changes::write(&place, &changed)?;
     }
-    let mut refused = Vec::new();
-    let mut writer = PartWriter::create(&place, contract("document")?)?;
-    let encoder = writer.encoder();
-    let settle = |batch: &RecordBatch, span: Span| {
-        let (batch, refusals) = settle_batch(batch, span.first_row, fates)?;
-        Ok((encoder.encode(&batch)?, refusals))
-    };
-    let whole = Part { path: raw_part, rows: rows.end - rows.start };
-    for_each_group(contract("document")?, &whole, part, rows.start, None, &settle, |_, (group, refusals)| {
-        writer.append(group)?;
-        refused.extend(refusals);
-        Ok(())
-    })?;
-    fates.range(rows).for_each(|(_, (_, fate))| amend(&mut books, fate));
-    writer.finish()?;
-    if raw_refused.exists() || !refused.is_empty() {
+    if refused.is_empty() && raw_refused.exists() {
+        link(&raw_refused, &refused_place)?;
+    } else if !refused.is_empty() {
         let mut writer = PartWriter::create(&refused_place, contract("refused")?)?;
         if raw_refused.exists() {
             for batch in Batches::open(&raw_refused, Some(contract("refused")?), None)? {
                 writer.write(&batch?)?;
             }
         }
-        for chunk in refused.chunks(BATCH_ROWS) {
-            writer.write(&refusals_to_batch(cx.room, chunk)?)?;
-        }
+        cx.write_refused(&mut writer, &refused)?;
         writer.finish()?;
     }
+    fates.range(rows).for_each(|(_, (_, fate))| amend(&mut books, fate));
     // The refusals stand in their place already; this checks the books and writes them.
     cx.commit(part, &[], &[], &books)
 }
 
-/// The rows of a batch that stay, renamed where they must be; the others become refusals.
-fn settle_batch(batch: &RecordBatch, first_row: u64, fates: &Fates) -> Result<(RecordBatch, Vec<Refusal>)> {
-    let mut refused = Vec::new();
-    let ids = strings(batch, "id")?;
-    let mut names: Vec<String> = ids.iter().flatten().map(str::to_string).collect();
-    let mut stay = vec![true; batch.num_rows()];
-    for (row, (_, fate)) in fates.range(first_row..first_row + batch.num_rows() as u64) {
-        let idx = (row - first_row) as usize;
-        if let Fate::Renamed(nth) = fate {
-            names[idx] = format!("{}-{nth}", ids.value(idx));
-        } else {
-            stay[idx] = false;
-            refused.push(to_refusal(batch, idx, fate)?);
+/// What the fates make of the rows of a raw part: its changes, and the refusals of those that are gone. Batches that
+/// no fate hits are not read.
+fn carry_out(raw_part: &Path, rows: std::ops::Range<u64>, fates: &Fates) -> Result<(Changes, Vec<Refusal>)> {
+    let columns = ["id", "text", "source", "file", "offset"];
+    let batches = Batches::open(raw_part, Some(contract("document")?), Some(&columns))?;
+    let mut end = rows.start;
+    let spans = batches.rows().into_iter().map(|n_rows| {
+        end += n_rows;
+        end - n_rows..end
+    });
+    let hit: Vec<_> = spans.enumerate().filter(|(_, span)| fates.range(span.clone()).next().is_some()).collect();
+    let kernel = |(idx, span): (usize, std::ops::Range<u64>)| {
+        let batch = batches.read(idx)?;
+        let ids = strings(&batch, "id")?;
+        let (mut changed, mut refused) = (Changes::new(), Vec::new());
+        for (row, (_, fate)) in fates.range(span.clone()) {
+            let idx = (row - span.start) as usize;
+            let id = match fate {
+                Fate::Renamed(nth) => Some(format!("{}-{nth}", ids.value(idx))),
+                _ => None,
+            };
+            if id.is_none() {
+                refused.push(to_refusal(&batch, idx, fate)?);
+            }
+            changed.insert(row - rows.start, id);
         }
+        Ok((changed, refused))
+    };
+    let done: Vec<Result<(Changes, Vec<Refusal>)>> = hit.into_par_iter().map(kernel).collect();
+    let (mut changed, mut refused) = (Changes::new(), Vec::new());
+    for done in done {
+        let (more_changed, more_refused) = done?;
+        changed.extend(more_changed);
+        refused.extend(more_refused);
     }
-    let ids: ArrayRef = Arc::new(StringArray::from(names));
-    let renamed = contract("document")?.widen(batch, vec![("id", ids)])?;
-    Ok((filter_record_batch(&renamed, &BooleanArray::from(stay))?, refused))
+    Ok((changed, refused))
 }
 
 fn to_refusal(batch: &RecordBatch, idx: usize, fate: &Fate) -> Result<Refusal> {
