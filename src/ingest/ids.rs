@@ -9,7 +9,7 @@
 //!
 //! This is decided over the hashes of the ids, 48 bytes a record, of as many of them at once as memory allows; then
 //! the raw parts become parts as they are, and beside those that hold affected rows stand their
-//! [`changes`](crate::flow::changes).
+//! [`changes`].
 
 use std::collections::BTreeMap;
 use std::path::Path;
