@@ -15,6 +15,9 @@ pub(super) struct TrainArgs {
     /// Folder that `kpipe build` wrote, or one with `train-*-of-*.parquet`
     #[arg(long, value_name = "FOLDER", default_value = "out")]
     shards: PathBuf,
+    /// Hugging Face folder of a BERT, GPT-2, T5 or LLaMA to go on from (config.json, safetensors, tokenizer.json)
+    #[arg(long, value_name = "FOLDER")]
+    init: Option<PathBuf>,
     /// Folder for model, checkpoints and metrics; a run that was stopped there goes on
     #[arg(long, value_name = "FOLDER", default_value = "run")]
     out: PathBuf,
@@ -53,7 +56,10 @@ fn start_again_with_candle_threads() -> Result<()> {
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
     start_again_with_candle_threads()?;
-    let pipeline = args.settings.pipeline()?;
+    let mut pipeline = args.settings.pipeline()?;
+    if let Some(init) = &args.init {
+        pipeline.train.init = init.display().to_string();
+    }
     let device = train::device(&args.device)?;
     args.run.start_threads()?;
     let printer = args.run.printer();
@@ -81,7 +87,7 @@ fn table(summary: &train::Summary, args: &TrainArgs) -> String {
         lines.insert(1, ("went on from", format!("step {}", summary.resumed_from)));
     }
     if let Some((first, last)) = summary.val_loss {
-        lines.push(("held-out loss", format!("{first:.4} → {last:.4} nats per masked token")));
+        lines.push(("held-out loss", format!("{first:.4} → {last:.4} nats per predicted token")));
     }
     let rate = summary.tokens as f64 / summary.seconds.max(1e-9);
     lines.push(("speed", format!("{rate:.0} tokens/s, {:.0} s", summary.seconds)));

@@ -1,4 +1,4 @@
-//! Makes the microbatches of one optimiser step: takes windows in order, masks them, gathers the passages.
+//! Makes the microbatches of one optimiser step: takes windows in order, makes rows of them, gathers the passages.
 //!
 //! All microbatches of a step are made before the first is computed, because every loss term is divided by its count
 //! over the whole step, not over a microbatch (transformers PR #34191 shows what goes wrong otherwise).
@@ -6,9 +6,11 @@
 use crate::draw;
 use crate::error::Result;
 use crate::train::consumed::Range;
+use crate::train::model::Language;
 use crate::train::objective::mlm::{self, Vocabulary};
+use crate::train::objective::spans;
 use crate::train::params::Params;
-use crate::train::tokenizer::{Pieces, SpecialIds, Tokenizer};
+use crate::train::tokenizer::{Pieces, Tokenizer};
 use crate::train::windows::{Passages, Window, Windows};
 
 /// Rows for one forward and backward pass.
@@ -16,15 +18,17 @@ use crate::train::windows::{Passages, Window, Windows};
 pub struct Microbatch {
     /// Number in the step.
     pub index: u64,
-    /// Masked windows with `[CLS]` and `[SEP]`.
+    /// Rows for the model, or for its encoder.
     pub rows: Vec<Vec<u32>>,
-    /// What is to be predicted: row, place in the row, token.
+    /// Rows for the decoder, where the model has both.
+    pub decoder_rows: Vec<Vec<u32>>,
+    /// What is to be predicted: row, place in the row (the decoder's where there is one), token.
     pub labels: Vec<(usize, usize, u32)>,
     /// Passages to compare.
     pub contrast: Contrast,
 }
 
-/// The passages of a microbatch, each with `[CLS]` and `[SEP]`.
+/// The passages of a microbatch, each a whole row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Contrast {
     /// Passages of the text.
@@ -48,7 +52,7 @@ pub struct Step {
     pub tokens: u64,
 }
 
-/// Makes masked rows of windows.
+/// Makes rows of windows.
 #[derive(Clone, Copy)]
 pub struct Masker<'a> {
     /// The tokenizer.
@@ -77,13 +81,15 @@ impl Masker<'_> {
         Ok(step)
     }
 
-    /// Masks windows; the draws depend on seed, `purpose`, epoch, `seq` and window only, not on the batching.
+    /// Makes rows and labels of windows; the draws depend on seed, `purpose`, epoch, `seq` and window only, not on the
+    /// batching.
     pub fn microbatch(&self, index: u64, windows: &[Window], purpose: &str) -> Microbatch {
         let mut batch = Microbatch { index, ..Microbatch::default() };
         for (row, window) in windows.iter().enumerate() {
             let key = format!("{}/{}/{}", window.epoch, window.seq, window.index);
-            let (ids, labels) = self.mask(&window.pieces, purpose, &key);
+            let Row { ids, decoder, labels } = self.row(&window.pieces, window.last, purpose, &key);
             batch.rows.push(ids);
+            batch.decoder_rows.extend(decoder);
             batch.labels.extend(labels.into_iter().map(|(place, token)| (row, place, token)));
             if let Some(passages) = &window.passages
                 && batch.contrast.anchors.len() < self.params.objective.anchors
@@ -95,31 +101,59 @@ impl Masker<'_> {
     }
 
     fn compare(&self, contrast: &mut Contrast, passages: &Passages, key: &str) {
-        contrast.anchors.push(self.around(&passages.anchor.ids));
+        let around = |pieces: &Pieces| self.tokenizer.frame.around(&pieces.ids, true);
+        contrast.anchors.push(around(&passages.anchor));
         contrast.positives.push(match &passages.positive {
-            Some(positive) => self.around(&positive.ids),
-            None => self.mask(&passages.anchor, "view", key).0,
+            Some(positive) => around(positive),
+            None => self.row(&passages.anchor, true, "view", key).ids,
         });
-        contrast.hard.extend(passages.hard.iter().map(|hard| self.around(&hard.ids)));
+        contrast.hard.extend(passages.hard.iter().map(around));
     }
 
-    fn mask(&self, pieces: &Pieces, purpose: &str, key: &str) -> (Vec<u32>, Vec<(usize, u32)>) {
-        let vocabulary = Vocabulary { mask: self.tokenizer.special.mask, ordinary: &self.tokenizer.ordinary };
+    /// A row with what is to be predicted; `ends` where the document ends with it.
+    fn row(&self, pieces: &Pieces, ends: bool, purpose: &str, key: &str) -> Row {
+        let frame = &self.tokenizer.frame;
         let mut stream = draw::stream(self.seed, purpose, key.as_bytes());
-        mlm::mask(&self.around(&pieces.ids), &pieces.words, vocabulary, &self.params.objective, &mut stream)
+        match frame.language {
+            Language::Masked => {
+                let vocabulary = Vocabulary { mask: frame.mask, ordinary: &self.tokenizer.ordinary };
+                let row = frame.around(&pieces.ids, ends);
+                let (ids, labels) = mlm::mask(&row, &pieces.words, vocabulary, &self.params.objective, &mut stream);
+                Row { ids, decoder: None, labels }
+            }
+            Language::Causal => {
+                let ids = frame.around(&pieces.ids, ends);
+                let labels = ids.iter().skip(1).copied().enumerate().collect();
+                Row { ids, decoder: None, labels }
+            }
+            Language::Spans => {
+                let (ids, target) = spans::corrupt(&pieces.ids, frame, &self.params.objective, &mut stream);
+                let shifted = std::iter::once(frame.decoder_start).chain(target.iter().copied());
+                let decoder = Some(shifted.take(target.len()).collect());
+                Row { ids, decoder, labels: target.into_iter().enumerate().collect() }
+            }
+        }
     }
+}
 
-    fn around(&self, ids: &[u32]) -> Vec<u32> {
-        let SpecialIds { cls, sep, .. } = self.tokenizer.special;
-        std::iter::once(cls).chain(ids.iter().copied()).chain(std::iter::once(sep)).collect()
-    }
+/// A row before it joins a microbatch.
+struct Row {
+    ids: Vec<u32>,
+    /// What the decoder reads, where there is one.
+    decoder: Option<Vec<u32>>,
+    /// Place and token; places are the decoder's where there is one.
+    labels: Vec<(usize, u32)>,
 }
 
 impl Microbatch {
     /// Tokens of all rows and passages.
     pub fn n_tokens(&self) -> u64 {
         let Contrast { anchors, positives, hard } = &self.contrast;
-        [&self.rows, anchors, positives, hard].into_iter().flatten().map(|row| row.len() as u64).sum()
+        [&self.rows, &self.decoder_rows, anchors, positives, hard]
+            .into_iter()
+            .flatten()
+            .map(|row| row.len() as u64)
+            .sum()
     }
 }
 

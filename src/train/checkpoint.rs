@@ -1,6 +1,7 @@
 //! Checkpoints: whole folders, written beside and renamed, from which a run goes on bit for bit.
 //!
-//! `checkpoints/step-00000300/` holds `model.safetensors`, `optimiser.safetensors` and `state.json`. The newest is the
+//! `checkpoints/step-00000300/` holds `model.safetensors`, `optimiser.safetensors`, `state.json`, and `ema.safetensors`
+//! where a running mean of the weights is kept. The newest is the
 //! one with the highest step; there is no link to it that could point at nothing. A folder that is not yet, or no
 //! longer, whole has a name that does not count.
 
@@ -15,13 +16,14 @@ use crate::flow::dataset::{read_json, write_json};
 use crate::flow::disk::remove_folder;
 use crate::train::model::Parameters;
 use crate::train::model::parameters::Declared;
-use crate::train::optimiser::AdamW;
+use crate::train::optimiser::{AdamW, Ema};
 use crate::train::params::Params;
 use crate::train::windows::Position;
 
 const FOLDER: &str = "checkpoints";
 const MODEL: &str = "model.safetensors";
 const OPTIMISER: &str = "optimiser.safetensors";
+const EMA: &str = "ema.safetensors";
 const STATE: &str = "state.json";
 
 /// What a run is; a checkpoint goes on only with the same.
@@ -40,6 +42,8 @@ pub struct Identity {
     pub validation: Option<String>,
     /// Hash of `tokenizer.json`.
     pub tokenizer: String,
+    /// Hashes of the files the run began with, where it did not begin anew.
+    pub init: Option<String>,
 }
 
 /// Everything a run needs to go on, beside its tensors.
@@ -71,6 +75,7 @@ impl Identity {
             ("train shards", self.train != found.train),
             ("validation shards", self.validation != found.validation),
             ("tokenizer", self.tokenizer != found.tokenizer),
+            ("model it began with", self.init != found.init),
         ];
         let names: Vec<&str> = differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
         if names.is_empty() {
@@ -113,13 +118,21 @@ fn all(out: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// If a file cannot be written, renamed or removed.
-pub fn save(out: &Path, state: &State, parameters: &Parameters, optimiser: &AdamW, keep: usize) -> Result<PathBuf> {
+pub fn save(
+    out: &Path,
+    state: &State,
+    (parameters, optimiser, ema): (&Parameters, &AdamW, Option<&Ema>),
+    keep: usize,
+) -> Result<PathBuf> {
     let place = out.join(FOLDER).join(format!("step-{:08}", state.step));
     let beside = out.join(FOLDER).join(format!("unfinished-{:08}", state.step));
     remove_folder(&beside)?;
     std::fs::create_dir_all(&beside).map_err(|cause| Error::file("create", &beside, cause))?;
     parameters.detached().save(&beside.join(MODEL))?;
     optimiser.save(&beside.join(OPTIMISER))?;
+    if let Some(ema) = ema {
+        ema.save(&beside.join(EMA))?;
+    }
     write_json(&beside.join(STATE), state)?;
     if place.exists() {
         retire(&place)?;
@@ -165,6 +178,14 @@ pub fn tensors(
     })
 }
 
+/// Reads the running mean of the weights; `None` where the run keeps none.
+///
+/// # Errors
+/// If the file is damaged.
+pub fn ema(checkpoint: &Path, params: &Params, device: &Device) -> Result<Option<Ema>> {
+    Ema::load(params.optimiser.ema, &checkpoint.join(EMA), device)
+}
+
 /// Gives a folder a name that does not count, then removes it: a kill between leaves no half checkpoint.
 fn retire(path: &Path) -> Result<()> {
     let retired = path.with_file_name("retired");
@@ -176,7 +197,8 @@ fn retire(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::fixture::{default_params, tiny_config};
+    use crate::train::fixture::{default_params, tiny_encoder};
+    use crate::train::model::Architecture;
     use candle_core::DType;
 
     fn example(step: u64) -> State {
@@ -188,6 +210,7 @@ mod tests {
                 train: "t".into(),
                 validation: None,
                 tokenizer: "k".into(),
+                init: None,
             },
             step,
             position: Position::default(),
@@ -200,11 +223,11 @@ mod tests {
     fn the_newest_is_found_and_old_ones_go() {
         let out = tempfile::tempdir().unwrap();
         assert!(latest(out.path()).unwrap().is_none());
-        let config = tiny_config();
-        let parameters = Parameters::draw(&config.declare(), 1, DType::F32, &Device::Cpu).unwrap();
+        let model = tiny_encoder();
+        let parameters = Parameters::draw(&model.declare(), 1, DType::F32, &Device::Cpu).unwrap();
         let optimiser = AdamW::new(&default_params().optimiser);
         for step in [5, 10, 15, 15] {
-            save(out.path(), &example(step), &parameters, &optimiser, 2).unwrap();
+            save(out.path(), &example(step), (&parameters, &optimiser, None), 2).unwrap();
         }
         let names: Vec<String> = std::fs::read_dir(out.path().join(FOLDER))
             .unwrap()
@@ -216,7 +239,7 @@ mod tests {
         let newest = latest(out.path()).unwrap().unwrap();
         assert!(newest.ends_with("step-00000015"));
         assert_eq!(state(&newest).unwrap(), example(15));
-        let (loaded, _) = tensors(&newest, &example(15), &config.declare(), &default_params(), &Device::Cpu).unwrap();
+        let (loaded, _) = tensors(&newest, &example(15), &model.declare(), &default_params(), &Device::Cpu).unwrap();
         assert_eq!(loaded.n_numbers(), parameters.n_numbers());
     }
 

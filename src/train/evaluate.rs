@@ -1,37 +1,50 @@
-//! The masked-language loss on the validation split: fixed masks, no dropout, no graph.
+//! The language loss on the validation split: fixed draws, no dropout, no graph.
 
 use candle_core::{DType, Device};
 
 use crate::error::Result;
-use crate::train::batch::Masker;
+use crate::train::batch::{Masker, Microbatch};
 use crate::train::kernels;
-use crate::train::model::{Config, Parameters, Pass};
-use crate::train::objective::Forward;
-use crate::train::objective::mlm::MLM;
+use crate::train::model::{Architecture, Pass, Weights, infer};
+use crate::train::objective::{Forward, language_term};
 use crate::train::stream::Shards;
 use crate::train::windows::{Position, Window, Windows};
 
 /// The mean loss over the first `eval_windows` windows of the split, in nats per labelled token; `None` where no token
-/// is labelled. The masks depend on the seed and the documents only, so evaluations can be compared.
+/// is labelled. The draws depend on the seed and the documents only, so evaluations can be compared.
 ///
 /// # Errors
 /// If a shard cannot be read or the device fails.
-pub fn evaluate(shards: &Shards, parameters: &Parameters, config: &Config, masker: &Masker) -> Result<Option<f64>> {
-    measuring(parameters, config, masker, |forward| mean_loss(shards, masker, forward))
+pub fn evaluate(
+    shards: &Shards,
+    model: &dyn Architecture,
+    weights: &Weights,
+    device: &Device,
+    masker: &Masker,
+) -> Result<Option<f64>> {
+    measuring(model, weights, device, masker, |forward| mean_loss(shards, masker, forward))
 }
 
-/// Hands over the model as it is measured: detached weights, so that no graph is built, and no dropout.
+/// Hands over the model as it is measured: `weights` are detached, so that no graph is built, and nothing is dropped.
 pub(super) fn measuring<T>(
-    parameters: &Parameters,
-    config: &Config,
+    model: &dyn Architecture,
+    weights: &Weights,
+    device: &Device,
     masker: &Masker,
     measure: impl FnOnce(&Forward) -> Result<T>,
 ) -> Result<T> {
-    let device = parameters.iter().next().map_or(&Device::Cpu, |(_, var)| var.device()).clone();
-    let weights = parameters.detached();
-    let pass = Pass { weights: &weights, config, dropout: None };
-    let (objective, pad) = (&masker.params.objective, masker.tokenizer.special.pad);
-    measure(&Forward { pass, objective, pad, dtype: DType::F32, device: &device })
+    let pass = Pass { weights, dropout: None };
+    let (objective, pooling) = (&masker.params.objective, masker.params.model.pooling);
+    let frame = &masker.tokenizer.frame;
+    measure(&Forward { model, pass, objective, pooling, frame, dtype: DType::F32, device })
+}
+
+/// Sum of the language loss over a microbatch.
+pub(super) fn language_loss(forward: &Forward, batch: &Microbatch) -> Result<f64> {
+    let term = language_term(forward.frame.language);
+    let inputs = (term.inputs)(forward, batch)?;
+    let hidden = infer(forward.model, &forward.pass, &inputs)?;
+    Ok(kernels::number(&(term.sum)(forward, batch, &inputs, &hidden)?)?)
 }
 
 fn mean_loss(shards: &Shards, masker: &Masker, forward: &Forward) -> Result<Option<f64>> {
@@ -49,7 +62,7 @@ fn mean_loss(shards: &Shards, masker: &Masker, forward: &Forward) -> Result<Opti
         left -= taken.len();
         let batch = masker.microbatch(0, &taken, "validation");
         if !batch.labels.is_empty() {
-            total += kernels::number(&(MLM.sum)(forward, &batch)?)?;
+            total += language_loss(forward, &batch)?;
             labels += batch.labels.len();
         }
     }
@@ -59,6 +72,7 @@ fn mean_loss(shards: &Shards, masker: &Masker, forward: &Forward) -> Result<Opti
 mod tests {
     use super::*;
     use crate::train::fixture::{grammar, shard_folder, tiny_params};
+    use crate::train::model::Parameters;
     use crate::train::params::Params;
     use crate::train::tokenizer::Tokenizer;
 
@@ -69,12 +83,12 @@ mod tests {
         let validation = Shards::open(folder.path(), "validation").unwrap().unwrap();
         let params = tiny_params();
         let tokenizer = Tokenizer::train(&train, &params.tokenizer, 1).unwrap();
-        let config = params.config(tokenizer.vocabulary);
-        let parameters = Parameters::draw(&config.declare(), 1, DType::F32, &Device::Cpu).unwrap();
+        let model = params.encoder(tokenizer.vocabulary);
+        let parameters = Parameters::draw(&model.declare(), 1, DType::F32, &Device::Cpu).unwrap();
         let loss = |batch| {
             let params = Params { batch, ..params.clone() };
             let masker = Masker { tokenizer: &tokenizer, params: &params, seed: 1 };
-            evaluate(&validation, &parameters, &config, &masker).unwrap().unwrap()
+            evaluate(&validation, &model, &parameters.detached(), &Device::Cpu, &masker).unwrap().unwrap()
         };
         let guess = (tokenizer.vocabulary as f64).ln();
         assert!((loss(4) - guess).abs() < 0.2, "{} against {guess}", loss(4));

@@ -1,5 +1,6 @@
 //! Small inputs for the tests of the trainer: a toy grammar, shards of it, a tiny encoder.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,13 +9,16 @@ use arrow::array::{
     UInt8Array, UInt32Array, UInt32Builder, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Fields};
+use candle_core::{DType, Device};
+use serde_json::json;
 
 use crate::draw;
 use crate::flow::contract::contract;
 use crate::flow::dataset::PartWriter;
 use crate::train::Params;
-use crate::train::model::Config;
-use crate::train::params::{Norm, Pooling};
+use crate::train::model::bert::Bert;
+use crate::train::model::hugging_face::Pretrained;
+use crate::train::model::{Family, Language, Parameters};
 use crate::train::stream::{Document, Rewrite};
 
 /// The parameters of `pipelines/default.toml`.
@@ -38,18 +42,81 @@ pub(crate) fn tiny_params() -> Params {
 }
 
 /// An encoder small enough for central differences.
-pub(crate) fn tiny_config() -> Config {
-    Config {
-        vocabulary: 12,
-        hidden: 8,
-        layers: 2,
-        heads: 2,
-        feed_forward: 12,
-        max_tokens: 10,
-        dropout: 0.1,
-        norm: Norm::Pre,
-        pooling: Pooling::Mean,
-    }
+pub(crate) fn tiny_encoder() -> Bert {
+    let mut params = default_params();
+    let model = &mut params.model;
+    (model.hidden, model.layers, model.heads, model.feed_forward) = (8, 2, 2, 12);
+    params.max_tokens = 10;
+    params.encoder(12)
+}
+
+/// A Hugging Face folder with a tiny model of the family, drawn anew, and a tokenizer of the toy grammar's words with
+/// the special tokens and the post-processor of the family's own.
+pub(crate) fn checkpoint_folder(family: &'static Family) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let (special, single): (&[&str], &[&str]) = match family.name {
+        "bert" => (&["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], &["[CLS]", "$A", "[SEP]"]),
+        "gpt2" => (&["<|endoftext|>", "[UNK]"], &["$A"]),
+        "llama" => (&["<unk>", "<s>", "</s>"], &["<s>", "$A"]),
+        _ => (&["<pad>", "</s>", "<unk>"], &["$A", "</s>"]),
+    };
+    let sentinels: Vec<String> = (0..10).map(|nth| format!("<extra_id_{nth}>")).collect();
+    let sentinels = sentinels.iter().filter(|_| family.language == Language::Spans);
+    let words: std::collections::BTreeSet<String> =
+        grammar(60, 1).iter().flat_map(|one| one.text.split(' ').map(str::to_string).collect::<Vec<_>>()).collect();
+    let special = special.iter().map(|token| (*token).to_string());
+    let special: Vec<String> = special.chain(sentinels.cloned()).collect();
+    let vocabulary: BTreeMap<&String, usize> = special.iter().chain(&words).zip(0..).collect();
+    let part = |token: &&str| match *token {
+        "$A" => json!({"Sequence": {"id": "A", "type_id": 0}}),
+        token => json!({"SpecialToken": {"id": token, "type_id": 0}}),
+    };
+    let ids = |token: &String| (token.clone(), json!({"id": token, "ids": [vocabulary[token]], "tokens": [token]}));
+    let added = |token: &String| {
+        json!({
+            "id": vocabulary[token], "content": token, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true
+        })
+    };
+    let unknown = special.iter().find(|token| token.to_lowercase().contains("unk"));
+    let tokenizer = json!({
+        "version": "1.0",
+        "added_tokens": special.iter().map(added).collect::<Vec<_>>(),
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": single.iter().map(part).collect::<Vec<_>>(),
+            "pair": [],
+            "special_tokens": special.iter().map(ids).collect::<serde_json::Map<_, _>>()
+        },
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": unknown}
+    });
+    std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let n = vocabulary.len() + 2;
+    let config = match family.name {
+        "bert" => json!({
+            "vocab_size": n, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "intermediate_size": 32, "max_position_embeddings": 32
+        }),
+        "gpt2" => json!({
+            "vocab_size": n, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32, "eos_token_id": 0
+        }),
+        "llama" => json!({
+            "vocab_size": n, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "intermediate_size": 24, "max_position_embeddings": 64, "eos_token_id": [2, 0]
+        }),
+        _ => json!({
+            "vocab_size": n, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2,
+            "feed_forward_proj": "gated-gelu", "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0
+        }),
+    };
+    let mut config = config;
+    config["model_type"] = family.name.into();
+    let model = (family.read)(&config, &|_| false).unwrap();
+    let pretrained = Pretrained { family, model, config };
+    let drawn = Parameters::draw(&pretrained.model.declare(), 5, DType::F32, &Device::Cpu).unwrap();
+    pretrained.write(folder.path(), &drawn.detached(), None).unwrap();
+    folder
 }
 
 /// Documents of a toy grammar in which words predict one another, with a paraphrase and a hard negative in some.

@@ -1,24 +1,23 @@
 //! The loss of every training document under a finished model, for a later build's `difficulty.losses`.
 //!
-//! What the model finds hard outweighs any proxy of difficulty. The loss is the masked-language loss with masks that
-//! depend on seed and document only, in nats per masked token, without dropout; a document repeated in the curriculum
-//! is measured once.
+//! What the model finds hard outweighs any proxy of difficulty. The loss is that of the model's language term with draws
+//! that depend on seed and document only, in nats per labelled token, without dropout; a document repeated in the
+//! curriculum is measured once.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use candle_core::Device;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
 use crate::train::batch::Masker;
-use crate::train::evaluate::measuring;
-use crate::train::kernels;
-use crate::train::model::{Config, Parameters};
+use crate::train::evaluate::{language_loss, measuring};
+use crate::train::model::{Architecture, Weights};
 use crate::train::objective::Forward;
-use crate::train::objective::mlm::MLM;
 use crate::train::stream::Shards;
 use crate::train::windows::{Position, Window, Windows};
 
@@ -29,12 +28,19 @@ struct Line<'a> {
 }
 
 /// Writes a line `{"id": ..., "loss": ...}` for every document of the split, in training order, beside and renamed;
-/// gives how many. A document of which no token was masked, such as one of a single word, has no line.
+/// gives how many. A document of which no token is predicted, such as one of a single word, has no line.
 ///
 /// # Errors
 /// If a shard cannot be read, the device fails or the file cannot be written.
-pub fn write(shards: &Shards, parameters: &Parameters, config: &Config, masker: &Masker, place: &Path) -> Result<u64> {
-    measuring(parameters, config, masker, |forward| write_measured(shards, masker, forward, place))
+pub fn write(
+    shards: &Shards,
+    model: &dyn Architecture,
+    weights: &Weights,
+    device: &Device,
+    masker: &Masker,
+    place: &Path,
+) -> Result<u64> {
+    measuring(model, weights, device, masker, |forward| write_measured(shards, masker, forward, place))
 }
 
 fn write_measured(shards: &Shards, masker: &Masker, forward: &Forward, place: &Path) -> Result<u64> {
@@ -58,7 +64,7 @@ fn write_measured(shards: &Shards, masker: &Masker, forward: &Forward, place: &P
         for some in taken.chunks(masker.params.batch) {
             let batch = masker.microbatch(0, some, "losses");
             if !batch.labels.is_empty() {
-                total += kernels::number(&(MLM.sum)(forward, &batch)?)?;
+                total += language_loss(forward, &batch)?;
                 labels += batch.labels.len();
             }
         }

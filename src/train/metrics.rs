@@ -18,12 +18,18 @@ pub struct Metric {
     pub step: u64,
     /// Total training loss of the step.
     pub train_loss: f64,
-    /// Masked-language term.
-    pub mlm_loss: f64,
+    /// Masked-language term; none where the model does not learn so.
+    pub mlm_loss: Option<f64>,
+    /// Next-token term; none where the model does not learn so.
+    pub clm_loss: Option<f64>,
+    /// Span term; none where the model does not learn so.
+    pub span_loss: Option<f64>,
     /// Contrastive term; none on a step without candidates.
     pub contrastive_loss: Option<f64>,
     /// Loss on the validation split; none between evaluations.
     pub val_loss: Option<f64>,
+    /// The same under the running mean of the weights; none where there is no mean.
+    pub ema_val_loss: Option<f64>,
     /// Learning rate.
     pub lr: f64,
     /// Norm of the gradient before clipping.
@@ -109,9 +115,12 @@ mod tests {
         Metric {
             step,
             train_loss: 2.0,
-            mlm_loss: 2.0,
+            mlm_loss: Some(2.0),
+            clm_loss: None,
+            span_loss: None,
             contrastive_loss: None,
             val_loss: None,
+            ema_val_loss: None,
             lr: 0.1,
             grad_norm: 1.0,
             tokens_per_s: 10.0,

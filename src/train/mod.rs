@@ -2,14 +2,15 @@
 //!
 //! | enters | leaves | promises |
 //! |---|---|---|
-//! | `train-*-of-*.parquet` under the contract `shard` | `model.safetensors`, `config.json`, `tokenizer.json`, `checkpoints/`, `metrics.jsonl` (contract `metric`), `consumed.jsonl` | rows are read strictly in `seq` order, once an epoch; a run killed at any moment and started again gives the same bytes as one that was not, except for `tokens_per_s` |
+//! | `train-*-of-*.parquet` under the contract `shard`, and the Hugging Face folder to go on from | `model.safetensors`, `config.json`, `tokenizer.json`, `checkpoints/`, `metrics.jsonl` (contract `metric`), `consumed.jsonl` | rows are read strictly in `seq` order, once an epoch; a run killed at any moment and started again gives the same bytes as one that was not, except for `tokens_per_s` |
 //!
 //! The rooms of the trainer, in the order data passes them:
 //!
 //! - [`stream`] reads the shards in `seq` order and knows where it stands; [`windows`] cuts documents into token
-//!   windows; [`batch`] masks them and makes the microbatches of one optimiser step.
-//! - [`model`] is the encoder as pure functions over named weights; [`kernels`] holds every operation it is made of,
-//!   because some of candle's own have no backward and cut the graph without a word.
+//!   windows; [`batch`] makes the rows and labels of one optimiser step's microbatches.
+//! - [`model`] holds the families as pure functions over named weights and the engine that differentiates them;
+//!   [`kernels`] holds every operation they are made of, because some of candle's own have no backward and cut the
+//!   graph without a word.
 //! - [`objective`] holds the loss terms, [`schedule`] the learning rates, [`optimiser`] AdamW and clipping. Each is a
 //!   registry: one file, one `mod` line, one line in the `static` slice adds one.
 //! - [`coverage`] fails the run if a parameter gets no gradient; [`checkpoint`] saves and resumes; [`evaluate`] measures

@@ -4,13 +4,16 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{Error, Result};
-use crate::train::model::Config;
+use crate::train::kernels::Activation;
+use crate::train::model::bert::Bert;
 use crate::train::{VERSION, schedule};
 
 /// Parameters of the trainer; units, ranges and reasons stand in `pipelines/default.toml`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
+    /// A Hugging Face folder to go on from; empty begins with drawn weights.
+    pub init: String,
     /// Optimiser steps.
     pub steps: u64,
     /// Token windows in a microbatch.
@@ -29,6 +32,8 @@ pub struct Params {
     pub save_every: u64,
     /// Checkpoints that are kept.
     pub keep: usize,
+    /// Blocks of the model between two states that are kept for the backward pass; 0 keeps all graphs.
+    pub checkpoint_every: usize,
     /// How text becomes tokens.
     pub tokenizer: Tokenizer,
     /// The encoder.
@@ -127,8 +132,14 @@ pub struct Objective {
     pub mask: f64,
     /// Whether all pieces of a word are masked together.
     pub whole_word: bool,
+    /// Mean length of a span that is left out.
+    pub span_length: f64,
     /// Weight of the masked-language term.
     pub mlm_weight: f64,
+    /// Weight of the next-token term.
+    pub clm_weight: f64,
+    /// Weight of the span term.
+    pub span_weight: f64,
     /// Weight of the contrastive term.
     pub contrastive_weight: f64,
     /// Temperature of the contrastive term.
@@ -153,10 +164,22 @@ pub enum ParaphraseAs {
     Negative,
 }
 
+/// Which AdamW.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimiserKind {
+    /// With bias correction, as PyTorch's.
+    Adamw,
+    /// Without, as BERT was trained: the first steps are shorter.
+    AdamwBert,
+}
+
 /// The optimiser, AdamW.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Optimiser {
+    /// Which one.
+    pub kind: OptimiserKind,
     /// Highest learning rate of the schedule.
     pub lr: f64,
     /// Decay of the mean gradient.
@@ -169,6 +192,8 @@ pub struct Optimiser {
     pub weight_decay: f64,
     /// Largest norm of the gradient; 0 does not clip.
     pub clip: f64,
+    /// Decay of the running mean of the weights; 0 keeps none.
+    pub ema: f64,
 }
 
 /// The learning rate over the steps.
@@ -181,6 +206,8 @@ pub struct Schedule {
     pub warmup: f64,
     /// Share of `lr` that is left at the end.
     pub floor: f64,
+    /// Share of the steps in which the rate falls (`wsd` only).
+    pub decay: f64,
 }
 
 impl Params {
@@ -228,7 +255,10 @@ impl Params {
         let real = [
             ("train.model.dropout", self.model.dropout, 0.0, 0.9),
             ("train.objective.mask", o.mask, 0.01, 0.9),
+            ("train.objective.span_length", o.span_length, 1.0, 100.0),
             ("train.objective.mlm_weight", o.mlm_weight, 1e-6, 1e6),
+            ("train.objective.clm_weight", o.clm_weight, 1e-6, 1e6),
+            ("train.objective.span_weight", o.span_weight, 1e-6, 1e6),
             ("train.objective.contrastive_weight", o.contrastive_weight, 0.0, 1e6),
             ("train.objective.temperature", o.temperature, 1e-3, 10.0),
             ("train.optimiser.lr", a.lr, 0.0, 10.0),
@@ -239,6 +269,8 @@ impl Params {
             ("train.optimiser.clip", a.clip, 0.0, 1e9),
             ("train.schedule.warmup", s.warmup, 0.0, 1.0),
             ("train.schedule.floor", s.floor, 0.0, 1.0),
+            ("train.schedule.decay", s.decay, 0.0, 1.0),
+            ("train.optimiser.ema", a.ema, 0.0, 0.999_999),
         ];
         for (key, value, low, high) in real {
             if !(low..=high).contains(&value) {
@@ -248,27 +280,33 @@ impl Params {
         Ok(())
     }
 
-    /// The encoder's shape once the vocabulary is known.
-    pub fn config(&self, vocabulary: usize) -> Config {
-        Config {
-            vocabulary,
-            hidden: self.model.hidden,
-            layers: self.model.layers,
-            heads: self.model.heads,
-            feed_forward: self.model.feed_forward,
-            max_tokens: self.max_tokens,
-            dropout: self.model.dropout,
+    /// The shape of the encoder that `[train.model]` describes, once the vocabulary is known.
+    pub fn encoder(&self, vocabulary: usize) -> Bert {
+        Bert {
+            vocab_size: vocabulary,
+            hidden_size: self.model.hidden,
+            num_hidden_layers: self.model.layers,
+            num_attention_heads: self.model.heads,
+            intermediate_size: self.model.feed_forward,
+            max_position_embeddings: self.max_tokens,
+            type_vocab_size: 2,
+            hidden_act: Activation::Gelu,
+            hidden_dropout_prob: self.model.dropout,
+            attention_probs_dropout_prob: self.model.dropout,
+            initializer_range: 0.02,
+            layer_norm_eps: 1e-12,
+            tie_word_embeddings: true,
             norm: self.model.norm,
-            pooling: self.model.pooling,
         }
     }
 
-    /// A hash of everything that changes the bytes of a run; saving more or less often does not.
+    /// A hash of everything that changes the bytes of a run; saving more or less often does not, nor does keeping
+    /// states. What a run begins with is told by its content, not by its place.
     ///
     /// # Errors
     /// If a number cannot be written as JSON.
     pub fn fingerprint(&self) -> Result<String> {
-        let told = Params { save_every: 0, keep: 1, ..self.clone() };
+        let told = Params { save_every: 0, keep: 1, checkpoint_every: 0, init: String::new(), ..self.clone() };
         let text = serde_json::to_string(&told).map_err(|cause| Error::usage(format!("`[train]`: {cause}")))?;
         Ok(format!("{:032x}", xxh3_128(format!("{VERSION}\n{text}").as_bytes())))
     }

@@ -1,14 +1,16 @@
 //! What stands around the training loop: the opened data, and a run with its files, begun or resumed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::flow::contract::contract;
-use crate::flow::dataset::write_json;
+use crate::flow::disk::hash_file;
 use crate::train::batch::{Masker, Step};
 use crate::train::checkpoint::{self, Identity, State};
 use crate::train::consumed::{self, Consumed};
@@ -16,11 +18,14 @@ use crate::train::coverage::Coverage;
 use crate::train::evaluate::evaluate;
 use crate::train::losses;
 use crate::train::metrics::{Log, Metric};
-use crate::train::model::{Config, Parameters};
-use crate::train::optimiser::AdamW;
+use crate::train::model::hugging_face::{self, Pretrained};
+use crate::train::model::parameters::write_tensors;
+use crate::train::model::{Architecture, Language, Parameters, Weights, bert};
+use crate::train::objective::contrastive;
+use crate::train::optimiser::{AdamW, Ema, Gradients};
 use crate::train::params::{Params, ParaphraseAs};
 use crate::train::stream::Shards;
-use crate::train::tokenizer::Tokenizer;
+use crate::train::tokenizer::{Frame, Tokenizer};
 use crate::train::windows::Position;
 use crate::train::{Job, Summary};
 
@@ -28,11 +33,14 @@ const METRICS: &str = "metrics.jsonl";
 const CONSUMED: &str = "consumed.jsonl";
 const TOKENIZER: &str = "tokenizer.json";
 const LOSSES: &str = "losses.jsonl";
+const PROJECTION: &str = "projection.safetensors";
+const EMA: &str = "ema";
 
-/// The shards and the tokenizer of a run.
+/// The shards, the tokenizer and the shape of the model of a run.
 pub(crate) struct Data {
     pub(crate) train: Shards,
     pub(crate) tokenizer: Tokenizer,
+    pretrained: Pretrained,
     validation: Option<Shards>,
     documents: u64,
     identity: Identity,
@@ -57,7 +65,13 @@ impl Data {
         }
         let (documents, ids) = train.identity()?;
         std::fs::create_dir_all(job.out).map_err(|cause| Error::file("create", job.out, cause))?;
-        let tokenizer = tokenizer(job, params, &train)?;
+        let init = init(params).map(hugging_face::shape).transpose()?;
+        let tokenizer = tokenizer(job, params, &train, init.as_ref())?;
+        let pretrained = match init {
+            Some(pretrained) => pretrained,
+            None => drawn(params, &tokenizer)?,
+        };
+        check_fit(job, params, &tokenizer, &pretrained)?;
         let identity = Identity {
             seed: job.seed,
             params: params.fingerprint()?,
@@ -65,8 +79,9 @@ impl Data {
             train: ids,
             validation: validation.as_ref().map(|shards| shards.identity().map(|(_, ids)| ids)).transpose()?,
             tokenizer: tokenizer.hash(),
+            init: init_hash(params)?,
         };
-        Ok(Data { train, tokenizer, validation, documents, identity })
+        Ok(Data { train, tokenizer, pretrained, validation, documents, identity })
     }
 
     pub(crate) fn masker<'a>(&'a self, job: &Job, params: &'a Params) -> Masker<'a> {
@@ -74,31 +89,92 @@ impl Data {
     }
 }
 
-/// The tokenizer that stands in `out` beside a checkpoint, else the one named in the parameters, else a trained one.
-fn tokenizer(job: &Job, params: &Params, train: &Shards) -> Result<Tokenizer> {
-    let place = job.out.join(TOKENIZER);
-    if checkpoint::latest(job.out)?.is_some() {
-        return Tokenizer::read(&place);
+/// The folder the run goes on from, where there is one.
+fn init(params: &Params) -> Option<&Path> {
+    (!params.init.is_empty()).then(|| Path::new(params.init.as_str()))
+}
+
+/// What a run begins with, told by content.
+fn init_hash(params: &Params) -> Result<Option<String>> {
+    let Some(folder) = init(params) else { return Ok(None) };
+    let mut hashes = hash_file(&folder.join("config.json"))?;
+    for file in hugging_face::files(folder)? {
+        hashes += &hash_file(&file)?;
     }
-    let tokenizer = if params.tokenizer.file.is_empty() {
+    Ok(Some(hashes))
+}
+
+/// The encoder that `[train.model]` describes.
+fn drawn(params: &Params, tokenizer: &Tokenizer) -> Result<Pretrained> {
+    let model = params.encoder(tokenizer.vocabulary);
+    let mut config = model.config();
+    config["pad_token_id"] = tokenizer.frame.pad.into();
+    Ok(Pretrained { family: &bert::BERT, model: Box::new(model), config })
+}
+
+/// The tokenizer that stands in `out` beside a checkpoint, else the one named in the parameters, else that of the model
+/// the run goes on from, else a trained one.
+fn tokenizer(job: &Job, params: &Params, train: &Shards, init: Option<&Pretrained>) -> Result<Tokenizer> {
+    let place = job.out.join(TOKENIZER);
+    let (language, config) = init.map_or((Language::Masked, &Value::Null), |init| (init.family.language, &init.config));
+    let given = (!params.tokenizer.file.is_empty()).then(|| PathBuf::from(&params.tokenizer.file));
+    let beside = self::init(params).map(|folder| folder.join(TOKENIZER));
+    let tokenizer = if checkpoint::latest(job.out)?.is_some() {
+        return Tokenizer::read(&place, language, config);
+    } else if let Some(file) = given {
+        Tokenizer::read(&file, language, config)?
+    } else if let Some(file) = beside {
+        Tokenizer::read(&file, language, config).map_err(|error| {
+            error.hint("the model's tokenizer is needed: copy its `tokenizer.json` there, or name it in `train.tokenizer.file`")
+        })?
+    } else {
         job.progress.message("training the tokenizer");
         Tokenizer::train(train, &params.tokenizer, job.seed)?
-    } else {
-        Tokenizer::read(Path::new(&params.tokenizer.file))?
     };
     tokenizer.save(&place)?;
     Ok(tokenizer)
 }
 
+/// Checks that the tokenizer and the windows fit the model.
+fn check_fit(job: &Job, params: &Params, tokenizer: &Tokenizer, pretrained: &Pretrained) -> Result<()> {
+    let size = pretrained.model.size();
+    if tokenizer.vocabulary > size.vocabulary {
+        return Err(Error::data(format!(
+            "the tokenizer has {} tokens, the model {} rows of embeddings",
+            tokenizer.vocabulary, size.vocabulary
+        ))
+        .hint("use the tokenizer the model was trained with"));
+    }
+    if tokenizer.vocabulary < size.vocabulary {
+        let (tokens, rows) = (tokenizer.vocabulary, size.vocabulary);
+        job.progress.note(&format!("the tokenizer has {tokens} tokens, the model {rows} rows of embeddings"));
+    }
+    if let Some(most) = size.max_tokens.filter(|most| *most < params.max_tokens) {
+        return Err(Error::usage(format!(
+            "`train.max_tokens` is {}, but the model has {most} positions",
+            params.max_tokens
+        ))
+        .hint(format!("set `train.max_tokens={most}` or less")));
+    }
+    if params.objective.contrastive_weight > 0.0
+        && !contrastive::CONTRASTIVE.languages.contains(&pretrained.family.language)
+    {
+        let name = pretrained.family.name;
+        job.progress.note(&format!("the contrastive term is left out: it is not defined for {name}"));
+    }
+    Ok(())
+}
+
 /// A run under way: its model, its optimiser, where it stands, and its logs.
 pub(crate) struct Session<'a> {
-    pub(crate) config: Config,
     pub(crate) parameters: Parameters,
     pub(crate) optimiser: AdamW,
+    ema: Option<Ema>,
     pub(crate) step: u64,
     pub(crate) position: Position,
-    pub(crate) pad: u32,
+    data: &'a Data,
     job: &'a Job<'a>,
+    origin: Option<PathBuf>,
     identity: Identity,
     first_val_loss: Option<f64>,
     metrics: Log,
@@ -110,9 +186,13 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Resumes the newest checkpoint in `out`, or begins with drawn weights.
-    pub(crate) fn open(job: &'a Job<'a>, params: &Params, data: &Data) -> Result<Self> {
-        let config = params.config(data.tokenizer.vocabulary);
-        let declared = config.declare();
+    pub(crate) fn open(job: &'a Job<'a>, params: &Params, data: &'a Data) -> Result<Self> {
+        let model = data.pretrained.model.as_ref();
+        let beside = match contrastive::CONTRASTIVE.is_on(data.pretrained.family.language, &params.objective) {
+            true => contrastive::declare(model.size().width),
+            false => Vec::new(),
+        };
+        let declared = [model.declare(), beside.clone()].concat();
         let found = match checkpoint::latest(job.out)? {
             Some(path) => Some((checkpoint::state(&path)?, path)),
             None => None,
@@ -122,11 +202,25 @@ impl<'a> Session<'a> {
         }
         let (parameters, optimiser) = match &found {
             Some((state, path)) => checkpoint::tensors(path, state, &declared, params, job.device)?,
-            None => (Parameters::draw(&declared, job.seed, DType::F32, job.device)?, AdamW::new(&params.optimiser)),
+            None => {
+                let parameters = match init(params) {
+                    Some(folder) => {
+                        let beside = Parameters::draw(&beside, job.seed, DType::F32, job.device)?;
+                        data.pretrained.parameters(folder, DType::F32, job.device)?.and(beside)
+                    }
+                    None => Parameters::draw(&declared, job.seed, DType::F32, job.device)?,
+                };
+                (parameters, AdamW::new(&params.optimiser))
+            }
+        };
+        let ema = match &found {
+            Some((_, path)) => checkpoint::ema(path, params, job.device)?,
+            None => Ema::begin(params.optimiser.ema, &parameters)?,
         };
         let step = found.as_ref().map_or(0, |(state, _)| state.step);
         let mut session = Session {
-            pad: data.tokenizer.special.pad,
+            data,
+            origin: init(params).map(Path::to_path_buf),
             position: found.as_ref().map_or_else(Position::default, |(state, _)| state.position),
             first_val_loss: found.and_then(|(state, _)| state.first_val_loss),
             metrics: Log::open(&job.out.join(METRICS), step)?,
@@ -135,30 +229,53 @@ impl<'a> Session<'a> {
             begun: Instant::now(),
             resumed_from: step,
             tokens: 0,
-            config,
             parameters,
             optimiser,
+            ema,
             step,
             job,
         };
         job.progress.begin("train", Some(params.steps - step), "steps");
         if step == 0 {
-            session.first_val_loss = session.evaluate(data, &data.masker(job, params))?;
+            session.first_val_loss = session.evaluate(data, &data.masker(job, params))?.0;
         }
         Ok(session)
     }
 
-    /// The loss on the validation split; `None` where there is none.
-    pub(crate) fn evaluate(&self, data: &Data, masker: &Masker) -> Result<Option<f64>> {
-        let Some(shards) = &data.validation else { return Ok(None) };
-        evaluate(shards, &self.parameters, &self.config, masker)
+    /// The model that is trained.
+    pub(crate) fn model(&self) -> &'a dyn Architecture {
+        self.data.pretrained.model.as_ref()
+    }
+
+    /// How it learns.
+    pub(crate) fn language(&self) -> Language {
+        self.data.pretrained.family.language
+    }
+
+    /// What stands around the pieces of its rows.
+    pub(crate) fn frame(&self) -> &'a Frame {
+        &self.data.tokenizer.frame
+    }
+
+    /// The loss on the validation split, and under the running mean of the weights; `None` where there is none.
+    pub(crate) fn evaluate(&self, data: &Data, masker: &Masker) -> Result<(Option<f64>, Option<f64>)> {
+        let Some(shards) = &data.validation else { return Ok((None, None)) };
+        let loss = |weights: &Weights| evaluate(shards, self.model(), weights, self.job.device, masker);
+        let ema = self.ema.as_ref().map(|ema| loss(&ema.weights())).transpose()?;
+        Ok((loss(&self.parameters.detached())?, ema.flatten()))
+    }
+
+    /// One step of the optimiser.
+    pub(crate) fn learn(&mut self, gradients: &Gradients, lr: f64) -> Result<()> {
+        self.optimiser.step(&self.parameters, gradients, lr)?;
+        self.ema.as_mut().map_or(Ok(()), |ema| ema.follow(&self.parameters))
     }
 
     /// Writes the loss of every training document.
     pub(crate) fn write_losses(&self, data: &Data, masker: &Masker) -> Result<()> {
         let place = self.job.out.join(LOSSES);
         self.job.progress.message("measuring the loss of every document");
-        let n = losses::write(&data.train, &self.parameters, &self.config, masker, &place)?;
+        let n = losses::write(&data.train, self.model(), &self.parameters.detached(), self.job.device, masker, &place)?;
         self.job.progress.note(&format!("`{}` holds the losses of {n} documents", place.display()));
         Ok(())
     }
@@ -192,7 +309,8 @@ impl<'a> Session<'a> {
             optimiser_steps: self.optimiser.steps(),
             first_val_loss: self.first_val_loss,
         };
-        checkpoint::save(self.job.out, &state, &self.parameters, &self.optimiser, params.keep).map(drop)
+        let (parameters, optimiser, ema) = (&self.parameters, &self.optimiser, self.ema.as_ref());
+        checkpoint::save(self.job.out, &state, (parameters, optimiser, ema), params.keep).map(drop)
     }
 
     /// Tells that a step is done.
@@ -213,7 +331,7 @@ impl<'a> Session<'a> {
             steps: self.step,
             resumed_from: self.resumed_from,
             n_parameters: self.parameters.n_numbers(),
-            vocabulary: self.config.vocabulary,
+            vocabulary: self.model().size().vocabulary,
             documents: data.documents,
             epochs: self.position.cursor.epoch + 1,
             train_loss: (first.train_loss, last.train_loss),
@@ -226,14 +344,23 @@ impl<'a> Session<'a> {
         Ok(summary)
     }
 
-    /// Writes `model.safetensors` and `config.json` beside `tokenizer.json`.
+    /// Writes `model.safetensors` and `config.json` beside `tokenizer.json`, as transformers loads them, and apart from
+    /// them what the contrastive term trained beside the model.
     fn export(&self) -> Result<PathBuf> {
-        let place = self.job.out.join("model.safetensors");
-        let beside = self.job.out.join("model.safetensors.tmp");
-        self.parameters.detached().save(&beside)?;
-        std::fs::rename(&beside, &place).map_err(|cause| Error::file("rename", &beside, cause))?;
-        write_json(&self.job.out.join("config.json"), &self.config.describe(self.pad))?;
-        Ok(place)
+        let weights = self.parameters.detached();
+        let declared = contrastive::declare(self.model().size().width);
+        let projection: BTreeMap<String, Tensor> =
+            declared.iter().filter_map(|one| Some((one.name.clone(), weights.get(&one.name).ok()?.clone()))).collect();
+        if !projection.is_empty() {
+            write_tensors(&self.job.out.join(PROJECTION), &projection)?;
+        }
+        if let Some(ema) = &self.ema {
+            let folder = self.job.out.join(EMA);
+            std::fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
+            self.data.tokenizer.save(&folder.join(TOKENIZER))?;
+            self.data.pretrained.write(&folder, &ema.weights(), self.origin.as_deref())?;
+        }
+        self.data.pretrained.write(self.job.out, &weights, self.origin.as_deref())
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use serde_json::Value;
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::models::wordpiece::WordPiece;
@@ -22,6 +23,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::flow::dataset::write_atomically;
+use crate::train::model::Language;
 use crate::train::params::{self, TokenizerKind};
 use crate::train::stream::Shards;
 
@@ -30,24 +32,46 @@ mod learn;
 /// The tokens every tokenizer of ours has, in this order from 0.
 pub const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 
-/// Ids of the special tokens the trainer needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpecialIds {
+/// What stands around the pieces of a window, and the tokens that mean something to a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// How the model learns language.
+    pub language: Language,
     /// Fills short rows.
     pub pad: u32,
-    /// Begins a window.
-    pub cls: u32,
-    /// Ends a window.
-    pub sep: u32,
-    /// Stands where a token is to be predicted.
+    /// Begins every row.
+    pub before: Vec<u32>,
+    /// Ends every row.
+    pub behind: Vec<u32>,
+    /// Ends a document, where `behind` does not.
+    pub end: Option<u32>,
+    /// Stands where a token is to be predicted ([`Language::Masked`]).
     pub mask: u32,
+    /// Stand for the spans that were left out, the first one first ([`Language::Spans`]).
+    pub sentinels: Vec<u32>,
+    /// Begins every row of the decoder ([`Language::Spans`]).
+    pub decoder_start: u32,
+}
+
+impl Frame {
+    /// Most tokens it adds to the pieces of a row.
+    pub fn width(&self) -> usize {
+        self.before.len() + self.behind.len() + usize::from(self.end.is_some())
+    }
+
+    /// A row of these pieces; `ends` where the document ends behind them.
+    pub fn around(&self, ids: &[u32], ends: bool) -> Vec<u32> {
+        let end = self.end.filter(|_| ends);
+        let inner = self.before.iter().chain(ids).copied().chain(end);
+        inner.chain(self.behind.iter().copied()).collect()
+    }
 }
 
 /// A tokenizer with what the trainer needs to know about it.
 pub struct Tokenizer {
     inner: Inner,
-    /// Ids of the special tokens.
-    pub special: SpecialIds,
+    /// What stands around the pieces.
+    pub frame: Frame,
     /// Ids that are words or pieces, so that a random replacement is never a special token.
     pub ordinary: Vec<u32>,
     /// One more than the highest id: the rows of the word embeddings.
@@ -65,25 +89,24 @@ pub struct Pieces {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`.
+    /// Reads a `tokenizer.json` for a model that learns in this way; `config` is the model's `config.json`, which names
+    /// some of the special tokens.
     ///
     /// # Errors
-    /// If the file cannot be read, is no tokenizer, or lacks one of `[PAD]`, `[CLS]`, `[SEP]` and `[MASK]`.
-    pub fn read(path: &Path) -> Result<Self> {
+    /// If the file cannot be read, is no tokenizer, or lacks a special token that the model needs.
+    pub fn read(path: &Path, language: Language, config: &Value) -> Result<Self> {
         let json = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
-        Self::parse(json).map_err(|error| error.at(path.display()))
+        Self::parse(json, language, config).map_err(|error| error.at(path.display()))
     }
 
-    fn parse(json: String) -> Result<Self> {
+    fn parse(json: String, language: Language, config: &Value) -> Result<Self> {
         let inner = Inner::from_bytes(json.as_bytes())
             .map_err(|cause| Error::data(format!("this is no tokenizer: {cause}")))?;
-        let id = |name: &str| {
-            inner.token_to_id(name).ok_or_else(|| {
-                Error::data(format!("the tokenizer has no token `{name}`"))
-                    .hint("take a BERT tokenizer, or leave `train.tokenizer.file` empty to train one")
-            })
+        let frame = match language {
+            Language::Masked => masked_frame(&inner)?,
+            Language::Causal => causal_frame(&inner, config)?,
+            Language::Spans => span_frame(&inner, config)?,
         };
-        let special = SpecialIds { pad: id("[PAD]")?, cls: id("[CLS]")?, sep: id("[SEP]")?, mask: id("[MASK]")? };
         let known: BTreeMap<u32, String> = inner.get_vocab(true).into_iter().map(|(piece, id)| (id, piece)).collect();
         let added: BTreeSet<u32> = inner.get_added_tokens_decoder().keys().copied().collect();
         let ordinary: Vec<u32> = known
@@ -95,7 +118,7 @@ impl Tokenizer {
         if ordinary.is_empty() {
             return Err(Error::data("the tokenizer has special tokens only"));
         }
-        Ok(Tokenizer { inner, special, ordinary, vocabulary, json })
+        Ok(Tokenizer { inner, frame, ordinary, vocabulary, json })
     }
 
     /// Trains a tokenizer on a sample of the train shards.
@@ -132,7 +155,7 @@ impl Tokenizer {
             TokenizerKind::Bpe => byte_level(counts, params),
         };
         let json = inner.and_then(|inner| inner.to_string(true)).map_err(|cause| failed(&*cause))?;
-        Self::parse(json + "\n")
+        Self::parse(json + "\n", Language::Masked, &Value::Null)
     }
 
     /// The pieces of a text, without special tokens.
@@ -165,6 +188,76 @@ impl Tokenizer {
     pub fn hash(&self) -> String {
         format!("{:032x}", xxh3_128(self.json.as_bytes()))
     }
+}
+
+fn id_of(inner: &Inner, name: &str) -> Result<u32> {
+    inner.token_to_id(name).ok_or_else(|| {
+        Error::data(format!("the tokenizer has no token `{name}`"))
+            .hint("take the tokenizer of the model, or leave `train.tokenizer.file` empty")
+    })
+}
+
+/// The id that `config.json` gives a token; of several, the first.
+fn configured(config: &Value, key: &str) -> Option<u32> {
+    let value = config.get(key)?;
+    value.as_array().map_or(Some(value), |several| several.first())?.as_u64()?.try_into().ok()
+}
+
+/// BERT's: `[CLS] … [SEP]`.
+fn masked_frame(inner: &Inner) -> Result<Frame> {
+    let id = |name| id_of(inner, name);
+    Ok(Frame {
+        language: Language::Masked,
+        pad: id("[PAD]")?,
+        before: vec![id("[CLS]")?],
+        behind: vec![id("[SEP]")?],
+        end: None,
+        mask: id("[MASK]")?,
+        sentinels: Vec::new(),
+        decoder_start: 0,
+    })
+}
+
+/// What the tokenizer's own post-processor puts around a row, and the end of a document behind its last.
+fn causal_frame(inner: &Inner, config: &Value) -> Result<Frame> {
+    let encode = |special: bool| inner.encode("a", special).map_err(|cause| failed(&*cause));
+    let (bare, framed) = (encode(false)?, encode(true)?);
+    let (bare, framed) = (bare.get_ids(), framed.get_ids());
+    let at = framed.windows(bare.len().max(1)).position(|window| window == bare).unwrap_or(0);
+    let (before, behind) = (framed[..at].to_vec(), framed[framed.len().min(at + bare.len())..].to_vec());
+    let named = ["<|endoftext|>", "</s>", "<|end_of_text|>", "[SEP]"];
+    let end = configured(config, "eos_token_id").or_else(|| named.iter().find_map(|name| inner.token_to_id(name)));
+    let end = end.ok_or_else(|| {
+        Error::data("neither the tokenizer nor `config.json` says which token ends a document")
+            .hint("set `eos_token_id` in the model's `config.json`")
+    })?;
+    Ok(Frame {
+        language: Language::Causal,
+        pad: configured(config, "pad_token_id").unwrap_or(end),
+        end: (behind.last() != Some(&end)).then_some(end),
+        before,
+        behind,
+        mask: 0,
+        sentinels: Vec::new(),
+        decoder_start: 0,
+    })
+}
+
+/// T5's: `… </s>`, with `<extra_id_0>` and so on for the spans.
+fn span_frame(inner: &Inner, config: &Value) -> Result<Frame> {
+    let pad = configured(config, "pad_token_id").map_or_else(|| id_of(inner, "<pad>"), Ok)?;
+    let end = configured(config, "eos_token_id").map_or_else(|| id_of(inner, "</s>"), Ok)?;
+    id_of(inner, "<extra_id_0>")?;
+    Ok(Frame {
+        language: Language::Spans,
+        pad,
+        before: Vec::new(),
+        behind: vec![end],
+        end: None,
+        mask: 0,
+        sentinels: (0..).map_while(|nth: u32| inner.token_to_id(&format!("<extra_id_{nth}>"))).collect(),
+        decoder_start: configured(config, "decoder_start_token_id").unwrap_or(pad),
+    })
 }
 
 fn failed(cause: &(dyn std::error::Error + Send + Sync)) -> Error {
@@ -272,7 +365,8 @@ mod tests {
     #[test]
     fn the_special_tokens_come_first_and_are_not_ordinary() {
         let tokenizer = trained(TokenizerKind::Wordpiece);
-        assert_eq!(tokenizer.special, SpecialIds { pad: 0, cls: 2, sep: 3, mask: 4 });
+        let Frame { pad, before, behind, mask, .. } = &tokenizer.frame;
+        assert_eq!((*pad, before.as_slice(), behind.as_slice(), *mask), (0, &[2][..], &[3][..], 4));
         assert!(tokenizer.ordinary.iter().all(|id| *id >= 5));
         assert_eq!(tokenizer.ordinary.len() + 5, tokenizer.vocabulary);
     }
@@ -306,11 +400,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokenizer.json");
         trained(TokenizerKind::Wordpiece).save(&path).unwrap();
-        assert_eq!(Tokenizer::read(&path).unwrap().hash(), trained(TokenizerKind::Wordpiece).hash());
+        let read = |path| Tokenizer::read(path, Language::Masked, &Value::Null);
+        assert_eq!(read(&path).unwrap().hash(), trained(TokenizerKind::Wordpiece).hash());
         let without = std::fs::read_to_string(&path).unwrap().replace("[MASK]", "[MISK]");
         std::fs::write(&path, without).unwrap();
-        assert!(Tokenizer::read(&path).err().unwrap().to_string().contains("no token `[MASK]`"));
+        assert!(read(&path).err().unwrap().to_string().contains("no token `[MASK]`"));
+        let spans = Tokenizer::read(&path, Language::Spans, &serde_json::json!({"pad_token_id": 0, "eos_token_id": 1}));
+        assert!(spans.err().unwrap().to_string().contains("no token `<extra_id_0>`"));
         std::fs::write(&path, "{}").unwrap();
-        assert!(Tokenizer::read(&path).err().unwrap().to_string().contains("no tokenizer"));
+        assert!(read(&path).err().unwrap().to_string().contains("no tokenizer"));
     }
 }

@@ -1,4 +1,4 @@
-//! Cuts documents into token windows `[CLS] … [SEP]`, one document in memory at a time.
+//! Cuts documents into windows of tokens, one document in memory at a time.
 //!
 //! Every document gives at least one window, so that what was consumed can be told by `seq` alone. A long one gives
 //! consecutive windows that end between words. A document's rewritten passages travel with its first window.
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw;
 use crate::error::Result;
+use crate::train::objective;
 use crate::train::params::{Long, Params, ParaphraseAs};
 use crate::train::stream::{Cursor, Document, Rewrite, Shards, Stream};
 use crate::train::tokenizer::{Pieces, Tokenizer};
@@ -26,7 +27,7 @@ pub struct Window {
     pub index: u64,
     /// Whether it is the last of its document.
     pub last: bool,
-    /// The pieces, without `[CLS]` and `[SEP]`.
+    /// The pieces, without what stands around them.
     pub pieces: Pieces,
     /// The passages to compare, on the first window of a document that has some.
     pub passages: Option<Passages>,
@@ -59,6 +60,8 @@ pub struct Windows<'a> {
     tokenizer: &'a Tokenizer,
     params: &'a Params,
     seed: u64,
+    /// Most pieces of a window.
+    room: usize,
     pending: VecDeque<Window>,
     position: Position,
 }
@@ -76,7 +79,8 @@ impl<'a> Windows<'a> {
         position: Position,
     ) -> Result<Self> {
         let stream = Stream::new(shards, position.cursor);
-        let mut windows = Windows { stream, tokenizer, params, seed, pending: VecDeque::new(), position };
+        let room = objective::room(&tokenizer.frame, params);
+        let mut windows = Windows { stream, tokenizer, params, seed, room, pending: VecDeque::new(), position };
         if position.given > 0 {
             windows.read_document()?;
             windows.pending.drain(..position.given.min(windows.pending.len()));
@@ -123,7 +127,7 @@ impl<'a> Windows<'a> {
         let Some(document) = self.stream.next_document()? else { return Ok(false) };
         self.position = Position { cursor, given: 0 };
         let pieces = self.tokenizer.pieces(&document.text)?;
-        let spans = spans(&pieces.words, self.params.max_tokens - 2, self.params.long);
+        let spans = spans(&pieces.words, self.room, self.params.long);
         let mut passages = self.passages(cursor.epoch, &document)?;
         for (index, (start, end)) in spans.iter().enumerate() {
             self.pending.push_back(Window {
@@ -165,7 +169,8 @@ impl<'a> Windows<'a> {
 
     fn passage(&self, text: &str) -> Result<Pieces> {
         let pieces = self.tokenizer.pieces(text)?;
-        let end = pieces.ids.len().min(self.params.objective.passage_tokens - 2);
+        let room = self.params.objective.passage_tokens - self.tokenizer.frame.width();
+        let end = pieces.ids.len().min(room);
         Ok(cut(&pieces, 0, end))
     }
 }

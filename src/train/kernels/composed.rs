@@ -4,6 +4,8 @@
 
 use candle_core::{D, Result, Tensor};
 
+use super::Activation;
+
 /// Adds a bias to every row.
 pub(super) fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.broadcast_add(bias)
@@ -16,15 +18,35 @@ pub(super) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -
     centred.broadcast_div(&deviation)?.broadcast_mul(weight)?.broadcast_add(bias)
 }
 
-/// Softmax of scaled scores `[rows, heads, queries, keys]` plus a mask `[rows, keys]`.
+/// RMS norm over the last dimension.
+pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    let size = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
+    x.broadcast_div(&size)?.broadcast_mul(weight)
+}
+
+/// Softmax of scaled scores `[rows, heads, queries, keys]` plus a mask `[rows, 1 or queries, keys]`.
 pub(super) fn masked_softmax(scores: &Tensor, scale: f64, mask: &Tensor) -> Result<Tensor> {
-    let masked = scores.affine(scale, 0.0)?.broadcast_add(&mask.unsqueeze(1)?.unsqueeze(1)?)?;
+    let masked = scores.affine(scale, 0.0)?.broadcast_add(&mask.unsqueeze(1)?)?;
     candle_nn::ops::softmax(&masked, D::Minus1)
 }
 
-/// The exact Gaussian error linear unit; candle's derivative of it is good to 2e-7.
-pub(super) fn gelu(x: &Tensor) -> Result<Tensor> {
-    x.gelu_erf()
+/// Rotary embedding of `[rows, heads, length, width]`; cosine and sine are `[length, width / 2]`.
+pub(super) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+    let half = x.dim(D::Minus1)? / 2;
+    let (first, second) = (x.narrow(D::Minus1, 0, half)?, x.narrow(D::Minus1, half, half)?);
+    let turned = first.broadcast_mul(cos)?.sub(&second.broadcast_mul(sin)?)?;
+    let other = second.broadcast_mul(cos)?.add(&first.broadcast_mul(sin)?)?;
+    Tensor::cat(&[turned, other], D::Minus1)
+}
+
+/// Activations; candle's derivatives of the two Gaussian ones are good to 2e-7, and that of `relu` is 1 at 0.
+pub(super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluNew => x.gelu(),
+        Activation::Silu => x.silu(),
+        Activation::Relu => x.relu(),
+    }
 }
 
 /// Sum of cross-entropies of rows.

@@ -6,12 +6,14 @@
 //! file with its formulas, runs on the CPU in parallel, and has a twin in `composed` out of candle's operations, which
 //! is what runs on a GPU. Results do not depend on the number of threads.
 
+mod activation;
 mod bias;
 mod composed;
 mod cross_entropy;
 mod dropout;
-mod gelu;
 mod layer_norm;
+mod rms_norm;
+mod rope;
 mod rows;
 mod softmax;
 
@@ -20,6 +22,8 @@ use rand_chacha::rand_core::Rng;
 
 use crate::draw;
 
+pub use activation::Activation;
+
 /// Additive mask of a place that must not be attended to. Finite, since a row of −∞ alone is NaN in softmax.
 pub const MASKED: f32 = -1e9;
 
@@ -27,16 +31,25 @@ pub const MASKED: f32 = -1e9;
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    product(x, &weight.t()?, bias)
+}
+
+/// `x · weight + bias` over the last dimension; `weight` is `[in, out]`, as in GPT-2.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let mut dims = x.dims().to_vec();
     let flat = x.reshape(((), x.dim(D::Minus1)?))?;
     if let Some(last) = dims.last_mut() {
-        *last = weight.dim(0)?;
+        *last = weight.dim(1)?;
     }
-    let product = flat.matmul(&weight.t()?)?;
-    let sum = match product.device().is_cpu() {
-        true => product.apply_op2(bias, bias::AddBias)?,
-        false => composed::add_bias(&product, bias)?,
+    let product = flat.matmul(weight)?;
+    let sum = match bias {
+        None => product,
+        Some(bias) if product.device().is_cpu() => product.apply_op2(bias, bias::AddBias)?,
+        Some(bias) => composed::add_bias(&product, bias)?,
     };
     sum.reshape(dims)
 }
@@ -52,28 +65,62 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
     }
 }
 
+/// RMS norm over the last dimension (arXiv:1910.07467): `x / √(mean(x²) + eps) · weight`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    match x.device().is_cpu() {
+        true => x.contiguous()?.apply_op2(weight, rms_norm::RmsNorm { eps }),
+        false => composed::rms_norm(x, weight, eps),
+    }
+}
+
+/// Rotary embedding (arXiv:2104.09864) of `[rows, heads, length, width]` at the places `0..length`; `frequencies` are
+/// the angles by which each of the `width / 2` pairs turns from one place to the next.
+///
+/// # Errors
+/// If the width does not fit.
+pub fn rope(x: &Tensor, frequencies: &[f64]) -> Result<Tensor> {
+    let (_, _, length, width) = x.dims4()?;
+    if width != 2 * frequencies.len() {
+        candle_core::bail!("{} frequencies do not fit a head {width} wide", frequencies.len());
+    }
+    let kernel = rope::Rope::new(length, frequencies);
+    if x.device().is_cpu() {
+        return x.contiguous()?.apply_op1(kernel);
+    }
+    let (cos, sin): (Vec<f64>, Vec<f64>) = kernel.turns.into_iter().unzip();
+    let table = |values| Tensor::from_vec(values, (length, width / 2), x.device())?.to_dtype(x.dtype());
+    composed::rope(x, &table(cos)?, &table(sin)?)
+}
+
 /// Attention weights: softmax over the keys of `scale · scores + mask`; scores are `[rows, heads, queries, keys]`, the
-/// mask is `[rows, keys]`.
+/// mask is `[rows, 1 or queries, keys]`.
 ///
 /// # Errors
 /// If the shapes do not fit.
 pub fn masked_softmax(scores: &Tensor, scale: f64, mask: &Tensor) -> Result<Tensor> {
-    let (_, heads, queries, keys) = scores.dims4()?;
-    let kernel = softmax::MaskedSoftmax { scale, keys, sharing: heads * queries };
+    let (rows, heads, queries, keys) = scores.dims4()?;
+    let by_query = mask.dim(1)? > 1;
+    if mask.dims() != [rows, if by_query { queries } else { 1 }, keys] {
+        candle_core::bail!("a mask {:?} does not fit scores {:?}", mask.dims(), scores.dims());
+    }
+    let kernel = softmax::MaskedSoftmax { scale, heads, queries, keys, by_query };
     match scores.device().is_cpu() {
-        true => scores.contiguous()?.apply_op2(mask, kernel),
+        true => scores.contiguous()?.apply_op2(&mask.contiguous()?, kernel),
         false => composed::masked_softmax(scores, scale, mask),
     }
 }
 
-/// The Gaussian error linear unit in its exact form, `x · Φ(x)`.
+/// The activation of each number.
 ///
 /// # Errors
 /// If `x` is not a float tensor.
-pub fn gelu(x: &Tensor) -> Result<Tensor> {
+pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     match x.device().is_cpu() {
-        true => x.contiguous()?.apply_op1(gelu::Gelu),
-        false => composed::gelu(x),
+        true => x.contiguous()?.apply_op1(activation),
+        false => composed::activate(x, activation),
     }
 }
 
@@ -181,16 +228,25 @@ mod tests {
     #[test]
     fn every_kernel_has_the_right_gradient() {
         let (w, b) = (random(&[5, 4], "w"), random(&[5], "b"));
-        check("linear", &[3, 4], |x| linear(x, &w, &b));
-        check("add_bias", &[5, 1], |bias| linear(&random(&[70, 4], "x"), &w, &bias.flatten_all()?));
+        check("linear", &[3, 4], |x| linear(x, &w, Some(&b)));
+        check("product", &[3, 5], |x| product(x, &w, None));
+        check("product_weight", &[4, 5], |w| product(&random(&[3, 4], "x"), w, None));
+        check("add_bias", &[5, 1], |bias| linear(&random(&[70, 4], "x"), &w, Some(&bias.flatten_all()?)));
         let (w, b) = (random(&[4], "nw"), random(&[4], "nb"));
         check("layer_norm", &[3, 4], |x| layer_norm(x, &w, &b, 1e-5));
         check("norm_weight", &[4, 1], |w| layer_norm(&random(&[70, 4], "x"), &w.flatten_all()?, &b, 1e-5));
         check("norm_bias", &[4, 1], |b| layer_norm(&random(&[70, 4], "x"), &w, &b.flatten_all()?, 1e-5));
         // A row masked everywhere is at -1e9, where f64 itself is too coarse for differences.
-        let seen = mask().narrow(0, 0, 1).unwrap().repeat((2, 1)).unwrap();
+        let seen = mask().narrow(0, 0, 1).unwrap().repeat((2, 1, 1)).unwrap();
         check("masked_softmax", &[4, 6], |x| masked_softmax(&x.reshape((2, 2, 1, 6))?, 0.7, &seen));
-        check("gelu", &[3, 25], gelu);
+        let causal = Tensor::new(&[[[0.0, f64::from(MASKED)], [0.0, 0.0]]], &Device::Cpu).unwrap();
+        check("causal_softmax", &[4, 2], |x| masked_softmax(&x.reshape((1, 2, 2, 2))?, 0.7, &causal));
+        for activation in ACTIVATIONS {
+            check(&format!("{activation:?}"), &[3, 25], |x| activate(x, activation));
+        }
+        check("rms_norm", &[3, 4], |x| rms_norm(x, &w.narrow(0, 0, 4)?, 1e-5));
+        check("rms_weight", &[4, 1], |w| rms_norm(&random(&[70, 4], "x"), &w.flatten_all()?, 1e-5));
+        check("rope", &[6, 4], |x| rope(&x.reshape((1, 2, 3, 4))?, &[1.0, 0.1]));
         check("cross_entropy", &[3, 4], |x| cross_entropy_sum(x, &[2, 0, 2]));
         let ids = Tensor::new(&[[2_u32, 0], [2, 1]], &Device::Cpu).unwrap();
         check("embedding", &[3, 4], |x| embedding(&x.contiguous()?, &ids));
@@ -198,9 +254,15 @@ mod tests {
         check("dropout", &[3, 4], |x| dropout(x, 0.5, Some(key), "here"));
     }
 
+    const ACTIVATIONS: [Activation; 4] = [Activation::Gelu, Activation::GeluNew, Activation::Silu, Activation::Relu];
+
     fn mask() -> Tensor {
         let far = f64::from(MASKED);
-        Tensor::new(&[[0.0, 0.0, 0.0, far, 0.0, far], [far; 6]], &Device::Cpu).unwrap()
+        Tensor::new(&[[[0.0, 0.0, 0.0, far, 0.0, far]], [[far; 6]]], &Device::Cpu).unwrap()
+    }
+
+    fn scores_of() -> Tensor {
+        random(&[2, 3, 5, 6], "scores")
     }
 
     #[test]
@@ -212,17 +274,29 @@ mod tests {
         };
         let (x, w, b) = (random(&[130, 6], "x"), random(&[6], "w"), random(&[6], "b"));
         same("layer_norm", layer_norm(&x, &w, &b, 1e-12).unwrap(), composed::layer_norm(&x, &w, &b, 1e-12).unwrap());
-        let scores = random(&[2, 3, 5, 6], "scores");
+        let scores = scores_of();
         let twin = composed::masked_softmax(&scores, 0.3, &mask()).unwrap();
         same("masked_softmax", masked_softmax(&scores, 0.3, &mask()).unwrap(), twin);
-        same("gelu", gelu(&x).unwrap(), composed::gelu(&x).unwrap());
+        for activation in ACTIVATIONS {
+            let twin = composed::activate(&x, activation).unwrap();
+            same(&format!("{activation:?}"), activate(&x, activation).unwrap(), twin);
+        }
+        same("rms_norm", rms_norm(&x, &w, 1e-6).unwrap(), composed::rms_norm(&x, &w, 1e-6).unwrap());
+        let heads = random(&[2, 3, 5, 4], "heads");
+        let (sin, cos): (Vec<f64>, Vec<f64>) =
+            (0..5).flat_map(|place| [1.0, 0.1].map(|f| (f64::from(place) * f).sin_cos())).unzip();
+        let table = |values| Tensor::from_vec(values, (5, 2), &Device::Cpu).unwrap();
+        same("rope", rope(&heads, &[1.0, 0.1]).unwrap(), composed::rope(&heads, &table(cos), &table(sin)).unwrap());
+        let by_query = random(&[2, 5, 6], "by query");
+        let twin = composed::masked_softmax(&scores_of(), 0.3, &by_query).unwrap();
+        same("masked by query", masked_softmax(&scores_of(), 0.3, &by_query).unwrap(), twin);
         let labels: Vec<u32> = (0..130).map(|row| row % 6).collect();
         let twin = composed::cross_entropy_sum(&x, &Tensor::new(labels.as_slice(), &Device::Cpu).unwrap()).unwrap();
         let ours = cross_entropy_sum(&x, &labels).unwrap();
         same("cross_entropy", ours.reshape(1).unwrap(), twin.reshape(1).unwrap());
         let (weight, bias) = (random(&[5, 6], "weight"), random(&[5], "bias"));
         let twin = composed::add_bias(&x.matmul(&weight.t().unwrap()).unwrap(), &bias).unwrap();
-        same("linear", linear(&x, &weight, &bias).unwrap(), twin);
+        same("linear", linear(&x, &weight, Some(&bias)).unwrap(), twin);
         assert!(cross_entropy_sum(&x, &[7; 130]).is_err());
         let kept: Vec<bool> = (0..780).map(|idx| idx % 3 > 0).collect();
         let twin = composed::dropout(&x, &kept, 1.5).unwrap();
@@ -246,7 +320,7 @@ mod tests {
     #[test]
     fn a_row_masked_everywhere_is_finite() {
         let scores = Tensor::zeros((1, 1, 1, 4), DType::F32, &Device::Cpu).unwrap();
-        let mask = Tensor::full(MASKED, (1, 4), &Device::Cpu).unwrap();
+        let mask = Tensor::full(MASKED, (1, 1, 4), &Device::Cpu).unwrap();
         let weights = masked_softmax(&scores, 1.0, &mask).unwrap().flatten_all().unwrap();
         assert_eq!(weights.to_vec1::<f32>().unwrap(), [0.25; 4]);
     }

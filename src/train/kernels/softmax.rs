@@ -1,4 +1,4 @@
-//! Softmax of attention scores, with their scale and the mask of padding in one pass.
+//! Softmax of attention scores, with their scale and the mask in one pass.
 //!
 //! `p = softmax(scale · s + mask)`, `ds = scale · p · (g − Σ p · g)`.
 
@@ -6,19 +6,29 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDTyp
 
 use super::rows::{Kernel, by_rows, run, run_detached};
 
-/// Takes scores `[rows, heads, queries, keys]` and a mask `[rows, keys]`.
+/// Takes scores `[rows, heads, queries, keys]` and a mask `[rows, 1 or queries, keys]`.
 pub(super) struct MaskedSoftmax {
     pub(super) scale: f64,
+    pub(super) heads: usize,
+    pub(super) queries: usize,
     pub(super) keys: usize,
-    /// Heads times queries: rows of scores that share a row of the mask.
-    pub(super) sharing: usize,
+    /// Whether the mask has a row for each query.
+    pub(super) by_query: bool,
+}
+
+impl MaskedSoftmax {
+    /// The row of the mask for a row of scores.
+    fn mask_row(&self, row: usize) -> usize {
+        let rows = row / (self.heads * self.queries);
+        if self.by_query { rows * self.queries + row % self.queries } else { rows }
+    }
 }
 
 impl Kernel for MaskedSoftmax {
     fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
         let (scores, mask, keys) = (inputs[0], inputs[1], self.keys);
         by_rows(scores.len() / keys, keys, |row, out| {
-            let (scores, mask) = (&scores[row * keys..][..keys], &mask[row / self.sharing * keys..][..keys]);
+            let (scores, mask) = (&scores[row * keys..][..keys], &mask[self.mask_row(row) * keys..][..keys]);
             let value = |idx: usize| self.scale * scores[idx].to_f64() + mask[idx].to_f64();
             let largest = (0..keys).map(value).fold(f64::NEG_INFINITY, f64::max);
             let mut total = 0.0;

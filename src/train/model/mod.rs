@@ -1,11 +1,132 @@
-//! The model: named weights, and the encoder as pure functions over them.
+//! The models: four families as steps over named weights, and the engine that differentiates them.
 //!
-//! Weights carry Hugging Face's BERT names, so with `norm = "post"` an exported folder is a `BertForMaskedLM`.
+//! A family is one file with an [`Architecture`]: its shape by the names of Hugging Face's `config.json`, its
+//! parameters by the names of its safetensors files, and its steps (embed, then block after block), each a pure function.
+//! [`engine`] computes and differentiates the steps; [`hugging_face`] reads and writes folders. To add a family: one
+//! file, one `mod` line, one line in [`FAMILIES`].
+//!
 //! The functions take [`Weights`], not variables: given the variables they record a graph to differentiate; given
 //! detached tensors they record none, which is how evaluation runs.
 
-pub mod encoder;
+pub mod bert;
+pub mod engine;
+pub mod gpt2;
+pub mod hugging_face;
+pub mod inputs;
+mod layers;
+pub mod llama;
 pub mod parameters;
+pub mod t5;
+#[cfg(test)]
+mod tests;
 
-pub use encoder::{Config, Pass};
-pub use parameters::{Parameters, Weights};
+use candle_core::{Result, Tensor};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::Error;
+
+pub use engine::Engine;
+pub use inputs::{Inputs, Tokens};
+pub use layers::Pass;
+pub use parameters::{Declared, Parameters, Weights};
+
+/// Every family.
+pub static FAMILIES: &[&Family] = &[&bert::BERT, &gpt2::GPT2, &llama::LLAMA, &t5::T5];
+
+/// Reads a shape from a `config.json`, told whether the file has a tensor.
+pub type Read = fn(&Value, &dyn Fn(&str) -> bool) -> crate::error::Result<Box<dyn Architecture>>;
+
+/// What a family is.
+pub struct Family {
+    /// Its name.
+    pub name: &'static str,
+    /// The values of `model_type` in a `config.json` that name it.
+    pub model_types: &'static [&'static str],
+    /// What it is, in one line.
+    pub meaning: &'static str,
+    /// How it learns language.
+    pub language: Language,
+    /// Reads the shape from a `config.json`; told which tensors the file has, by [`Family::canonical`] name.
+    pub read: Read,
+    /// The name a tensor of a published file has in ours; `None` where it is no parameter we train.
+    pub canonical: fn(&str) -> Option<String>,
+    /// Names under which transformers wants a copy of another tensor, where that one exists.
+    pub copies: &'static [(&'static str, &'static str)],
+}
+
+/// How a family learns language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// From both sides: masked tokens are predicted.
+    Masked,
+    /// From the left: the next token is predicted.
+    Causal,
+    /// Spans that were left out are restored.
+    Spans,
+}
+
+/// How large a model is where it meets the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Rows of the word embeddings.
+    pub vocabulary: usize,
+    /// Width of the hidden state.
+    pub width: usize,
+    /// Longest row, where there is a limit.
+    pub max_tokens: Option<usize>,
+}
+
+/// A model as pure functions: steps from state to state, then the head.
+pub trait Architecture: Send + Sync {
+    /// Every parameter.
+    fn declare(&self) -> Vec<Declared>;
+    /// How large it is.
+    fn size(&self) -> Size;
+    /// How many steps there are; the first takes no state.
+    fn steps(&self) -> usize;
+    /// The state behind a step.
+    ///
+    /// # Errors
+    /// If the shapes do not fit or the device fails.
+    fn step(&self, pass: &Pass, inputs: &Inputs, step: usize, state: &[Tensor]) -> Result<Vec<Tensor>>;
+    /// The last hidden state, `[rows, length, width]`, of the last step's state.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn hidden(&self, pass: &Pass, state: &[Tensor]) -> Result<Tensor>;
+    /// Vocabulary logits `[n, vocabulary]` of hidden states `[n, width]`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn logits(&self, pass: &Pass, hidden: &Tensor) -> Result<Tensor>;
+    /// The `config.json`.
+    fn config(&self) -> Value;
+}
+
+/// The last hidden state without a graph, for measuring.
+///
+/// # Errors
+/// If the shapes do not fit or the device fails.
+pub fn infer(model: &dyn Architecture, pass: &Pass, inputs: &Inputs) -> Result<Tensor> {
+    let mut state = Vec::new();
+    for step in 0..model.steps() {
+        state = model.step(pass, inputs, step, &state)?;
+    }
+    model.hidden(pass, &state)
+}
+
+/// A shape from a `config.json`.
+fn from_json<T: DeserializeOwned>(config: &Value) -> crate::error::Result<T> {
+    serde_json::from_value(config.clone()).map_err(|cause| Error::data(format!("`config.json`: {cause}")))
+}
+
+/// A `config.json` with the names that transformers asks for.
+fn described(kind: &str, class: &str, shape: &impl Serialize) -> Value {
+    let mut config = serde_json::json!({ "model_type": kind, "architectures": [class] });
+    if let (Value::Object(config), Ok(Value::Object(shape))) = (&mut config, serde_json::to_value(shape)) {
+        config.extend(shape.into_iter().filter(|(_, value)| !value.is_null()));
+    }
+    config
+}

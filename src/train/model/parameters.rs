@@ -32,6 +32,63 @@ pub struct Declared {
     pub init: Init,
 }
 
+/// Gathers declarations.
+pub(super) struct Declarations {
+    all: Vec<Declared>,
+    deviation: f64,
+}
+
+impl Declarations {
+    /// Matrices are drawn with this deviation where nothing else is said.
+    pub(super) fn new(deviation: f64) -> Self {
+        Declarations { all: Vec::new(), deviation }
+    }
+
+    /// `<name>.weight`, drawn.
+    pub(super) fn drawn(&mut self, name: &str, shape: &[usize], init: Init) {
+        self.all.push(Declared { name: format!("{name}.weight"), shape: shape.to_vec(), init });
+    }
+
+    /// `<name>.weight` `[rows, width]`.
+    pub(super) fn matrix(&mut self, name: &str, rows: usize, width: usize) {
+        self.drawn(name, &[rows, width], Init::Normal(self.deviation));
+    }
+
+    /// A dense layer: `<name>.weight` `[outputs, inputs]` and `<name>.bias`.
+    pub(super) fn dense(&mut self, name: &str, inputs: usize, outputs: usize) {
+        self.matrix(name, outputs, inputs);
+        self.zeros(&format!("{name}.bias"), outputs);
+    }
+
+    /// A dense layer in GPT-2's layout, `[inputs, outputs]`.
+    pub(super) fn conv1d(&mut self, name: &str, inputs: usize, outputs: usize, deviation: f64) {
+        self.drawn(name, &[inputs, outputs], Init::Normal(deviation));
+        self.zeros(&format!("{name}.bias"), outputs);
+    }
+
+    /// A layer norm: `<name>.weight` and `<name>.bias`.
+    pub(super) fn norm(&mut self, name: &str, width: usize) {
+        self.scale(name, width);
+        self.zeros(&format!("{name}.bias"), width);
+    }
+
+    /// An RMS norm: `<name>.weight`.
+    pub(super) fn scale(&mut self, name: &str, width: usize) {
+        self.drawn(name, &[width], Init::Ones);
+    }
+
+    /// A vector of zeros with this whole name.
+    pub(super) fn zeros(&mut self, name: &str, width: usize) {
+        self.all.push(Declared { name: name.to_string(), shape: vec![width], init: Init::Zeros });
+    }
+}
+
+impl From<Declarations> for Vec<Declared> {
+    fn from(declarations: Declarations) -> Self {
+        declarations.all
+    }
+}
+
 /// The trainable variables of a model, in name order.
 pub struct Parameters(BTreeMap<String, Var>);
 
@@ -67,30 +124,50 @@ impl Parameters {
     /// # Errors
     /// If the file lacks a parameter, has one more, or one of another shape.
     pub fn load(path: &Path, declared: &[Declared], device: &Device) -> Result<Self> {
-        let mut found = read_tensors(path, device)?;
-        let mut all = BTreeMap::new();
+        Self::from_tensors(read_tensors(path, device)?, declared).map_err(|error| error.at(path.display()))
+    }
+
+    /// Takes the declared parameters from named tensors, which must be exactly those.
+    ///
+    /// # Errors
+    /// Names the parameters that are missing, left over, or of another shape.
+    pub fn from_tensors(mut found: BTreeMap<String, Tensor>, declared: &[Declared]) -> Result<Self> {
+        let (mut all, mut missing, mut misshapen) = (BTreeMap::new(), Vec::new(), Vec::new());
         for parameter in declared {
-            let tensor = found
-                .remove(&parameter.name)
-                .ok_or_else(|| Error::data(format!("`{}` lacks the tensor `{}`", path.display(), parameter.name)))?;
-            if tensor.dims() != parameter.shape {
-                return Err(Error::data(format!(
-                    "`{}` in `{}` is {:?} instead of {:?}",
-                    parameter.name,
-                    path.display(),
-                    tensor.dims(),
-                    parameter.shape
-                )));
+            match found.remove(&parameter.name) {
+                None => missing.push(format!("`{}`", parameter.name)),
+                Some(tensor) if tensor.dims() != parameter.shape => {
+                    let (dims, shape) = (tensor.dims(), &parameter.shape);
+                    misshapen.push(format!("`{}` is {dims:?} instead of {shape:?}", parameter.name));
+                }
+                Some(tensor) => _ = all.insert(parameter.name.clone(), Var::from_tensor(&tensor)?),
             }
-            all.insert(parameter.name.clone(), Var::from_tensor(&tensor)?);
         }
-        refuse_extra(path, &found)?;
-        Ok(Parameters(all))
+        let extra: Vec<String> = found.keys().map(|name| format!("`{name}`")).collect();
+        let wrong = [("missing", missing), ("unknown", extra), ("of another shape", misshapen)];
+        let wrong = wrong.into_iter().filter(|(_, names)| !names.is_empty());
+        let told: Vec<String> = wrong.map(|(what, names)| format!("{what}: {}", first_few(&names))).collect();
+        if told.is_empty() {
+            return Ok(Parameters(all));
+        }
+        Err(Error::data(format!("the tensors are not those of this model; {}", told.join("; "))))
+    }
+
+    /// All of these and those of `other`.
+    #[must_use]
+    pub fn and(mut self, other: Parameters) -> Self {
+        self.0.extend(other.0);
+        self
     }
 
     /// The variables by name, in name order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.0.iter().map(|(name, var)| (name.as_str(), var))
+    }
+
+    /// Where they are.
+    pub fn device(&self) -> Device {
+        self.0.values().next().map_or(&Device::Cpu, |var| var.device()).clone()
     }
 
     /// How many numbers they hold.
@@ -150,6 +227,15 @@ pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Ten
     Ok(tensors.into_iter().collect())
 }
 
+/// Names in a sentence, the first few of many.
+fn first_few(names: &[String]) -> String {
+    let shown = &names[..names.len().min(8)];
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// Fails if tensors are left that nothing asked for.
 ///
 /// # Errors
@@ -195,7 +281,7 @@ mod tests {
         let load = |declared: &[Declared]| Parameters::load(&path, declared, &Device::Cpu);
         assert_eq!(values(&load(&declared(&["a", "b"])).unwrap(), "a"), values(&saved, "a"));
         assert!(load(&declared(&["a"])).err().unwrap().what().contains("`b`"));
-        assert!(load(&declared(&["a", "b", "c"])).err().unwrap().what().contains("lacks the tensor `c`"));
+        assert!(load(&declared(&["a", "b", "c"])).err().unwrap().what().contains("missing: `c`"));
         let mut wrong = declared(&["a", "b"]);
         wrong[1].shape = vec![50, 40];
         assert!(load(&wrong).err().unwrap().what().contains("[40, 50] instead of [50, 40]"));

@@ -16,7 +16,14 @@ use candle_core::{D, DType, Result, Tensor};
 use super::{Forward, Term};
 use crate::train::batch::{Contrast, Microbatch};
 use crate::train::kernels::{self, MASKED};
-use crate::train::model::encoder::Tokens;
+use crate::train::model::parameters::{Declared, Init};
+use crate::train::model::{Inputs, Language, Tokens};
+use crate::train::params::Pooling;
+
+/// Deviation of the projection's drawn weights, BERT's.
+const DEVIATION: f64 = 0.02;
+/// Name of the projection behind the pooled state.
+const PROJECTION: &str = "projection.dense";
 
 /// See the module.
 pub static CONTRASTIVE: Term = Term {
@@ -24,10 +31,19 @@ pub static CONTRASTIVE: Term = Term {
     meaning: "tell a passage from its hard negatives and from other passages",
     unit: "nats per anchor",
     owns: "projection.",
+    languages: &[Language::Masked, Language::Causal],
     weight: |objective| objective.contrastive_weight,
     count,
+    inputs,
     sum,
 };
+
+/// The parameters of the projection, dense → tanh, for a model of this width.
+pub fn declare(width: usize) -> Vec<Declared> {
+    let weight =
+        Declared { name: format!("{PROJECTION}.weight"), shape: vec![width, width], init: Init::Normal(DEVIATION) };
+    vec![weight, Declared { name: format!("{PROJECTION}.bias"), shape: vec![width], init: Init::Zeros }]
+}
 
 /// Anchors that have a negative in the microbatch; the loss of the others is 0.
 fn count(batch: &Microbatch) -> usize {
@@ -37,12 +53,33 @@ fn count(batch: &Microbatch) -> usize {
     bias.chunks((anchors.len() + hard.len()).max(1)).filter(compared).count()
 }
 
-/// Sum of the losses of all anchors.
-fn sum(forward: &Forward, batch: &Microbatch) -> Result<Tensor> {
+/// All passages: anchors, positives, hard negatives.
+fn inputs(forward: &Forward, batch: &Microbatch) -> Result<Inputs> {
     let Contrast { anchors, positives, hard } = &batch.contrast;
     let rows: Vec<&[u32]> = anchors.iter().chain(positives).chain(hard).map(Vec::as_slice).collect();
-    let tokens = Tokens::new(&rows, forward.pad, forward.dtype, forward.device)?;
-    let vectors = forward.pass.project(&forward.pass.encode(&tokens)?, &tokens)?;
+    Ok(Tokens::new(&rows, forward.frame.pad, forward.dtype, forward.device)?.into())
+}
+
+/// One vector for each passage.
+fn vectors(forward: &Forward, inputs: &Inputs, hidden: &Tensor) -> Result<Tensor> {
+    let tokens = &inputs.tokens;
+    let pooled = match (forward.pooling, forward.frame.language) {
+        (Pooling::Cls, Language::Masked) => hidden.narrow(1, 0, 1)?.squeeze(1)?,
+        // A model that looks back only has read the whole passage at its last token.
+        (Pooling::Cls, _) => hidden.broadcast_mul(&tokens.last()?.unsqueeze(2)?)?.sum(1)?,
+        (Pooling::Mean, _) => {
+            let total = hidden.broadcast_mul(&tokens.present.unsqueeze(2)?)?.sum(1)?;
+            total.broadcast_div(&tokens.present.sum_keepdim(D::Minus1)?)?
+        }
+    };
+    let get = |part: &str| forward.pass.weights.get(&format!("{PROJECTION}.{part}"));
+    kernels::linear(&pooled, get("weight")?, Some(get("bias")?))?.tanh()
+}
+
+/// Sum of the losses of all anchors.
+fn sum(forward: &Forward, batch: &Microbatch, inputs: &Inputs, hidden: &Tensor) -> Result<Tensor> {
+    let Contrast { anchors, hard, .. } = &batch.contrast;
+    let vectors = vectors(forward, inputs, hidden)?;
     let (n, columns) = (anchors.len(), anchors.len() + hard.len());
     let (left, right) = (vectors.narrow(0, 0, n)?, vectors.narrow(0, n, columns)?);
     let bias = Tensor::from_vec(left_out(&batch.contrast), (n, columns), forward.device)?.to_dtype(forward.dtype)?;

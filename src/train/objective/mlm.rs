@@ -6,14 +6,11 @@
 //! a special token. A word is what the tokenizer's own pre-tokenizer calls one, so `##` pieces go with their word and a
 //! Chinese character is a word of its own.
 
-use candle_core::{Result, Tensor};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Forward, Term};
+use super::{Term, labels, language_inputs, language_sum};
 use crate::draw;
-use crate::train::batch::Microbatch;
-use crate::train::kernels;
-use crate::train::model::encoder::Tokens;
+use crate::train::model::Language;
 use crate::train::params;
 
 /// See the module.
@@ -22,9 +19,11 @@ pub static MLM: Term = Term {
     meaning: "predict masked tokens from both sides",
     unit: "nats per labelled token",
     owns: "cls.",
+    languages: &[Language::Masked],
     weight: |objective| objective.mlm_weight,
-    count: |batch| batch.labels.len(),
-    sum,
+    count: labels,
+    inputs: language_inputs,
+    sum: language_sum,
 };
 
 /// What a masked token may become.
@@ -75,18 +74,6 @@ pub fn mask(
         }
     }
     (masked, labels)
-}
-
-/// Sum of the cross-entropy at all labelled places.
-fn sum(forward: &Forward, batch: &Microbatch) -> Result<Tensor> {
-    let rows: Vec<&[u32]> = batch.rows.iter().map(Vec::as_slice).collect();
-    let tokens = Tokens::new(&rows, forward.pad, forward.dtype, forward.device)?;
-    let length = tokens.length()?;
-    let places: Vec<u32> = batch.labels.iter().map(|(row, place, _)| (row * length + place) as u32).collect();
-    let labels: Vec<u32> = batch.labels.iter().map(|(_, _, token)| *token).collect();
-    let places = Tensor::new(places, forward.device)?;
-    let logits = forward.pass.predict(&forward.pass.encode(&tokens)?, &places)?;
-    kernels::cross_entropy_sum(&logits, &labels)
 }
 
 #[cfg(test)]

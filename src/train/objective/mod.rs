@@ -2,16 +2,20 @@
 //!
 //! One more term is one file, one `mod` line and one line in [`TERMS`].
 
+pub mod clm;
 pub mod contrastive;
 pub mod mlm;
+pub mod spans;
 
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::train::batch::Microbatch;
-use crate::train::model::Pass;
-use crate::train::params;
+use crate::train::kernels;
+use crate::train::model::{Architecture, Inputs, Language, Pass, Tokens};
+use crate::train::params::{self, Params, Pooling};
+use crate::train::tokenizer::Frame;
 
-/// A loss term.
+/// A loss term: one pass of the model over some rows, and a sum computed from the last hidden state.
 pub struct Term {
     /// Name; its column in `metrics.jsonl` is `<name>_loss`.
     pub name: &'static str,
@@ -21,42 +25,89 @@ pub struct Term {
     pub unit: &'static str,
     /// Prefix of the parameters that this term alone reaches.
     pub owns: &'static str,
+    /// The models it is for.
+    pub languages: &'static [Language],
     /// Its weight.
     pub weight: fn(&params::Objective) -> f64,
     /// What its sum is divided by, for one microbatch; 0 where it has nothing to teach.
     pub count: fn(&Microbatch) -> usize,
-    /// Its sum over one microbatch with a count above 0.
-    pub sum: fn(&Forward, &Microbatch) -> Result<Tensor>,
+    /// What the model reads for it, for a microbatch with a count above 0.
+    pub inputs: fn(&Forward, &Microbatch) -> Result<Inputs>,
+    /// Its sum over the microbatch, from the last hidden state of those inputs.
+    pub sum: fn(&Forward, &Microbatch, &Inputs, &Tensor) -> Result<Tensor>,
 }
 
 /// Every term.
-pub static TERMS: &[&Term] = &[&mlm::MLM, &contrastive::CONTRASTIVE];
+pub static TERMS: &[&Term] = &[&mlm::MLM, &clm::CLM, &spans::SPANS, &contrastive::CONTRASTIVE];
 
-/// What a term needs for a forward pass.
+impl Term {
+    /// Whether it is for models that learn in this way, and has a weight.
+    pub fn is_on(&self, language: Language, objective: &params::Objective) -> bool {
+        self.languages.contains(&language) && (self.weight)(objective) > 0.0
+    }
+}
+
+/// The term that teaches language in this way.
+pub fn language_term(language: Language) -> &'static Term {
+    match language {
+        Language::Masked => &mlm::MLM,
+        Language::Causal => &clm::CLM,
+        Language::Spans => &spans::SPANS,
+    }
+}
+
+/// Most pieces of a window, so that its rows fit `max_tokens`.
+pub fn room(frame: &Frame, params: &Params) -> usize {
+    match frame.language {
+        Language::Spans => spans::longest(params.max_tokens, &params.objective),
+        _ => params.max_tokens - frame.width(),
+    }
+}
+
+/// What a term needs besides the microbatch.
 #[derive(Clone, Copy)]
 pub struct Forward<'a> {
-    /// Weights, shape and dropout.
+    /// The model.
+    pub model: &'a dyn Architecture,
+    /// Weights and dropout.
     pub pass: Pass<'a>,
     /// Parameters of the loss.
     pub objective: &'a params::Objective,
-    /// Id that fills short rows.
-    pub pad: u32,
+    /// What stands for a passage.
+    pub pooling: Pooling,
+    /// What stands around the pieces of a row.
+    pub frame: &'a Frame,
     /// Type of the numbers.
     pub dtype: DType,
     /// Where they are computed.
     pub device: &'a Device,
 }
 
-impl<'a> Forward<'a> {
-    /// The same pass for the term `name`, which drops activations of its own.
-    #[must_use]
-    pub fn of_term(&self, name: &'static str) -> Forward<'a> {
-        let mut forward = *self;
-        if let Some(key) = &mut forward.pass.dropout {
-            key.term = name;
-        }
-        forward
-    }
+/// How many tokens of a microbatch are predicted.
+fn labels(batch: &Microbatch) -> usize {
+    batch.labels.len()
+}
+
+/// The rows of a microbatch, and those of the decoder.
+fn language_inputs(forward: &Forward, batch: &Microbatch) -> Result<Inputs> {
+    let tokens = |rows: &[Vec<u32>]| {
+        let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+        Tokens::new(&rows, forward.frame.pad, forward.dtype, forward.device)
+    };
+    let decoder = match batch.decoder_rows.is_empty() {
+        true => None,
+        false => Some(tokens(&batch.decoder_rows)?),
+    };
+    Ok(Inputs { tokens: tokens(&batch.rows)?, decoder })
+}
+
+/// Sum of the cross-entropy at all labelled places; only there is the head computed.
+fn language_sum(forward: &Forward, batch: &Microbatch, _: &Inputs, hidden: &Tensor) -> Result<Tensor> {
+    let length = hidden.dim(1)?;
+    let places: Vec<u32> = batch.labels.iter().map(|(row, place, _)| (row * length + place) as u32).collect();
+    let tokens: Vec<u32> = batch.labels.iter().map(|(_, _, token)| *token).collect();
+    let chosen = hidden.flatten_to(1)?.index_select(&Tensor::new(places, forward.device)?, 0)?;
+    kernels::cross_entropy_sum(&forward.model.logits(&forward.pass, &chosen)?, &tokens)
 }
 
 #[cfg(test)]
@@ -64,20 +115,25 @@ mod tests {
     use super::*;
     use crate::flow::contract::contract;
     use crate::train::batch::Contrast;
-    use crate::train::fixture::{default_params, tiny_config};
-    use crate::train::kernels::{self, DropoutKey};
+    use crate::train::fixture::{default_params, tiny_encoder};
+    use crate::train::kernels::DropoutKey;
+    use crate::train::model::bert::Bert;
     use crate::train::model::parameters::{Declared, Init};
-    use crate::train::model::{Config, Parameters, Weights};
-    use crate::train::params::{Norm, Pooling};
+    use crate::train::model::{Engine, Parameters, Weights, infer};
+    use crate::train::optimiser::{Gradients, empty};
+    use crate::train::params::Norm;
     use std::collections::BTreeMap;
 
     #[test]
     fn every_term_is_named_explained_and_has_a_column() {
         for (idx, term) in TERMS.iter().enumerate() {
-            assert!(!term.meaning.is_empty() && !term.unit.is_empty());
+            assert!(!term.meaning.is_empty() && !term.unit.is_empty() && !term.languages.is_empty());
             assert!(TERMS[..idx].iter().all(|other| other.name != term.name));
             let column = format!("{}_loss", term.name);
             assert!(contract("metric").unwrap().fields.iter().any(|field| field.name == column), "{column}");
+        }
+        for language in [Language::Masked, Language::Causal, Language::Spans] {
+            assert!(language_term(language).languages.contains(&language));
         }
     }
 
@@ -85,6 +141,7 @@ mod tests {
         Microbatch {
             index: 0,
             rows: vec![vec![2, 5, 4, 7, 8, 3], vec![2, 4, 9, 3]],
+            decoder_rows: Vec::new(),
             labels: vec![(0, 2, 6), (1, 1, 10), (1, 2, 9)],
             contrast: Contrast {
                 anchors: vec![vec![2, 5, 6, 3], vec![2, 7, 3]],
@@ -94,20 +151,60 @@ mod tests {
         }
     }
 
-    fn loss(weights: &Weights, config: &Config) -> Tensor {
-        let objective = default_params().objective;
-        let dropout = Some(DropoutKey { seed: 1, step: 3, microbatch: 0, term: "" });
-        let pass = Pass { weights, config, dropout };
-        let forward = Forward { pass, objective: &objective, pad: 0, dtype: DType::F64, device: &Device::Cpu };
-        let terms = TERMS.iter().map(|term| (term.sum)(&forward.of_term(term.name), &microbatch()).unwrap());
-        terms.reduce(|a, b| (a + b).unwrap()).unwrap()
+    const KEY: DropoutKey = DropoutKey { seed: 1, step: 3, microbatch: 0, term: "test" };
+
+    fn frame() -> Frame {
+        Frame {
+            language: Language::Masked,
+            pad: 0,
+            before: vec![2],
+            behind: vec![3],
+            end: None,
+            mask: 4,
+            sentinels: Vec::new(),
+            decoder_start: 0,
+        }
+    }
+
+    fn with_forward<T>(model: &Bert, pooling: Pooling, pass: Pass, run: impl FnOnce(&Forward) -> T) -> T {
+        let (objective, frame) = (default_params().objective, frame());
+        let (dtype, device) = (DType::F64, &Device::Cpu);
+        run(&Forward { model, pass, objective: &objective, pooling, frame: &frame, dtype, device })
+    }
+
+    const TWO: [&Term; 2] = [&mlm::MLM, &contrastive::CONTRASTIVE];
+
+    fn loss(weights: &Weights, model: &Bert, pooling: Pooling) -> f64 {
+        let sum = |term: &&Term| {
+            with_forward(model, pooling, Pass { weights, dropout: Some(KEY) }, |forward| {
+                let inputs = (term.inputs)(forward, &microbatch()).unwrap();
+                let hidden = infer(model, &forward.pass, &inputs).unwrap();
+                kernels::number(&(term.sum)(forward, &microbatch(), &inputs, &hidden).unwrap()).unwrap()
+            })
+        };
+        TWO.iter().map(sum).sum()
+    }
+
+    fn gradients(parameters: &Parameters, model: &Bert, pooling: Pooling) -> Gradients {
+        let mut gradients = empty();
+        let engine = Engine::new(model, parameters, 1);
+        for term in TWO {
+            with_forward(model, pooling, engine.pass(Some(KEY)), |forward| {
+                let inputs = (term.inputs)(forward, &microbatch()).unwrap();
+                let run = engine.forward(&inputs, Some(KEY)).unwrap();
+                let hidden = model.hidden(&forward.pass, &run.last()).unwrap();
+                let sum = (term.sum)(forward, &microbatch(), &inputs, &hidden).unwrap();
+                run.backward(&sum, &mut gradients).unwrap();
+            });
+        }
+        gradients
     }
 
     /// Central differences at random places of every tensor of the whole model, dropout on.
     #[test]
     fn the_gradient_of_the_whole_model_is_right() {
         for (norm, pooling) in [(Norm::Pre, Pooling::Mean), (Norm::Post, Pooling::Cls)] {
-            let config = Config { norm, pooling, ..tiny_config() };
+            let model = Bert { norm, ..tiny_encoder() };
             let larger = |d: Declared| Declared {
                 init: match d.init {
                     Init::Normal(_) | Init::Zeros => Init::Normal(0.3),
@@ -115,13 +212,14 @@ mod tests {
                 },
                 ..d
             };
-            let declared: Vec<Declared> = config.declare().into_iter().map(larger).collect();
+            let declared = model.declare().into_iter().chain(contrastive::declare(8)).map(larger);
+            let declared: Vec<Declared> = declared.collect();
             let parameters = Parameters::draw(&declared, 7, DType::F64, &Device::Cpu).unwrap();
-            let gradients = loss(&parameters.tracked(), &config).backward().unwrap();
+            let gradients = gradients(&parameters, &model, pooling);
             let plain: BTreeMap<String, Tensor> =
                 parameters.iter().map(|(name, var)| (name.to_string(), var.as_detached_tensor())).collect();
-            for (name, var) in parameters.iter() {
-                let gradient = gradients.get(var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            for (name, _) in parameters.iter() {
+                let gradient = gradients[name].flatten_all().unwrap().to_vec1::<f64>().unwrap();
                 let values = plain[name].flatten_all().unwrap().to_vec1::<f64>().unwrap();
                 let mut draws = crate::draw::stream(5, "coordinates", name.as_bytes());
                 for _ in 0..4 {
@@ -132,7 +230,7 @@ mod tests {
                         let tensor = Tensor::from_vec(values, plain[name].dims(), &Device::Cpu).unwrap();
                         let mut all = plain.clone();
                         all.insert(name.to_string(), tensor);
-                        kernels::number(&loss(&Weights::new(all), &config)).unwrap()
+                        loss(&Weights::new(all), &model, pooling)
                     };
                     let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
                     let close = (slope - gradient[at]).abs() <= 1e-6 * gradient[at].abs().max(1.0);

@@ -6,19 +6,25 @@
 //! θ ← θ − lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + eps)
 //! ```
 //!
+//! `adamw_bert` leaves out both divisions by `1 − βᵗ`, as `google-research/bert:optimization.py`.
+//!
 //! `t` counts per parameter: one that gets its first gradient late starts with its own bias correction, not with a step
 //! three times too long. A parameter without a gradient is left alone, decay included. Biases and norms do not decay.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{CpuStorage, Device, InplaceOp2, InplaceOp3, Layout, Tensor, WithDType, bail};
+use rayon::prelude::*;
 
 use super::Gradients;
 use crate::error::{Error, Result};
 use crate::train::model::Parameters;
 use crate::train::model::parameters::{read_tensors, refuse_extra, write_tensors};
-use crate::train::params;
+use crate::train::params::{self, OptimiserKind};
+
+/// Numbers a task takes at once.
+const CHUNK: usize = 16_384;
 
 /// What AdamW remembers of one parameter.
 #[derive(Clone)]
@@ -45,22 +51,36 @@ impl AdamW {
     /// # Errors
     /// If the device fails.
     pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<()> {
-        let params::Optimiser { beta1, beta2, eps, weight_decay, .. } = self.params;
+        let params::Optimiser { kind, beta1, beta2, eps, weight_decay, .. } = self.params;
         for (name, var) in parameters.iter() {
             let Some(gradient) = gradients.get(name) else { continue };
             let before = match self.moments.remove(name) {
                 Some(moments) => moments,
                 None => Moments { mean: gradient.zeros_like()?, square: gradient.zeros_like()?, steps: 0 },
             };
-            let steps = before.steps + 1;
-            let mean = (before.mean.affine(beta1, 0.0)? + gradient.affine(1.0 - beta1, 0.0)?)?;
-            let square = (before.square.affine(beta2, 0.0)? + gradient.sqr()?.affine(1.0 - beta2, 0.0)?)?;
-            let (left1, left2) = (1.0 - beta1.powf(steps as f64), 1.0 - beta2.powf(steps as f64));
-            let root = square.sqrt()?.affine(1.0 / left2.sqrt(), eps)?;
+            let Moments { mean, square, steps } = before;
+            let steps = steps + 1;
+            let left = |beta: f64| match kind {
+                OptimiserKind::Adamw => 1.0 - beta.powf(steps as f64),
+                OptimiserKind::AdamwBert => 1.0,
+            };
             let decay = if decays(name) { weight_decay } else { 0.0 };
-            let value = var.as_detached_tensor().affine(1.0 - lr * decay, 0.0)?;
-            var.set(&(value - mean.div(&root)?.affine(lr / left1, 0.0)?)?)?;
-            self.moments.insert(name.to_string(), Moments { mean, square, steps });
+            let way = Way { kept: 1.0 - lr * decay, rate: lr / left(beta1), root: 1.0 / left(beta2).sqrt(), eps };
+            let moments = if var.device().is_cpu() {
+                let gradient = gradient.contiguous()?;
+                mean.inplace_op2(&gradient, &Decaying { beta: beta1, squared: false })?;
+                square.inplace_op2(&gradient, &Decaying { beta: beta2, squared: true })?;
+                var.as_detached_tensor().inplace_op3(&mean, &square, &way)?;
+                Moments { mean, square, steps }
+            } else {
+                let mean = (mean.affine(beta1, 0.0)? + gradient.affine(1.0 - beta1, 0.0)?)?.detach();
+                let square = (square.affine(beta2, 0.0)? + gradient.sqr()?.affine(1.0 - beta2, 0.0)?)?.detach();
+                let root = square.sqrt()?.affine(way.root, eps)?;
+                let value = var.as_detached_tensor().affine(way.kept, 0.0)?;
+                var.set(&(value - mean.div(&root)?.affine(way.rate, 0.0)?)?)?;
+                Moments { mean, square, steps }
+            };
+            self.moments.insert(name.to_string(), moments);
         }
         Ok(())
     }
@@ -107,10 +127,99 @@ impl AdamW {
     }
 }
 
-/// Whether weight decay applies: not to biases and norms, as in transformers' `Trainer`.
+/// A moment in place: `m ← β m + (1 − β) g`, or with `g²`.
+struct Decaying {
+    beta: f64,
+    squared: bool,
+}
+
+impl Decaying {
+    fn run<T: WithDType>(&self, moment: &mut [T], gradient: &[T]) {
+        let (beta, rest) = (T::from_f64(self.beta), T::from_f64(1.0 - self.beta));
+        moment.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK)).for_each(|(moment, gradient)| {
+            for (m, g) in moment.iter_mut().zip(gradient) {
+                let g = if self.squared { *g * *g } else { *g };
+                *m = beta * *m + rest * g;
+            }
+        });
+    }
+}
+
+/// The numbers of a contiguous storage.
+fn span(layout: &Layout) -> candle_core::Result<std::ops::Range<usize>> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(start..end),
+        None => bail!("the optimiser takes contiguous tensors"),
+    }
+}
+
+impl InplaceOp2 for Decaying {
+    fn name(&self) -> &'static str {
+        "adamw-moment"
+    }
+
+    fn cpu_fwd(&self, m: &mut CpuStorage, lm: &Layout, g: &CpuStorage, lg: &Layout) -> candle_core::Result<()> {
+        match (m, g) {
+            (CpuStorage::F32(m), CpuStorage::F32(g)) => self.run(&mut m[span(lm)?], &g[span(lg)?]),
+            (CpuStorage::F64(m), CpuStorage::F64(g)) => self.run(&mut m[span(lm)?], &g[span(lg)?]),
+            _ => bail!("the optimiser takes f32 and f64"),
+        }
+        Ok(())
+    }
+}
+
+/// The step itself, in place: `θ ← kept · θ − rate · m / (root · √v + eps)`.
+struct Way {
+    kept: f64,
+    rate: f64,
+    root: f64,
+    eps: f64,
+}
+
+impl Way {
+    fn run<T: WithDType>(&self, value: &mut [T], mean: &[T], square: &[T], sqrt: impl Fn(T) -> T + Sync) {
+        let [kept, rate, root, eps] = [self.kept, self.rate, self.root, self.eps].map(T::from_f64);
+        let chunks = value.par_chunks_mut(CHUNK).zip(mean.par_chunks(CHUNK)).zip(square.par_chunks(CHUNK));
+        chunks.for_each(|((value, mean), square)| {
+            for ((x, m), v) in value.iter_mut().zip(mean).zip(square) {
+                *x = kept * *x - rate * (*m / (root * sqrt(*v) + eps));
+            }
+        });
+    }
+}
+
+impl InplaceOp3 for Way {
+    fn name(&self) -> &'static str {
+        "adamw-step"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &mut CpuStorage,
+        lx: &Layout,
+        m: &CpuStorage,
+        lm: &Layout,
+        v: &CpuStorage,
+        lv: &Layout,
+    ) -> candle_core::Result<()> {
+        match (x, m, v) {
+            (CpuStorage::F32(x), CpuStorage::F32(m), CpuStorage::F32(v)) => {
+                self.run(&mut x[span(lx)?], &m[span(lm)?], &v[span(lv)?], f32::sqrt);
+            }
+            (CpuStorage::F64(x), CpuStorage::F64(m), CpuStorage::F64(v)) => {
+                self.run(&mut x[span(lx)?], &m[span(lm)?], &v[span(lv)?], f64::sqrt);
+            }
+            _ => bail!("the optimiser takes f32 and f64"),
+        }
+        Ok(())
+    }
+}
+
+/// Whether weight decay applies: not to biases and norms, by the names that transformers' `Trainer` goes by (it knows
+/// GPT-2's `ln_1` by its class).
 fn decays(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    !(name.ends_with("bias") || name.contains("layernorm") || name.contains("rmsnorm"))
+    !name.contains("bias") && !name.split('.').any(|part| part.contains("norm") || part.starts_with("ln_"))
 }
 
 #[cfg(test)]
@@ -151,9 +260,26 @@ mod tests {
         assert!((found - 0.947_445_708_319_350_5).abs() < 1e-12, "{found}");
     }
 
+    /// The same gradients through the update of `google-research/bert:optimization.py`, written out.
+    #[test]
+    fn without_bias_correction_it_is_berts() {
+        let mut params = settings(0.01);
+        params.kind = OptimiserKind::AdamwBert;
+        let (parameters, mut adamw) = (one("w.weight"), AdamW::new(&params));
+        let (mut x, mut m, mut v) = (1.0_f64, 0.0, 0.0);
+        for g in [1.0, -2.0, 0.5] {
+            adamw.step(&parameters, &gradient("w.weight", g), 0.1).unwrap();
+            m = 0.9 * m + 0.1 * g;
+            v = 0.999 * v + 0.001 * g * g;
+            x -= 0.1 * (m / (f64::sqrt(v) + 1e-8) + 0.01 * x);
+        }
+        let found = value(&parameters, "w.weight");
+        assert!((found - x).abs() < 1e-12, "{found}, not {x}");
+    }
+
     #[test]
     fn biases_and_norms_do_not_decay() {
-        for name in ["a.bias", "x.LayerNorm.weight"] {
+        for name in ["a.bias", "x.LayerNorm.weight", "h.0.ln_1.weight", "model.norm.weight", "b.layer_norm.weight"] {
             assert_eq!(after(name, &[1.0, -2.0], 0.5), after(name, &[1.0, -2.0], 0.0));
         }
         assert_ne!(after("a.weight", &[1.0, -2.0], 0.5), after("a.weight", &[1.0, -2.0], 0.0));

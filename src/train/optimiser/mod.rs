@@ -1,6 +1,8 @@
 //! Gradients: gathered over microbatches, clipped, and applied by an optimiser.
 
 pub mod adamw;
+pub mod ema;
+pub mod tree;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,8 @@ use crate::error::Result;
 use crate::train::model::Parameters;
 
 pub use adamw::AdamW;
+pub use ema::Ema;
+pub use tree::Tree;
 
 /// Gradients by parameter name. None of them holds on to the graph it was computed from.
 pub type Gradients = BTreeMap<String, Tensor>;

@@ -6,5 +6,5 @@ use super::Schedule;
 pub static COSINE: Schedule = Schedule {
     name: "cosine",
     meaning: "half a cosine down to the floor",
-    decay: |progress| 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+    factor: |at| at.after_warmup(|progress| 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())),
 };

@@ -3,5 +3,8 @@
 use super::Schedule;
 
 /// See the module.
-pub static LINEAR: Schedule =
-    Schedule { name: "linear", meaning: "straight down to the floor", decay: |progress| 1.0 - progress };
+pub static LINEAR: Schedule = Schedule {
+    name: "linear",
+    meaning: "straight down to the floor",
+    factor: |at| at.after_warmup(|progress| 1.0 - progress),
+};

@@ -1,0 +1,187 @@
+//! GPT-2 (Radford et al. 2019) in the layout of transformers' `GPT2LMHeadModel`, whose matrices are `[in, out]`.
+
+use candle_core::{D, Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::layers::{Attention, Pass, split_heads};
+use super::parameters::{Declarations, Declared};
+use super::{Architecture, Family, Inputs, Language, Size};
+use crate::error::Error;
+use crate::train::kernels::{self, Activation};
+
+/// See the module.
+pub static GPT2: Family = Family {
+    name: "gpt2",
+    model_types: &["gpt2"],
+    meaning: "a decoder that predicts the next token",
+    language: Language::Causal,
+    read: |config, _| {
+        for (key, expected) in [("scale_attn_weights", true), ("scale_attn_by_inverse_layer_idx", false)] {
+            if config.get(key).and_then(serde_json::Value::as_bool).is_some_and(|found| found != expected) {
+                return Err(Error::data(format!("`{key}` is {}, which kpipe does not compute", !expected)));
+            }
+        }
+        Ok(Box::new(super::from_json::<Gpt2>(config)?))
+    },
+    canonical,
+    copies: &[],
+};
+
+/// The shape, by the names of `config.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gpt2 {
+    /// Rows of the word embeddings.
+    pub vocab_size: usize,
+    /// Width of the hidden state.
+    pub n_embd: usize,
+    /// Blocks.
+    pub n_layer: usize,
+    /// Attention heads.
+    pub n_head: usize,
+    /// Rows of the position embeddings.
+    pub n_positions: usize,
+    /// Width of the feed-forward layer; 4 times `n_embd` where it is not given.
+    #[serde(default)]
+    pub n_inner: Option<usize>,
+    /// Of the feed-forward layer.
+    #[serde(default = "gelu_new")]
+    pub activation_function: Activation,
+    /// Share of the embeddings dropped while training.
+    #[serde(default = "tenth")]
+    pub embd_pdrop: f64,
+    /// Share of attention weights dropped while training.
+    #[serde(default = "tenth")]
+    pub attn_pdrop: f64,
+    /// Share of what attention and feed-forward give that is dropped while training.
+    #[serde(default = "tenth")]
+    pub resid_pdrop: f64,
+    /// Deviation of drawn weights; matrices that end in a residual sum get it divided by `√(2 · n_layer)`.
+    #[serde(default = "deviation")]
+    pub initializer_range: f64,
+    /// Added to the variance in layer norm.
+    #[serde(default = "eps")]
+    pub layer_norm_epsilon: f64,
+    /// Whether the head uses the word embeddings.
+    #[serde(default = "yes")]
+    pub tie_word_embeddings: bool,
+}
+
+fn gelu_new() -> Activation {
+    Activation::GeluNew
+}
+fn tenth() -> f64 {
+    0.1
+}
+fn deviation() -> f64 {
+    0.02
+}
+fn eps() -> f64 {
+    1e-5
+}
+fn yes() -> bool {
+    true
+}
+
+/// The name a tensor of a published file has today; `None` for buffers that hold no parameter.
+fn canonical(name: &str) -> Option<String> {
+    if name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") {
+        return None;
+    }
+    Some(match name.starts_with("transformer.") || name.starts_with("lm_head.") {
+        true => name.to_string(),
+        false => format!("transformer.{name}"),
+    })
+}
+
+const WORDS: &str = "transformer.wte";
+
+impl Architecture for Gpt2 {
+    fn declare(&self) -> Vec<Declared> {
+        let mut all = Declarations::new(self.initializer_range);
+        let (hidden, wide) = (self.n_embd, self.inner());
+        let ending = self.initializer_range / (2.0 * self.n_layer as f64).sqrt();
+        all.matrix(WORDS, self.vocab_size, hidden);
+        all.matrix("transformer.wpe", self.n_positions, hidden);
+        for layer in 0..self.n_layer {
+            let block = format!("transformer.h.{layer}");
+            all.norm(&format!("{block}.ln_1"), hidden);
+            all.conv1d(&format!("{block}.attn.c_attn"), hidden, 3 * hidden, self.initializer_range);
+            all.conv1d(&format!("{block}.attn.c_proj"), hidden, hidden, ending);
+            all.norm(&format!("{block}.ln_2"), hidden);
+            all.conv1d(&format!("{block}.mlp.c_fc"), hidden, wide, self.initializer_range);
+            all.conv1d(&format!("{block}.mlp.c_proj"), wide, hidden, ending);
+        }
+        all.norm("transformer.ln_f", hidden);
+        if !self.tie_word_embeddings {
+            all.matrix("lm_head", self.vocab_size, hidden);
+        }
+        all.into()
+    }
+
+    fn size(&self) -> Size {
+        Size { vocabulary: self.vocab_size, width: self.n_embd, max_tokens: Some(self.n_positions) }
+    }
+
+    fn steps(&self) -> usize {
+        1 + self.n_layer
+    }
+
+    fn step(&self, pass: &Pass, inputs: &Inputs, step: usize, state: &[Tensor]) -> Result<Vec<Tensor>> {
+        let next = match step {
+            0 => self.embed(pass, inputs)?,
+            _ => self.block(pass, step - 1, &state[0], &inputs.tokens.causal_mask()?)?,
+        };
+        Ok(vec![next])
+    }
+
+    fn hidden(&self, pass: &Pass, state: &[Tensor]) -> Result<Tensor> {
+        pass.layer_norm("transformer.ln_f", &state[0], self.layer_norm_epsilon)
+    }
+
+    fn logits(&self, pass: &Pass, hidden: &Tensor) -> Result<Tensor> {
+        pass.linear(if self.tie_word_embeddings { WORDS } else { "lm_head" }, hidden)
+    }
+
+    fn config(&self) -> serde_json::Value {
+        super::described("gpt2", "GPT2LMHeadModel", self)
+    }
+}
+
+impl Gpt2 {
+    fn inner(&self) -> usize {
+        self.n_inner.unwrap_or(4 * self.n_embd)
+    }
+
+    fn embed(&self, pass: &Pass, inputs: &Inputs) -> Result<Tensor> {
+        let words = pass.embedding(WORDS, &inputs.tokens.ids)?;
+        let places = pass.get("transformer.wpe.weight")?.narrow(0, 0, inputs.tokens.length()?)?;
+        pass.drop(&words.broadcast_add(&places)?, self.embd_pdrop, "embeddings")
+    }
+
+    fn block(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let name = format!("transformer.h.{layer}");
+        let norm = |place: &str, x: &Tensor| pass.layer_norm(&format!("{name}.{place}"), x, self.layer_norm_epsilon);
+        let x = (x + self.attention(pass, &name, &norm("ln_1", x)?, mask)?)?;
+        let wide = pass.conv1d(&format!("{name}.mlp.c_fc"), &norm("ln_2", &x)?)?;
+        let wide = kernels::activate(&wide, self.activation_function)?;
+        let out = pass.conv1d(&format!("{name}.mlp.c_proj"), &wide)?;
+        x + pass.drop(&out, self.resid_pdrop, &format!("{name}.mlp"))?
+    }
+
+    fn attention(&self, pass: &Pass, block: &str, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let (hidden, heads) = (self.n_embd, self.n_head);
+        let all = pass.conv1d(&format!("{block}.attn.c_attn"), x)?;
+        let part = |nth: usize| split_heads(&all.narrow(D::Minus1, nth * hidden, hidden)?, heads);
+        let mixed = pass.attend(Attention {
+            query: part(0)?,
+            key: part(1)?,
+            value: part(2)?,
+            scale: 1.0 / ((hidden / heads) as f64).sqrt(),
+            bias: None,
+            mask,
+            dropout: (self.attn_pdrop, &format!("{block}.attention")),
+        })?;
+        let out = pass.conv1d(&format!("{block}.attn.c_proj"), &mixed)?;
+        pass.drop(&out, self.resid_pdrop, &format!("{block}.mixed"))
+    }
+}

@@ -1,0 +1,198 @@
+//! Folders as transformers writes them: `config.json`, `model.safetensors` (or shards with an index), `tokenizer.json`.
+//!
+//! Reading is strict: a tensor that is missing, unknown, of another shape or not finite is an error that names it. Old
+//! names and missing prefixes become today's names. Pickle files are refused: reading one runs code from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use serde_json::Value;
+
+use super::parameters::{read_tensors, write_tensors};
+use super::{Architecture, FAMILIES, Family, Parameters, Weights};
+use crate::error::{Error, Result};
+use crate::flow::dataset::{read_json, write_json};
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const PICKLES: [&str; 3] = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"];
+/// Files beside the weights that an export takes along unchanged.
+const COMPANIONS: [&str; 8] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "generation_config.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+];
+
+/// A model as it stands in a folder.
+pub struct Pretrained {
+    /// Its family.
+    pub family: &'static Family,
+    /// Its shape and functions.
+    pub model: Box<dyn Architecture>,
+    /// The `config.json`, as found.
+    pub config: Value,
+}
+
+/// Reads the shape of the model in `folder`.
+///
+/// # Errors
+/// If there is no `config.json`, or its family or one of its settings is none that kpipe computes.
+pub fn shape(folder: &Path) -> Result<Pretrained> {
+    let place = folder.join(CONFIG);
+    let config: Value = read_json(&place)?.ok_or_else(|| {
+        Error::usage(format!("`{}` holds no `{CONFIG}`", folder.display()))
+            .hint("give a folder that transformers' `save_pretrained` wrote, or a copy of a model repository")
+    })?;
+    let kind = config.get("model_type").and_then(Value::as_str).unwrap_or("");
+    let family = FAMILIES.iter().find(|family| family.model_types.contains(&kind)).ok_or_else(|| {
+        let known: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
+        Error::data(format!("`model_type` is `{kind}`, a family that kpipe does not train"))
+            .at(place.display())
+            .hint(format!("it trains {}", known.join(", ")))
+    })?;
+    let names: BTreeSet<String> = match files(folder) {
+        Ok(files) => names(&files, family)?,
+        Err(_) => BTreeSet::new(),
+    };
+    let model = (family.read)(&config, &|name| names.contains(name)).map_err(|error| error.at(place.display()))?;
+    Ok(Pretrained { family, model, config })
+}
+
+impl Pretrained {
+    /// Reads the parameters from `folder`, as numbers of type `dtype`.
+    ///
+    /// # Errors
+    /// If a file is damaged or missing, or its tensors are not exactly the model's, or not finite.
+    pub fn parameters(&self, folder: &Path, dtype: DType, device: &Device) -> Result<Parameters> {
+        let declared = self.model.declare();
+        let wanted: BTreeSet<&str> = declared.iter().map(|parameter| parameter.name.as_str()).collect();
+        let mut found = BTreeMap::new();
+        for file in files(folder)? {
+            for (name, tensor) in read_tensors(&file, &Device::Cpu)? {
+                let Some(name) = (self.family.canonical)(&name) else { continue };
+                if wanted.contains(name.as_str()) || !self.is_copy(&name, &wanted) {
+                    let tensor = tensor.to_dtype(dtype)?.to_device(device)?;
+                    check_finite(&name, &tensor).map_err(|error| error.at(file.display()))?;
+                    found.insert(name, tensor);
+                }
+            }
+        }
+        Parameters::from_tensors(found, &declared).map_err(|error| error.at(folder.display()))
+    }
+
+    /// Whether a file may hold this name as a copy of a parameter: of a tied head, or one that transformers repeats.
+    fn is_copy(&self, name: &str, wanted: &BTreeSet<&str>) -> bool {
+        let repeated = |(copy, of): &(&str, &str)| *copy == name && wanted.contains(of) || *of == name;
+        let tied = ["lm_head.weight", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"];
+        self.family.copies.iter().any(repeated) || tied.contains(&name)
+    }
+
+    /// Writes the model into `folder` so that transformers loads it with no key missing or unexpected; what stands
+    /// beside the weights in `origin` is taken along.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write(&self, folder: &Path, weights: &Weights, origin: Option<&Path>) -> Result<PathBuf> {
+        let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
+        for parameter in self.model.declare() {
+            tensors.insert(parameter.name.clone(), weights.get(&parameter.name)?.clone());
+        }
+        for (copy, of) in self.family.copies {
+            if let Some(tensor) = tensors.get(*of).cloned() {
+                tensors.entry((*copy).to_string()).or_insert(tensor.copy()?);
+            }
+        }
+        let (place, beside) = (folder.join(WEIGHTS), folder.join("model.safetensors.tmp"));
+        write_tensors(&beside, &tensors)?;
+        std::fs::rename(&beside, &place).map_err(|cause| Error::file("rename", &beside, cause))?;
+        let mut config = self.config.clone();
+        if let (Value::Object(config), Some(tensor)) = (&mut config, tensors.values().next()) {
+            config.remove("torch_dtype");
+            config.insert("dtype".to_string(), dtype_name(tensor.dtype()).into());
+        }
+        write_json(&folder.join(CONFIG), &config)?;
+        for name in COMPANIONS {
+            let Some(from) = origin.map(|origin| origin.join(name)).filter(|from| from.exists()) else { continue };
+            std::fs::copy(&from, folder.join(name)).map_err(|cause| Error::file("copy", &from, cause))?;
+        }
+        Ok(place)
+    }
+}
+
+fn dtype_name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F64 => "float64",
+        DType::F16 => "float16",
+        DType::BF16 => "bfloat16",
+        _ => "float32",
+    }
+}
+
+fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
+    let sum = tensor.to_dtype(DType::F64)?.abs()?.sum_all()?.to_scalar::<f64>()?;
+    if sum.is_finite() {
+        return Ok(());
+    }
+    Err(Error::data(format!("the tensor `{name}` holds numbers that are not finite"))
+        .hint("the file is damaged, or the model diverged before it was saved"))
+}
+
+/// The safetensors files of a folder, in name order.
+///
+/// # Errors
+/// If there is none; pickles are named.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let index = folder.join(INDEX);
+    if let Some(index) = read_json::<Value>(&index)? {
+        let map = index.get("weight_map").and_then(Value::as_object);
+        let map = map.ok_or_else(|| Error::data("the index has no `weight_map`").at(folder.join(INDEX).display()))?;
+        let names: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
+        return Ok(names.into_iter().map(|name| folder.join(name)).collect());
+    }
+    let single = folder.join(WEIGHTS);
+    if single.exists() {
+        return Ok(vec![single]);
+    }
+    let error = Error::usage(format!("`{}` holds no `{WEIGHTS}`", folder.display()));
+    match PICKLES.iter().find(|name| folder.join(name).exists()) {
+        Some(pickle) => Err(Error::usage(format!(
+            "`{}` holds its weights in `{pickle}`, a pickle, which kpipe does not read: reading one runs code from it",
+            folder.display()
+        ))
+        .hint("load and save it with transformers: `save_pretrained` writes safetensors")),
+        None => Err(error.hint("give a folder that transformers' `save_pretrained` wrote")),
+    }
+}
+
+/// Names of the tensors in some files, without reading the tensors.
+fn names(files: &[PathBuf], family: &Family) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for file in files {
+        let bytes = std::fs::File::open(file).map_err(|cause| Error::file("open", file, cause))?;
+        let header = header(bytes).map_err(|cause| Error::file("read", file, cause))?;
+        names.extend(header.into_iter().filter_map(|name| (family.canonical)(&name)));
+    }
+    Ok(names)
+}
+
+/// The tensor names in the header of a safetensors file: eight bytes of length, then a JSON object.
+fn header(mut file: std::fs::File) -> std::io::Result<Vec<String>> {
+    use std::io::Read;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > 100 << 20 {
+        return Err(std::io::Error::other("the header is longer than safetensors allows"));
+    }
+    let mut text = vec![0; length as usize];
+    file.read_exact(&mut text)?;
+    let header: serde_json::Map<String, Value> = serde_json::from_slice(&text)?;
+    Ok(header.into_iter().map(|(name, _)| name).filter(|name| name != "__metadata__").collect())
+}

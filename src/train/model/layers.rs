@@ -1,0 +1,103 @@
+//! What the families have in common: dense layers, norms and attention over named weights.
+
+use candle_core::{Result, Tensor};
+
+use super::Weights;
+use crate::train::kernels::{self, DropoutKey};
+
+/// The weights, and which activations are dropped (none where `dropout` is `None`).
+#[derive(Clone, Copy)]
+pub struct Pass<'a> {
+    /// The weights.
+    pub weights: &'a Weights,
+    /// Which activations are dropped.
+    pub dropout: Option<DropoutKey>,
+}
+
+/// What attention is computed from.
+pub(super) struct Attention<'a> {
+    /// `[rows, heads, queries, width]`.
+    pub(super) query: Tensor,
+    /// `[rows, heads or a divisor of them, keys, width]`; heads in a group share keys and values (arXiv:2305.13245).
+    pub(super) key: Tensor,
+    /// As `key`.
+    pub(super) value: Tensor,
+    /// What scores are multiplied by.
+    pub(super) scale: f64,
+    /// Added to the scores, `[1, heads, queries, keys]`.
+    pub(super) bias: Option<&'a Tensor>,
+    /// `[rows, 1 or queries, keys]`.
+    pub(super) mask: &'a Tensor,
+    /// Share of the attention weights that is dropped, and the place in the model.
+    pub(super) dropout: (f64, &'a str),
+}
+
+impl Pass<'_> {
+    pub(super) fn get(&self, name: &str) -> Result<&Tensor> {
+        self.weights.get(name)
+    }
+
+    /// `x · weightᵀ + bias`.
+    pub(super) fn dense(&self, name: &str, x: &Tensor) -> Result<Tensor> {
+        let bias = self.get(&format!("{name}.bias"))?;
+        kernels::linear(x, self.get(&format!("{name}.weight"))?, Some(bias))
+    }
+
+    /// `x · weightᵀ`.
+    pub(super) fn linear(&self, name: &str, x: &Tensor) -> Result<Tensor> {
+        kernels::linear(x, self.get(&format!("{name}.weight"))?, None)
+    }
+
+    /// `x · weight + bias`, GPT-2's layout.
+    pub(super) fn conv1d(&self, name: &str, x: &Tensor) -> Result<Tensor> {
+        let bias = self.get(&format!("{name}.bias"))?;
+        kernels::product(x, self.get(&format!("{name}.weight"))?, Some(bias))
+    }
+
+    pub(super) fn layer_norm(&self, name: &str, x: &Tensor, eps: f64) -> Result<Tensor> {
+        let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+        kernels::layer_norm(x, self.get(&weight)?, self.get(&bias)?, eps)
+    }
+
+    pub(super) fn rms_norm(&self, name: &str, x: &Tensor, eps: f64) -> Result<Tensor> {
+        kernels::rms_norm(x, self.get(&format!("{name}.weight"))?, eps)
+    }
+
+    pub(super) fn embedding(&self, name: &str, ids: &Tensor) -> Result<Tensor> {
+        kernels::embedding(self.get(&format!("{name}.weight"))?, ids)
+    }
+
+    pub(super) fn drop(&self, x: &Tensor, share: f64, site: &str) -> Result<Tensor> {
+        kernels::dropout(x, share, self.dropout, site)
+    }
+
+    /// Attention (arXiv:1706.03762), `[rows, queries, heads · width]`.
+    pub(super) fn attend(&self, attention: Attention) -> Result<Tensor> {
+        let Attention { query, key, value, scale, bias, mask, dropout: (share, site) } = attention;
+        let (rows, heads, queries, width) = query.dims4()?;
+        let (key, value) = (shared(&key, heads)?, shared(&value, heads)?);
+        let scores = query.matmul(&key.t()?)?;
+        let (scores, scale) = match bias {
+            Some(bias) if scale == 1.0 => (scores.broadcast_add(bias)?, 1.0),
+            Some(bias) => (scores.affine(scale, 0.0)?.broadcast_add(bias)?, 1.0),
+            None => (scores, scale),
+        };
+        let weights = self.drop(&kernels::masked_softmax(&scores, scale, mask)?, share, site)?;
+        weights.matmul(&value)?.transpose(1, 2)?.reshape((rows, queries, heads * width))
+    }
+}
+
+/// `[rows, length, heads · width]` as `[rows, heads, length, width]`.
+pub(super) fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (rows, length, width) = x.dims3()?;
+    x.reshape((rows, length, heads, width / heads))?.transpose(1, 2)?.contiguous()
+}
+
+/// Keys or values repeated for the heads that share them.
+fn shared(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (rows, own, length, width) = x.dims4()?;
+    if own == heads {
+        return Ok(x.clone());
+    }
+    x.unsqueeze(2)?.broadcast_as((rows, own, heads / own, length, width))?.reshape((rows, heads, length, width))
+}

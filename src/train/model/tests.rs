@@ -1,0 +1,331 @@
+//! The families against transformers and torch, by the folders in `fixtures/parity/models` (see `models.py` there).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+
+use super::hugging_face::{Pretrained, shape};
+use super::parameters::{read_tensors, write_tensors};
+use super::{Engine, FAMILIES, Inputs, Parameters, Pass, Tokens, infer};
+use crate::train::fixture::default_params;
+use crate::train::kernels::{self, DropoutKey};
+use crate::train::optimiser::{AdamW, Gradients, empty};
+use crate::train::params;
+
+const NAMES: [&str; 8] = ["bert", "bert-untied", "gpt2", "gpt2-untied", "llama", "llama-tied", "t5", "t5-gated"];
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/parity/models").join(name)
+}
+
+/// A checkpoint, what torch made of it, and the batch.
+struct Case {
+    pretrained: Pretrained,
+    parameters: Parameters,
+    expected: BTreeMap<String, Tensor>,
+    inputs: Inputs,
+    /// Place in the flattened rows, and token.
+    labels: Vec<(u32, u32)>,
+}
+
+impl Case {
+    fn read(name: &str, dtype: DType) -> Case {
+        let folder = folder(name);
+        let pretrained = shape(&folder).unwrap();
+        let parameters = pretrained.parameters(&folder, dtype, &Device::Cpu).unwrap();
+        let expected = read_tensors(&folder.join("expected.safetensors"), &Device::Cpu).unwrap();
+        let get = |name: &str| expected.get(name).map(|tensor| tensor.to_dtype(DType::U32).unwrap());
+        let tokens = |ids: &str, present: &str| {
+            let present = get(present)?.to_dtype(dtype).unwrap();
+            Some(Tokens { ids: get(ids)?, present, types: get("types").filter(|_| ids == "ids") })
+        };
+        let inputs =
+            Inputs { tokens: tokens("ids", "present").unwrap(), decoder: tokens("decoder_ids", "decoder_present") };
+        let labels = expected["labels"].flatten_all().unwrap().to_vec1::<i64>().unwrap();
+        let labels = (0..).zip(labels).filter(|(_, token)| *token >= 0).map(|(at, token)| (at, token as u32)).collect();
+        Case { pretrained, parameters, expected, inputs, labels }
+    }
+
+    fn logits(&self) -> Tensor {
+        let weights = self.parameters.detached();
+        let pass = Pass { weights: &weights, dropout: None };
+        let model = self.pretrained.model.as_ref();
+        let hidden = infer(model, &pass, &self.inputs).unwrap();
+        model.logits(&pass, &hidden.flatten_to(1).unwrap()).unwrap()
+    }
+
+    /// Mean loss and its gradients, with a state kept every `every` steps.
+    fn backward(&self, every: usize, dropout: Option<DropoutKey>) -> (f64, Gradients) {
+        let model = self.pretrained.model.as_ref();
+        let engine = Engine::new(model, &self.parameters, every);
+        let run = engine.forward(&self.inputs, dropout).unwrap();
+        let hidden = model.hidden(&engine.pass(dropout), &run.last()).unwrap();
+        let (places, tokens): (Vec<u32>, Vec<u32>) = self.labels.iter().copied().unzip();
+        let places = Tensor::new(places, &Device::Cpu).unwrap();
+        let chosen = hidden.flatten_to(1).unwrap().index_select(&places, 0).unwrap();
+        let logits = model.logits(&engine.pass(dropout), &chosen).unwrap();
+        let loss = kernels::cross_entropy_sum(&logits, &tokens).unwrap();
+        let loss = loss.affine(1.0 / self.labels.len() as f64, 0.0).unwrap();
+        let mut gradients = empty();
+        run.backward(&loss, &mut gradients).unwrap();
+        (kernels::number(&loss).unwrap(), gradients)
+    }
+
+    /// Compares with what torch found, under `prefix` and the parameter's name.
+    fn check(&self, name: &str, prefix: &str, found: &Tensor, (absolute, relative): (f64, f64)) {
+        let expected = &self.expected[&format!("{prefix}{name}")];
+        assert_eq!(found.dims(), expected.dims(), "{name}");
+        for (at, (found, expected)) in numbers(found).into_iter().zip(numbers(expected)).enumerate() {
+            let off = (found - expected).abs();
+            assert!(off <= absolute + relative * expected.abs(), "{prefix}{name}[{at}]: {found}, torch {expected}");
+        }
+    }
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f64> {
+    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// Logits, loss and every gradient, in f64 and f32; padded places are compared too, since transformers computes them.
+fn check_case(name: &str) {
+    for (dtype, of_logits, of_gradients) in
+        [(DType::F64, (1e-9, 0.0), (1e-9, 1e-7)), (DType::F32, (1e-4, 0.0), (1e-5, 1e-3))]
+    {
+        let case = Case::read(name, dtype);
+        let logits = case.logits();
+        let shaped = logits.reshape(case.expected["logits"].dims()).unwrap();
+        case.check("logits", "", &shaped, of_logits);
+        let (loss, gradients) = case.backward(0, None);
+        assert!((loss - numbers(&case.expected["loss"])[0]).abs() <= of_logits.0, "{name}: loss {loss}");
+        for (parameter, _) in case.parameters.iter() {
+            let gradient = gradients.get(parameter).unwrap_or_else(|| panic!("{name}: {parameter} has no gradient"));
+            case.check(parameter, "grad.", gradient, of_gradients);
+        }
+        assert_eq!(gradients.len(), case.parameters.iter().count());
+    }
+}
+
+#[test]
+fn bert_agrees_with_transformers() {
+    check_case("bert");
+    check_case("bert-untied");
+}
+
+#[test]
+fn gpt2_agrees_with_transformers() {
+    check_case("gpt2");
+    check_case("gpt2-untied");
+}
+
+#[test]
+fn llama_agrees_with_transformers() {
+    check_case("llama");
+    check_case("llama-tied");
+}
+
+#[test]
+fn t5_agrees_with_transformers() {
+    check_case("t5");
+    check_case("t5-gated");
+}
+
+#[test]
+fn ten_steps_of_adamw_agree_with_torch() {
+    for name in NAMES {
+        let case = Case::read(name, DType::F64);
+        let settings =
+            params::Optimiser { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, ..default_params().optimiser };
+        let mut adamw = AdamW::new(&settings);
+        for _ in 0..10 {
+            let (_, gradients) = case.backward(0, None);
+            adamw.step(&case.parameters, &gradients, 1e-2).unwrap();
+        }
+        for (parameter, var) in case.parameters.iter() {
+            // The true gradient of a key's bias is 0: torch's rounding moves it, ours another way.
+            if !parameter.ends_with("attention.self.key.bias") && !parameter.ends_with("c_attn.bias") {
+                case.check(parameter, "after.", var.as_tensor(), (1e-6, 0.0));
+            }
+        }
+    }
+}
+
+#[test]
+fn checkpointing_changes_no_bit_with_dropout_on() {
+    let key = Some(DropoutKey { seed: 1, step: 2, microbatch: 0, term: "test" });
+    for name in NAMES {
+        let mut case = Case::read(name, DType::F32);
+        let mut config = case.pretrained.config.clone();
+        let shares = [
+            "hidden_dropout_prob",
+            "attention_probs_dropout_prob",
+            "resid_pdrop",
+            "embd_pdrop",
+            "attn_pdrop",
+            "attention_dropout",
+            "dropout_rate",
+        ];
+        shares.iter().for_each(|share| config[*share] = 0.2.into());
+        let untied = case.parameters.iter().any(|(name, _)| name == "lm_head.weight");
+        case.pretrained.model =
+            (case.pretrained.family.read)(&config, &|name| untied && name == "lm_head.weight").unwrap();
+        let (plain, expected) = case.backward(0, key);
+        assert_ne!(plain, case.backward(0, None).0, "dropout does something");
+        for every in [1, 2, 3, 100] {
+            let (loss, gradients) = case.backward(every, key);
+            assert_eq!(loss, plain);
+            assert_eq!(gradients.len(), expected.len());
+            for (parameter, gradient) in &gradients {
+                assert_eq!(numbers(gradient), numbers(&expected[parameter]), "{name} {parameter}, every {every}");
+                assert!(!gradient.track_op(), "a gradient that holds its graph");
+            }
+        }
+    }
+}
+
+/// What is written is read back the same, under the names transformers gave.
+#[test]
+fn a_folder_written_is_the_folder_read() {
+    for name in NAMES {
+        let case = Case::read(name, DType::F64);
+        let out = tempfile::tempdir().unwrap();
+        case.pretrained.write(out.path(), &case.parameters.detached(), Some(&folder(name))).unwrap();
+        let names = |folder: &Path| {
+            let tensors = read_tensors(&folder.join("model.safetensors"), &Device::Cpu).unwrap();
+            tensors.into_keys().collect::<Vec<String>>()
+        };
+        let unused = |name: &String| name == "cls.predictions.bias" || name == "cls.predictions.decoder.bias";
+        let ours: Vec<String> = names(out.path()).into_iter().filter(|name| !unused(name)).collect();
+        let theirs: Vec<String> = names(&folder(name)).into_iter().filter(|name| !unused(name)).collect();
+        assert_eq!(ours, theirs, "{name}");
+        let again = shape(out.path()).unwrap();
+        let parameters = again.parameters(out.path(), DType::F64, &Device::Cpu).unwrap();
+        for ((name, a), (_, b)) in case.parameters.iter().zip(parameters.iter()) {
+            assert_eq!(numbers(a.as_tensor()), numbers(b.as_tensor()), "{name}");
+        }
+    }
+}
+
+/// A copy of a fixture whose tensors were changed.
+fn changed(name: &str, change: impl FnOnce(&mut BTreeMap<String, Tensor>)) -> tempfile::TempDir {
+    let out = tempfile::tempdir().unwrap();
+    let mut tensors = read_tensors(&folder(name).join("model.safetensors"), &Device::Cpu).unwrap();
+    change(&mut tensors);
+    write_tensors(&out.path().join("model.safetensors"), &tensors).unwrap();
+    std::fs::copy(folder(name).join("config.json"), out.path().join("config.json")).unwrap();
+    out
+}
+
+fn load(folder: &Path) -> crate::error::Result<Parameters> {
+    shape(folder)?.parameters(folder, DType::F64, &Device::Cpu)
+}
+
+#[test]
+fn old_names_and_missing_prefixes_are_understood() {
+    for (name, old) in [
+        (
+            "bert",
+            &(|name: &str| name.replace("bert.", "").replace("LayerNorm.weight", "LayerNorm.gamma"))
+                as &dyn Fn(&str) -> String,
+        ),
+        ("gpt2", &|name: &str| name.replace("transformer.", "")),
+        ("llama", &|name: &str| name.replace("model.", "")),
+    ] {
+        let out = changed(name, |tensors| {
+            *tensors = std::mem::take(tensors).into_iter().map(|(name, tensor)| (old(&name), tensor)).collect();
+            let copy = tensors.values().next().unwrap().clone();
+            let unused = match name {
+                "bert" => ["pooler.dense.weight", "embeddings.position_ids"],
+                "gpt2" => ["h.0.attn.bias", "h.1.attn.masked_bias"],
+                _ => ["layers.0.self_attn.rotary_emb.inv_freq", "layers.1.self_attn.rotary_emb.inv_freq"],
+            };
+            unused.into_iter().for_each(|unused| _ = tensors.insert(unused.to_string(), copy.clone()));
+        });
+        let (ours, theirs) = (load(out.path()).unwrap(), load(&folder(name)).unwrap());
+        for ((name, a), (_, b)) in ours.iter().zip(theirs.iter()) {
+            assert_eq!(numbers(a.as_tensor()), numbers(b.as_tensor()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let error = |out: &tempfile::TempDir| load(out.path()).err().unwrap().to_string();
+    let (wpe, one) = ("transformer.wpe.weight", || Tensor::new(&[1.0_f64], &Device::Cpu).unwrap());
+    let text = error(&changed("gpt2", |tensors| {
+        tensors.remove(wpe);
+        tensors.insert("transformer.more".into(), one());
+        tensors.insert("transformer.ln_f.bias".into(), one());
+    }));
+    assert!(
+        text.contains("missing: `transformer.wpe.weight`") && text.contains("unknown: `transformer.more`"),
+        "{text}"
+    );
+    assert!(text.contains("`transformer.ln_f.bias` is [1] instead of [8]"), "{text}");
+    let text = error(&changed("gpt2", |tensors| {
+        let nan = (tensors[wpe].clone() * f64::NAN).unwrap();
+        tensors.insert(wpe.into(), nan);
+    }));
+    assert!(text.contains(wpe) && text.contains("not finite"), "{text}");
+    let out = changed("gpt2", |_| ());
+    let place = out.path().join("model.safetensors");
+    let whole = std::fs::read(&place).unwrap();
+    std::fs::write(&place, &whole[..whole.len() - 9]).unwrap();
+    assert!(error(&out).contains("model.safetensors"), "{}", error(&out));
+    std::fs::rename(&place, out.path().join("pytorch_model.bin")).unwrap();
+    assert!(error(&out).contains("a pickle"), "{}", error(&out));
+    std::fs::write(out.path().join("config.json"), r#"{"model_type": "mamba"}"#).unwrap();
+    let text = error(&out);
+    assert!(FAMILIES.iter().all(|family| text.contains(family.name)) && text.contains("`mamba`"), "{text}");
+}
+
+#[test]
+fn weights_in_shards_are_read() {
+    let out = changed("llama", |_| ());
+    let tensors = read_tensors(&out.path().join("model.safetensors"), &Device::Cpu).unwrap();
+    let mut map = serde_json::Map::new();
+    for (nth, names) in tensors.keys().collect::<Vec<_>>().chunks(8).enumerate() {
+        let file = format!("model-{nth:05}-of-00003.safetensors");
+        let part = names.iter().map(|name| ((*name).clone(), tensors[*name].clone())).collect();
+        write_tensors(&out.path().join(&file), &part).unwrap();
+        names.iter().for_each(|name| _ = map.insert((*name).clone(), file.clone().into()));
+    }
+    std::fs::remove_file(out.path().join("model.safetensors")).unwrap();
+    let index = serde_json::json!({ "weight_map": map });
+    std::fs::write(out.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
+    let (ours, theirs) = (load(out.path()).unwrap(), load(&folder("llama")).unwrap());
+    for ((name, a), (_, b)) in ours.iter().zip(theirs.iter()) {
+        assert_eq!(numbers(a.as_tensor()), numbers(b.as_tensor()), "{name}");
+    }
+}
+
+/// Of the published models, without their heads; BERT with the pooler that we do not train.
+#[test]
+fn published_shapes_have_the_known_number_of_parameters() {
+    let n = |config: serde_json::Value| -> usize {
+        let kind = config["model_type"].as_str().unwrap().to_string();
+        let family = FAMILIES.iter().find(|family| family.name == kind).unwrap();
+        let declared = (family.read)(&config, &|_| false).unwrap().declare();
+        let body = declared.iter().filter(|one| !one.name.starts_with("cls."));
+        body.map(|one| one.shape.iter().product::<usize>()).sum()
+    };
+    let bert = n(serde_json::json!({
+        "model_type": "bert", "vocab_size": 30_522, "hidden_size": 768, "num_hidden_layers": 12,
+        "num_attention_heads": 12, "intermediate_size": 3_072, "max_position_embeddings": 512
+    }));
+    assert_eq!(bert + 768 * 768 + 768, 109_482_240);
+    let gpt2 = serde_json::json!({
+        "model_type": "gpt2", "vocab_size": 50_257, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1_024
+    });
+    assert_eq!(n(gpt2), 124_439_808);
+    let t5 = serde_json::json!({
+        "model_type": "t5", "vocab_size": 32_128, "d_model": 768, "d_kv": 64, "d_ff": 3_072, "num_layers": 12,
+        "num_heads": 12
+    });
+    assert_eq!(n(t5), 222_903_552);
+    let llama = serde_json::json!({
+        "model_type": "llama", "vocab_size": 32_000, "hidden_size": 4_096, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "intermediate_size": 11_008, "max_position_embeddings": 2_048
+    });
+    assert_eq!(n(llama), 6_738_415_616);
+}

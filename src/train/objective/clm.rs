@@ -1,0 +1,17 @@
+//! `clm`: predict each token from those before it (Radford et al. 2019).
+
+use super::{Term, labels, language_inputs, language_sum};
+use crate::train::model::Language;
+
+/// See the module.
+pub static CLM: Term = Term {
+    name: "clm",
+    meaning: "predict the next token",
+    unit: "nats per token",
+    owns: "lm_head.",
+    languages: &[Language::Causal],
+    weight: |objective| objective.clm_weight,
+    count: labels,
+    inputs: language_inputs,
+    sum: language_sum,
+};
