@@ -51,7 +51,7 @@ use crate::flow::progress::Progress;
 pub use params::Params;
 
 /// Part of the fingerprint of a run: a checkpoint of another version is not resumed.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Stack of the training thread. Candle walks and drops the graph recursively.
 const STACK_BYTES: usize = 256 << 20;

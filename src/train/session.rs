@@ -265,9 +265,9 @@ impl<'a> Session<'a> {
         Ok((loss(&self.parameters.detached())?, ema.flatten()))
     }
 
-    /// One step of the optimiser.
-    pub(crate) fn learn(&mut self, gradients: &Gradients, lr: f64) -> Result<()> {
-        self.optimiser.step(&self.parameters, gradients, lr)?;
+    /// One step of the optimiser, with the gradients times `scale`.
+    pub(crate) fn learn(&mut self, gradients: &Gradients, lr: f64, scale: f64) -> Result<()> {
+        self.optimiser.step(&self.parameters, gradients, lr, scale)?;
         self.ema.as_mut().map_or(Ok(()), |ema| ema.follow(&self.parameters))
     }
 

@@ -28,13 +28,13 @@ pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
     while session.step < params.steps {
         let clock = Instant::now();
         let step = masker.step(session.step + 1, &mut windows)?;
-        let (mut gradients, losses) = backward(job, params, &session, &step)?;
+        let (gradients, losses) = backward(job, params, &session, &step)?;
         coverage.check(&gradients, &losses.active(params, session.language()))?;
-        let grad_norm = optimiser::clip(&mut gradients, params.optimiser.clip)?;
+        let grad_norm = optimiser::norm(&gradients)?;
         let lr = learning_rate(session.step, params.steps, params.optimiser.lr, &params.schedule)?;
         let mut metric = losses.metric(&step, params, session.language(), (lr, grad_norm));
         refuse_bad_numbers(job, &metric)?;
-        session.learn(&gradients, lr)?;
+        session.learn(&gradients, lr, optimiser::clip(grad_norm, params.optimiser.clip))?;
         session.advance(&step, windows.position());
         metric.tokens_per_s = step.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
         if due(session.step, params.eval_every, params.steps) {

@@ -5,16 +5,19 @@
 //! - `silu` (arXiv:1702.03118): `x · σ(x)`;
 //! - `relu`: `max(x, 0)`, with slope 0 at 0 as in PyTorch.
 
-use std::f64::consts::{FRAC_1_SQRT_2, PI};
+use std::f64::consts::PI;
 
-use candle_core::cpu::erf::erf_f64;
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Kernel, by_rows, run, run_detached};
+use super::real::Real;
+use super::rows::{Kernel, run, run_detached};
 
 /// Numbers a task takes at once.
-const WIDTH: usize = 64;
+const CHUNK: usize = 8_192;
+/// `√(2/π)`.
+const ROOT: f64 = 0.797_884_560_802_865_4;
 /// Of the cubic term in `gelu_new`.
 const CUBIC: f64 = 0.044_715;
 
@@ -37,59 +40,86 @@ pub enum Activation {
 
 impl Activation {
     /// The function.
-    pub(super) fn value(self, x: f64) -> f64 {
+    #[inline]
+    fn value<T: Real>(self, x: T) -> T {
         match self {
-            Activation::Gelu => x * below(x),
-            Activation::GeluNew => 0.5 * x * (1.0 + bend(x).tanh()),
-            Activation::Silu => x / (1.0 + (-x).exp()),
-            Activation::Relu => x.max(0.0),
+            Activation::Gelu => x * x.normal_below(bell(x)),
+            Activation::GeluNew => x * logistic(double_bend(x)),
+            Activation::Silu => x * logistic(x),
+            Activation::Relu => x.larger(T::from_f64(0.0)),
         }
     }
 
     /// Its derivative.
-    fn slope(self, x: f64) -> f64 {
+    #[inline]
+    fn slope<T: Real>(self, x: T) -> T {
+        let one = T::from_f64(1.0);
         match self {
-            Activation::Gelu => below(x) + x * (-0.5 * x * x).exp() / (2.0 * PI).sqrt(),
+            Activation::Gelu => {
+                let bell = bell(x);
+                x.normal_below(bell) + x * bell * T::from_f64(1.0 / (2.0 * PI).sqrt())
+            }
             Activation::GeluNew => {
-                let tanh = bend(x).tanh();
-                let inner = (2.0 / PI).sqrt() * (1.0 + 3.0 * CUBIC * x * x);
-                0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * inner
+                let share = logistic(double_bend(x));
+                let inner = T::from_f64(2.0 * ROOT) * (one + T::from_f64(3.0 * CUBIC) * x * x);
+                share + x * share * (one - share) * inner
             }
             Activation::Silu => {
-                let sigmoid = 1.0 / (1.0 + (-x).exp());
-                sigmoid * (1.0 + x * (1.0 - sigmoid))
+                let share = logistic(x);
+                share * (one + x * (one - share))
             }
-            Activation::Relu => f64::from(u8::from(x > 0.0)),
+            Activation::Relu => {
+                if x > T::from_f64(0.0) {
+                    one
+                } else {
+                    T::from_f64(0.0)
+                }
+            }
         }
+    }
+
+    /// `out = f(x)` with the activation known to the loop, so that it becomes vector instructions.
+    fn each<T: Real>(self, inputs: &[&[T]], f: impl Fn(Activation, usize, &mut [T]) + Sync) -> Vec<T> {
+        let n = inputs[0].len();
+        let mut out = vec![T::from_f64(0.0); n];
+        out.par_chunks_mut(CHUNK).enumerate().for_each(|(nth, out)| {
+            let at = nth * CHUNK;
+            match self {
+                Activation::Gelu => f(Activation::Gelu, at, out),
+                Activation::GeluNew => f(Activation::GeluNew, at, out),
+                Activation::Silu => f(Activation::Silu, at, out),
+                Activation::Relu => f(Activation::Relu, at, out),
+            }
+        });
+        out
     }
 }
 
-/// Share of the normal distribution below `x`.
-fn below(x: f64) -> f64 {
-    0.5 * (1.0 + erf_f64(x * FRAC_1_SQRT_2))
+/// `e^(−x²/2)`.
+#[inline]
+fn bell<T: Real>(x: T) -> T {
+    (T::from_f64(-0.5) * x * x).exp()
 }
 
-/// What `gelu_new` takes the hyperbolic tangent of.
-fn bend(x: f64) -> f64 {
-    (2.0 / PI).sqrt() * (x + CUBIC * x * x * x)
+/// `1 / (1 + e^(−x))`.
+#[inline]
+fn logistic<T: Real>(x: T) -> T {
+    let one = T::from_f64(1.0);
+    one / (one + (T::from_f64(0.0) - x).exp())
 }
 
-/// `f` of each index, in parallel.
-fn each<T: WithDType>(n: usize, f: impl Fn(usize) -> f64 + Sync) -> Vec<T> {
-    let mut all = by_rows(n.div_ceil(WIDTH), WIDTH, |row, out| {
-        for (idx, y) in out.iter_mut().enumerate() {
-            if row * WIDTH + idx < n {
-                *y = T::from_f64(f(row * WIDTH + idx));
-            }
-        }
-    });
-    all.truncate(n);
-    all
+/// Twice what `gelu_new` takes the hyperbolic tangent of: `(1 + tanh(u)) / 2` is the logistic function of `2u`.
+#[inline]
+fn double_bend<T: Real>(x: T) -> T {
+    T::from_f64(2.0 * ROOT) * (x + T::from_f64(CUBIC) * x * x * x)
 }
 
 impl Kernel for Activation {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
-        each(inputs[0].len(), |idx| self.value(inputs[0][idx].to_f64()))
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+        self.each(inputs, |activation, at, out| {
+            let x = &inputs[0][at..][..out.len()];
+            out.iter_mut().zip(x).for_each(|(y, x)| *y = activation.value(*x));
+        })
     }
 }
 
@@ -110,7 +140,10 @@ impl CustomOp1 for Activation {
 struct Backward(Activation);
 
 impl Kernel for Backward {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
-        each(inputs[0].len(), |idx| inputs[1][idx].to_f64() * self.0.slope(inputs[0][idx].to_f64()))
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+        self.0.each(inputs, |activation, at, out| {
+            let (x, grad) = (&inputs[0][at..][..out.len()], &inputs[1][at..][..out.len()]);
+            out.iter_mut().zip(x.iter().zip(grad)).for_each(|(dx, (x, grad))| *dx = *grad * activation.slope(*x));
+        })
     }
 }

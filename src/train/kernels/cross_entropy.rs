@@ -1,7 +1,8 @@
 //! Sum of cross-entropies of rows of logits: `Σ (ln Σ eˡ − l[label])`, `dl = g · (softmax(l) − onehot(label))`.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
+use super::real::{Real, largest, sum};
 use super::rows::{Kernel, by_rows, run, run_detached, sum_of_rows};
 
 /// See the module.
@@ -12,18 +13,18 @@ pub(super) struct CrossEntropySum {
     pub(super) classes: usize,
 }
 
-/// The largest logit and `ln Σ eˡ` above it.
-fn log_sum<T: WithDType>(logits: &[T]) -> (f64, f64) {
-    let largest = logits.iter().map(|logit| logit.to_f64()).fold(f64::NEG_INFINITY, f64::max);
-    (largest, logits.iter().map(|logit| (logit.to_f64() - largest).exp()).sum::<f64>().ln())
+/// The largest logit, and `Σ e^(l − largest)`.
+fn sum_above<T: Real>(logits: &[T]) -> (T, T) {
+    let most = largest(logits, |logit| logit);
+    (most, sum(logits, |logit| (logit - most).exp()))
 }
 
 impl Kernel for CrossEntropySum {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
-        let total = sum_of_rows(self.labels.len(), 1, |row, total| {
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+        let total: Vec<f64> = sum_of_rows(self.labels.len(), 1, |row, total| {
             let logits = &inputs[0][row * self.classes..][..self.classes];
-            let (largest, above) = log_sum(logits);
-            total[0] += largest + above - logits[self.labels[row] as usize].to_f64();
+            let (most, above) = sum_above(logits);
+            total[0] += (most - logits[self.labels[row] as usize]).to_f64() + above.to_f64().ln();
         });
         total.into_iter().map(T::from_f64).collect()
     }
@@ -46,16 +47,15 @@ impl CustomOp1 for CrossEntropySum {
 struct Backward<'a>(&'a CrossEntropySum);
 
 impl Kernel for Backward<'_> {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
         let CrossEntropySum { labels, classes } = self.0;
-        let grad = inputs[1][0].to_f64();
+        let grad = inputs[1][0];
         by_rows(labels.len(), *classes, |row, out| {
             let logits = &inputs[0][row * classes..][..*classes];
-            let (largest, above) = log_sum(logits);
-            for (idx, dl) in out.iter_mut().enumerate() {
-                let hit = if idx == labels[row] as usize { 1.0 } else { 0.0 };
-                *dl = T::from_f64(grad * ((logits[idx].to_f64() - largest - above).exp() - hit));
-            }
+            let (most, above) = sum_above(logits);
+            let scale = grad / above;
+            out.iter_mut().zip(logits).for_each(|(dl, logit)| *dl = scale * (*logit - most).exp());
+            out[labels[row] as usize] -= grad;
         })
     }
 }

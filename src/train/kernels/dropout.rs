@@ -1,8 +1,29 @@
 //! Dropout (Srivastava et al. 2014) with the draws made beforehand: `y = kept · x / (1 − p)`, `dx = kept · g / (1 − p)`.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
+use rand_chacha::rand_core::Rng;
+use rayon::prelude::*;
+
+use super::real::Real;
 use super::rows::{Kernel, run, run_detached};
+use crate::draw;
+
+/// Numbers a task takes at once; each chunk has a stream of draws of its own.
+const CHUNK: usize = 8_192;
+
+/// Which of `n` numbers are kept, each with probability `1 − p`; `key` and the number of the chunk name the draws.
+pub(super) fn kept(n: usize, p: f64, seed: u64, key: &str) -> Vec<bool> {
+    let threshold = (p * f64::from(u16::MAX)).round() as u16;
+    let mut kept = vec![false; n];
+    kept.par_chunks_mut(CHUNK).enumerate().for_each(|(nth, kept)| {
+        let mut bytes = [0; 2 * CHUNK];
+        draw::stream(seed, "dropout", format!("{key}/{nth}").as_bytes()).fill_bytes(&mut bytes[..2 * kept.len()]);
+        let draws = bytes.chunks_exact(2).map(|two| u16::from_le_bytes([two[0], two[1]]));
+        kept.iter_mut().zip(draws).for_each(|(kept, draw)| *kept = draw >= threshold);
+    });
+    kept
+}
 
 /// See the module.
 pub(super) struct Dropout {
@@ -12,10 +33,14 @@ pub(super) struct Dropout {
 }
 
 impl Kernel for Dropout {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
-        let scale = T::from_f64(self.scale);
-        let zero = T::from_f64(0.0);
-        inputs[0].iter().zip(&self.kept).map(|(x, kept)| if *kept { *x * scale } else { zero }).collect()
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+        let factors = [T::from_f64(0.0), T::from_f64(self.scale)];
+        let mut out = vec![factors[0]; inputs[0].len()];
+        let chunks = out.par_chunks_mut(CHUNK).zip(inputs[0].par_chunks(CHUNK)).zip(self.kept.par_chunks(CHUNK));
+        chunks.for_each(|((out, x), kept)| {
+            out.iter_mut().zip(x.iter().zip(kept)).for_each(|(y, (x, kept))| *y = *x * factors[usize::from(*kept)]);
+        });
+        out
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! With `h = g · w`: `dx = r · (h − mean(h) − x̂ · mean(h · x̂))`, `dw = Σ g · x̂`, `db = Σ g` over all rows.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
+use super::real::{Real, sum, sum2};
 use super::rows::{Kernel, by_rows, run, run_detached, sum_of_rows};
 
 /// See the module.
@@ -14,23 +15,23 @@ pub(super) struct LayerNorm {
 
 impl LayerNorm {
     /// Mean and `r` of a row.
-    fn moments<T: WithDType>(self, x: &[T]) -> (f64, f64) {
-        let n = x.len() as f64;
-        let mean = x.iter().map(|x| x.to_f64()).sum::<f64>() / n;
-        let variance = x.iter().map(|x| (x.to_f64() - mean).powi(2)).sum::<f64>() / n;
-        (mean, 1.0 / (variance + self.eps).sqrt())
+    fn moments<T: Real>(self, x: &[T]) -> (T, T) {
+        let n = T::from_f64(x.len() as f64);
+        let mean = sum(x, |x| x) / n;
+        let variance = sum(x, |x| (x - mean) * (x - mean)) / n;
+        (mean, T::from_f64(1.0) / (variance + T::from_f64(self.eps)).sqrt())
     }
 }
 
 impl Kernel for LayerNorm {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
         let (x, weight, bias) = (inputs[0], inputs[1], inputs[2]);
         let width = weight.len();
         by_rows(x.len() / width, width, |row, out| {
             let x = &x[row * width..][..width];
             let (mean, r) = self.moments(x);
-            for (idx, y) in out.iter_mut().enumerate() {
-                *y = T::from_f64((x[idx].to_f64() - mean) * r * weight[idx].to_f64() + bias[idx].to_f64());
+            for ((y, x), (w, b)) in out.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
+                *y = (*x - mean) * r * *w + *b;
             }
         })
     }
@@ -72,23 +73,18 @@ impl CustomOp3 for LayerNorm {
 struct ForInput(LayerNorm);
 
 impl Kernel for ForInput {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
         let (x, weight, grad) = (inputs[0], inputs[1], inputs[2]);
         let width = weight.len();
         by_rows(x.len() / width, width, |row, out| {
             let (x, grad) = (&x[row * width..][..width], &grad[row * width..][..width]);
             let (mean, r) = self.0.moments(x);
-            let terms = |idx: usize| ((x[idx].to_f64() - mean) * r, grad[idx].to_f64() * weight[idx].to_f64());
-            let (mut of_h, mut of_hx) = (0.0, 0.0);
-            for idx in 0..width {
-                let (scaled, h) = terms(idx);
-                (of_h, of_hx) = (of_h + h, of_hx + h * scaled);
-            }
-            let (of_h, of_hx) = (of_h / width as f64, of_hx / width as f64);
-            for (idx, dx) in out.iter_mut().enumerate() {
-                let (scaled, h) = terms(idx);
-                *dx = T::from_f64(r * (h - of_h - scaled * of_hx));
-            }
+            // What comes out is `h` until the means are known.
+            out.iter_mut().zip(grad.iter().zip(weight)).for_each(|(h, (grad, weight))| *h = *grad * *weight);
+            let n = T::from_f64(width as f64);
+            let of_h = sum(out, |h| h) / n;
+            let of_hx = sum2(out, x, |h, x| h * (x - mean) * r) / n;
+            out.iter_mut().zip(x).for_each(|(h, x)| *h = r * (*h - of_h - (*x - mean) * r * of_hx));
         })
     }
 }
@@ -97,17 +93,16 @@ impl Kernel for ForInput {
 struct ForWeights(LayerNorm, usize);
 
 impl Kernel for ForWeights {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
         let (x, grad, width) = (inputs[0], inputs[1], self.1);
-        let total = sum_of_rows(x.len() / width, 2 * width, |row, total| {
+        sum_of_rows(x.len() / width, 2 * width, |row, total: &mut [T]| {
             let (x, grad) = (&x[row * width..][..width], &grad[row * width..][..width]);
             let (mean, r) = self.0.moments(x);
             let (dw, db) = total.split_at_mut(width);
-            for idx in 0..width {
-                dw[idx] += grad[idx].to_f64() * (x[idx].to_f64() - mean) * r;
-                db[idx] += grad[idx].to_f64();
+            for ((dw, db), (grad, x)) in dw.iter_mut().zip(db).zip(grad.iter().zip(x)) {
+                *dw += *grad * (*x - mean) * r;
+                *db += *grad;
             }
-        });
-        total.into_iter().map(T::from_f64).collect()
+        })
     }
 }

@@ -7,22 +7,21 @@
 //! is what runs on a GPU. Results do not depend on the number of threads.
 
 mod activation;
-mod bias;
+mod attention;
 mod composed;
 mod cross_entropy;
 mod dropout;
 mod layer_norm;
+mod linear;
+mod real;
 mod rms_norm;
 mod rope;
 mod rows;
 mod softmax;
-
-use candle_core::{D, DType, Result, Tensor};
-use rand_chacha::rand_core::Rng;
-
-use crate::draw;
+mod squares;
 
 pub use activation::Activation;
+use candle_core::{D, DType, Device, Result, Tensor};
 
 /// Additive mask of a place that must not be attended to. Finite, since a row of −∞ alone is NaN in softmax.
 pub const MASKED: f32 = -1e9;
@@ -32,7 +31,7 @@ pub const MASKED: f32 = -1e9;
 /// # Errors
 /// If the shapes do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    product(x, &weight.t()?, bias)
+    affine(x, weight, bias, true)
 }
 
 /// `x · weight + bias` over the last dimension; `weight` is `[in, out]`, as in GPT-2.
@@ -40,18 +39,33 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 /// # Errors
 /// If the shapes do not fit.
 pub fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let mut dims = x.dims().to_vec();
-    let flat = x.reshape(((), x.dim(D::Minus1)?))?;
-    if let Some(last) = dims.last_mut() {
-        *last = weight.dim(1)?;
+    affine(x, weight, bias, false)
+}
+
+fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, transposed: bool) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        let kernel = linear::Linear::new(x, weight, transposed)?;
+        return match bias {
+            Some(bias) => x.apply_op3(weight, bias, kernel),
+            None => x.apply_op2(weight, kernel),
+        };
     }
-    let product = flat.matmul(weight)?;
-    let sum = match bias {
-        None => product,
-        Some(bias) if product.device().is_cpu() => product.apply_op2(bias, bias::AddBias)?,
-        Some(bias) => composed::add_bias(&product, bias)?,
-    };
-    sum.reshape(dims)
+    let mut dims = x.dims().to_vec();
+    if let Some(last) = dims.last_mut() {
+        *last = weight.dim(usize::from(!transposed))?;
+    }
+    let flat = x.reshape(((), x.dim(D::Minus1)?))?;
+    let product = if transposed { flat.matmul(&weight.t()?)? } else { flat.matmul(weight)? };
+    bias.map_or(Ok(product.clone()), |bias| composed::add_bias(&product, bias))?.reshape(dims)
+}
+
+/// The sum of the squares of all numbers, in f64 and in an order that no number of threads changes.
+///
+/// # Errors
+/// If `x` is no float tensor.
+pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
+    let flat = x.flatten_all()?.to_device(&Device::Cpu)?;
+    number(&rows::run_detached(&squares::Squares, &[&flat], ())?)
 }
 
 /// Layer norm over the last dimension (arXiv:1607.06450): `(x − mean) / √(variance + eps) · weight + bias`.
@@ -113,6 +127,58 @@ pub fn masked_softmax(scores: &Tensor, scale: f64, mask: &Tensor) -> Result<Tens
     }
 }
 
+/// What attention is to do besides the products.
+#[derive(Clone, Copy)]
+pub struct Attention<'a> {
+    /// What scores are multiplied by.
+    pub scale: f64,
+    /// `[rows, 1 or queries, keys]`.
+    pub mask: &'a Tensor,
+    /// Added to the scores before the mask, `[1, heads, queries, keys]`.
+    pub bias: Option<&'a Tensor>,
+    /// Share of the weights that is dropped.
+    pub share: f64,
+    /// Which are.
+    pub key: Option<DropoutKey>,
+    /// The place in the model.
+    pub site: &'a str,
+}
+
+/// Attention (arXiv:1706.03762) of queries `[rows, heads, queries, width]` over keys and values
+/// `[rows, heads, keys, width]`, with the heads put together again: `[rows, queries, heads · width]`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, with: Attention) -> Result<Tensor> {
+    let Attention { scale, mask, bias, share, key: drawn, site } = with;
+    let (rows, heads, queries, width) = query.dims4()?;
+    if query.device().is_cpu() && bias.is_none() {
+        let dropout = drawn.filter(|_| share > 0.0).map(|drawn| (share, drawn.seed, drawn.place(site)));
+        let kernel = attention::Attention::new((query, key, value), scale, mask, dropout)?;
+        return kernel.apply(query, key, value);
+    }
+    let scores = query.matmul(&key.t()?)?;
+    let (scores, scale) = match bias {
+        Some(bias) if scale == 1.0 => (scores.broadcast_add(bias)?, 1.0),
+        Some(bias) => (scores.affine(scale, 0.0)?.broadcast_add(bias)?, 1.0),
+        None => (scores, scale),
+    };
+    let weights = dropout(&masked_softmax(&scores, scale, mask)?, share, drawn, site)?;
+    weights.matmul(value)?.transpose(1, 2)?.reshape((rows, queries, heads * width))
+}
+
+/// `[rows, length, heads · width]` as `[rows, heads, length, width]`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (rows, length, width) = x.dims3()?;
+    match x.device().is_cpu() {
+        true => x.contiguous()?.apply_op1(attention::SplitHeads(heads)),
+        false => x.reshape((rows, length, heads, width / heads))?.transpose(1, 2)?.contiguous(),
+    }
+}
+
 /// The activation of each number.
 ///
 /// # Errors
@@ -162,16 +228,19 @@ pub struct DropoutKey {
     pub term: &'static str,
 }
 
+impl DropoutKey {
+    fn place(&self, site: &str) -> String {
+        format!("{}/{}/{}/{site}", self.step, self.microbatch, self.term)
+    }
+}
+
 /// Drops the share `p` of activations and scales up the rest; `site` names the place in the model.
 ///
 /// # Errors
 /// If `x` is not a float tensor.
 pub fn dropout(x: &Tensor, p: f64, key: Option<DropoutKey>, site: &str) -> Result<Tensor> {
     let Some(key) = key.filter(|_| p > 0.0) else { return Ok(x.clone()) };
-    let place = format!("{}/{}/{}/{site}", key.step, key.microbatch, key.term);
-    let mut stream = draw::stream(key.seed, "dropout", place.as_bytes());
-    let threshold = (p * f64::from(u32::MAX)) as u32;
-    let kept = (0..x.elem_count()).map(|_| stream.next_u32() >= threshold).collect();
+    let kept = dropout::kept(x.elem_count(), p, key.seed, &key.place(site));
     let kernel = dropout::Dropout { kept, scale: 1.0 / (1.0 - p) };
     match x.device().is_cpu() {
         true => x.contiguous()?.apply_op1(kernel),
@@ -190,7 +259,8 @@ pub fn number(x: &Tensor) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use crate::draw;
+    use candle_core::Var;
 
     fn random(shape: &[usize], key: &str) -> Tensor {
         let mut stream = draw::stream(1, "kernels", key.as_bytes());
@@ -246,6 +316,21 @@ mod tests {
         }
         check("rms_norm", &[3, 4], |x| rms_norm(x, &w.narrow(0, 0, 4)?, 1e-5));
         check("rms_weight", &[4, 1], |w| rms_norm(&random(&[70, 4], "x"), &w.flatten_all()?, 1e-5));
+        let mask = random(&[2, 3, 3], "mask");
+        let key = DropoutKey { seed: 1, step: 2, microbatch: 0, term: "test" };
+        for nth in 0..3 {
+            for key in [None, Some(key)] {
+                check(&format!("attention of {nth}"), &[12, 4], |x| {
+                    let part = |other: usize| match other == nth {
+                        true => x.reshape((2, 2, 3, 4)),
+                        false => Ok(random(&[2, 2, 3, 4], &format!("part {other}"))),
+                    };
+                    let with = Attention { scale: 0.6, mask: &mask, bias: None, share: 0.3, key, site: "here" };
+                    attention(&part(0)?, &part(1)?, &part(2)?, with)
+                });
+            }
+        }
+        check("split_heads", &[6, 4], |x| split_heads(&x.reshape((2, 3, 4))?, 2));
         check("rope", &[6, 4], |x| rope(&x.reshape((1, 2, 3, 4))?, &[1.0, 0.1]));
         check("cross_entropy", &[3, 4], |x| cross_entropy_sum(x, &[2, 0, 2]));
         let ids = Tensor::new(&[[2_u32, 0], [2, 1]], &Device::Cpu).unwrap();
@@ -287,6 +372,16 @@ mod tests {
             (0..5).flat_map(|place| [1.0, 0.1].map(|f| (f64::from(place) * f).sin_cos())).unzip();
         let table = |values| Tensor::from_vec(values, (5, 2), &Device::Cpu).unwrap();
         same("rope", rope(&heads, &[1.0, 0.1]).unwrap(), composed::rope(&heads, &table(cos), &table(sin)).unwrap());
+        let part = |name: &str, length: usize| random(&[2, 3, length, 4], name);
+        let (query, key, value) = (part("q", 5), part("k", 6), part("v", 6));
+        let with = Attention { scale: 0.3, mask: &mask(), bias: None, share: 0.0, key: None, site: "" };
+        let none = Tensor::zeros((1, 3, 5, 6), DType::F64, &Device::Cpu).unwrap();
+        let twin = attention(&query, &key, &value, Attention { bias: Some(&none), ..with }).unwrap();
+        same("attention", attention(&query, &key, &value, with).unwrap(), twin);
+        let x = random(&[2, 5, 6], "x");
+        let twin = x.reshape((2, 5, 3, 2)).unwrap().transpose(1, 2).unwrap();
+        same("split_heads", split_heads(&x, 3).unwrap(), twin.contiguous().unwrap());
+        let x = random(&[130, 6], "x");
         let by_query = random(&[2, 5, 6], "by query");
         let twin = composed::masked_softmax(&scores_of(), 0.3, &by_query).unwrap();
         same("masked by query", masked_softmax(&scores_of(), 0.3, &by_query).unwrap(), twin);

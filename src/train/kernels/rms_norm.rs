@@ -2,8 +2,9 @@
 //!
 //! With `h = g · w`: `dx = r · (h − x̂ · mean(h · x̂))`, `dw = Σ g · x̂` over all rows.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
+use super::real::{Real, sum, sum2};
 use super::rows::{Kernel, by_rows, run, run_detached, sum_of_rows};
 
 /// See the module.
@@ -14,22 +15,20 @@ pub(super) struct RmsNorm {
 
 impl RmsNorm {
     /// `r` of a row.
-    fn scale<T: WithDType>(self, x: &[T]) -> f64 {
-        let square = x.iter().map(|x| x.to_f64().powi(2)).sum::<f64>() / x.len() as f64;
-        1.0 / (square + self.eps).sqrt()
+    fn scale<T: Real>(self, x: &[T]) -> T {
+        let square = sum(x, |x| x * x) / T::from_f64(x.len() as f64);
+        T::from_f64(1.0) / (square + T::from_f64(self.eps)).sqrt()
     }
 }
 
 impl Kernel for RmsNorm {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
         let (x, weight) = (inputs[0], inputs[1]);
         let width = weight.len();
         by_rows(x.len() / width, width, |row, out| {
             let x = &x[row * width..][..width];
             let r = self.scale(x);
-            for (idx, y) in out.iter_mut().enumerate() {
-                *y = T::from_f64(x[idx].to_f64() * r * weight[idx].to_f64());
-            }
+            out.iter_mut().zip(x.iter().zip(weight)).for_each(|(y, (x, w))| *y = *x * r * *w);
         })
     }
 }
@@ -54,18 +53,16 @@ impl CustomOp2 for RmsNorm {
 struct ForInput(RmsNorm);
 
 impl Kernel for ForInput {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
         let (x, weight, grad) = (inputs[0], inputs[1], inputs[2]);
         let width = weight.len();
         by_rows(x.len() / width, width, |row, out| {
             let (x, grad) = (&x[row * width..][..width], &grad[row * width..][..width]);
             let r = self.0.scale(x);
-            let terms = |idx: usize| (x[idx].to_f64() * r, grad[idx].to_f64() * weight[idx].to_f64());
-            let along = (0..width).map(|idx| terms(idx).0 * terms(idx).1).sum::<f64>() / width as f64;
-            for (idx, dx) in out.iter_mut().enumerate() {
-                let (scaled, h) = terms(idx);
-                *dx = T::from_f64(r * (h - scaled * along));
-            }
+            // What comes out is `h` until the mean is known.
+            out.iter_mut().zip(grad.iter().zip(weight)).for_each(|(h, (grad, weight))| *h = *grad * *weight);
+            let along = sum2(out, x, |h, x| h * x * r) / T::from_f64(width as f64);
+            out.iter_mut().zip(x).for_each(|(h, x)| *h = r * (*h - *x * r * along));
         })
     }
 }
@@ -74,15 +71,12 @@ impl Kernel for ForInput {
 struct ForWeight(RmsNorm, usize);
 
 impl Kernel for ForWeight {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
         let (x, grad, width) = (inputs[0], inputs[1], self.1);
-        let total = sum_of_rows(x.len() / width, width, |row, total| {
+        sum_of_rows(x.len() / width, width, |row, total: &mut [T]| {
             let (x, grad) = (&x[row * width..][..width], &grad[row * width..][..width]);
             let r = self.0.scale(x);
-            for (idx, dw) in total.iter_mut().enumerate() {
-                *dw += grad[idx].to_f64() * x[idx].to_f64() * r;
-            }
-        });
-        total.into_iter().map(T::from_f64).collect()
+            total.iter_mut().zip(grad.iter().zip(x)).for_each(|(dw, (grad, x))| *dw += *grad * *x * r);
+        })
     }
 }

@@ -4,8 +4,9 @@
 //! With `c = cos(p · θᵢ)`, `s = sin(p · θᵢ)` for place `p`: `y₁ = x₁ c − x₂ s`, `y₂ = x₂ c + x₁ s`. The gradient is
 //! turned back: the same with `−s`. Angles are computed in f64.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
+use super::real::Real;
 use super::rows::{Kernel, by_rows, run, run_detached};
 
 /// Takes `[rows, heads, length, width]`.
@@ -31,15 +32,15 @@ impl Rope {
 }
 
 impl Kernel for Rope {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
         let (x, half) = (inputs[0], self.width / 2);
         by_rows(x.len() / self.width, self.width, |row, out| {
             let x = &x[row * self.width..][..self.width];
             let turns = &self.turns[row % self.length * half..][..half];
             for (pair, (cos, sin)) in turns.iter().enumerate() {
-                let (first, second) = (x[pair].to_f64(), x[pair + half].to_f64());
-                out[pair] = T::from_f64(first * cos - second * sin);
-                out[pair + half] = T::from_f64(second * cos + first * sin);
+                let (first, second, cos, sin) = (x[pair], x[pair + half], T::from_f64(*cos), T::from_f64(*sin));
+                out[pair] = first * cos - second * sin;
+                out[pair + half] = second * cos + first * sin;
             }
         })
     }

@@ -3,13 +3,15 @@
 use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
 use rayon::prelude::*;
 
+use super::real::Real;
+
 /// Rows one task takes. Sums over rows are made of sums over this many, added in order.
 const ROWS: usize = 64;
 
-/// Numbers in, numbers out, for f32 and f64 alike; the arithmetic inside is f64.
+/// Numbers in, numbers out, for f32 and f64 alike.
 pub(super) trait Kernel {
     /// Computes the output from contiguous inputs.
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T>;
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T>;
 }
 
 /// Runs a kernel on storages, as a candle custom operation is given them.
@@ -58,16 +60,16 @@ pub(super) fn by_rows<T: WithDType>(n: usize, width: usize, write: impl Fn(usize
 }
 
 /// The sum over `n` rows of what `add(row, total)` adds to `width` totals.
-pub(super) fn sum_of_rows(n: usize, width: usize, add: impl Fn(usize, &mut [f64]) + Sync) -> Vec<f64> {
-    let parts: Vec<Vec<f64>> = (0..n.div_ceil(ROWS))
+pub(super) fn sum_of_rows<T: Real>(n: usize, width: usize, add: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
+    let parts: Vec<Vec<T>> = (0..n.div_ceil(ROWS))
         .into_par_iter()
         .map(|chunk| {
-            let mut total = vec![0.0; width];
+            let mut total = vec![T::from_f64(0.0); width];
             (chunk * ROWS..n.min((chunk + 1) * ROWS)).for_each(|row| add(row, &mut total));
             total
         })
         .collect();
-    let mut total = vec![0.0; width];
+    let mut total = vec![T::from_f64(0.0); width];
     for part in parts {
         total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
     }

@@ -2,8 +2,9 @@
 //!
 //! `p = softmax(scale · s + mask)`, `ds = scale · p · (g − Σ p · g)`.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
+use super::real::{Real, largest, sum, sum2};
 use super::rows::{Kernel, by_rows, run, run_detached};
 
 /// Takes scores `[rows, heads, queries, keys]` and a mask `[rows, 1 or queries, keys]`.
@@ -25,19 +26,16 @@ impl MaskedSoftmax {
 }
 
 impl Kernel for MaskedSoftmax {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
         let (scores, mask, keys) = (inputs[0], inputs[1], self.keys);
         by_rows(scores.len() / keys, keys, |row, out| {
             let (scores, mask) = (&scores[row * keys..][..keys], &mask[self.mask_row(row) * keys..][..keys]);
-            let value = |idx: usize| self.scale * scores[idx].to_f64() + mask[idx].to_f64();
-            let largest = (0..keys).map(value).fold(f64::NEG_INFINITY, f64::max);
-            let mut total = 0.0;
-            for (idx, p) in out.iter_mut().enumerate() {
-                let exp = (value(idx) - largest).exp();
-                total += exp;
-                *p = T::from_f64(exp);
-            }
-            out.iter_mut().for_each(|p| *p = T::from_f64(p.to_f64() / total));
+            let scale = T::from_f64(self.scale);
+            out.iter_mut().zip(scores.iter().zip(mask)).for_each(|(p, (score, mask))| *p = scale * *score + *mask);
+            let most = largest(out, |value| value);
+            out.iter_mut().for_each(|p| *p = (*p - most).exp());
+            let share = T::from_f64(1.0) / sum(out, |p| p);
+            out.iter_mut().for_each(|p| *p *= share);
         })
     }
 }
@@ -59,20 +57,19 @@ impl CustomOp2 for MaskedSoftmax {
     }
 }
 
-struct Backward {
-    scale: f64,
-    keys: usize,
+/// The gradient by the scores, from the weights and what flows into them.
+pub(super) struct Backward {
+    pub(super) scale: f64,
+    pub(super) keys: usize,
 }
 
 impl Kernel for Backward {
-    fn run<T: WithDType>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
         let (p, grad, keys) = (inputs[0], inputs[1], self.keys);
         by_rows(p.len() / keys, keys, |row, out| {
             let (p, grad) = (&p[row * keys..][..keys], &grad[row * keys..][..keys]);
-            let total: f64 = p.iter().zip(grad).map(|(p, grad)| p.to_f64() * grad.to_f64()).sum();
-            for (idx, ds) in out.iter_mut().enumerate() {
-                *ds = T::from_f64(self.scale * p[idx].to_f64() * (grad[idx].to_f64() - total));
-            }
+            let (scale, along) = (T::from_f64(self.scale), sum2(p, grad, |p, grad| p * grad));
+            out.iter_mut().zip(p.iter().zip(grad)).for_each(|(ds, (p, grad))| *ds = scale * *p * (*grad - along));
         })
     }
 }

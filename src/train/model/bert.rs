@@ -7,7 +7,7 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Attention, Pass, split_heads};
+use super::layers::{Attention, Pass};
 use super::parameters::{Declarations, Declared};
 use super::{Architecture, Family, Inputs, Language, Size};
 use crate::error::Error;
@@ -216,7 +216,7 @@ impl Bert {
 
     fn attention(&self, pass: &Pass, block: &str, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let heads = self.num_attention_heads;
-        let part = |name: &str| split_heads(&pass.dense(&format!("{block}.attention.self.{name}"), x)?, heads);
+        let part = |name: &str| kernels::split_heads(&pass.dense(&format!("{block}.attention.self.{name}"), x)?, heads);
         let mixed = pass.attend(Attention {
             query: part("query")?,
             key: part("key")?,

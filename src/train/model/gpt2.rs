@@ -1,9 +1,9 @@
 //! GPT-2 (Radford et al. 2019) in the layout of transformers' `GPT2LMHeadModel`, whose matrices are `[in, out]`.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Attention, Pass, split_heads};
+use super::layers::{Attention, Pass};
 use super::parameters::{Declarations, Declared};
 use super::{Architecture, Family, Inputs, Language, Size};
 use crate::error::Error;
@@ -170,8 +170,13 @@ impl Gpt2 {
 
     fn attention(&self, pass: &Pass, block: &str, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let (hidden, heads) = (self.n_embd, self.n_head);
-        let all = pass.conv1d(&format!("{block}.attn.c_attn"), x)?;
-        let part = |nth: usize| split_heads(&all.narrow(D::Minus1, nth * hidden, hidden)?, heads);
+        // The three parts are cut from the weights, which are smaller than what comes of them.
+        let get = |part: &str| pass.get(&format!("{block}.attn.c_attn.{part}"));
+        let part = |nth: usize| {
+            let weight = get("weight")?.narrow(1, nth * hidden, hidden)?;
+            let bias = get("bias")?.narrow(0, nth * hidden, hidden)?;
+            kernels::split_heads(&kernels::product(x, &weight, Some(&bias))?, heads)
+        };
         let mixed = pass.attend(Attention {
             query: part(0)?,
             key: part(1)?,

@@ -74,23 +74,10 @@ impl Pass<'_> {
     /// Attention (arXiv:1706.03762), `[rows, queries, heads · width]`.
     pub(super) fn attend(&self, attention: Attention) -> Result<Tensor> {
         let Attention { query, key, value, scale, bias, mask, dropout: (share, site) } = attention;
-        let (rows, heads, queries, width) = query.dims4()?;
-        let (key, value) = (shared(&key, heads)?, shared(&value, heads)?);
-        let scores = query.matmul(&key.t()?)?;
-        let (scores, scale) = match bias {
-            Some(bias) if scale == 1.0 => (scores.broadcast_add(bias)?, 1.0),
-            Some(bias) => (scores.affine(scale, 0.0)?.broadcast_add(bias)?, 1.0),
-            None => (scores, scale),
-        };
-        let weights = self.drop(&kernels::masked_softmax(&scores, scale, mask)?, share, site)?;
-        weights.matmul(&value)?.transpose(1, 2)?.reshape((rows, queries, heads * width))
+        let heads = query.dim(1)?;
+        let with = kernels::Attention { scale, mask, bias, share, key: self.dropout, site };
+        kernels::attention(&query, &shared(&key, heads)?, &shared(&value, heads)?, with)
     }
-}
-
-/// `[rows, length, heads · width]` as `[rows, heads, length, width]`.
-pub(super) fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
-    let (rows, length, width) = x.dims3()?;
-    x.reshape((rows, length, heads, width / heads))?.transpose(1, 2)?.contiguous()
 }
 
 /// Keys or values repeated for the heads that share them.

@@ -4,7 +4,7 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Attention, Pass, split_heads};
+use super::layers::{Attention, Pass};
 use super::parameters::{Declarations, Declared};
 use super::{Architecture, Family, Inputs, Language, Size};
 use crate::error::{Error, Result as Checked};
@@ -232,7 +232,8 @@ impl Llama {
 
     fn attention(&self, pass: &Pass, block: &str, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let frequencies = self.frequencies().map_err(candle_core::Error::msg)?;
-        let part = |name: &str, heads| split_heads(&pass.linear(&format!("{block}.self_attn.{name}"), x)?, heads);
+        let part =
+            |name: &str, heads| kernels::split_heads(&pass.linear(&format!("{block}.self_attn.{name}"), x)?, heads);
         let turned = |name: &str, heads| kernels::rope(&part(name, heads)?, &frequencies);
         let mixed = pass.attend(Attention {
             query: turned("q_proj", self.num_attention_heads)?,

@@ -11,7 +11,7 @@ use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Tokens;
-use super::layers::{Attention, Pass, split_heads};
+use super::layers::{Attention, Pass};
 use super::parameters::{Declarations, Declared, Init};
 use super::{Architecture, Family, Inputs, Language, Size};
 use crate::train::kernels::{self, Activation};
@@ -289,7 +289,8 @@ impl T5Config {
         bias: Option<&Tensor>,
         mask: &Tensor,
     ) -> Result<Tensor> {
-        let part = |part: &str, x: &Tensor| split_heads(&pass.linear(&format!("{name}.{part}"), x)?, self.num_heads);
+        let part =
+            |part: &str, x: &Tensor| kernels::split_heads(&pass.linear(&format!("{name}.{part}"), x)?, self.num_heads);
         let mixed = pass.attend(Attention {
             query: part("q", from)?,
             key: part("k", to)?,

@@ -139,7 +139,7 @@ fn ten_steps_of_adamw_agree_with_torch() {
         let mut adamw = AdamW::new(&settings);
         for _ in 0..10 {
             let (_, gradients) = case.backward(0, None);
-            adamw.step(&case.parameters, &gradients, 1e-2).unwrap();
+            adamw.step(&case.parameters, &gradients, 1e-2, 1.0).unwrap();
         }
         for (parameter, var) in case.parameters.iter() {
             // The true gradient of a key's bias is 0: torch's rounding moves it, ours another way.

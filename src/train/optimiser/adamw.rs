@@ -46,11 +46,11 @@ impl AdamW {
         AdamW { params: params.clone(), moments: BTreeMap::new() }
     }
 
-    /// Moves every parameter that has a gradient, at the learning rate `lr`.
+    /// Moves every parameter that has a gradient, which is multiplied by `scale`, at the learning rate `lr`.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64) -> Result<()> {
+    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64, scale: f64) -> Result<()> {
         let params::Optimiser { kind, beta1, beta2, eps, weight_decay, .. } = self.params;
         for (name, var) in parameters.iter() {
             let Some(gradient) = gradients.get(name) else { continue };
@@ -68,11 +68,12 @@ impl AdamW {
             let way = Way { kept: 1.0 - lr * decay, rate: lr / left(beta1), root: 1.0 / left(beta2).sqrt(), eps };
             let moments = if var.device().is_cpu() {
                 let gradient = gradient.contiguous()?;
-                mean.inplace_op2(&gradient, &Decaying { beta: beta1, squared: false })?;
-                square.inplace_op2(&gradient, &Decaying { beta: beta2, squared: true })?;
+                mean.inplace_op2(&gradient, &Decaying { beta: beta1, scale, squared: false })?;
+                square.inplace_op2(&gradient, &Decaying { beta: beta2, scale, squared: true })?;
                 var.as_detached_tensor().inplace_op3(&mean, &square, &way)?;
                 Moments { mean, square, steps }
             } else {
+                let gradient = gradient.affine(scale, 0.0)?;
                 let mean = (mean.affine(beta1, 0.0)? + gradient.affine(1.0 - beta1, 0.0)?)?.detach();
                 let square = (square.affine(beta2, 0.0)? + gradient.sqr()?.affine(1.0 - beta2, 0.0)?)?.detach();
                 let root = square.sqrt()?.affine(way.root, eps)?;
@@ -130,15 +131,18 @@ impl AdamW {
 /// A moment in place: `m ← β m + (1 − β) g`, or with `g²`.
 struct Decaying {
     beta: f64,
+    /// Of the gradient.
+    scale: f64,
     squared: bool,
 }
 
 impl Decaying {
     fn run<T: WithDType>(&self, moment: &mut [T], gradient: &[T]) {
-        let (beta, rest) = (T::from_f64(self.beta), T::from_f64(1.0 - self.beta));
+        let [beta, rest, scale] = [self.beta, 1.0 - self.beta, self.scale].map(T::from_f64);
         moment.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK)).for_each(|(moment, gradient)| {
             for (m, g) in moment.iter_mut().zip(gradient) {
-                let g = if self.squared { *g * *g } else { *g };
+                let g = scale * *g;
+                let g = if self.squared { g * g } else { g };
                 *m = beta * *m + rest * g;
             }
         });
@@ -248,7 +252,7 @@ mod tests {
 
     fn after(name: &str, gradients: &[f64], weight_decay: f64) -> f64 {
         let (parameters, mut adamw) = (one(name), AdamW::new(&settings(weight_decay)));
-        gradients.iter().for_each(|g| adamw.step(&parameters, &gradient(name, *g), 0.1).unwrap());
+        gradients.iter().for_each(|g| adamw.step(&parameters, &gradient(name, *g), 0.1, 1.0).unwrap());
         value(&parameters, name)
     }
 
@@ -268,7 +272,7 @@ mod tests {
         let (parameters, mut adamw) = (one("w.weight"), AdamW::new(&params));
         let (mut x, mut m, mut v) = (1.0_f64, 0.0, 0.0);
         for g in [1.0, -2.0, 0.5] {
-            adamw.step(&parameters, &gradient("w.weight", g), 0.1).unwrap();
+            adamw.step(&parameters, &gradient("w.weight", g), 0.1, 1.0).unwrap();
             m = 0.9 * m + 0.1 * g;
             v = 0.999 * v + 0.001 * g * g;
             x -= 0.1 * (m / (f64::sqrt(v) + 1e-8) + 0.01 * x);
@@ -289,9 +293,9 @@ mod tests {
     fn a_late_parameter_starts_like_a_new_one_and_waits_untouched() {
         let name = "late.weight";
         let (parameters, mut adamw) = (one(name), AdamW::new(&settings(0.01)));
-        (0..50).for_each(|_| adamw.step(&parameters, &empty_gradients(), 0.1).unwrap());
+        (0..50).for_each(|_| adamw.step(&parameters, &empty_gradients(), 0.1, 1.0).unwrap());
         assert_eq!(value(&parameters, name), 1.0);
-        adamw.step(&parameters, &gradient(name, 3.0), 0.1).unwrap();
+        adamw.step(&parameters, &gradient(name, 3.0), 0.1, 1.0).unwrap();
         assert_eq!(value(&parameters, name), after(name, &[3.0], 0.01));
     }
 
@@ -304,10 +308,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("optimiser.safetensors");
         let (parameters, mut adamw) = (one("w"), AdamW::new(&settings(0.01)));
-        adamw.step(&parameters, &gradient("w", 1.0), 0.1).unwrap();
+        adamw.step(&parameters, &gradient("w", 1.0), 0.1, 1.0).unwrap();
         adamw.save(&path).unwrap();
         let mut resumed = AdamW::load(&path, &settings(0.01), &adamw.steps(), &Device::Cpu).unwrap();
-        resumed.step(&parameters, &gradient("w", -2.0), 0.1).unwrap();
+        resumed.step(&parameters, &gradient("w", -2.0), 0.1, 1.0).unwrap();
         assert_eq!(value(&parameters, "w"), after("w", &[1.0, -2.0], 0.01));
         let more = [("w".to_string(), 1), ("x".to_string(), 1)].into();
         assert!(AdamW::load(&path, &settings(0.01), &more, &Device::Cpu).err().unwrap().what().contains("`x#mean`"));
