@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! cargo bench --bench rooms                     # all of them, on the fixtures
-//! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, memory
+//! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, memory, train
 //! ```
 //!
 //! `KPIPE_TEST_DATA` names a folder with `wikipedia-dumps`, `pubmed-xml`, `wikipedia-text/en` and `kg-lexicons` to
 //! measure on instead of the fixtures, which are too small for more than a try. `KPIPE_BENCH_PYTHON` names a Python
-//! that has `rensa`. `KPIPE_BENCH_ROUNDS` is how often everything is repeated, the two sides of a comparison in
+//! that has `rensa`, and `torch` and `transformers`. `KPIPE_BENCH_ROUNDS` is how often everything is repeated, the two sides of a comparison in
 //! turns; the best of each side counts, because whatever else the machine does only ever makes a run slower.
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
@@ -17,6 +17,7 @@ mod inputs;
 mod measure;
 mod memory;
 mod minhash;
+mod train;
 
 use inputs::Inputs;
 
@@ -36,6 +37,7 @@ static BENCHES: &[Bench] = &[
     ("minhash", minhash::bench),
     ("dedup-score", dedup_score::bench),
     ("memory", memory::bench),
+    ("train", train::bench),
 ];
 
 fn main() -> Result<()> {

@@ -1,0 +1,154 @@
+//! A full training step, beside PyTorch eager on the same shapes, batch and threads: forward, backward, clipping, AdamW.
+//!
+//! BERT and GPT-2 with 6 blocks, 384 wide, 16 rows of 128 tokens, f32, dropout 0.1. Both sides draw their own weights
+//! and tokens; what they compute does not depend on them. BERT predicts 15 % of the tokens, GPT-2 all but the first.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+use kpipe::train::kernels::{self, DropoutKey};
+use kpipe::train::model::{Architecture, Engine, FAMILIES, Inputs, Parameters, Pass, Tokens, infer};
+use kpipe::train::optimiser::{self, AdamW};
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::inputs::Inputs as Corpus;
+use crate::measure::{line, status_mib};
+
+const ROWS: usize = 16;
+const LENGTH: usize = 128;
+const VOCABULARY: u32 = 4_096;
+/// Runs that do not count, and runs of which the best counts.
+const RUNS: (usize, usize) = (2, 8);
+/// Names the family in the process of one measurement, so that its peak memory is its own.
+const CHILD: &str = "KPIPE_BENCH_FAMILY";
+
+/// Prints tokens a second of training and inference and the peak memory, for each family and its peer.
+pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
+    if let Ok(family) = std::env::var(CHILD) {
+        return measure(&family, &corpus.pipeline.train.optimiser);
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+    for family in ["bert", "gpt2"] {
+        let mut own = Command::new(std::env::current_exe()?);
+        // As `kpipe train` sets them for itself.
+        own.arg("train").env(CHILD, family).env("CANDLE_NUM_THREADS", "1").env("MIMALLOC_PURGE_DELAY", "-1");
+        let own = numbers(&mut own)?;
+        println!("{family}, {threads} threads, {ROWS} x {LENGTH} tokens");
+        let Some(python) = std::env::var_os("KPIPE_BENCH_PYTHON") else {
+            told("  kpipe", &own, None);
+            println!("  torch: not measured, KPIPE_BENCH_PYTHON does not name a Python that has it");
+            continue;
+        };
+        let mut peer = Command::new(python);
+        peer.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/torch_peer.py")).arg(family).arg(&threads);
+        let peer = numbers(&mut peer)?;
+        told("  kpipe", &own, Some(&peer));
+        told("  torch", &peer, None);
+    }
+    Ok(())
+}
+
+/// Training and inference in tokens a second, and peak memory in MiB.
+type Numbers = [f64; 3];
+
+fn told(name: &str, [training, inference, peak]: &Numbers, peer: Option<&Numbers>) {
+    let beside = peer.map_or(String::new(), |[t, i, p]| {
+        format!("; {:.2} x torch, inference {:.2} x, memory {:.2} x", training / t, inference / i, peak / p)
+    });
+    line(name, &format!("{training:.0} tokens/s"), &format!("inference {inference:.0}, peak {peak:.0} MiB{beside}"));
+}
+
+/// The last line of what a command prints.
+fn numbers(command: &mut Command) -> Result<Numbers> {
+    let output = command.output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().rfind(|line| line.split(' ').count() == 3).unwrap_or("");
+    let found: Vec<f64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
+    found.try_into().map_err(|_| format!("the command failed: {}", String::from_utf8_lossy(&output.stderr)).into())
+}
+
+fn config(family: &str) -> Value {
+    match family {
+        "bert" => json!({
+            "vocab_size": VOCABULARY, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 6,
+            "intermediate_size": 1536, "max_position_embeddings": LENGTH
+        }),
+        _ => json!({
+            "vocab_size": VOCABULARY, "n_embd": 384, "n_layer": 6, "n_head": 6, "n_positions": LENGTH
+        }),
+    }
+}
+
+fn measure(name: &str, settings: &kpipe::train::params::Optimiser) -> Result<()> {
+    let family = FAMILIES.iter().find(|family| family.name == name).ok_or("no such family")?;
+    let model = (family.read)(&config(name), &|_| false)?;
+    let parameters = Parameters::draw(&model.declare(), 1, DType::F32, &Device::Cpu)?;
+    let token = |at: usize| 5 + ((at as u32).wrapping_mul(2_654_435_761) >> 8) % (VOCABULARY - 5);
+    let rows: Vec<Vec<u32>> = (0..ROWS).map(|row| (0..LENGTH).map(|at| token(row * LENGTH + at)).collect()).collect();
+    let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+    let inputs: Inputs = Tokens::new(&rows, 0, DType::F32, &Device::Cpu)?.into();
+    let predicted = |at: &usize| if name == "bert" { at % 20 < 3 } else { at % LENGTH < LENGTH - 1 };
+    let places: Vec<u32> = (0..ROWS * LENGTH).filter(predicted).map(|at| at as u32).collect();
+    let labels: Vec<u32> = places.iter().map(|at| token(*at as usize + 1)).collect();
+    let batch = Batch { model: model.as_ref(), inputs, places: Tensor::new(places, &Device::Cpu)?, labels };
+    let mut adamw = AdamW::new(settings);
+    let mut step = 0;
+    let training = best(|| {
+        step += 1;
+        batch.train(&parameters, &mut adamw, step)
+    })?;
+    let inference = best(|| batch.infer(&parameters))?;
+    println!("{training} {inference} {}", status_mib("self", "VmHWM").unwrap_or(0.0));
+    Ok(())
+}
+
+/// Tokens a second in the fastest run.
+fn best(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
+    let mut least = f64::INFINITY;
+    for nth in 0..RUNS.0 + RUNS.1 {
+        let begun = Instant::now();
+        run()?;
+        if nth >= RUNS.0 {
+            least = least.min(begun.elapsed().as_secs_f64());
+        }
+    }
+    Ok((ROWS * LENGTH) as f64 / least)
+}
+
+struct Batch<'a> {
+    model: &'a dyn Architecture,
+    inputs: Inputs,
+    places: Tensor,
+    labels: Vec<u32>,
+}
+
+impl Batch<'_> {
+    fn loss(&self, pass: &Pass, hidden: &Tensor) -> Result<Tensor> {
+        let chosen = hidden.flatten_to(1)?.index_select(&self.places, 0)?;
+        let sum = kernels::cross_entropy_sum(&self.model.logits(pass, &chosen)?, &self.labels)?;
+        Ok(sum.affine(1.0 / self.labels.len() as f64, 0.0)?)
+    }
+
+    fn train(&self, parameters: &Parameters, adamw: &mut AdamW, step: u64) -> Result<()> {
+        let dropout = Some(DropoutKey { seed: 1, step, microbatch: 0, term: "bench" });
+        let engine = Engine::new(self.model, parameters, 0);
+        let run = engine.forward(&self.inputs, dropout)?;
+        let hidden = self.model.hidden(&engine.pass(dropout), &run.last())?;
+        let loss = self.loss(&engine.pass(dropout), &hidden)?;
+        let mut gradients = optimiser::empty();
+        run.backward(&loss, &mut gradients)?;
+        let scale = optimiser::clip(optimiser::norm(&gradients)?, 1.0);
+        Ok(adamw.step(parameters, &gradients, 1e-4, scale)?)
+    }
+
+    fn infer(&self, parameters: &Parameters) -> Result<()> {
+        let weights = parameters.detached();
+        let pass = Pass { weights: &weights, dropout: None };
+        let hidden = infer(self.model, &pass, &self.inputs)?;
+        std::hint::black_box(kernels::number(&self.loss(&pass, &hidden)?)?);
+        Ok(())
+    }
+}
