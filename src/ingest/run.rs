@@ -17,7 +17,7 @@ use crate::flow::room::Context;
 use crate::ingest::parts::{Cursor, Parts, Plan};
 use crate::ingest::prepare::{Chunk, Prepared, prepare};
 use crate::ingest::reader::Reader;
-use crate::ingest::workers::{Pending, Workers};
+use crate::ingest::workers::{Pending, Workers, failed};
 use crate::ingest::{Format, Params, SourceSpec, files, format, ids};
 
 /// Reads every file of `sources`, in order, into parts of the contract `document`.
@@ -122,10 +122,8 @@ impl Job<'_> {
                 }
             }
             drop((send_rows, workers));
-            let panicked =
-                |_| Error::data("a thread of the room failed").hint("this is a bug in kpipe; please report it");
-            writing.join().map_err(panicked)??;
-            reading.join().map_err(panicked)?
+            writing.join().map_err(|_| failed())??;
+            reading.join().map_err(|_| failed())?
         })
     }
 }

@@ -56,10 +56,13 @@ impl<T> Pending<T> {
     /// # Errors
     /// If the job panicked.
     pub(super) fn take(self) -> Result<T> {
-        self.0
-            .recv()
-            .map_err(|_| Error::data("a thread of the room failed").hint("this is a bug in kpipe; please report it"))
+        self.0.recv().map_err(|_| failed())
     }
+}
+
+/// A thread panicked.
+pub(super) fn failed() -> Error {
+    Error::data("a thread of the room failed").hint("this is a bug in kpipe; please report it")
 }
 
 #[cfg(test)]
