@@ -7,8 +7,9 @@
 //!
 //! `KPIPE_TEST_DATA` names a folder with `wikipedia-dumps`, `pubmed-xml`, `wikipedia-text/en` and `kg-lexicons` to
 //! measure on instead of the fixtures, which are too small for more than a try. `KPIPE_BENCH_PYTHON` names a Python
-//! that has `rensa`, and `torch` and `transformers`. `KPIPE_BENCH_ROUNDS` is how often everything is repeated, the two sides of a comparison in
-//! turns; the best of each side counts, because whatever else the machine does only ever makes a run slower.
+//! that has `rensa`, and `torch` and `transformers`. `KPIPE_BENCH_ROUNDS` is how often everything is repeated, the two
+//! sides of a comparison in turns; the best of each side counts, because whatever else the machine does only ever makes
+//! a run slower.
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
 mod dedup_score;
