@@ -175,7 +175,6 @@ pub(crate) struct Session<'a> {
     data: &'a Data,
     job: &'a Job<'a>,
     origin: Option<PathBuf>,
-    identity: Identity,
     first_val_loss: Option<f64>,
     metrics: Log,
     consumed: Log,
@@ -225,7 +224,6 @@ impl<'a> Session<'a> {
             first_val_loss: found.and_then(|(state, _)| state.first_val_loss),
             metrics: Log::open(&job.out.join(METRICS), step)?,
             consumed: Log::open(&job.out.join(CONSUMED), step)?,
-            identity: data.identity.clone(),
             begun: Instant::now(),
             resumed_from: step,
             tokens: 0,
@@ -237,7 +235,7 @@ impl<'a> Session<'a> {
         };
         job.progress.begin("train", Some(params.steps - step), "steps");
         if step == 0 {
-            session.first_val_loss = session.evaluate(data, &data.masker(job, params))?.0;
+            session.first_val_loss = session.evaluate(&data.masker(job, params))?.0;
         }
         Ok(session)
     }
@@ -258,8 +256,8 @@ impl<'a> Session<'a> {
     }
 
     /// The loss on the validation split, and under the running mean of the weights; `None` where there is none.
-    pub(crate) fn evaluate(&self, data: &Data, masker: &Masker) -> Result<(Option<f64>, Option<f64>)> {
-        let Some(shards) = &data.validation else { return Ok((None, None)) };
+    pub(crate) fn evaluate(&self, masker: &Masker) -> Result<(Option<f64>, Option<f64>)> {
+        let Some(shards) = &self.data.validation else { return Ok((None, None)) };
         let loss = |weights: &Weights| evaluate(shards, self.model(), weights, self.job.device, masker);
         let ema = self.ema.as_ref().map(|ema| loss(&ema.weights())).transpose()?;
         Ok((loss(&self.parameters.detached())?, ema.flatten()))
@@ -272,10 +270,17 @@ impl<'a> Session<'a> {
     }
 
     /// Writes the loss of every training document.
-    pub(crate) fn write_losses(&self, data: &Data, masker: &Masker) -> Result<()> {
+    pub(crate) fn write_losses(&self, masker: &Masker) -> Result<()> {
         let place = self.job.out.join(LOSSES);
         self.job.progress.message("measuring the loss of every document");
-        let n = losses::write(&data.train, self.model(), &self.parameters.detached(), self.job.device, masker, &place)?;
+        let n = losses::write(
+            &self.data.train,
+            self.model(),
+            &self.parameters.detached(),
+            self.job.device,
+            masker,
+            &place,
+        )?;
         self.job.progress.note(&format!("`{}` holds the losses of {n} documents", place.display()));
         Ok(())
     }
@@ -303,7 +308,7 @@ impl<'a> Session<'a> {
     /// Writes a checkpoint.
     pub(crate) fn save(&self, params: &Params) -> Result<()> {
         let state = State {
-            identity: self.identity.clone(),
+            identity: self.data.identity.clone(),
             step: self.step,
             position: self.position,
             optimiser_steps: self.optimiser.steps(),
@@ -319,9 +324,9 @@ impl<'a> Session<'a> {
     }
 
     /// Checks the order that was consumed, exports the model and sums up.
-    pub(crate) fn finish(self, data: &Data, coverage: &Coverage) -> Result<Summary> {
+    pub(crate) fn finish(self, coverage: &Coverage) -> Result<Summary> {
         let out = self.job.out;
-        consumed::verify(&out.join(CONSUMED), &data.train)?;
+        consumed::verify(&out.join(CONSUMED), &self.data.train)?;
         if !coverage.untaught().is_empty() && self.resumed_from < self.step {
             let names = coverage.untaught().join(", ");
             self.job.progress.note(&format!("nothing taught these parameters, they are as they began: {names}"));
@@ -332,7 +337,7 @@ impl<'a> Session<'a> {
             resumed_from: self.resumed_from,
             n_parameters: self.parameters.n_numbers(),
             vocabulary: self.model().size().vocabulary,
-            documents: data.documents,
+            documents: self.data.documents,
             epochs: self.position.cursor.epoch + 1,
             train_loss: (first.train_loss, last.train_loss),
             val_loss: self.first_val_loss.zip(last.val_loss),

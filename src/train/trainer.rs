@@ -38,7 +38,7 @@ pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
         session.advance(&step, windows.position());
         metric.tokens_per_s = step.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
         if due(session.step, params.eval_every, params.steps) {
-            (metric.val_loss, metric.ema_val_loss) = session.evaluate(&data, &masker)?;
+            (metric.val_loss, metric.ema_val_loss) = session.evaluate(&masker)?;
         }
         session.log(&metric, step)?;
         if due(session.step, params.save_every, params.steps) {
@@ -47,9 +47,9 @@ pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
         session.tell();
     }
     if job.losses {
-        session.write_losses(&data, &masker)?;
+        session.write_losses(&masker)?;
     }
-    session.finish(&data, &coverage)
+    session.finish(&coverage)
 }
 
 /// Whether something that happens every so many steps (0: at the end only) happens after this one.

@@ -45,10 +45,9 @@ impl Attention {
             .map(|row| {
                 let part = |x: &Tensor| x.narrow(0, *row, 1);
                 let scores = part(&query)?.matmul(&part(&key)?.t()?)?;
-                let (_, heads, queries, keys) = scores.dims4()?;
-                let by_query = attention.mask.dim(1)? > 1;
-                let kernel = MaskedSoftmax { scale, heads, queries, keys, by_query };
-                let weights = run_detached(&kernel, &[&scores, &part(&attention.mask)?], scores.shape())?;
+                let mask = part(&attention.mask)?;
+                let kernel = MaskedSoftmax::of(&scores, &mask, scale)?;
+                let weights = run_detached(&kernel, &[&scores, &mask], scores.shape())?;
                 let mixed = attention.drop(&weights, *row)?.matmul(&part(&value)?)?;
                 Ok((weights, merged(&mixed)?))
             })

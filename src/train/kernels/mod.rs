@@ -115,12 +115,7 @@ pub fn rope(x: &Tensor, frequencies: &[f64]) -> Result<Tensor> {
 /// # Errors
 /// If the shapes do not fit.
 pub fn masked_softmax(scores: &Tensor, scale: f64, mask: &Tensor) -> Result<Tensor> {
-    let (rows, heads, queries, keys) = scores.dims4()?;
-    let by_query = mask.dim(1)? > 1;
-    if mask.dims() != [rows, if by_query { queries } else { 1 }, keys] {
-        candle_core::bail!("a mask {:?} does not fit scores {:?}", mask.dims(), scores.dims());
-    }
-    let kernel = softmax::MaskedSoftmax { scale, heads, queries, keys, by_query };
+    let kernel = softmax::MaskedSoftmax::of(scores, mask, scale)?;
     match scores.device().is_cpu() {
         true => scores.contiguous()?.apply_op2(&mask.contiguous()?, kernel),
         false => composed::masked_softmax(scores, scale, mask),

@@ -2,22 +2,32 @@
 //!
 //! `p = softmax(scale · s + mask)`, `ds = scale · p · (g − Σ p · g)`.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::real::{Real, largest, sum, sum2};
 use super::rows::{Kernel, by_rows, run, run_detached};
 
 /// Takes scores `[rows, heads, queries, keys]` and a mask `[rows, 1 or queries, keys]`.
 pub(super) struct MaskedSoftmax {
-    pub(super) scale: f64,
-    pub(super) heads: usize,
-    pub(super) queries: usize,
-    pub(super) keys: usize,
+    scale: f64,
+    heads: usize,
+    queries: usize,
+    keys: usize,
     /// Whether the mask has a row for each query.
-    pub(super) by_query: bool,
+    by_query: bool,
 }
 
 impl MaskedSoftmax {
+    /// For scores and a mask of these shapes.
+    pub(super) fn of(scores: &Tensor, mask: &Tensor, scale: f64) -> Result<Self> {
+        let (rows, heads, queries, keys) = scores.dims4()?;
+        let by_query = mask.dim(1)? > 1;
+        if mask.dims() != [rows, if by_query { queries } else { 1 }, keys] {
+            bail!("a mask {:?} does not fit scores {:?}", mask.dims(), scores.dims());
+        }
+        Ok(MaskedSoftmax { scale, heads, queries, keys, by_query })
+    }
+
     /// The row of the mask for a row of scores.
     fn mask_row(&self, row: usize) -> usize {
         let rows = row / (self.heads * self.queries);

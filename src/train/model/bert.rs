@@ -7,11 +7,12 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Attention, Pass};
+use super::defaults::{deviation, tenth, yes};
+use super::layers::{Pass, attend};
 use super::parameters::{Declarations, Declared};
 use super::{Architecture, Family, Inputs, Language, Size};
 use crate::error::Error;
-use crate::train::kernels::{self, Activation};
+use crate::train::kernels::{self, Activation, Attention};
 use crate::train::params::Norm;
 
 /// See the module.
@@ -78,17 +79,8 @@ fn two() -> usize {
 fn gelu() -> Activation {
     Activation::Gelu
 }
-fn tenth() -> f64 {
-    0.1
-}
-fn deviation() -> f64 {
-    0.02
-}
 fn eps() -> f64 {
     1e-12
-}
-fn yes() -> bool {
-    true
 }
 fn post() -> Norm {
     Norm::Post
@@ -217,15 +209,16 @@ impl Bert {
     fn attention(&self, pass: &Pass, block: &str, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let heads = self.num_attention_heads;
         let part = |name: &str| kernels::split_heads(&pass.dense(&format!("{block}.attention.self.{name}"), x)?, heads);
-        let mixed = pass.attend(Attention {
-            query: part("query")?,
-            key: part("key")?,
-            value: part("value")?,
+        let site = format!("{block}.attention");
+        let with = Attention {
             scale: 1.0 / ((self.hidden_size / heads) as f64).sqrt(),
-            bias: None,
             mask,
-            dropout: (self.attention_probs_dropout_prob, &format!("{block}.attention")),
-        })?;
+            bias: None,
+            share: self.attention_probs_dropout_prob,
+            key: pass.dropout,
+            site: &site,
+        };
+        let mixed = attend(&part("query")?, &part("key")?, &part("value")?, with)?;
         let out = pass.dense(&format!("{block}.attention.output.dense"), &mixed)?;
         pass.drop(&out, self.hidden_dropout_prob, &format!("{block}.mixed"))
     }

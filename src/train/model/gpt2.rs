@@ -3,11 +3,12 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Attention, Pass};
+use super::defaults::{deviation, tenth, yes};
+use super::layers::{Pass, attend};
 use super::parameters::{Declarations, Declared};
 use super::{Architecture, Family, Inputs, Language, Size};
 use crate::error::Error;
-use crate::train::kernels::{self, Activation};
+use crate::train::kernels::{self, Activation, Attention};
 
 /// See the module.
 pub static GPT2: Family = Family {
@@ -69,17 +70,8 @@ pub struct Gpt2 {
 fn gelu_new() -> Activation {
     Activation::GeluNew
 }
-fn tenth() -> f64 {
-    0.1
-}
-fn deviation() -> f64 {
-    0.02
-}
 fn eps() -> f64 {
     1e-5
-}
-fn yes() -> bool {
-    true
 }
 
 /// The name a tensor of a published file has today; `None` for buffers that hold no parameter.
@@ -177,15 +169,16 @@ impl Gpt2 {
             let bias = get("bias")?.narrow(0, nth * hidden, hidden)?;
             kernels::split_heads(&kernels::product(x, &weight, Some(&bias))?, heads)
         };
-        let mixed = pass.attend(Attention {
-            query: part(0)?,
-            key: part(1)?,
-            value: part(2)?,
+        let site = format!("{block}.attention");
+        let with = Attention {
             scale: 1.0 / ((hidden / heads) as f64).sqrt(),
-            bias: None,
             mask,
-            dropout: (self.attn_pdrop, &format!("{block}.attention")),
-        })?;
+            bias: None,
+            share: self.attn_pdrop,
+            key: pass.dropout,
+            site: &site,
+        };
+        let mixed = attend(&part(0)?, &part(1)?, &part(2)?, with)?;
         let out = pass.conv1d(&format!("{block}.attn.c_proj"), &mixed)?;
         pass.drop(&out, self.resid_pdrop, &format!("{block}.mixed"))
     }

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::Weights;
-use crate::train::kernels::{self, DropoutKey};
+use crate::train::kernels::{self, Attention, DropoutKey};
 
 /// The weights, and which activations are dropped (none where `dropout` is `None`).
 #[derive(Clone, Copy)]
@@ -12,24 +12,6 @@ pub struct Pass<'a> {
     pub weights: &'a Weights,
     /// Which activations are dropped.
     pub dropout: Option<DropoutKey>,
-}
-
-/// What attention is computed from.
-pub(super) struct Attention<'a> {
-    /// `[rows, heads, queries, width]`.
-    pub(super) query: Tensor,
-    /// `[rows, heads or a divisor of them, keys, width]`; heads in a group share keys and values (arXiv:2305.13245).
-    pub(super) key: Tensor,
-    /// As `key`.
-    pub(super) value: Tensor,
-    /// What scores are multiplied by.
-    pub(super) scale: f64,
-    /// Added to the scores, `[1, heads, queries, keys]`.
-    pub(super) bias: Option<&'a Tensor>,
-    /// `[rows, 1 or queries, keys]`.
-    pub(super) mask: &'a Tensor,
-    /// Share of the attention weights that is dropped, and the place in the model.
-    pub(super) dropout: (f64, &'a str),
 }
 
 impl Pass<'_> {
@@ -70,14 +52,13 @@ impl Pass<'_> {
     pub(super) fn drop(&self, x: &Tensor, share: f64, site: &str) -> Result<Tensor> {
         kernels::dropout(x, share, self.dropout, site)
     }
+}
 
-    /// Attention (arXiv:1706.03762), `[rows, queries, heads · width]`.
-    pub(super) fn attend(&self, attention: Attention) -> Result<Tensor> {
-        let Attention { query, key, value, scale, bias, mask, dropout: (share, site) } = attention;
-        let heads = query.dim(1)?;
-        let with = kernels::Attention { scale, mask, bias, share, key: self.dropout, site };
-        kernels::attention(&query, &shared(&key, heads)?, &shared(&value, heads)?, with)
-    }
+/// Attention, `[rows, queries, heads · width]`; heads in a group share keys and values (arXiv:2305.13245), which have
+/// so many heads fewer.
+pub(super) fn attend(query: &Tensor, key: &Tensor, value: &Tensor, with: Attention) -> Result<Tensor> {
+    let heads = query.dim(1)?;
+    kernels::attention(query, &shared(key, heads)?, &shared(value, heads)?, with)
 }
 
 /// Keys or values repeated for the heads that share them.

@@ -4,11 +4,12 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Attention, Pass};
+use super::defaults::deviation;
+use super::layers::{Pass, attend};
 use super::parameters::{Declarations, Declared};
 use super::{Architecture, Family, Inputs, Language, Size};
 use crate::error::{Error, Result as Checked};
-use crate::train::kernels::{self, Activation};
+use crate::train::kernels::{self, Activation, Attention};
 
 /// See the module.
 pub static LLAMA: Family = Family {
@@ -102,9 +103,6 @@ pub struct Rope {
 
 fn silu() -> Activation {
     Activation::Silu
-}
-fn deviation() -> f64 {
-    0.02
 }
 fn eps() -> f64 {
     1e-6
@@ -235,15 +233,21 @@ impl Llama {
         let part =
             |name: &str, heads| kernels::split_heads(&pass.linear(&format!("{block}.self_attn.{name}"), x)?, heads);
         let turned = |name: &str, heads| kernels::rope(&part(name, heads)?, &frequencies);
-        let mixed = pass.attend(Attention {
-            query: turned("q_proj", self.num_attention_heads)?,
-            key: turned("k_proj", self.key_heads())?,
-            value: part("v_proj", self.key_heads())?,
+        let site = format!("{block}.attention");
+        let with = Attention {
             scale: 1.0 / (self.head_width() as f64).sqrt(),
-            bias: None,
             mask,
-            dropout: (self.attention_dropout, &format!("{block}.attention")),
-        })?;
+            bias: None,
+            share: self.attention_dropout,
+            key: pass.dropout,
+            site: &site,
+        };
+        let mixed = attend(
+            &turned("q_proj", self.num_attention_heads)?,
+            &turned("k_proj", self.key_heads())?,
+            &part("v_proj", self.key_heads())?,
+            with,
+        )?;
         pass.linear(&format!("{block}.self_attn.o_proj"), &mixed)
     }
 }

@@ -9,6 +9,7 @@
 //! detached tensors they record none, which is how evaluation runs.
 
 pub mod bert;
+mod defaults;
 pub mod engine;
 pub mod gpt2;
 pub mod hugging_face;

@@ -165,11 +165,6 @@ impl Parameters {
         self.0.iter().map(|(name, var)| (name.as_str(), var))
     }
 
-    /// Where they are.
-    pub fn device(&self) -> Device {
-        self.0.values().next().map_or(&Device::Cpu, |var| var.device()).clone()
-    }
-
     /// How many numbers they hold.
     pub fn n_numbers(&self) -> u64 {
         self.0.values().map(|var| var.elem_count() as u64).sum()

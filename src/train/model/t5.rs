@@ -10,11 +10,12 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::defaults::{tenth, yes};
 use super::inputs::Tokens;
-use super::layers::{Attention, Pass};
+use super::layers::{Pass, attend};
 use super::parameters::{Declarations, Declared, Init};
 use super::{Architecture, Family, Inputs, Language, Size};
-use crate::train::kernels::{self, Activation};
+use crate::train::kernels::{self, Activation, Attention};
 
 /// See the module.
 pub static T5: Family = Family {
@@ -84,9 +85,6 @@ fn buckets() -> usize {
 fn distance() -> usize {
     128
 }
-fn tenth() -> f64 {
-    0.1
-}
 fn eps() -> f64 {
     1e-6
 }
@@ -95,9 +93,6 @@ fn one() -> f64 {
 }
 fn relu() -> String {
     "relu".to_string()
-}
-fn yes() -> bool {
-    true
 }
 
 /// The name a tensor of a published file has; `None` for copies of the word embeddings and what was never used.
@@ -291,15 +286,8 @@ impl T5Config {
     ) -> Result<Tensor> {
         let part =
             |part: &str, x: &Tensor| kernels::split_heads(&pass.linear(&format!("{name}.{part}"), x)?, self.num_heads);
-        let mixed = pass.attend(Attention {
-            query: part("q", from)?,
-            key: part("k", to)?,
-            value: part("v", to)?,
-            scale: 1.0,
-            bias,
-            mask,
-            dropout: (self.dropout_rate, name),
-        })?;
+        let with = Attention { scale: 1.0, mask, bias, share: self.dropout_rate, key: pass.dropout, site: name };
+        let mixed = attend(&part("q", from)?, &part("k", to)?, &part("v", to)?, with)?;
         pass.linear(&format!("{name}.o"), &mixed)
     }
 
