@@ -2,9 +2,9 @@
 //!
 //! A stream is a header, blocks of up to 900 kB of data, and an end with a checksum over those of the blocks. Blocks
 //! know nothing of each other, and each begins with 48 bits that hardly ever stand anywhere else, though seldom at a
-//! whole byte. A scanner looks for those bits and hands what lies between them to worker threads, which wrap each
-//! block in a stream of its own, as bzip2recover does. So one long stream, as most dumps are, decodes as fast as a
-//! multistream.
+//! whole byte. A scanner looks for those bits and hands what lies between them to worker threads, which put the blocks
+//! they get one behind the other in a stream of their own, much as bzip2recover does with single ones. So one long
+//! stream, as most dumps are, decodes as fast as a multistream.
 //!
 //! What does not fit — the bits stood inside a block, a block is damaged or unpacks to more than the bound below, the
 //! checksum is another, something else follows — is decoded again from the beginning of its stream, one block after
@@ -20,13 +20,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aho_corasick::AhoCorasick;
+use bzip2::{Decompress, Status};
 
 use crate::ingest::decompress::{BZIP2_BLOCK, BZIP2_END, Counted, Packed, Packing, Streams};
 
 /// No block is longer than this, packed: bzip2 adds at most a hundredth to 900 kB.
 const MAX_PACKED: usize = 1 << 20;
 /// A block that unpacks to more, by runs of one byte, is decoded sequentially.
-const MAX_UNPACKED: u64 = 8 << 20;
+const MAX_UNPACKED: usize = 8 << 20;
 /// How much is read from the disk at once.
 const READ_BYTES: u64 = 256 << 10;
 
@@ -49,7 +50,6 @@ struct Task {
     /// The bytes that the block's bits stand in, and which of the bits they are.
     packed: Vec<u8>,
     bits: std::ops::Range<usize>,
-    crc: u32,
     reply: SyncSender<Option<Vec<u8>>>,
 }
 
@@ -148,48 +148,107 @@ impl Read for Blocks {
 
 /// Decodes blocks until there are no more.
 fn work(tasks: &Mutex<Receiver<Task>>) {
+    let mut decoder = None;
     loop {
         let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(task) = task else { return };
-        let mut data = Vec::with_capacity((task.packed.len() * 4).min(usize::from(task.level) * 100_000));
-        let stream = task.stream();
-        let mut decoder = bzip2::bufread::BzDecoder::new(stream.as_slice()).take(MAX_UNPACKED + 1);
-        let whole = decoder.read_to_end(&mut data).is_ok() && data.len() as u64 <= MAX_UNPACKED;
+        let data = decode(&mut decoder, &task);
         // Whoever waited for it may be gone: the file was left before its end.
-        let _ = task.reply.send(whole.then_some(data));
+        let _ = task.reply.send(data);
     }
 }
 
-impl Task {
-    /// A stream with this one block.
-    fn stream(&self) -> Vec<u8> {
-        let left = self.bits.len() % 8;
-        let mut stream = begun(self.level, &self.packed, self.bits.start..self.bits.end - left, 0);
-        // The end begins inside a byte: the last bits of the block go before it.
-        let last = bit_at(&self.packed, self.bits.end - left, left);
-        let end = (u128::from(last) << 80) | (u128::from(as_number(BZIP2_END)) << 32) | u128::from(self.crc);
-        stream.extend((end << (48 - left)).to_be_bytes());
-        stream
-    }
+/// A decoder in a stream without an end, behind any number of blocks and the beginning of one more: its tables are
+/// megabytes, and stay where they are.
+struct Decoder {
+    level: u8,
+    decoder: Decompress,
+    /// What it is given, with the bits of an unfinished byte that it still has to be given.
+    bits: Bits,
 }
 
-/// A stream's header and the beginning of a block, which are those bits of `packed`; `behind` is the byte from which the
-/// last one is filled up.
-fn begun(level: u8, packed: &[u8], bits: std::ops::Range<usize>, behind: u8) -> Vec<u8> {
-    let mut stream = Vec::with_capacity(bits.len() / 8 + 24);
-    stream.extend([b'B', b'Z', b'h', b'0' + level]);
-    let bytes = packed.get(bits.start / 8..).unwrap_or_default();
-    let shift = bits.start % 8;
-    let next = bytes.iter().skip(1).chain(std::iter::once(&behind));
-    let shifted = bytes.iter().zip(next).map(|(&byte, &next)| (u16::from_be_bytes([byte, next]) << shift >> 8) as u8);
-    stream.extend(shifted.take(bits.len().div_ceil(8)));
-    stream
+/// The data of a block; `None` if it does not decode, and then `decoder` is none either.
+fn decode(decoder: &mut Option<Decoder>, task: &Task) -> Option<Vec<u8>> {
+    let begun = decoder.take().filter(|begun| begun.level == task.level);
+    let mut begun = begun.unwrap_or_else(|| {
+        let mut bits = Bits::default();
+        bits.header(task.level);
+        bits.push(as_number(BZIP2_BLOCK), 48);
+        Decoder { level: task.level, decoder: Decompress::new(false), bits }
+    });
+    begun.bits.extend(&task.packed, task.bits.start + 48..task.bits.end);
+    // The beginning of the next block shows that this one ends here.
+    begun.bits.push(as_number(BZIP2_BLOCK), 48);
+    let mut data = Vec::with_capacity((task.packed.len() * 4).min(usize::from(task.level) * 100_000) + 1);
+    let (mut given, end) = (0, begun.bits.bytes.len());
+    while given < end || data.len() == data.capacity() {
+        if data.len() == data.capacity() {
+            data.reserve(data.len());
+        }
+        let before = begun.decoder.total_in();
+        match begun.decoder.decompress_vec(&begun.bits.bytes[given..], &mut data) {
+            Ok(Status::Ok) if data.len() <= MAX_UNPACKED => {}
+            _ => return None,
+        }
+        given += usize::try_from(begun.decoder.total_in() - before).ok()?;
+    }
+    begun.bits.bytes.clear();
+    // Nothing comes out of a block before it was read to its end.
+    let whole = !data.is_empty();
+    whole.then(|| {
+        *decoder = Some(begun);
+        data
+    })
+}
+
+/// Bits one behind the other, as bytes.
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    /// The bits of the byte that is not full yet, and how many.
+    last: u64,
+    n: usize,
+}
+
+impl Bits {
+    /// The beginning of a stream.
+    fn header(&mut self, level: u8) {
+        self.push(u64::from(u32::from_be_bytes([b'B', b'Z', b'h', b'0' + level])), 32);
+    }
+
+    /// The lowest `n` bits of `bits`, at most 56; those above must be zero.
+    fn push(&mut self, bits: u64, n: usize) {
+        if n == 0 {
+            return;
+        }
+        self.last = (self.last << n) | bits;
+        self.n += n;
+        self.bytes.extend_from_slice(&(self.last << (64 - self.n)).to_be_bytes()[..self.n / 8]);
+        self.n %= 8;
+        self.last &= (1 << self.n) - 1;
+    }
+
+    /// A range of the bits of `bytes`.
+    fn extend(&mut self, bytes: &[u8], mut range: std::ops::Range<usize>) {
+        self.bytes.reserve(range.len() / 8 + 8);
+        while !range.is_empty() {
+            let n = range.len().min(56);
+            self.push(bit_at(bytes, range.start, n), n);
+            range.start += n;
+        }
+    }
 }
 
 /// A stream of the beginning of a block that ends inside it; `None` where the bits that are missing in the last byte may
 /// be all that the block lacks, or where it is damaged.
 fn cut_off(level: u8, packed: &[u8], start: usize) -> Option<Vec<u8>> {
-    let filled = [0, 0xff].map(|behind| begun(level, packed, start..packed.len() * 8, behind));
+    let filled = [0, 0xff].map(|behind| {
+        let mut stream = Bits::default();
+        stream.header(level);
+        stream.extend(packed, start..packed.len() * 8);
+        stream.push(behind >> stream.n, (8 - stream.n) % 8);
+        stream.bytes
+    });
     let mut cut_off = None;
     for stream in filled {
         let mut data = Vec::new();
@@ -335,7 +394,7 @@ impl Scanner {
             };
             let (reply, data) = sync_channel(1);
             let packed = self.rest()[..next.div_ceil(8)].to_vec();
-            let task = Task { level, packed, bits: start..next, crc: own, reply };
+            let task = Task { level, packed, bits: start..next, reply };
             if self.pieces.send(Piece::Block(stream, data)).is_err() || self.tasks.send(task).is_err() {
                 return End::Left;
             }
