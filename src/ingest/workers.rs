@@ -23,7 +23,7 @@ pub(super) struct Pending<T>(Receiver<T>);
 impl<'scope> Workers<'scope> {
     /// Starts `n` workers.
     pub(super) fn start(scope: &'scope Scope<'scope, '_>, n: usize) -> Self {
-        let (jobs, given) = sync_channel::<Job<'scope>>(n);
+        let (jobs, given) = sync_channel::<Job<'scope>>(4 * n);
         let given = Arc::new(Mutex::new(given));
         for _ in 0..n {
             let given = Arc::clone(&given);
@@ -37,7 +37,7 @@ impl<'scope> Workers<'scope> {
         Workers { jobs }
     }
 
-    /// Has a job done; waits while as many jobs as there are workers have not been begun.
+    /// Has a job done; waits while four jobs a worker have not been begun.
     pub(super) fn give<T: Send + 'scope>(&self, job: impl FnOnce() -> T + Send + 'scope) -> Pending<T> {
         let (done, pending) = sync_channel(1);
         let job = Box::new(move || {
