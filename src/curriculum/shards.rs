@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::UInt64Type;
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
@@ -288,7 +289,9 @@ fn gather(
 
 /// Page index on (so readers can seek to a position), statistics where a reader can use them, not on long strings.
 fn shard_properties(contract: &Contract, zstd_level: i32) -> Result<WriterProperties> {
-    let mut properties = writer_properties(contract, zstd_level)?
+    let level = ZstdLevel::try_new(zstd_level)
+        .map_err(|cause| Error::usage(format!("`curriculum.zstd_level` is {zstd_level}: {cause}")))?;
+    let mut properties = writer_properties(contract, Compression::ZSTD(level))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_data_page_row_count_limit(BATCH_ROWS / 4);
     for text in ["text", "title", "url", "negatives.list.item.anchor", "negatives.list.item.text"] {

@@ -13,7 +13,7 @@ use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
@@ -195,20 +195,13 @@ impl Iterator for Batches {
     }
 }
 
-/// Properties shared by every file we write: zstd, our name, the contract in the footer.
-///
-/// # Errors
-/// If `level` is not a zstd level.
-pub fn writer_properties(contract: &Contract, level: i32) -> Result<WriterPropertiesBuilder> {
-    let level = ZstdLevel::try_new(level).map_err(|cause| Error::usage(format!("zstd level {level}: {cause}")))?;
+/// Properties shared by every file we write: its compression, our name, the contract in the footer.
+pub fn writer_properties(contract: &Contract, compression: Compression) -> WriterPropertiesBuilder {
     let pair = |key: &str, value: &str| KeyValue::new(key.to_string(), value.to_string());
-    Ok(WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
+    WriterProperties::builder()
+        .set_compression(compression)
         .set_created_by(concat!("kpipe ", env!("CARGO_PKG_VERSION")).to_string())
-        .set_key_value_metadata(Some(vec![
-            pair(CONTRACT_KEY, &contract.name),
-            pair(CONTRACT_HASH_KEY, &contract.hash),
-        ])))
+        .set_key_value_metadata(Some(vec![pair(CONTRACT_KEY, &contract.name), pair(CONTRACT_HASH_KEY, &contract.hash)]))
 }
 
 /// A batch as it will stand in a file: encoded and compressed.
@@ -265,12 +258,13 @@ pub struct PartWriter {
 }
 
 impl PartWriter {
-    /// Begins an intermediate part (zstd level 1, no statistics).
+    /// Begins an intermediate part: no statistics, and LZ4, which takes a third of the time of zstd's first level and
+    /// about two fifths more space.
     ///
     /// # Errors
     /// If the file cannot be created.
     pub fn create(place: &Path, contract: &Contract) -> Result<Self> {
-        let properties = writer_properties(contract, 1)?
+        let properties = writer_properties(contract, Compression::LZ4_RAW)
             .set_statistics_enabled(EnabledStatistics::None)
             .set_dictionary_enabled(false)
             .build();
