@@ -52,6 +52,11 @@ pub(crate) fn status_mib(process: &str, key: &str) -> Option<f64> {
     Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
 }
 
+/// Begins `VmHWM` anew. Where this is not allowed, it goes on from what it was.
+pub(crate) fn reset_peak(process: &str) {
+    let _ = std::fs::write(format!("/proc/{process}/clear_refs"), "5");
+}
+
 /// Cores, processor, memory and program, in one line.
 pub(crate) fn machine() -> String {
     let first = |path: &str, key: &str| {
@@ -68,6 +73,18 @@ pub(crate) fn machine() -> String {
 pub(crate) fn load() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     format!("load average {}", load.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+}
+
+/// Runs a command that measures in a process of its own; gives the last line of so many numbers that it prints.
+pub(crate) fn numbers<const N: usize>(command: &mut std::process::Command) -> Result<[f64; N]> {
+    let output = command.output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let parsed = |line: &str| -> Option<[f64; N]> {
+        let found: Vec<f64> = line.split(' ').map_while(|number| number.parse().ok()).collect();
+        found.try_into().ok()
+    };
+    let found = text.lines().rev().find_map(parsed);
+    found.ok_or_else(|| format!("the command failed: {}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
 /// Prints a line of the table: what was measured, the number, and what stands beside it.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::inputs::{Inputs, altered, n_bytes};
-use crate::measure::{line, status_mib};
+use crate::measure::{line, reset_peak, status_mib};
 
 /// Least text of the smaller input, in bytes: several parts of 64 MiB, so that a room meets whole ones in both.
 const LEAST_BYTES: u64 = 160_000_000;
@@ -148,8 +148,7 @@ fn listen(told: impl Read, process: &str, peaks: &Mutex<Vec<Peak>>) -> String {
         match fields["event"].as_str() {
             Some("begin") => {
                 sample(process, peaks);
-                // Where this is not allowed, a room's peak is that of all rooms before it as well.
-                let _ = std::fs::write(format!("/proc/{process}/clear_refs"), "5");
+                reset_peak(process);
                 if let Ok(mut peaks) = peaks.lock() {
                     let room = fields["stage"].as_str().unwrap_or("").to_string();
                     peaks.push(Peak { room, mib: 0.0, seconds: 0.0 });

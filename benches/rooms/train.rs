@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::inputs::Inputs as Corpus;
-use crate::measure::{line, status_mib};
+use crate::measure::{line, numbers, status_mib};
 
 const ROWS: usize = 16;
 const LENGTH: usize = 128;
@@ -59,15 +59,6 @@ fn told(name: &str, [training, inference, peak]: &Numbers, peer: Option<&Numbers
         format!("; {:.2} x torch, inference {:.2} x, memory {:.2} x", training / t, inference / i, peak / p)
     });
     line(name, &format!("{training:.0} tokens/s"), &format!("inference {inference:.0}, peak {peak:.0} MiB{beside}"));
-}
-
-/// The last line of what a command prints.
-fn numbers(command: &mut Command) -> Result<Numbers> {
-    let output = command.output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().rfind(|line| line.split(' ').count() == 3).unwrap_or("");
-    let found: Vec<f64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
-    found.try_into().map_err(|_| format!("the command failed: {}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
 fn config(family: &str) -> Value {
@@ -128,8 +119,8 @@ struct Batch<'a> {
 impl Batch<'_> {
     fn loss(&self, pass: &Pass, hidden: &Tensor) -> Result<Tensor> {
         let chosen = hidden.flatten_to(1)?.index_select(&self.places, 0)?;
-        let sum = kernels::cross_entropy_sum(&self.model.logits(pass, &chosen)?, &self.labels)?;
-        Ok(sum.affine(1.0 / self.labels.len() as f64, 0.0)?)
+        let share = 1.0 / self.labels.len() as f64;
+        Ok(self.model.head(pass, &chosen)?.cross_entropy_sum(&self.labels, share)?.affine(share, 0.0)?)
     }
 
     fn train(&self, parameters: &Parameters, adamw: &mut AdamW, step: u64) -> Result<()> {

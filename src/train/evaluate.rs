@@ -36,7 +36,7 @@ pub(super) fn measuring<T>(
     let pass = Pass { weights, dropout: None };
     let (objective, pooling) = (&masker.params.objective, masker.params.model.pooling);
     let frame = &masker.tokenizer.frame;
-    measure(&Forward { model, pass, objective, pooling, frame, dtype: DType::F32, device })
+    measure(&Forward { model, pass, objective, pooling, frame, share: 1.0, dtype: DType::F32, device })
 }
 
 /// Sum of the language loss over a microbatch.

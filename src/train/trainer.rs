@@ -96,6 +96,7 @@ fn term_backward(
         objective: &params.objective,
         pooling: params.model.pooling,
         frame: session.frame(),
+        share,
         dtype: DType::F32,
         device: job.device,
     };

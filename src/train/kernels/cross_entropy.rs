@@ -14,7 +14,7 @@ pub(super) struct CrossEntropySum {
 }
 
 /// The largest logit, and `Σ e^(l − largest)`.
-fn sum_above<T: Real>(logits: &[T]) -> (T, T) {
+pub(super) fn sum_above<T: Real>(logits: &[T]) -> (T, T) {
     let most = largest(logits, |logit| logit);
     (most, sum(logits, |logit| (logit - most).exp()))
 }

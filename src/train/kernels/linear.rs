@@ -3,38 +3,42 @@
 //! Candle gives every operation of a graph a gradient filled with zeros and adds to it, so a matrix product, a
 //! transposition, a bias and two reshapes cost more than the additions themselves.
 
+use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
 
 use super::real::Real;
-use super::rows::{Kernel, by_rows, run, run_detached, sum_of_rows};
+use super::rows::{Kernel, ROWS, run_detached, sum_of_rows};
 
-/// `x` is `[…, in]`, the weight `[in, out]`, or `[out, in]` where it is `transposed`.
+/// `x` is `[…, in]` and contiguous, the weight `[in, out]`, or `[out, in]` where it is `transposed`.
 pub(super) struct Linear {
-    /// `x · w`, computed beforehand, `[rows, out]`.
-    product: Tensor,
-    /// `[…, out]`.
-    shape: Vec<usize>,
-    transposed: bool,
+    pub(super) transposed: bool,
 }
 
 impl Linear {
-    pub(super) fn new(x: &Tensor, weight: &Tensor, transposed: bool) -> Result<Self> {
-        let weight = if transposed { weight.detach().t()? } else { weight.detach() };
-        let product = as_rows(x)?.matmul(&weight)?;
-        let mut shape = x.dims().to_vec();
-        if let Some(last) = shape.last_mut() {
-            *last = product.dim(1)?;
+    fn output(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        let ((x, x_at), (weight, weight_at)) = (inputs[0], inputs[1]);
+        let weight_at = if self.transposed { weight_at.transpose(0, 1)? } else { weight_at.clone() };
+        let (width, out) = weight_at.shape().dims2()?;
+        let mut dims = x_at.dims().to_vec();
+        if dims.pop() != Some(width) {
+            candle_core::bail!("a weight {:?} does not fit rows {:?}", weight_at.dims(), x_at.dims());
         }
-        Ok(Linear { product, shape, transposed })
-    }
-
-    fn output(&self, bias: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
-        let (storage, layout) = self.product.storage_and_layout();
-        let candle_core::Storage::Cpu(product) = &*storage else {
-            candle_core::bail!("the trainer's kernels run on the CPU")
-        };
-        let inputs = [&[(product, layout)], bias].concat();
-        Ok((run(&AddBias(self.product.dim(1)?), &inputs)?, Shape::from(self.shape.as_slice())))
+        let rows: usize = dims.iter().product();
+        dims.push(out);
+        let x_at = Layout::contiguous_with_offset((rows, width), x_at.start_offset());
+        let mut product = x.matmul(weight, (1, rows, out, width), &x_at, &weight_at)?;
+        if let Some((bias, bias_at)) = inputs.get(2) {
+            let Some((start, end)) = bias_at.contiguous_offsets().filter(|(start, end)| end - start == out) else {
+                candle_core::bail!("a bias {:?} does not fit {out} outputs", bias_at.dims())
+            };
+            match (&mut product, bias) {
+                (CpuStorage::F32(product), CpuStorage::F32(bias)) => add_bias(product, &bias[start..end]),
+                (CpuStorage::F64(product), CpuStorage::F64(bias)) => add_bias(product, &bias[start..end]),
+                _ => candle_core::bail!("the trainer's kernels take f32 and f64"),
+            }
+        }
+        Ok((product, Shape::from(dims)))
     }
 
     /// `dx` and `dw`.
@@ -46,6 +50,16 @@ impl Linear {
         };
         Ok((dx.reshape(x.shape())?, dw))
     }
+}
+
+/// Adds the bias to each row.
+pub(super) fn add_bias<T: Real>(product: &mut [T], bias: &[T]) {
+    let width = bias.len().max(1);
+    product.par_chunks_mut(ROWS * width).for_each(|rows| {
+        for row in rows.chunks_mut(width) {
+            row.iter_mut().zip(bias).for_each(|(y, bias)| *y += *bias);
+        }
+    });
 }
 
 /// All but the last dimension as one, without a graph.
@@ -61,14 +75,14 @@ impl CustomOp3 for Linear {
 
     fn cpu_fwd(
         &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
+        x: &CpuStorage,
+        lx: &Layout,
+        w: &CpuStorage,
+        lw: &Layout,
         b: &CpuStorage,
         lb: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        self.output(&[(b, lb)])
+        self.output(&[(x, lx), (w, lw), (b, lb)])
     }
 
     fn bwd(
@@ -90,29 +104,13 @@ impl CustomOp2 for Linear {
         "linear"
     }
 
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.output(&[])
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.output(&[(x, lx), (w, lw)])
     }
 
     fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (dx, dw) = self.backward(x, weight, grad)?;
         Ok((Some(dx), Some(dw)))
-    }
-}
-
-/// A product of this width, and a bias where there is one.
-struct AddBias(usize);
-
-impl Kernel for AddBias {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
-        let (x, width) = (inputs[0], self.0);
-        by_rows(x.len() / width, width, |row, out| {
-            let x = &x[row * width..][..width];
-            match inputs.get(1) {
-                Some(bias) => out.iter_mut().zip(x.iter().zip(*bias)).for_each(|(y, (x, bias))| *y = *x + *bias),
-                None => out.copy_from_slice(x),
-            }
-        })
     }
 }
 

@@ -13,6 +13,7 @@ mod cross_entropy;
 mod dropout;
 mod layer_norm;
 mod linear;
+mod linear_cross_entropy;
 mod real;
 mod rms_norm;
 mod rope;
@@ -44,7 +45,7 @@ pub fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Ten
 
 fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, transposed: bool) -> Result<Tensor> {
     if x.device().is_cpu() {
-        let kernel = linear::Linear::new(x, weight, transposed)?;
+        let (x, kernel) = (x.contiguous()?, linear::Linear { transposed });
         return match bias {
             Some(bias) => x.apply_op3(weight, bias, kernel),
             None => x.apply_op2(weight, kernel),
@@ -191,13 +192,44 @@ pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
 /// If the shapes do not fit or a label is no class.
 pub fn cross_entropy_sum(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     let (rows, classes) = logits.dims2()?;
-    if rows != labels.len() || labels.iter().any(|label| *label as usize >= classes) {
-        candle_core::bail!("{} labels do not fit {rows} rows of {classes} classes", labels.len());
-    }
+    check_labels(labels, rows, classes)?;
     match logits.device().is_cpu() {
         true => logits.contiguous()?.apply_op1(cross_entropy::CrossEntropySum { labels: labels.to_vec(), classes }),
         false => composed::cross_entropy_sum(logits, &Tensor::new(labels, logits.device())?),
     }
+}
+
+/// [`cross_entropy_sum`] of `x · weightᵀ + bias`, for `x` `[n, width]` and `weight` `[classes, width]`. Logits are held
+/// for some rows at a time; `expected` is what the sum will be multiplied with before it is differentiated, which saves
+/// doing so with its gradients.
+///
+/// # Errors
+/// If the shapes do not fit or a label is no class.
+pub fn linear_cross_entropy_sum(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    labels: &[u32],
+    expected: f64,
+) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return cross_entropy_sum(&linear(x, weight, bias)?, labels);
+    }
+    check_labels(labels, x.dim(0)?, weight.dim(0)?)?;
+    let tracked = [Some(x), Some(weight), bias].into_iter().flatten().any(Tensor::track_op);
+    let kernel = linear_cross_entropy::LinearCrossEntropy::new(labels, tracked.then_some(expected));
+    let x = x.contiguous()?;
+    match bias {
+        Some(bias) => x.apply_op3(weight, bias, kernel),
+        None => x.apply_op2(weight, kernel),
+    }
+}
+
+fn check_labels(labels: &[u32], rows: usize, classes: usize) -> Result<()> {
+    if rows != labels.len() || labels.iter().any(|label| *label as usize >= classes) {
+        candle_core::bail!("{} labels do not fit {rows} rows of {classes} classes", labels.len());
+    }
+    Ok(())
 }
 
 /// Rows of a table by index; the shape is that of `ids` with the row width behind it.
@@ -328,6 +360,12 @@ mod tests {
         check("split_heads", &[6, 4], |x| split_heads(&x.reshape((2, 3, 4))?, 2));
         check("rope", &[6, 4], |x| rope(&x.reshape((1, 2, 3, 4))?, &[1.0, 0.1]));
         check("cross_entropy", &[3, 4], |x| cross_entropy_sum(x, &[2, 0, 2]));
+        let (head, bias) = (random(&[5, 4], "head"), random(&[5], "head bias"));
+        let chosen = random(&[3, 4], "chosen");
+        let entropy = |x: &Tensor, w: &Tensor, b: Option<&Tensor>| linear_cross_entropy_sum(x, w, b, &[2, 0, 4], 1.0);
+        check("linear_cross_entropy", &[3, 4], |x| entropy(x, &head, Some(&bias)));
+        check("linear_cross_entropy_weight", &[5, 4], |w| entropy(&chosen, w, None));
+        check("linear_cross_entropy_bias", &[5, 1], |bias| entropy(&chosen, &head, Some(&bias.flatten_all()?)));
         let ids = Tensor::new(&[[2_u32, 0], [2, 1]], &Device::Cpu).unwrap();
         check("embedding", &[3, 4], |x| embedding(&x.contiguous()?, &ids));
         let key = DropoutKey { seed: 1, step: 2, microbatch: 0, term: "test" };
@@ -387,7 +425,11 @@ mod tests {
         let (weight, bias) = (random(&[5, 6], "weight"), random(&[5], "bias"));
         let twin = composed::add_bias(&x.matmul(&weight.t().unwrap()).unwrap(), &bias).unwrap();
         same("linear", linear(&x, &weight, Some(&bias)).unwrap(), twin);
+        let of_logits = cross_entropy_sum(&linear(&x, &weight, Some(&bias)).unwrap(), &vec![3; 130]).unwrap();
+        let ours = linear_cross_entropy_sum(&x, &weight, Some(&bias), &[3; 130], 1.0).unwrap();
+        same("linear_cross_entropy", ours.reshape(1).unwrap(), of_logits.reshape(1).unwrap());
         assert!(cross_entropy_sum(&x, &[7; 130]).is_err());
+        assert!(linear_cross_entropy_sum(&x, &weight, None, &[5; 130], 1.0).is_err());
         let kept: Vec<bool> = (0..780).map(|idx| idx % 3 > 0).collect();
         let twin = composed::dropout(&x, &kept, 1.5).unwrap();
         same("dropout", x.apply_op1(dropout::Dropout { kept, scale: 1.5 }).unwrap(), twin);

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::real::Real;
 
 /// Rows one task takes. Sums over rows are made of sums over this many, added in order.
-const ROWS: usize = 64;
+pub(super) const ROWS: usize = 64;
 
 /// Numbers in, numbers out, for f32 and f64 alike.
 pub(super) trait Kernel {

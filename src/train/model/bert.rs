@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::{deviation, tenth, yes};
 use super::layers::{Pass, attend};
 use super::parameters::{Declarations, Declared};
-use super::{Architecture, Family, Inputs, Language, Size};
+use super::{Architecture, Family, Head, Inputs, Language, Size};
 use crate::error::Error;
 use crate::train::kernels::{self, Activation, Attention};
 use crate::train::params::Norm;
@@ -155,13 +155,14 @@ impl Architecture for Bert {
         }
     }
 
-    fn logits(&self, pass: &Pass, hidden: &Tensor) -> Result<Tensor> {
+    fn head(&self, pass: &Pass, hidden: &Tensor) -> Result<Head> {
         let x = kernels::activate(&pass.dense("cls.predictions.transform.dense", hidden)?, self.hidden_act)?;
         let x = pass.layer_norm("cls.predictions.transform.LayerNorm", &x, self.layer_norm_eps)?;
-        if !self.tie_word_embeddings {
-            return pass.dense(DECODER, &x);
-        }
-        kernels::linear(&x, pass.get(&format!("{WORDS}.weight"))?, Some(pass.get("cls.predictions.bias")?))
+        let (weight, bias) = match self.tie_word_embeddings {
+            true => (format!("{WORDS}.weight"), "cls.predictions.bias".to_string()),
+            false => (format!("{DECODER}.weight"), format!("{DECODER}.bias")),
+        };
+        Ok(Head { x, weight: pass.get(&weight)?.clone(), bias: Some(pass.get(&bias)?.clone()) })
     }
 
     fn config(&self) -> serde_json::Value {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::{deviation, tenth, yes};
 use super::layers::{Pass, attend};
 use super::parameters::{Declarations, Declared};
-use super::{Architecture, Family, Inputs, Language, Size};
+use super::{Architecture, Family, Head, Inputs, Language, Size};
 use crate::error::Error;
 use crate::train::kernels::{self, Activation, Attention};
 
@@ -130,8 +130,8 @@ impl Architecture for Gpt2 {
         pass.layer_norm("transformer.ln_f", &state[0], self.layer_norm_epsilon)
     }
 
-    fn logits(&self, pass: &Pass, hidden: &Tensor) -> Result<Tensor> {
-        pass.linear(if self.tie_word_embeddings { WORDS } else { "lm_head" }, hidden)
+    fn head(&self, pass: &Pass, hidden: &Tensor) -> Result<Head> {
+        pass.head(if self.tie_word_embeddings { WORDS } else { "lm_head" }, hidden)
     }
 
     fn config(&self) -> serde_json::Value {

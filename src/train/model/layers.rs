@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::Weights;
+use super::{Head, Weights};
 use crate::train::kernels::{self, Attention, DropoutKey};
 
 /// The weights, and which activations are dropped (none where `dropout` is `None`).
@@ -28,6 +28,11 @@ impl Pass<'_> {
     /// `x · weightᵀ`.
     pub(super) fn linear(&self, name: &str, x: &Tensor) -> Result<Tensor> {
         kernels::linear(x, self.get(&format!("{name}.weight"))?, None)
+    }
+
+    /// A head without a bias.
+    pub(super) fn head(&self, name: &str, x: &Tensor) -> Result<Head> {
+        Ok(Head { x: x.clone(), weight: self.get(&format!("{name}.weight"))?.clone(), bias: None })
     }
 
     /// `x · weight + bias`, GPT-2's layout.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::deviation;
 use super::layers::{Pass, attend};
 use super::parameters::{Declarations, Declared};
-use super::{Architecture, Family, Inputs, Language, Size};
+use super::{Architecture, Family, Head, Inputs, Language, Size};
 use crate::error::{Error, Result as Checked};
 use crate::train::kernels::{self, Activation, Attention};
 
@@ -166,8 +166,8 @@ impl Architecture for Llama {
         pass.rms_norm("model.norm", &state[0], self.rms_norm_eps)
     }
 
-    fn logits(&self, pass: &Pass, hidden: &Tensor) -> Result<Tensor> {
-        pass.linear(if self.tie_word_embeddings { WORDS } else { "lm_head" }, hidden)
+    fn head(&self, pass: &Pass, hidden: &Tensor) -> Result<Head> {
+        pass.head(if self.tie_word_embeddings { WORDS } else { "lm_head" }, hidden)
     }
 
     fn config(&self) -> serde_json::Value {

@@ -28,6 +28,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 
+use crate::train::kernels;
 pub use engine::Engine;
 pub use inputs::{Inputs, Tokens};
 pub use layers::Pass;
@@ -97,16 +98,44 @@ pub trait Architecture: Send + Sync {
     /// # Errors
     /// If the device fails.
     fn hidden(&self, pass: &Pass, state: &[Tensor]) -> Result<Tensor>;
-    /// Vocabulary logits `[n, vocabulary]` of hidden states `[n, width]`.
+    /// What the vocabulary logits of hidden states `[n, width]` are the product of.
     ///
     /// # Errors
     /// If the device fails.
-    fn logits(&self, pass: &Pass, hidden: &Tensor) -> Result<Tensor>;
+    fn head(&self, pass: &Pass, hidden: &Tensor) -> Result<Head>;
     /// The `config.json`.
     fn config(&self) -> Value;
 }
 
 /// The last hidden state without a graph, for measuring.
+/// Vocabulary logits before the last product: `x · weightᵀ + bias`.
+pub struct Head {
+    /// `[n, width]`.
+    pub x: Tensor,
+    /// `[vocabulary, width]`; the word embeddings themselves where the two are tied.
+    pub weight: Tensor,
+    /// `[vocabulary]`.
+    pub bias: Option<Tensor>,
+}
+
+impl Head {
+    /// The logits, `[n, vocabulary]`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn logits(&self) -> Result<Tensor> {
+        kernels::linear(&self.x, &self.weight, self.bias.as_ref())
+    }
+
+    /// Sum of the cross-entropies of the logits against labels; see [`kernels::linear_cross_entropy_sum`].
+    ///
+    /// # Errors
+    /// If the labels do not fit or the device fails.
+    pub fn cross_entropy_sum(&self, labels: &[u32], expected: f64) -> Result<Tensor> {
+        kernels::linear_cross_entropy_sum(&self.x, &self.weight, self.bias.as_ref(), labels, expected)
+    }
+}
+
 ///
 /// # Errors
 /// If the shapes do not fit or the device fails.

@@ -14,7 +14,7 @@ use super::defaults::{tenth, yes};
 use super::inputs::Tokens;
 use super::layers::{Pass, attend};
 use super::parameters::{Declarations, Declared, Init};
-use super::{Architecture, Family, Inputs, Language, Size};
+use super::{Architecture, Family, Head, Inputs, Language, Size};
 use crate::train::kernels::{self, Activation, Attention};
 
 /// See the module.
@@ -194,12 +194,12 @@ impl Architecture for T5Config {
         self.end(pass, &state[0], Stack::Decoder)
     }
 
-    fn logits(&self, pass: &Pass, hidden: &Tensor) -> Result<Tensor> {
+    fn head(&self, pass: &Pass, hidden: &Tensor) -> Result<Head> {
         let scaled = match self.scale_decoder_outputs.unwrap_or(self.tie_word_embeddings) {
             true => hidden.affine((self.d_model as f64).powf(-0.5), 0.0)?,
             false => hidden.clone(),
         };
-        pass.linear(if self.tie_word_embeddings { WORDS } else { "lm_head" }, &scaled)
+        pass.head(if self.tie_word_embeddings { WORDS } else { "lm_head" }, &scaled)
     }
 
     fn config(&self) -> serde_json::Value {

@@ -52,7 +52,7 @@ impl Case {
         let pass = Pass { weights: &weights, dropout: None };
         let model = self.pretrained.model.as_ref();
         let hidden = infer(model, &pass, &self.inputs).unwrap();
-        model.logits(&pass, &hidden.flatten_to(1).unwrap()).unwrap()
+        model.head(&pass, &hidden.flatten_to(1).unwrap()).unwrap().logits().unwrap()
     }
 
     /// Mean loss and its gradients, with a state kept every `every` steps.
@@ -64,9 +64,8 @@ impl Case {
         let (places, tokens): (Vec<u32>, Vec<u32>) = self.labels.iter().copied().unzip();
         let places = Tensor::new(places, &Device::Cpu).unwrap();
         let chosen = hidden.flatten_to(1).unwrap().index_select(&places, 0).unwrap();
-        let logits = model.logits(&engine.pass(dropout), &chosen).unwrap();
-        let loss = kernels::cross_entropy_sum(&logits, &tokens).unwrap();
-        let loss = loss.affine(1.0 / self.labels.len() as f64, 0.0).unwrap();
+        let (head, share) = (model.head(&engine.pass(dropout), &chosen).unwrap(), 1.0 / self.labels.len() as f64);
+        let loss = head.cross_entropy_sum(&tokens, share).unwrap().affine(share, 0.0).unwrap();
         let mut gradients = empty();
         run.backward(&loss, &mut gradients).unwrap();
         (kernels::number(&loss).unwrap(), gradients)

@@ -10,7 +10,6 @@ pub mod spans;
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::train::batch::Microbatch;
-use crate::train::kernels;
 use crate::train::model::{Architecture, Inputs, Language, Pass, Tokens};
 use crate::train::params::{self, Params, Pooling};
 use crate::train::tokenizer::Frame;
@@ -77,6 +76,8 @@ pub struct Forward<'a> {
     pub pooling: Pooling,
     /// What stands around the pieces of a row.
     pub frame: &'a Frame,
+    /// What the term's sum will be multiplied with before it is differentiated.
+    pub share: f64,
     /// Type of the numbers.
     pub dtype: DType,
     /// Where they are computed.
@@ -107,7 +108,7 @@ fn language_sum(forward: &Forward, batch: &Microbatch, _: &Inputs, hidden: &Tens
     let places: Vec<u32> = batch.labels.iter().map(|(row, place, _)| (row * length + place) as u32).collect();
     let tokens: Vec<u32> = batch.labels.iter().map(|(_, _, token)| *token).collect();
     let chosen = hidden.flatten_to(1)?.index_select(&Tensor::new(places, forward.device)?, 0)?;
-    kernels::cross_entropy_sum(&forward.model.logits(&forward.pass, &chosen)?, &tokens)
+    forward.model.head(&forward.pass, &chosen)?.cross_entropy_sum(&tokens, forward.share)
 }
 
 #[cfg(test)]
@@ -116,7 +117,7 @@ mod tests {
     use crate::flow::contract::contract;
     use crate::train::batch::Contrast;
     use crate::train::fixture::{default_params, tiny_encoder};
-    use crate::train::kernels::DropoutKey;
+    use crate::train::kernels::{self, DropoutKey};
     use crate::train::model::bert::Bert;
     use crate::train::model::parameters::{Declared, Init};
     use crate::train::model::{Engine, Parameters, Weights, infer};
@@ -169,7 +170,7 @@ mod tests {
     fn with_forward<T>(model: &Bert, pooling: Pooling, pass: Pass, run: impl FnOnce(&Forward) -> T) -> T {
         let (objective, frame) = (default_params().objective, frame());
         let (dtype, device) = (DType::F64, &Device::Cpu);
-        run(&Forward { model, pass, objective: &objective, pooling, frame: &frame, dtype, device })
+        run(&Forward { model, pass, objective: &objective, pooling, frame: &frame, share: 1.0, dtype, device })
     }
 
     const TWO: [&Term; 2] = [&mlm::MLM, &contrastive::CONTRASTIVE];

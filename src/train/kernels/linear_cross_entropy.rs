@@ -1,0 +1,243 @@
+//! Sum of the cross-entropies of `x · weightᵀ + bias` against labels, without all logits at once.
+//!
+//! Logits over a vocabulary are by far the largest numbers of a step. They are computed for some rows at a time, and
+//! their gradient is used up before the next rows' take their place, so nothing is computed twice
+//! (`linkedin/Liger-Kernel:src/liger_kernel/ops/fused_linear_cross_entropy.py`).
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, WithDType};
+use rayon::prelude::*;
+
+use super::cross_entropy::sum_above;
+use super::linear::add_bias;
+use super::real::Real;
+use super::rows::{ROWS, sum_of_rows};
+
+/// Bytes of logits at once.
+const LOGITS: usize = 128 << 20;
+
+/// See the module; `x` is `[n, width]`, the weight `[classes, width]`.
+pub(super) struct LinearCrossEntropy {
+    labels: Vec<u32>,
+    /// What the gradient by the sum will be; `None` where none will be asked for.
+    expected: Option<f64>,
+    /// The gradients for it, once they are computed.
+    gradients: Mutex<Option<Vec<Tensor>>>,
+    most_logits: usize,
+}
+
+impl LinearCrossEntropy {
+    pub(super) fn new(labels: &[u32], expected: Option<f64>) -> Self {
+        LinearCrossEntropy { labels: labels.to_vec(), expected, gradients: Mutex::new(None), most_logits: LOGITS }
+    }
+
+    fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        let sum = match inputs.first() {
+            Some((CpuStorage::F32(_), _)) => f32::to_cpu_storage_owned(vec![self.sum::<f32>(inputs)?]),
+            _ => f64::to_cpu_storage_owned(vec![self.sum::<f64>(inputs)?]),
+        };
+        Ok((sum, Shape::from(())))
+    }
+
+    fn sum<T: Real>(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<T> {
+        let ((x, x_at), (weight, weight_at)) = (inputs[0], inputs[1]);
+        let bias = inputs.get(2).map(|(bias, layout)| slice::<T>(bias, layout)).transpose()?;
+        let (n, width) = x_at.shape().dims2()?;
+        let (classes, _) = weight_at.shape().dims2()?;
+        let (start, _) = contiguous(x_at)?;
+        let mut total = 0.0;
+        let mut gradients = Sums { x: Vec::new(), weight: Vec::new(), bias: Vec::new() };
+        for rows in chunks(n, self.most_logits / (classes * size_of::<T>()).max(1)) {
+            let (first, n) = (rows.start, rows.len());
+            let x_at = Layout::contiguous_with_offset((n, width), start + first * width);
+            let logits = x.matmul(weight, (1, n, classes, width), &x_at, &weight_at.transpose(0, 1)?)?;
+            let mut logits = T::cpu_storage_data(logits)?;
+            if let Some(bias) = bias {
+                add_bias(&mut logits, bias);
+            }
+            total += self.entropy(&mut logits, first, classes);
+            if self.expected.is_none() {
+                continue;
+            }
+            if bias.is_some() {
+                let sum = sum_of_rows(n, classes, |row, total| add(total, &logits[row * classes..][..classes]));
+                gradients.bias = added(std::mem::take(&mut gradients.bias), sum);
+            }
+            let (logits, at) = (T::to_cpu_storage_owned(logits), Layout::contiguous((n, classes)));
+            gradients.x.extend(T::cpu_storage_data(logits.matmul(weight, (1, n, width, classes), &at, weight_at)?)?);
+            let sum = logits.matmul(x, (1, classes, width, n), &at.transpose(0, 1)?, &x_at)?;
+            gradients.weight = added(std::mem::take(&mut gradients.weight), T::cpu_storage_data(sum)?);
+        }
+        if self.expected.is_some() {
+            let tensor = |values, shape: &[usize]| Tensor::from_vec(values, shape, &Device::Cpu);
+            let mut kept = vec![tensor(gradients.x, &[n, width])?, tensor(gradients.weight, &[classes, width])?];
+            if bias.is_some() {
+                kept.push(tensor(gradients.bias, &[classes])?);
+            }
+            *self.gradients.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        }
+        Ok(T::from_f64(total))
+    }
+
+    /// The sum over some rows, the first of which is `first`; where a gradient is asked for, the logits become it.
+    fn entropy<T: Real>(&self, logits: &mut [T], first: usize, classes: usize) -> f64 {
+        let expected = self.expected.map(T::from_f64);
+        let of_row = |label: u32, logits: &mut [T]| {
+            let (most, above) = sum_above(logits);
+            let entropy = (most - logits[label as usize]).to_f64() + above.to_f64().ln();
+            if let Some(grad) = expected {
+                let scale = grad / above;
+                logits.iter_mut().for_each(|logit| *logit = scale * (*logit - most).exp());
+                logits[label as usize] -= grad;
+            }
+            entropy
+        };
+        let labels = &self.labels[first..][..logits.len() / classes];
+        let groups = logits.par_chunks_mut(ROWS * classes).zip(labels.par_chunks(ROWS));
+        let sums = groups.map(|(logits, labels)| {
+            labels.iter().zip(logits.chunks_mut(classes)).map(|(label, logits)| of_row(*label, logits)).sum::<f64>()
+        });
+        sums.collect::<Vec<f64>>().into_iter().sum()
+    }
+
+    fn backward(&self, grad: &Tensor) -> Result<Vec<Tensor>> {
+        let kept = self.gradients.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some(kept), Some(expected)) = (kept, self.expected) else {
+            candle_core::bail!("the gradients of this cross-entropy were not asked for, or were taken before")
+        };
+        let factor =
+            super::number(grad)? / super::number(&Tensor::new(expected, grad.device())?.to_dtype(grad.dtype())?)?;
+        match factor == 1.0 {
+            true => Ok(kept),
+            false => kept.iter().map(|gradient| gradient.affine(factor, 0.0)).collect(),
+        }
+    }
+}
+
+/// Gradients of the rows so far.
+struct Sums<T> {
+    x: Vec<T>,
+    weight: Vec<T>,
+    bias: Vec<T>,
+}
+
+fn add<T: Real>(total: &mut [T], more: &[T]) {
+    total.iter_mut().zip(more).for_each(|(total, more)| *total += *more);
+}
+
+/// `total + more`, where nothing yet is zero.
+fn added<T: Real>(mut total: Vec<T>, more: Vec<T>) -> Vec<T> {
+    if total.is_empty() {
+        return more;
+    }
+    let width = ROWS * ROWS;
+    total.par_chunks_mut(width).zip(more.par_chunks(width)).for_each(|(total, more)| add(total, more));
+    total
+}
+
+/// `0..n` in pieces of about the same size, at most `most` long but whole groups of rows, so that sums over groups are
+/// the same however many pieces there are.
+fn chunks(n: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let groups = n.div_ceil(ROWS);
+    let pieces = groups.div_ceil((most / ROWS).max(1)).max(1);
+    let rows = groups.div_ceil(pieces).max(1) * ROWS;
+    (0..n.div_ceil(rows)).map(move |piece| piece * rows..n.min((piece + 1) * rows))
+}
+
+fn contiguous(layout: &Layout) -> Result<(usize, usize)> {
+    layout.contiguous_offsets().ok_or_else(|| candle_core::Error::msg("the trainer's kernels take contiguous tensors"))
+}
+
+fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    let (start, end) = contiguous(layout)?;
+    Ok(&T::cpu_storage_as_slice(storage)?[start..end])
+}
+
+impl CustomOp2 for LinearCrossEntropy {
+    fn name(&self) -> &'static str {
+        "linear-cross-entropy"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.forward(&[(x, lx), (w, lw)])
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let mut gradients = self.backward(grad)?.into_iter();
+        Ok((gradients.next(), gradients.next()))
+    }
+}
+
+impl CustomOp3 for LinearCrossEntropy {
+    fn name(&self) -> &'static str {
+        "linear-cross-entropy"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        w: &CpuStorage,
+        lw: &Layout,
+        b: &CpuStorage,
+        lb: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward(&[(x, lx), (w, lw), (b, lb)])
+    }
+
+    fn bwd(
+        &self,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let mut gradients = self.backward(grad)?.into_iter();
+        Ok((gradients.next(), gradients.next(), gradients.next()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Var;
+
+    #[test]
+    fn pieces_cover_all_rows_in_whole_groups() {
+        for (n, most) in [(0, 10), (1, 0), (64, 64), (200, 64), (200, 100), (1016, 667), (1000, 1_000_000)] {
+            let pieces: Vec<_> = chunks(n, most).collect();
+            assert_eq!(pieces.iter().map(ExactSizeIterator::len).sum::<usize>(), n);
+            assert!(pieces.windows(2).all(|two| two[0].end == two[1].start && two[0].end % ROWS == 0));
+            assert!(pieces.iter().all(|piece| piece.len() <= most.max(ROWS)), "{n} {most}: {pieces:?}");
+        }
+    }
+
+    /// Loss and gradients do not depend on how many rows are computed at once, but for the order of additions.
+    #[test]
+    fn pieces_change_nothing_but_roundings() {
+        let numbers = |n: usize, by: f64| (0..n).map(|idx| (idx as f64 * by).sin()).collect::<Vec<f64>>();
+        let var = |shape: &[usize], by| {
+            Var::from_tensor(&Tensor::from_vec(numbers(shape.iter().product(), by), shape, &Device::Cpu).unwrap())
+                .unwrap()
+        };
+        let (x, weight, bias) = (var(&[300, 5], 0.7), var(&[9, 5], 1.3), var(&[9], 2.1));
+        let labels: Vec<u32> = (0..300).map(|row| row * 7 % 9).collect();
+        let run = |most_logits: usize, grad: f64| {
+            let kernel = LinearCrossEntropy { most_logits, ..LinearCrossEntropy::new(&labels, Some(0.25)) };
+            let sum = x.apply_op3(&weight, &bias, kernel).unwrap();
+            let found = sum.affine(grad, 0.0).unwrap().backward().unwrap();
+            let gradients = [&x, &weight, &bias]
+                .map(|var| found.get(var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap());
+            (sum.to_scalar::<f64>().unwrap(), gradients.concat())
+        };
+        let (sum, gradients) = run(usize::MAX, 0.25);
+        for (other, factor) in [(run(64 * 9 * 8, 0.25), 1.0), (run(usize::MAX, 0.5), 2.0)] {
+            assert_eq!(other.0.to_bits(), sum.to_bits());
+            let close = |(a, b): (&f64, &f64)| (a * factor - b).abs() < 1e-13;
+            assert!(gradients.iter().zip(&other.1).all(close));
+        }
+    }
+}
