@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench rooms                     # all of them, on the fixtures
-//! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, memory, train
+//! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, memory, train, checkpointing
 //! ```
 //!
 //! `KPIPE_TEST_DATA` names a folder with `wikipedia-dumps`, `pubmed-xml`, `wikipedia-text/en` and `kg-lexicons` to
@@ -12,6 +12,7 @@
 //! a run slower.
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
+mod checkpointing;
 mod dedup_score;
 mod ingest;
 mod inputs;
@@ -39,6 +40,7 @@ static BENCHES: &[Bench] = &[
     ("dedup-score", dedup_score::bench),
     ("memory", memory::bench),
     ("train", train::bench),
+    ("checkpointing", checkpointing::bench),
 ];
 
 fn main() -> Result<()> {
