@@ -7,6 +7,8 @@ mod cli;
 mod flow;
 /// Every broken file of the fixtures against what it must give.
 mod hostile;
+/// Models fetched from a server that answers as the Hugging Face hub does.
+mod hub;
 /// Laws over registries and contracts.
 mod laws;
 /// What the README says is what the program does.

@@ -4,7 +4,7 @@ use crate::flow::built;
 use crate::support::{kpipe, same_bytes, strings, succeed, text};
 
 /// A model small enough for a test; the README trains the default one.
-const SMALL: &[&str] = &[
+pub(crate) const SMALL: &[&str] = &[
     "--set",
     "train.model.hidden=32",
     "--set",

@@ -15,9 +15,10 @@ pub(super) struct TrainArgs {
     /// Folder that `kpipe build` wrote, or one with `train-*-of-*.parquet`
     #[arg(long, value_name = "FOLDER", default_value = "out")]
     shards: PathBuf,
-    /// Hugging Face folder of a BERT, GPT-2, T5 or LLaMA to go on from (config.json, safetensors, tokenizer.json)
-    #[arg(long, value_name = "FOLDER")]
-    init: Option<PathBuf>,
+    /// BERT, GPT-2, T5 or LLaMA to go on from: a folder of Hugging Face's (config.json, safetensors, tokenizer.json), or
+    /// `owner/name` or `owner/name@revision` on its hub
+    #[arg(long, value_name = "MODEL")]
+    init: Option<String>,
     /// Folder for model, checkpoints and metrics; a run that was stopped there goes on
     #[arg(long, value_name = "FOLDER", default_value = "run")]
     out: PathBuf,
@@ -64,7 +65,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     start_again_in_environment()?;
     let mut pipeline = args.settings.pipeline()?;
     if let Some(init) = &args.init {
-        pipeline.train.init = init.display().to_string();
+        pipeline.train.init.clone_from(init);
     }
     let device = train::device(&args.device)?;
     args.run.start_threads()?;

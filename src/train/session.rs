@@ -18,7 +18,8 @@ use crate::train::coverage::Coverage;
 use crate::train::evaluate::evaluate;
 use crate::train::losses;
 use crate::train::metrics::{Log, Metric};
-use crate::train::model::hugging_face::{self, Pretrained};
+use crate::train::model::hub;
+use crate::train::model::hugging_face::{self, Pretrained, TOKENIZER};
 use crate::train::model::parameters::write_tensors;
 use crate::train::model::{Architecture, Language, Parameters, Weights, bert};
 use crate::train::objective::contrastive;
@@ -31,7 +32,6 @@ use crate::train::{Job, Summary};
 
 const METRICS: &str = "metrics.jsonl";
 const CONSUMED: &str = "consumed.jsonl";
-const TOKENIZER: &str = "tokenizer.json";
 const LOSSES: &str = "losses.jsonl";
 const PROJECTION: &str = "projection.safetensors";
 const EMA: &str = "ema";
@@ -41,6 +41,8 @@ pub(crate) struct Data {
     pub(crate) train: Shards,
     pub(crate) tokenizer: Tokenizer,
     pretrained: Pretrained,
+    /// The folder the run goes on from, where there is one.
+    origin: Option<PathBuf>,
     validation: Option<Shards>,
     documents: u64,
     identity: Identity,
@@ -65,8 +67,13 @@ impl Data {
         }
         let (documents, ids) = train.identity()?;
         std::fs::create_dir_all(job.out).map_err(|cause| Error::file("create", job.out, cause))?;
-        let init = init(params).map(hugging_face::shape).transpose()?;
-        let tokenizer = tokenizer(job, params, &train, init.as_ref())?;
+        let origin = match params.init.as_str() {
+            "" => None,
+            init => Some(hub::folder(init, job.progress)?),
+        };
+        let init = origin.as_deref().map(hugging_face::shape).transpose()?;
+        let beside = origin.as_deref().zip(init.as_ref());
+        let tokenizer = tokenizer(job, params, &train, beside)?;
         let pretrained = match init {
             Some(pretrained) => pretrained,
             None => drawn(params, &tokenizer)?,
@@ -79,9 +86,9 @@ impl Data {
             train: ids,
             validation: validation.as_ref().map(|shards| shards.identity().map(|(_, ids)| ids)).transpose()?,
             tokenizer: tokenizer.hash(),
-            init: init_hash(params)?,
+            init: origin.as_deref().map(model_hash).transpose()?,
         };
-        Ok(Data { train, tokenizer, pretrained, validation, documents, identity })
+        Ok(Data { train, tokenizer, pretrained, origin, validation, documents, identity })
     }
 
     pub(crate) fn masker<'a>(&'a self, job: &Job, params: &'a Params) -> Masker<'a> {
@@ -89,19 +96,13 @@ impl Data {
     }
 }
 
-/// The folder the run goes on from, where there is one.
-fn init(params: &Params) -> Option<&Path> {
-    (!params.init.is_empty()).then(|| Path::new(params.init.as_str()))
-}
-
 /// What a run begins with, told by content.
-fn init_hash(params: &Params) -> Result<Option<String>> {
-    let Some(folder) = init(params) else { return Ok(None) };
+fn model_hash(folder: &Path) -> Result<String> {
     let mut hashes = hash_file(&folder.join("config.json"))?;
     for file in hugging_face::files(folder)? {
         hashes += &hash_file(&file)?;
     }
-    Ok(Some(hashes))
+    Ok(hashes)
 }
 
 /// The encoder that `[train.model]` describes.
@@ -114,11 +115,12 @@ fn drawn(params: &Params, tokenizer: &Tokenizer) -> Result<Pretrained> {
 
 /// The tokenizer that stands in `out` beside a checkpoint, else the one named in the parameters, else that of the model
 /// the run goes on from, else a trained one.
-fn tokenizer(job: &Job, params: &Params, train: &Shards, init: Option<&Pretrained>) -> Result<Tokenizer> {
+fn tokenizer(job: &Job, params: &Params, train: &Shards, init: Option<(&Path, &Pretrained)>) -> Result<Tokenizer> {
     let place = job.out.join(TOKENIZER);
-    let (language, config) = init.map_or((Language::Masked, &Value::Null), |init| (init.family.language, &init.config));
+    let (language, config) =
+        init.map_or((Language::Masked, &Value::Null), |(_, init)| (init.family.language, &init.config));
     let given = (!params.tokenizer.file.is_empty()).then(|| PathBuf::from(&params.tokenizer.file));
-    let beside = self::init(params).map(|folder| folder.join(TOKENIZER));
+    let beside = init.map(|(folder, _)| folder.join(TOKENIZER));
     let tokenizer = if checkpoint::latest(job.out)?.is_some() {
         return Tokenizer::read(&place, language, config);
     } else if let Some(file) = given {
@@ -174,7 +176,6 @@ pub(crate) struct Session<'a> {
     pub(crate) position: Position,
     data: &'a Data,
     job: &'a Job<'a>,
-    origin: Option<PathBuf>,
     first_val_loss: Option<f64>,
     metrics: Log,
     consumed: Log,
@@ -202,7 +203,7 @@ impl<'a> Session<'a> {
         let (parameters, optimiser) = match &found {
             Some((state, path)) => checkpoint::tensors(path, state, &declared, params, job.device)?,
             None => {
-                let parameters = match init(params) {
+                let parameters = match &data.origin {
                     Some(folder) => {
                         let beside = Parameters::draw(&beside, job.seed, DType::F32, job.device)?;
                         data.pretrained.parameters(folder, DType::F32, job.device)?.and(beside)
@@ -219,7 +220,6 @@ impl<'a> Session<'a> {
         let step = found.as_ref().map_or(0, |(state, _)| state.step);
         let mut session = Session {
             data,
-            origin: init(params).map(Path::to_path_buf),
             position: found.as_ref().map_or_else(Position::default, |(state, _)| state.position),
             first_val_loss: found.and_then(|(state, _)| state.first_val_loss),
             metrics: Log::open(&job.out.join(METRICS), step)?,
@@ -363,9 +363,9 @@ impl<'a> Session<'a> {
             let folder = self.job.out.join(EMA);
             std::fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
             self.data.tokenizer.save(&folder.join(TOKENIZER))?;
-            self.data.pretrained.write(&folder, &ema.weights(), self.origin.as_deref())?;
+            self.data.pretrained.write(&folder, &ema.weights(), self.data.origin.as_deref())?;
         }
-        self.data.pretrained.write(self.job.out, &weights, self.origin.as_deref())
+        self.data.pretrained.write(self.job.out, &weights, self.data.origin.as_deref())
     }
 }
 

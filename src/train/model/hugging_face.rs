@@ -14,12 +14,14 @@ use super::{Architecture, FAMILIES, Family, Parameters, Weights};
 use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_json};
 
-const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-const PICKLES: [&str; 3] = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"];
+pub(super) const CONFIG: &str = "config.json";
+pub(super) const WEIGHTS: &str = "model.safetensors";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+/// The tokenizer beside the weights.
+pub const TOKENIZER: &str = "tokenizer.json";
+pub(super) const PICKLES: [&str; 3] = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"];
 /// Files beside the weights that an export takes along unchanged.
-const COMPANIONS: [&str; 8] = [
+pub(super) const COMPANIONS: [&str; 8] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -48,7 +50,7 @@ pub fn shape(folder: &Path) -> Result<Pretrained> {
     let place = folder.join(CONFIG);
     let config: Value = read_json(&place)?.ok_or_else(|| {
         Error::usage(format!("`{}` holds no `{CONFIG}`", folder.display()))
-            .hint("give a folder that transformers' `save_pretrained` wrote, or a copy of a model repository")
+            .hint("give a folder that transformers' `save_pretrained` wrote, or `owner/name` of a model on the hub")
     })?;
     let kind = config.get("model_type").and_then(Value::as_str).unwrap_or("");
     let family = FAMILIES.iter().find(|family| family.model_types.contains(&kind)).ok_or_else(|| {
@@ -150,11 +152,8 @@ fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
 /// If there is none; pickles are named.
 pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let index = folder.join(INDEX);
-    if let Some(index) = read_json::<Value>(&index)? {
-        let map = index.get("weight_map").and_then(Value::as_object);
-        let map = map.ok_or_else(|| Error::data("the index has no `weight_map`").at(folder.join(INDEX).display()))?;
-        let names: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
-        return Ok(names.into_iter().map(|name| folder.join(name)).collect());
+    if index.exists() {
+        return Ok(shards(&index)?.into_iter().map(|name| folder.join(name)).collect());
     }
     let single = folder.join(WEIGHTS);
     if single.exists() {
@@ -168,6 +167,21 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
         ))
         .hint("load and save it with transformers: `save_pretrained` writes safetensors")),
         None => Err(error.hint("give a folder that transformers' `save_pretrained` wrote")),
+    }
+}
+
+/// The names of the files that an index spreads the weights over, in order.
+///
+/// # Errors
+/// If it is no index, or a name leads out of the folder.
+pub(super) fn shards(index: &Path) -> Result<BTreeSet<String>> {
+    let read: Option<Value> = read_json(index)?;
+    let map = read.as_ref().and_then(|read| read.get("weight_map")).and_then(Value::as_object);
+    let map = map.ok_or_else(|| Error::data("the index has no `weight_map`").at(index.display()))?;
+    let names: BTreeSet<String> = map.values().filter_map(Value::as_str).map(str::to_string).collect();
+    match names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref())) {
+        Some(name) => Err(Error::data(format!("`{name}` is no name of a file in the same folder")).at(index.display())),
+        None => Ok(names),
     }
 }
 

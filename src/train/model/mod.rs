@@ -2,8 +2,8 @@
 //!
 //! A family is one file with an [`Architecture`]: its shape by the names of Hugging Face's `config.json`, its
 //! parameters by the names of its safetensors files, and its steps (embed, then block after block), each a pure function.
-//! [`engine`] computes and differentiates the steps; [`hugging_face`] reads and writes folders. To add a family: one
-//! file, one `mod` line, one line in [`FAMILIES`].
+//! [`engine`] computes and differentiates the steps; [`hugging_face`] reads and writes folders, [`hub`] fetches
+//! them. To add a family: one file, one `mod` line, one line in [`FAMILIES`].
 //!
 //! The functions take [`Weights`], not variables: given the variables they record a graph to differentiate; given
 //! detached tensors they record none, which is how evaluation runs.
@@ -12,6 +12,7 @@ pub mod bert;
 mod defaults;
 pub mod engine;
 pub mod gpt2;
+pub mod hub;
 pub mod hugging_face;
 pub mod inputs;
 mod layers;
@@ -27,8 +28,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::Error;
-
 use crate::train::kernels;
+
 pub use engine::Engine;
 pub use inputs::{Inputs, Tokens};
 pub use layers::Pass;
@@ -107,7 +108,6 @@ pub trait Architecture: Send + Sync {
     fn config(&self) -> Value;
 }
 
-/// The last hidden state without a graph, for measuring.
 /// Vocabulary logits before the last product: `x · weightᵀ + bias`.
 pub struct Head {
     /// `[n, width]`.
@@ -136,6 +136,7 @@ impl Head {
     }
 }
 
+/// The last hidden state without a graph, for measuring.
 ///
 /// # Errors
 /// If the shapes do not fit or the device fails.

@@ -1,0 +1,276 @@
+//! `--init owner/name` against a server of our own that answers as the hub does.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use crate::flow::built;
+use crate::support::{command, succeed, text};
+use crate::train::SMALL;
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const WEIGHTS: &str = "model.safetensors";
+
+/// What the server does with the bytes of the weights.
+#[derive(Clone, Copy, PartialEq)]
+enum Mood {
+    Well,
+    /// Breaks off in the middle, once.
+    CutOnce,
+    /// Sends half and keeps the connection open.
+    Stall,
+    /// Sends other bytes than the hash says.
+    Corrupt,
+}
+
+struct State {
+    files: BTreeMap<String, Vec<u8>>,
+    mood: Mood,
+    /// Path and first byte of every request.
+    log: Vec<(String, Option<usize>)>,
+}
+
+/// A hub with one model, `acme/tiny`, and one behind a gate, `acme/gated`.
+struct Hub {
+    endpoint: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Hub {
+    fn serve(folder: &Path, names: &[(&str, &str)]) -> Self {
+        let read = |(from, to): &(&str, &str)| ((*to).to_string(), std::fs::read(folder.join(from)).unwrap());
+        let files = names.iter().map(read).collect();
+        let state = Arc::new(Mutex::new(State { files, mood: Mood::Well, log: Vec::new() }));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let shared = Arc::clone(&shared);
+                // A client that was killed is no failure of the server.
+                std::thread::spawn(move || drop(answer(stream.unwrap(), &shared)));
+            }
+        });
+        Hub { endpoint, state }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, mood: Mood) {
+        let mut state = self.state();
+        state.mood = mood;
+        state.log.clear();
+    }
+
+    /// The first bytes that were asked of the weights, the questions for its size left out.
+    fn starts(&self) -> Vec<usize> {
+        let state = self.state();
+        state.log.iter().filter(|(path, _)| path == "/lfs/weights").filter_map(|(_, start)| *start).collect()
+    }
+
+    fn train(&self, home: &Path, out: &Path, init: &str) -> Command {
+        let built = built();
+        let args = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--init", init];
+        let mut command = command(&[&args[..], SMALL, &["--set", "train.steps=1"]].concat());
+        for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+            command.env_remove(name);
+        }
+        for name in ["HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE"] {
+            command.env_remove(name);
+        }
+        command.env("HF_ENDPOINT", &self.endpoint).env("HF_HOME", home);
+        command
+    }
+}
+
+fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+    let mut lines =
+        BufReader::new(stream.try_clone()?).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+    let path = lines.next().and_then(|line| line.split(' ').nth(1).map(String::from)).unwrap_or_default();
+    let range = lines.find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        let (start, end) =
+            value.strip_prefix("bytes=").filter(|_| name.eq_ignore_ascii_case("range"))?.split_once('-')?;
+        Some((start.parse::<usize>().unwrap(), end.parse::<usize>().ok()))
+    });
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_size = range.is_some_and(|(_, end)| end.is_some());
+    state.log.push((path.clone(), range.filter(|_| !is_size).map(|(start, _)| start)));
+    let head = |status: &str, more: &str, n: usize| {
+        format!("HTTP/1.1 {status}\r\n{more}content-length: {n}\r\nconnection: close\r\n\r\n")
+    };
+    if path.starts_with("/api/models/acme/gated/") {
+        return stream.write_all(head("401 Unauthorized", "", 0).as_bytes());
+    }
+    if ["main", COMMIT].iter().any(|revision| path == format!("/api/models/acme/tiny/revision/{revision}")) {
+        let siblings: Vec<_> = state.files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
+        let info = serde_json::json!({"sha": COMMIT, "siblings": siblings}).to_string();
+        return stream.write_all(format!("{}{info}", head("200 OK", "", info.len())).as_bytes());
+    }
+    let named = path.strip_prefix(&format!("/acme/tiny/resolve/{COMMIT}/"));
+    let name = if path == "/lfs/weights" { Some(WEIGHTS) } else { named };
+    let Some((name, mut bytes)) = name.and_then(|name| Some((name, state.files.get(name)?.clone()))) else {
+        return stream.write_all(head("404 Not Found", "", 0).as_bytes());
+    };
+    let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    if name == WEIGHTS && path != "/lfs/weights" {
+        let etag = hex(&Sha256::digest(&bytes));
+        let more = format!("location: /lfs/weights\r\nx-repo-commit: {COMMIT}\r\nx-linked-etag: \"{etag}\"\r\n");
+        // As the hub does: large files stand on another server, small ones on this one.
+        let host = stream.local_addr()?;
+        let more = more.replace("location: ", &format!("location: http://{host}"));
+        return stream.write_all(head("302 Found", &more, 0).as_bytes());
+    }
+    let etag = hex(&Sha1::digest([format!("blob {}\0", bytes.len()).as_bytes(), &bytes].concat()));
+    let (start, end) = range.map_or((0, bytes.len()), |(start, end)| (start, end.map_or(bytes.len(), |end| end + 1)));
+    if name == WEIGHTS && state.mood == Mood::Corrupt {
+        *bytes.last_mut().unwrap() ^= 1;
+    }
+    let more = format!(
+        "etag: \"{etag}\"\r\nx-repo-commit: {COMMIT}\r\ncontent-range: bytes {start}-{}/{}\r\n",
+        end - 1,
+        bytes.len()
+    );
+    stream.write_all(head("206 Partial Content", &more, end - start).as_bytes())?;
+    let mood = if name == WEIGHTS && !is_size { state.mood } else { Mood::Well };
+    if mood == Mood::CutOnce {
+        state.mood = Mood::Well;
+    }
+    drop(state);
+    if !matches!(mood, Mood::CutOnce | Mood::Stall) {
+        return stream.write_all(&bytes[start..end]);
+    }
+    stream.write_all(&bytes[start..bytes.len() / 2])?;
+    if mood == Mood::Stall {
+        std::thread::sleep(std::time::Duration::from_mins(1));
+    }
+    Ok(())
+}
+
+/// A small model in a folder of transformers' layout.
+fn model(folder: &Path) -> PathBuf {
+    let (built, out) = (built(), folder.join("model"));
+    let args = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--quiet"];
+    succeed(&[&args[..], SMALL, &["--set", "train.steps=1"]].concat());
+    out
+}
+
+const ALL: &[(&str, &str)] = &[
+    ("config.json", "config.json"),
+    ("tokenizer.json", "tokenizer.json"),
+    (WEIGHTS, WEIGHTS),
+    (WEIGHTS, "extra/other.bin"),
+];
+
+fn stderr(output: &Output) -> String {
+    text(&output.stderr)
+}
+
+fn size(path: &Path) -> u64 {
+    path.metadata().map_or(0, |metadata| metadata.len())
+}
+
+#[test]
+fn a_model_of_the_hub_is_fetched_once_and_read_without_a_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::serve(&model(folder.path()), ALL);
+    let (home, out) = (folder.path().join("home"), |name: &str| folder.path().join(name));
+    hub.set(Mood::CutOnce);
+    let output = hub.train(&home, &out("a"), "acme/tiny").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains(COMMIT), "{}", stderr(&output));
+    let whole = size(&folder.path().join("model").join(WEIGHTS)) as usize;
+    assert_eq!(hub.starts(), [0, whole / 2], "it goes on where the connection broke");
+    assert!(!hub.state().log.iter().any(|(path, _)| path.contains("extra")), "only what the trainer reads is fetched");
+
+    let (built, local) = (built(), out("local"));
+    let served = folder.path().join("model");
+    let args = ["train", "--shards", built.to_str().unwrap(), "--out", local.to_str().unwrap(), "--quiet", "--init"];
+    succeed(&[&args[..], &[served.to_str().unwrap()], SMALL, &["--set", "train.steps=1"]].concat());
+    for name in [WEIGHTS, "config.json", "tokenizer.json"] {
+        assert!(std::fs::read(out("a").join(name)).unwrap() == std::fs::read(local.join(name)).unwrap(), "{name}");
+    }
+
+    hub.set(Mood::Well);
+    let offline = hub.train(&home, &out("b"), "acme/tiny").env("HF_HUB_OFFLINE", "1").output().unwrap();
+    assert!(offline.status.success() && hub.state().log.is_empty(), "{}", stderr(&offline));
+    let commit = hub.train(&home, &out("c"), &format!("acme/tiny@{COMMIT}")).output().unwrap();
+    assert!(commit.status.success() && hub.state().log.is_empty(), "a commit never changes: {}", stderr(&commit));
+    let nobody = hub.train(&home, &out("d"), "acme/tiny").env("HF_ENDPOINT", "http://127.0.0.1:9").output().unwrap();
+    assert!(nobody.status.success() && stderr(&nobody).contains("fetched before"), "{}", stderr(&nobody));
+
+    // A file that was damaged in the cache is found, and fetched anew.
+    let blobs = home.join("hub/models--acme--tiny/blobs");
+    let blob =
+        std::fs::read_dir(&blobs).unwrap().map(|entry| entry.unwrap().path()).max_by_key(|path| size(path)).unwrap();
+    let mut bytes = std::fs::read(&blob).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    let damaged = hub.train(&home, &out("e"), "acme/tiny").output().unwrap();
+    assert_eq!(damaged.status.code(), Some(3), "{}", stderr(&damaged));
+    assert!(stderr(&damaged).contains("damaged") && stderr(&damaged).contains(WEIGHTS), "{}", stderr(&damaged));
+    assert!(hub.train(&home, &out("e"), "acme/tiny").output().unwrap().status.success());
+    assert_eq!(hub.starts(), [0]);
+}
+
+#[test]
+fn a_killed_download_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    let hub = Hub::serve(&model, ALL);
+    let (home, out) = (folder.path().join("home"), folder.path().join("run"));
+    hub.set(Mood::Stall);
+    let mut child = hub.train(&home, &out, "acme/tiny").stderr(std::process::Stdio::null()).spawn().unwrap();
+    let blobs = home.join("hub/models--acme--tiny/blobs");
+    let part = || {
+        let entries = std::fs::read_dir(&blobs).into_iter().flatten().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.extension() == Some("part".as_ref())).map(|path| size(&path)).max().unwrap_or(0)
+    };
+    let half = size(&model.join(WEIGHTS)) / 2;
+    while part() < half {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before half was there");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    hub.set(Mood::Well);
+    let offline = hub.train(&home, &out, "acme/tiny").env("HF_HUB_OFFLINE", "1").output().unwrap();
+    assert!(stderr(&offline).contains("is not in"), "half a model is none: {}", stderr(&offline));
+    let output = hub.train(&home, &out, "acme/tiny").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(hub.starts(), [half as usize]);
+}
+
+#[test]
+fn what_cannot_be_fetched_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    let hub = Hub::serve(&model, ALL);
+    let home = folder.path().join("home");
+    let fails = |hub: &Hub, init: &str, endpoint: Option<&str>, code: i32, words: &[&str]| {
+        let mut command = hub.train(&home, &folder.path().join("run"), init);
+        command.env("HF_ENDPOINT", endpoint.unwrap_or(&hub.endpoint));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{init}: {}", stderr(&output));
+        words
+            .iter()
+            .for_each(|word| assert!(stderr(&output).contains(word), "{init}: `{word}` in {}", stderr(&output)));
+    };
+    fails(&hub, "acme/none", None, 2, &["no model `acme/none`", "check its path"]);
+    fails(&hub, "acme/tiny@later", None, 2, &["revision `later`"]);
+    fails(&hub, "acme/gated", None, 2, &["HF_TOKEN"]);
+    fails(&hub, "no-such-folder", None, 2, &["no `config.json`", "owner/name"]);
+    fails(&hub, "acme/tiny", Some("http://127.0.0.1:9"), 4, &["cannot fetch `acme/tiny`", "HF_ENDPOINT"]);
+    hub.set(Mood::Corrupt);
+    fails(&hub, "acme/tiny", None, 3, &["damaged", WEIGHTS, "fetch it anew"]);
+    let pickles = Hub::serve(&model, &[("config.json", "config.json"), (WEIGHTS, "pytorch_model.bin")]);
+    fails(&pickles, "acme/tiny", None, 2, &["pickle", "safetensors"]);
+}
