@@ -16,7 +16,7 @@ use crate::flow::dataset::{read_json, write_json};
 use crate::flow::disk::remove_folder;
 use crate::train::model::Parameters;
 use crate::train::model::parameters::Declared;
-use crate::train::optimiser::{AdamW, Ema};
+use crate::train::optimiser::{AdamW, Ema, LossScale};
 use crate::train::params::Params;
 use crate::train::windows::Position;
 
@@ -60,6 +60,8 @@ pub struct State {
     pub optimiser_steps: BTreeMap<String, u64>,
     /// Loss on the validation split before the first step.
     pub first_val_loss: Option<f64>,
+    /// What the loss is multiplied with, where the precision is f16.
+    pub loss_scale: Option<LossScale>,
 }
 
 impl Identity {
@@ -216,6 +218,7 @@ mod tests {
             position: Position::default(),
             optimiser_steps: BTreeMap::new(),
             first_val_loss: Some(0.1),
+            loss_scale: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The language loss on the validation split: fixed draws, no dropout, no graph.
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 
 use crate::error::Result;
 use crate::train::batch::{Masker, Microbatch};
@@ -35,8 +35,8 @@ pub(super) fn measuring<T>(
 ) -> Result<T> {
     let pass = Pass { weights, dropout: None };
     let (objective, pooling) = (&masker.params.objective, masker.params.model.pooling);
-    let frame = &masker.tokenizer.frame;
-    measure(&Forward { model, pass, objective, pooling, frame, share: 1.0, dtype: DType::F32, device })
+    let (frame, dtype) = (&masker.tokenizer.frame, masker.params.precision.compute());
+    measure(&Forward { model, pass, objective, pooling, frame, share: 1.0, dtype, device })
 }
 
 /// Sum of the language loss over a microbatch.
@@ -75,6 +75,7 @@ mod tests {
     use crate::train::model::Parameters;
     use crate::train::params::Params;
     use crate::train::tokenizer::Tokenizer;
+    use candle_core::DType;
 
     #[test]
     fn an_untrained_model_guesses_and_batching_changes_nothing() {

@@ -32,8 +32,10 @@ pub struct Metric {
     pub ema_val_loss: Option<f64>,
     /// Learning rate.
     pub lr: f64,
-    /// Norm of the gradient before clipping.
-    pub grad_norm: f64,
+    /// Norm of the gradient before clipping; none on a step that overflowed in f16 and was skipped.
+    pub grad_norm: Option<f64>,
+    /// What the loss was multiplied with for its gradient; none where the precision is not f16.
+    pub loss_scale: Option<f64>,
     /// Tokens read by the model each second; the only field that may differ between two equal runs.
     pub tokens_per_s: f64,
     /// First position of the training order in this step.
@@ -122,7 +124,8 @@ mod tests {
             val_loss: None,
             ema_val_loss: None,
             lr: 0.1,
-            grad_norm: 1.0,
+            grad_norm: Some(1.0),
+            loss_scale: None,
             tokens_per_s: 10.0,
             seq_first: 0,
             seq_last: 3,
@@ -132,8 +135,8 @@ mod tests {
     #[test]
     fn a_line_fulfils_the_contract() {
         assert!(metric(1).line().unwrap().starts_with("{\"step\":1,\"train_loss\":2.0"));
-        let bad = Metric { grad_norm: f64::NAN, ..metric(1) };
-        assert!(bad.line().unwrap_err().what().contains("`grad_norm` of step 1"));
+        let bad = Metric { train_loss: f64::NAN, ..metric(1) };
+        assert!(bad.line().unwrap_err().what().contains("`train_loss` of step 1"));
     }
 
     #[test]

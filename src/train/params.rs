@@ -1,5 +1,6 @@
 //! The section `[train]` of a pipeline file.
 
+use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -32,6 +33,8 @@ pub struct Params {
     pub save_every: u64,
     /// Checkpoints that are kept.
     pub keep: usize,
+    /// What the model computes with.
+    pub precision: Precision,
     /// Blocks of the model between two states that are kept for the backward pass; 0 keeps all graphs.
     pub checkpoint_every: usize,
     /// How text becomes tokens.
@@ -44,6 +47,37 @@ pub struct Params {
     pub optimiser: Optimiser,
     /// The learning rate over the steps.
     pub schedule: Schedule,
+}
+
+/// What the model computes with. Weights, optimiser, norms, softmax and losses are never halves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32 bits.
+    F32,
+    /// 64 bits, weights too.
+    F64,
+    /// 16 bits with the exponents of f32.
+    Bf16,
+    /// 16 bits with five of them exponent: the loss is scaled.
+    F16,
+}
+
+impl Precision {
+    /// Type of activations, and of weights where they are multiplied.
+    pub fn compute(self) -> DType {
+        match self {
+            Precision::F32 => DType::F32,
+            Precision::F64 => DType::F64,
+            Precision::Bf16 => DType::BF16,
+            Precision::F16 => DType::F16,
+        }
+    }
+
+    /// Type of the weights that are trained.
+    pub fn weights(self) -> DType {
+        if self == Precision::F64 { DType::F64 } else { DType::F32 }
+    }
 }
 
 /// What becomes of a document longer than a window.

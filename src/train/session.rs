@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -23,8 +23,8 @@ use crate::train::model::hugging_face::{self, Pretrained, TOKENIZER};
 use crate::train::model::parameters::write_tensors;
 use crate::train::model::{Architecture, Language, Parameters, Weights, bert};
 use crate::train::objective::contrastive;
-use crate::train::optimiser::{AdamW, Ema, Gradients};
-use crate::train::params::{Params, ParaphraseAs};
+use crate::train::optimiser::{AdamW, Ema, Gradients, LossScale};
+use crate::train::params::{Params, ParaphraseAs, Precision};
 use crate::train::stream::Shards;
 use crate::train::tokenizer::{Frame, Tokenizer};
 use crate::train::windows::Position;
@@ -172,6 +172,8 @@ pub(crate) struct Session<'a> {
     pub(crate) parameters: Parameters,
     pub(crate) optimiser: AdamW,
     ema: Option<Ema>,
+    /// Where the precision is f16.
+    pub(crate) loss_scale: Option<LossScale>,
     pub(crate) step: u64,
     pub(crate) position: Position,
     data: &'a Data,
@@ -203,12 +205,13 @@ impl<'a> Session<'a> {
         let (parameters, optimiser) = match &found {
             Some((state, path)) => checkpoint::tensors(path, state, &declared, params, job.device)?,
             None => {
+                let dtype = params.precision.weights();
                 let parameters = match &data.origin {
                     Some(folder) => {
-                        let beside = Parameters::draw(&beside, job.seed, DType::F32, job.device)?;
-                        data.pretrained.parameters(folder, DType::F32, job.device)?.and(beside)
+                        let beside = Parameters::draw(&beside, job.seed, dtype, job.device)?;
+                        data.pretrained.parameters(folder, dtype, job.device)?.and(beside)
                     }
-                    None => Parameters::draw(&declared, job.seed, DType::F32, job.device)?,
+                    None => Parameters::draw(&declared, job.seed, dtype, job.device)?,
                 };
                 (parameters, AdamW::new(&params.optimiser))
             }
@@ -218,6 +221,10 @@ impl<'a> Session<'a> {
             None => Ema::begin(params.optimiser.ema, &parameters)?,
         };
         let step = found.as_ref().map_or(0, |(state, _)| state.step);
+        let loss_scale = match &found {
+            Some((state, _)) => state.loss_scale,
+            None => (params.precision == Precision::F16).then(LossScale::default),
+        };
         let mut session = Session {
             data,
             position: found.as_ref().map_or_else(Position::default, |(state, _)| state.position),
@@ -230,6 +237,7 @@ impl<'a> Session<'a> {
             parameters,
             optimiser,
             ema,
+            loss_scale,
             step,
             job,
         };
@@ -267,6 +275,11 @@ impl<'a> Session<'a> {
     pub(crate) fn learn(&mut self, gradients: &Gradients, lr: f64, scale: f64) -> Result<()> {
         self.optimiser.step(&self.parameters, gradients, lr, scale)?;
         self.ema.as_mut().map_or(Ok(()), |ema| ema.follow(&self.parameters))
+    }
+
+    /// Steps that moved the weights: those that overflowed in f16 did not.
+    pub(crate) fn updates(&self) -> u64 {
+        self.step - self.loss_scale.map_or(0, |scale| scale.skipped)
     }
 
     /// Writes the loss of every training document.
@@ -313,6 +326,7 @@ impl<'a> Session<'a> {
             position: self.position,
             optimiser_steps: self.optimiser.steps(),
             first_val_loss: self.first_val_loss,
+            loss_scale: self.loss_scale,
         };
         let (parameters, optimiser, ema) = (&self.parameters, &self.optimiser, self.ema.as_ref());
         checkpoint::save(self.job.out, &state, (parameters, optimiser, ema), params.keep).map(drop)

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::dropout::{self, Dropout};
 use super::real::Real;
-use super::rows::{Kernel, by_rows, run, run_detached};
+use super::rows::{Kernel, by_rows, matmul, run, run_detached};
 use super::softmax::{self, MaskedSoftmax};
 
 /// Takes queries `[rows, heads, queries, width]` and keys and values `[rows, heads, keys, width]`; gives
@@ -44,11 +44,11 @@ impl Attention {
             .par_iter()
             .map(|row| {
                 let part = |x: &Tensor| x.narrow(0, *row, 1);
-                let scores = part(&query)?.matmul(&part(&key)?.t()?)?;
+                let scores = matmul(&part(&query)?, &part(&key)?.t()?)?;
                 let mask = part(&attention.mask)?;
                 let kernel = MaskedSoftmax::of(&scores, &mask, scale)?;
                 let weights = run_detached(&kernel, &[&scores, &mask], scores.shape())?;
-                let mixed = attention.drop(&weights, *row)?.matmul(&part(&value)?)?;
+                let mixed = matmul(&attention.drop(&weights, *row)?, &part(&value)?)?;
                 Ok((weights, merged(&mixed)?))
             })
             .collect();
@@ -109,11 +109,11 @@ impl CustomOp3 for Attention {
             .map(|(row, weights)| {
                 let part = |x: &Tensor| x.narrow(0, row, 1);
                 let grad = split_detached(&part(&grad)?, heads)?;
-                let of_value = self.drop(&weights, row)?.t()?.matmul(&grad)?;
-                let of_weights = self.drop(&grad.matmul(&part(&value)?.t()?)?, row)?;
+                let of_value = matmul(&self.drop(&weights, row)?.t()?, &grad)?;
+                let of_weights = self.drop(&matmul(&grad, &part(&value)?.t()?)?, row)?;
                 let kernel = softmax::Backward { scale: self.scale, keys: weights.dim(3)? };
                 let of_scores = run_detached(&kernel, &[&weights, &of_weights], weights.shape())?;
-                Ok([of_scores.matmul(&part(&key)?)?, of_scores.t()?.matmul(&part(&query)?)?, of_value])
+                Ok([matmul(&of_scores, &part(&key)?)?, matmul(&of_scores.t()?, &part(&query)?)?, of_value])
             })
             .collect();
         let done = done?;

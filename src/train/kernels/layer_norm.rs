@@ -5,7 +5,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::real::{Real, sum, sum2};
-use super::rows::{Kernel, by_rows, run, run_detached, sum_of_rows};
+use super::rows::{Kernel, by_rows, run, run_detached, run_detached_like, sum_of_rows};
 
 /// See the module.
 #[derive(Clone, Copy)]
@@ -64,7 +64,9 @@ impl CustomOp3 for LayerNorm {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let width = weight.elem_count();
         let dx = run_detached(&ForInput(*self), &[x, weight, grad], x.shape())?;
-        let both = run_detached(&ForWeights(*self, width), &[x, grad], (2, width))?;
+        // In the type of the weights, which are no halves where the rows are.
+        let like = Tensor::zeros((2, width), weight.dtype(), weight.device())?;
+        let both = run_detached_like(&ForWeights(*self, width), &[x, grad], &like)?;
         Ok((Some(dx), Some(both.get(0)?), Some(both.get(1)?)))
     }
 }

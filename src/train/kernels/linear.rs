@@ -4,11 +4,11 @@
 //! transposition, a bias and two reshapes cost more than the additions themselves.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
 use super::real::Real;
-use super::rows::{Kernel, ROWS, run_detached, sum_of_rows};
+use super::rows::{Kernel, ROWS, matmul, narrowed, run_detached_like, slice, sum_of_rows, widened};
 
 /// `x` is `[…, in]` and contiguous, the weight `[in, out]`, or `[out, in]` where it is `transposed`.
 pub(super) struct Linear {
@@ -26,18 +26,28 @@ impl Linear {
         }
         let rows: usize = dims.iter().product();
         dims.push(out);
-        let x_at = Layout::contiguous_with_offset((rows, width), x_at.start_offset());
-        let mut product = x.matmul(weight, (1, rows, out, width), &x_at, &weight_at)?;
-        if let Some((bias, bias_at)) = inputs.get(2) {
-            let Some((start, end)) = bias_at.contiguous_offsets().filter(|(start, end)| end - start == out) else {
-                candle_core::bail!("a bias {:?} does not fit {out} outputs", bias_at.dims())
-            };
-            match (&mut product, bias) {
-                (CpuStorage::F32(product), CpuStorage::F32(bias)) => add_bias(product, &bias[start..end]),
-                (CpuStorage::F64(product), CpuStorage::F64(bias)) => add_bias(product, &bias[start..end]),
-                _ => candle_core::bail!("the trainer's kernels take f32 and f64"),
-            }
+        let flat = Layout::contiguous_with_offset((rows, width), x_at.start_offset());
+        let bias = inputs.get(2);
+        if bias.is_some_and(|(_, at)| at.shape().elem_count() != out) {
+            candle_core::bail!("a bias {:?} does not fit {out} outputs", bias.map(|(_, at)| at.dims()));
         }
+        let size = (1, rows, out, width);
+        let product = match x {
+            CpuStorage::F64(_) => {
+                let mut product = f64::cpu_storage_data(x.matmul(weight, size, &flat, &weight_at)?)?;
+                if let Some((bias, at)) = bias {
+                    add_bias(&mut product, slice::<f64>(bias, at)?);
+                }
+                CpuStorage::F64(product)
+            }
+            _ => {
+                let mut product = f32::cpu_storage_data(product_f32((x, &flat), (weight, &weight_at), size)?)?;
+                if let Some((bias, at)) = bias {
+                    add_bias(&mut product, &widened(bias, at)?);
+                }
+                narrowed(product, x)?
+            }
+        };
         Ok((product, Shape::from(dims)))
     }
 
@@ -45,11 +55,25 @@ impl Linear {
     fn backward(&self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<(Tensor, Tensor)> {
         let (rows, weight, grad) = (as_rows(x)?, weight.detach(), as_rows(grad)?);
         let (dx, dw) = match self.transposed {
-            true => (grad.matmul(&weight)?, grad.t()?.matmul(&rows)?),
-            false => (grad.matmul(&weight.t()?)?, rows.t()?.matmul(&grad)?),
+            true => (matmul(&grad, &weight)?, matmul(&grad.t()?, &rows)?),
+            false => (matmul(&grad, &weight.t()?)?, matmul(&rows.t()?, &grad)?),
         };
         Ok((dx.reshape(x.shape())?, dw))
     }
+}
+
+/// The product of matrices of f32 or halves, in f32.
+fn product_f32(
+    (x, x_at): (&CpuStorage, &Layout),
+    (weight, weight_at): (&CpuStorage, &Layout),
+    size: (usize, usize, usize, usize),
+) -> Result<CpuStorage> {
+    if matches!(x, CpuStorage::F32(_)) {
+        return x.matmul(weight, size, x_at, weight_at);
+    }
+    let wide = |storage: &CpuStorage, at: &Layout| storage.to_dtype(at, DType::F32);
+    let contiguous = |at: &Layout| Layout::contiguous(at.shape());
+    wide(x, x_at)?.matmul(&wide(weight, weight_at)?, size, &contiguous(x_at), &contiguous(weight_at))
 }
 
 /// Adds the bias to each row.
@@ -94,8 +118,7 @@ impl CustomOp3 for Linear {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (dx, dw) = self.backward(x, weight, grad)?;
-        let width = bias.elem_count();
-        Ok((Some(dx), Some(dw), Some(run_detached(&Columns(width), &[grad], width)?)))
+        Ok((Some(dx), Some(dw), Some(run_detached_like(&Columns(bias.elem_count()), &[grad], bias)?)))
     }
 }
 

@@ -7,13 +7,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
 use super::cross_entropy::sum_above;
 use super::linear::add_bias;
 use super::real::Real;
-use super::rows::{ROWS, sum_of_rows};
+use super::rows::{ROWS, slice, sum_of_rows};
 
 /// Bytes of logits at once.
 const LOGITS: usize = 128 << 20;
@@ -35,23 +35,33 @@ impl LinearCrossEntropy {
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         let sum = match inputs.first() {
-            Some((CpuStorage::F32(_), _)) => f32::to_cpu_storage_owned(vec![self.sum::<f32>(inputs)?]),
-            _ => f64::to_cpu_storage_owned(vec![self.sum::<f64>(inputs)?]),
+            Some((CpuStorage::F64(_), _)) => f64::to_cpu_storage_owned(vec![self.sum::<f64>(inputs, DType::F64)?]),
+            Some((CpuStorage::F32(_), _)) => f32::to_cpu_storage_owned(vec![self.sum::<f32>(inputs, DType::F32)?]),
+            _ => {
+                // Logits and losses of halves are f32.
+                let wide = |(storage, at): &(&CpuStorage, &Layout)| {
+                    Ok((storage.to_dtype(at, DType::F32)?, Layout::contiguous(at.shape())))
+                };
+                let dtype = inputs.first().map_or(DType::F32, |(storage, _)| storage.dtype());
+                let inputs: Vec<(CpuStorage, Layout)> = inputs.iter().map(wide).collect::<Result<_>>()?;
+                let inputs: Vec<_> = inputs.iter().map(|(storage, at)| (storage, at)).collect();
+                f32::to_cpu_storage_owned(vec![self.sum::<f32>(&inputs, dtype)?])
+            }
         };
         Ok((sum, Shape::from(())))
     }
 
-    fn sum<T: Real>(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<T> {
+    /// The gradients by `x` and the weight become `dtype`.
+    fn sum<T: Real>(&self, inputs: &[(&CpuStorage, &Layout)], dtype: DType) -> Result<T> {
         let ((x, x_at), (weight, weight_at)) = (inputs[0], inputs[1]);
         let bias = inputs.get(2).map(|(bias, layout)| slice::<T>(bias, layout)).transpose()?;
         let (n, width) = x_at.shape().dims2()?;
         let (classes, _) = weight_at.shape().dims2()?;
-        let (start, _) = contiguous(x_at)?;
         let mut total = 0.0;
         let mut gradients = Sums { x: Vec::new(), weight: Vec::new(), bias: Vec::new() };
         for rows in chunks(n, self.most_logits / (classes * size_of::<T>()).max(1)) {
             let (first, n) = (rows.start, rows.len());
-            let x_at = Layout::contiguous_with_offset((n, width), start + first * width);
+            let x_at = Layout::contiguous_with_offset((n, width), x_at.start_offset() + first * width);
             let logits = x.matmul(weight, (1, n, classes, width), &x_at, &weight_at.transpose(0, 1)?)?;
             let mut logits = T::cpu_storage_data(logits)?;
             if let Some(bias) = bias {
@@ -72,7 +82,8 @@ impl LinearCrossEntropy {
         }
         if self.expected.is_some() {
             let tensor = |values, shape: &[usize]| Tensor::from_vec(values, shape, &Device::Cpu);
-            let mut kept = vec![tensor(gradients.x, &[n, width])?, tensor(gradients.weight, &[classes, width])?];
+            let of_weight = tensor(gradients.weight, &[classes, width])?.to_dtype(dtype)?;
+            let mut kept = vec![tensor(gradients.x, &[n, width])?.to_dtype(dtype)?, of_weight];
             if bias.is_some() {
                 kept.push(tensor(gradients.bias, &[classes])?);
             }
@@ -144,15 +155,6 @@ fn chunks(n: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>>
     let pieces = groups.div_ceil((most / ROWS).max(1)).max(1);
     let rows = groups.div_ceil(pieces).max(1) * ROWS;
     (0..n.div_ceil(rows)).map(move |piece| piece * rows..n.min((piece + 1) * rows))
-}
-
-fn contiguous(layout: &Layout) -> Result<(usize, usize)> {
-    layout.contiguous_offsets().ok_or_else(|| candle_core::Error::msg("the trainer's kernels take contiguous tensors"))
-}
-
-fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
-    let (start, end) = contiguous(layout)?;
-    Ok(&T::cpu_storage_as_slice(storage)?[start..end])
 }
 
 impl CustomOp2 for LinearCrossEntropy {

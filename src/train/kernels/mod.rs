@@ -43,7 +43,9 @@ pub fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Ten
     affine(x, weight, bias, false)
 }
 
+/// Weights are rounded to the type of `x`, as mixed precision has it; biases are not.
 fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, transposed: bool) -> Result<Tensor> {
+    let weight = &weight.to_dtype(x.dtype())?;
     if x.device().is_cpu() {
         let (x, kernel) = (x.contiguous()?, linear::Linear { transposed });
         return match bias {
@@ -57,7 +59,11 @@ fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, transposed: bool) 
     }
     let flat = x.reshape(((), x.dim(D::Minus1)?))?;
     let product = if transposed { flat.matmul(&weight.t()?)? } else { flat.matmul(weight)? };
-    bias.map_or(Ok(product.clone()), |bias| composed::add_bias(&product, bias))?.reshape(dims)
+    let product = match bias {
+        Some(bias) => composed::add_bias(&product, &bias.to_dtype(x.dtype())?)?,
+        None => product,
+    };
+    product.reshape(dims)
 }
 
 /// The sum of the squares of all numbers, in f64 and in an order that no number of threads changes.
@@ -76,7 +82,7 @@ pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     match x.device().is_cpu() {
         true => x.contiguous()?.apply_op3(weight, bias, layer_norm::LayerNorm { eps }),
-        false => composed::layer_norm(x, weight, bias, eps),
+        false => composed::layer_norm(&x.to_dtype(weight.dtype())?, weight, bias, eps)?.to_dtype(x.dtype()),
     }
 }
 
@@ -87,7 +93,7 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     match x.device().is_cpu() {
         true => x.contiguous()?.apply_op2(weight, rms_norm::RmsNorm { eps }),
-        false => composed::rms_norm(x, weight, eps),
+        false => composed::rms_norm(&x.to_dtype(weight.dtype())?, weight, eps)?.to_dtype(x.dtype()),
     }
 }
 
@@ -119,7 +125,7 @@ pub fn masked_softmax(scores: &Tensor, scale: f64, mask: &Tensor) -> Result<Tens
     let kernel = softmax::MaskedSoftmax::of(scores, mask, scale)?;
     match scores.device().is_cpu() {
         true => scores.contiguous()?.apply_op2(&mask.contiguous()?, kernel),
-        false => composed::masked_softmax(scores, scale, mask),
+        false => composed::masked_softmax(&scores.to_dtype(mask.dtype())?, scale, mask)?.to_dtype(scores.dtype()),
     }
 }
 
@@ -155,8 +161,10 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, with: Attention) 
     }
     let scores = query.matmul(&key.t()?)?;
     let (scores, scale) = match bias {
-        Some(bias) if scale == 1.0 => (scores.broadcast_add(bias)?, 1.0),
-        Some(bias) => (scores.affine(scale, 0.0)?.broadcast_add(bias)?, 1.0),
+        Some(bias) => {
+            let scores = if scale == 1.0 { scores } else { scores.affine(scale, 0.0)? };
+            (scores.broadcast_add(&bias.to_dtype(query.dtype())?)?, 1.0)
+        }
         None => (scores, scale),
     };
     let weights = dropout(&masked_softmax(&scores, scale, mask)?, share, drawn, site)?;
@@ -200,7 +208,7 @@ pub fn cross_entropy_sum(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
 }
 
 /// [`cross_entropy_sum`] of `x · weightᵀ + bias`, for `x` `[n, width]` and `weight` `[classes, width]`. Logits are held
-/// for some rows at a time; `expected` is what the sum will be multiplied with before it is differentiated, which saves
+/// for some rows at a time, in f32 where `x` is of halves; `expected` is what the sum will be multiplied with before it is differentiated, which saves
 /// doing so with its gradients.
 ///
 /// # Errors
@@ -213,15 +221,19 @@ pub fn linear_cross_entropy_sum(
     expected: f64,
 ) -> Result<Tensor> {
     if !x.device().is_cpu() {
-        return cross_entropy_sum(&linear(x, weight, bias)?, labels);
+        let logits = linear(x, weight, bias)?;
+        return match x.dtype() {
+            DType::BF16 | DType::F16 => cross_entropy_sum(&logits.to_dtype(DType::F32)?, labels),
+            _ => cross_entropy_sum(&logits, labels),
+        };
     }
     check_labels(labels, x.dim(0)?, weight.dim(0)?)?;
     let tracked = [Some(x), Some(weight), bias].into_iter().flatten().any(Tensor::track_op);
     let kernel = linear_cross_entropy::LinearCrossEntropy::new(labels, tracked.then_some(expected));
-    let x = x.contiguous()?;
+    let (x, weight) = (x.contiguous()?, weight.to_dtype(x.dtype())?);
     match bias {
-        Some(bias) => x.apply_op3(weight, bias, kernel),
-        None => x.apply_op2(weight, kernel),
+        Some(bias) => x.apply_op3(&weight, bias, kernel),
+        None => x.apply_op2(&weight, kernel),
     }
 }
 

@@ -5,7 +5,7 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::real::{Real, sum, sum2};
-use super::rows::{Kernel, by_rows, run, run_detached, sum_of_rows};
+use super::rows::{Kernel, by_rows, run, run_detached, run_detached_like, sum_of_rows};
 
 /// See the module.
 #[derive(Clone, Copy)]
@@ -45,7 +45,7 @@ impl CustomOp2 for RmsNorm {
     fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let width = weight.elem_count();
         let dx = run_detached(&ForInput(*self), &[x, weight, grad], x.shape())?;
-        Ok((Some(dx), Some(run_detached(&ForWeight(*self, width), &[x, grad], width)?)))
+        Ok((Some(dx), Some(run_detached_like(&ForWeight(*self, width), &[x, grad], weight)?)))
     }
 }
 

@@ -1,6 +1,10 @@
 //! How our kernels run on the CPU: row by row in parallel, with sums in an order that no number of threads changes.
 
-use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
+use std::borrow::Cow;
+
+use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::real::Real;
@@ -8,22 +12,31 @@ use super::real::Real;
 /// Rows one task takes. Sums over rows are made of sums over this many, added in order.
 pub(super) const ROWS: usize = 64;
 
-/// Numbers in, numbers out, for f32 and f64 alike.
+/// Numbers in, numbers out, for f32 and f64 alike. Halves are computed with as f32.
 pub(super) trait Kernel {
     /// Computes the output from contiguous inputs.
     fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T>;
 }
 
-/// Runs a kernel on storages, as a candle custom operation is given them.
+/// Runs a kernel on storages, as a candle custom operation is given them; the result has the type of the first.
 pub(super) fn run(kernel: &impl Kernel, inputs: &[(&CpuStorage, &Layout)]) -> Result<CpuStorage> {
     match inputs.first() {
-        Some((CpuStorage::F32(_), _)) => Ok(f32::to_cpu_storage_owned(kernel.run(&slices::<f32>(inputs)?))),
-        Some((CpuStorage::F64(_), _)) => Ok(f64::to_cpu_storage_owned(kernel.run(&slices::<f64>(inputs)?))),
-        _ => bail!("the trainer's kernels take f32 and f64"),
+        Some((CpuStorage::F64(_), _)) => {
+            let slices: Vec<&[f64]> =
+                inputs.iter().map(|(storage, layout)| slice(storage, layout)).collect::<Result<_>>()?;
+            Ok(f64::to_cpu_storage_owned(kernel.run(&slices)))
+        }
+        Some((first, _)) => {
+            let wide: Vec<Cow<[f32]>> =
+                inputs.iter().map(|(storage, layout)| widened(storage, layout)).collect::<Result<_>>()?;
+            let slices: Vec<&[f32]> = wide.iter().map(AsRef::as_ref).collect();
+            narrowed(kernel.run(&slices), first)
+        }
+        None => bail!("a kernel without input"),
     }
 }
 
-/// Runs a kernel on tensors; the result belongs to no graph.
+/// Runs a kernel on tensors; the result belongs to no graph and has the type of the first.
 pub(super) fn run_detached(kernel: &impl Kernel, inputs: &[&Tensor], shape: impl Into<Shape>) -> Result<Tensor> {
     let inputs: Vec<Tensor> = inputs.iter().map(|input| input.contiguous()).collect::<Result<_>>()?;
     let guards: Vec<_> = inputs.iter().map(Tensor::storage_and_layout).collect();
@@ -38,16 +51,70 @@ pub(super) fn run_detached(kernel: &impl Kernel, inputs: &[&Tensor], shape: impl
     match run(kernel, &storages)? {
         CpuStorage::F32(values) => Tensor::from_vec(values, shape, &device),
         CpuStorage::F64(values) => Tensor::from_vec(values, shape, &device),
-        _ => bail!("the trainer's kernels give f32 and f64"),
+        CpuStorage::BF16(values) => Tensor::from_vec(values, shape, &device),
+        CpuStorage::F16(values) => Tensor::from_vec(values, shape, &device),
+        _ => bail!("the trainer's kernels give float tensors"),
     }
 }
 
-fn slices<'a, T: WithDType>(inputs: &[(&'a CpuStorage, &Layout)]) -> Result<Vec<&'a [T]>> {
-    let slice = |(storage, layout): &(&'a CpuStorage, &Layout)| match layout.contiguous_offsets() {
+/// Runs a kernel whose result is a gradient of `like` rather than of its first input; see [`run_detached`].
+pub(super) fn run_detached_like(kernel: &impl Kernel, inputs: &[&Tensor], like: &Tensor) -> Result<Tensor> {
+    let first = inputs.first().map(|first| first.to_dtype(like.dtype())).transpose()?;
+    let inputs: Vec<&Tensor> = first.iter().chain(inputs.iter().skip(1).copied()).collect();
+    run_detached(kernel, &inputs, like.shape())
+}
+
+/// The matrix product of tensors, outside of any graph; halves are multiplied and added up in f32.
+pub(super) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    match a.dtype() {
+        DType::BF16 | DType::F16 => a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?)?.to_dtype(a.dtype()),
+        _ => a.matmul(b),
+    }
+}
+
+/// The numbers of a contiguous storage.
+pub(super) fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&T::cpu_storage_as_slice(storage)?[start..end]),
         None => bail!("the trainer's kernels take contiguous tensors"),
-    };
-    inputs.iter().map(slice).collect()
+    }
+}
+
+/// The numbers of a contiguous storage as f32, copied only where they are halves.
+pub(super) fn widened<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [f32]>> {
+    fn copied<T: WithDType>(halves: &[T], convert: impl Fn(&[T], &mut [f32]) + Sync) -> Vec<f32> {
+        let mut wide = vec![0.0; halves.len()];
+        let chunks = wide.par_chunks_mut(ROWS * ROWS).zip(halves.par_chunks(ROWS * ROWS));
+        chunks.for_each(|(wide, halves)| convert(halves, wide));
+        wide
+    }
+    Ok(match storage {
+        CpuStorage::BF16(_) => {
+            copied(slice::<bf16>(storage, layout)?, |halves, wide| halves.convert_to_f32_slice(wide)).into()
+        }
+        CpuStorage::F16(_) => {
+            copied(slice::<f16>(storage, layout)?, |halves, wide| halves.convert_to_f32_slice(wide)).into()
+        }
+        _ => slice::<f32>(storage, layout)?.into(),
+    })
+}
+
+/// Numbers as a storage of the same type as `like`.
+pub(super) fn narrowed(values: Vec<f32>, like: &CpuStorage) -> Result<CpuStorage> {
+    fn copied<T: WithDType>(values: &[f32], convert: impl Fn(&[f32], &mut [T]) + Sync) -> Vec<T> {
+        let mut halves = vec![T::from_f64(0.0); values.len()];
+        let chunks = halves.par_chunks_mut(ROWS * ROWS).zip(values.par_chunks(ROWS * ROWS));
+        chunks.for_each(|(halves, values)| convert(values, halves));
+        halves
+    }
+    Ok(match like {
+        CpuStorage::F32(_) => CpuStorage::F32(values),
+        CpuStorage::BF16(_) => {
+            CpuStorage::BF16(copied(&values, |values, halves| halves.convert_from_f32_slice(values)))
+        }
+        CpuStorage::F16(_) => CpuStorage::F16(copied(&values, |values, halves| halves.convert_from_f32_slice(values))),
+        _ => bail!("the trainer's kernels take float tensors"),
+    })
 }
 
 /// `n` rows of `width` numbers, each written by `write(row, out)`.

@@ -142,7 +142,7 @@ impl Architecture for Bert {
 
     fn step(&self, pass: &Pass, inputs: &Inputs, step: usize, state: &[Tensor]) -> Result<Vec<Tensor>> {
         let next = match step {
-            0 => self.embed(pass, inputs)?,
+            0 => self.embed(pass, inputs)?.to_dtype(inputs.tokens.dtype)?,
             _ => self.block(pass, step - 1, &state[0], &inputs.tokens.mask()?)?,
         };
         Ok(vec![next])

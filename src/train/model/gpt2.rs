@@ -120,7 +120,7 @@ impl Architecture for Gpt2 {
 
     fn step(&self, pass: &Pass, inputs: &Inputs, step: usize, state: &[Tensor]) -> Result<Vec<Tensor>> {
         let next = match step {
-            0 => self.embed(pass, inputs)?,
+            0 => self.embed(pass, inputs)?.to_dtype(inputs.tokens.dtype)?,
             _ => self.block(pass, step - 1, &state[0], &inputs.tokens.causal_mask()?)?,
         };
         Ok(vec![next])

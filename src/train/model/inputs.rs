@@ -8,8 +8,10 @@ use crate::train::kernels;
 pub struct Tokens {
     /// Token ids `[rows, length]`.
     pub ids: Tensor,
-    /// 1 at tokens and 0 at padding, `[rows, length]`.
+    /// 1 at tokens and 0 at padding, `[rows, length]`; f64 where the model computes in f64, else f32.
     pub present: Tensor,
+    /// What the model computes with.
+    pub dtype: DType,
     /// Token types of BERT, `[rows, length]`; `None` where all are 0.
     pub types: Option<Tensor>,
 }
@@ -23,7 +25,7 @@ pub struct Inputs {
 }
 
 impl Tokens {
-    /// Pads rows to the longest with `pad`.
+    /// Pads rows to the longest with `pad`, for a model that computes in `dtype`.
     ///
     /// # Errors
     /// If there is no row or the device fails.
@@ -35,8 +37,10 @@ impl Tokens {
             present.extend((0..length).map(|place| if place < row.len() { 1_f32 } else { 0.0 }));
         }
         let shape = (rows.len(), length);
-        let present = Tensor::from_vec(present, shape, device)?.to_dtype(dtype)?;
-        Ok(Tokens { ids: Tensor::from_vec(ids, shape, device)?, present, types: None })
+        // A mask in halves would not hold its large numbers.
+        let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let present = Tensor::from_vec(present, shape, device)?.to_dtype(wide)?;
+        Ok(Tokens { ids: Tensor::from_vec(ids, shape, device)?, present, dtype, types: None })
     }
 
     /// Length of the padded rows.

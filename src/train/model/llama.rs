@@ -156,7 +156,7 @@ impl Architecture for Llama {
 
     fn step(&self, pass: &Pass, inputs: &Inputs, step: usize, state: &[Tensor]) -> Result<Vec<Tensor>> {
         let next = match step {
-            0 => pass.embedding(WORDS, &inputs.tokens.ids)?,
+            0 => pass.embedding(WORDS, &inputs.tokens.ids)?.to_dtype(inputs.tokens.dtype)?,
             _ => self.block(pass, step - 1, &state[0], &inputs.tokens.causal_mask()?)?,
         };
         Ok(vec![next])

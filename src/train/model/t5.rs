@@ -232,7 +232,7 @@ impl T5Config {
     }
 
     fn embed(&self, pass: &Pass, tokens: &Tokens, stack: Stack) -> Result<Tensor> {
-        let words = pass.embedding(WORDS, &tokens.ids)?;
+        let words = pass.embedding(WORDS, &tokens.ids)?.to_dtype(tokens.dtype)?;
         pass.drop(&words, self.dropout_rate, &format!("{}.embeddings", stack.name()))
     }
 

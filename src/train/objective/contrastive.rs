@@ -63,6 +63,7 @@ fn inputs(forward: &Forward, batch: &Microbatch) -> Result<Inputs> {
 /// One vector for each passage.
 fn vectors(forward: &Forward, inputs: &Inputs, hidden: &Tensor) -> Result<Tensor> {
     let tokens = &inputs.tokens;
+    let hidden = hidden.to_dtype(tokens.present.dtype())?;
     let pooled = match (forward.pooling, forward.frame.language) {
         (Pooling::Cls, Language::Masked) => hidden.narrow(1, 0, 1)?.squeeze(1)?,
         // A model that looks back only has read the whole passage at its last token.
@@ -82,7 +83,7 @@ fn sum(forward: &Forward, batch: &Microbatch, inputs: &Inputs, hidden: &Tensor) 
     let vectors = vectors(forward, inputs, hidden)?;
     let (n, columns) = (anchors.len(), anchors.len() + hard.len());
     let (left, right) = (vectors.narrow(0, 0, n)?, vectors.narrow(0, n, columns)?);
-    let bias = Tensor::from_vec(left_out(&batch.contrast), (n, columns), forward.device)?.to_dtype(forward.dtype)?;
+    let bias = Tensor::from_vec(left_out(&batch.contrast), (n, columns), forward.device)?.to_dtype(vectors.dtype())?;
     info_nce_sum(&left, &right, &bias, forward.objective.temperature)
 }
 

@@ -78,7 +78,7 @@ pub struct Forward<'a> {
     pub frame: &'a Frame,
     /// What the term's sum will be multiplied with before it is differentiated.
     pub share: f64,
-    /// Type of the numbers.
+    /// What the model computes with.
     pub dtype: DType,
     /// Where they are computed.
     pub device: &'a Device,

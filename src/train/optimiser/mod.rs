@@ -2,6 +2,7 @@
 
 pub mod adamw;
 pub mod ema;
+pub mod loss_scale;
 pub mod tree;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use crate::train::model::Parameters;
 
 pub use adamw::AdamW;
 pub use ema::Ema;
+pub use loss_scale::LossScale;
 pub use tree::Tree;
 
 /// Gradients by parameter name. None of them holds on to the graph it was computed from.
