@@ -1,7 +1,7 @@
 //! Dynamic loss scaling for f16 (arXiv:1710.03740), in the numbers of `torch.amp.GradScaler`.
 //!
 //! The loss is multiplied so that small gradients do not vanish in f16. Gradients that overflow cost the step: weights,
-//! optimiser and learning rate stay as they are, and the scale is halved. After [`INTERVAL`] steps in a row without
+//! optimiser and learning rate stay as they are, and the scale is halved. After 2,000 steps in a row without
 //! overflow it is doubled.
 
 use serde::{Deserialize, Serialize};
