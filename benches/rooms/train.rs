@@ -31,28 +31,38 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
         return measure(&family, &corpus.pipeline.train.optimiser);
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+    let python = std::env::var_os("KPIPE_BENCH_PYTHON");
     for family in ["bert", "gpt2"] {
-        let mut own = Command::new(std::env::current_exe()?);
-        // As `kpipe train` sets them for itself.
-        own.arg("train").env(CHILD, family).env("CANDLE_NUM_THREADS", "1").env("MIMALLOC_PURGE_DELAY", "-1");
-        let own = numbers(&mut own)?;
         println!("{family}, {threads} threads, {ROWS} x {LENGTH} tokens");
-        let Some(python) = std::env::var_os("KPIPE_BENCH_PYTHON") else {
-            told("  kpipe", &own, None);
-            println!("  torch: not measured, KPIPE_BENCH_PYTHON does not name a Python that has it");
-            continue;
-        };
-        let mut peer = Command::new(python);
-        peer.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/torch_peer.py")).arg(family).arg(&threads);
-        let peer = numbers(&mut peer)?;
-        told("  kpipe", &own, Some(&peer));
-        told("  torch", &peer, None);
+        let (mut own, mut peer) = (NOTHING, NOTHING);
+        for _ in 0..corpus.rounds {
+            let mut command = Command::new(std::env::current_exe()?);
+            // As `kpipe train` sets them for itself.
+            command.arg("train").env(CHILD, family).env("CANDLE_NUM_THREADS", "1").env("MIMALLOC_PURGE_DELAY", "-1");
+            own = better(own, numbers(&mut command)?);
+            if let Some(python) = &python {
+                let mut command = Command::new(python);
+                let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/torch_peer.py");
+                peer = better(peer, numbers(command.arg(script).arg(family).arg(&threads))?);
+            }
+        }
+        told("  kpipe", &own, python.as_ref().map(|_| &peer));
+        match &python {
+            Some(_) => told("  torch", &peer, None),
+            None => println!("  torch: not measured, KPIPE_BENCH_PYTHON does not name a Python that has it"),
+        }
     }
     Ok(())
 }
 
 /// Training and inference in tokens a second, and peak memory in MiB.
 type Numbers = [f64; 3];
+
+const NOTHING: Numbers = [0.0, 0.0, f64::INFINITY];
+
+fn better(a: Numbers, b: Numbers) -> Numbers {
+    [a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2])]
+}
 
 fn told(name: &str, [training, inference, peak]: &Numbers, peer: Option<&Numbers>) {
     let beside = peer.map_or(String::new(), |[t, i, p]| {

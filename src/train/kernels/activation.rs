@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::real::Real;
-use super::rows::{Kernel, run, run_detached};
+use super::rows::{Kernel, run, run_detached, vectorised};
 
 /// Numbers a task takes at once.
 const CHUNK: usize = 8_192;
@@ -84,12 +84,12 @@ impl Activation {
         let mut out = vec![T::from_f64(0.0); n];
         out.par_chunks_mut(CHUNK).enumerate().for_each(|(nth, out)| {
             let at = nth * CHUNK;
-            match self {
+            vectorised(|| match self {
                 Activation::Gelu => f(Activation::Gelu, at, out),
                 Activation::GeluNew => f(Activation::GeluNew, at, out),
                 Activation::Silu => f(Activation::Silu, at, out),
                 Activation::Relu => f(Activation::Relu, at, out),
-            }
+            });
         });
         out
     }

@@ -6,7 +6,7 @@ use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
 
 use super::real::Real;
-use super::rows::{Kernel, run, run_detached};
+use super::rows::{Kernel, run, run_detached, vectorised};
 use crate::draw;
 
 /// Numbers a task takes at once; each chunk has a stream of draws of its own.
@@ -38,7 +38,8 @@ impl Kernel for Dropout {
         let mut out = vec![factors[0]; inputs[0].len()];
         let chunks = out.par_chunks_mut(CHUNK).zip(inputs[0].par_chunks(CHUNK)).zip(self.kept.par_chunks(CHUNK));
         chunks.for_each(|((out, x), kept)| {
-            out.iter_mut().zip(x.iter().zip(kept)).for_each(|(y, (x, kept))| *y = *x * factors[usize::from(*kept)]);
+            let all = out.iter_mut().zip(x.iter().zip(kept));
+            vectorised(|| all.for_each(|(y, (x, kept))| *y = *x * factors[usize::from(*kept)]));
         });
         out
     }

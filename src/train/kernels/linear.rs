@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, DType, Layout, Result, Sh
 use rayon::prelude::*;
 
 use super::real::Real;
-use super::rows::{Kernel, ROWS, matmul, narrowed, run_detached_like, slice, sum_of_rows, widened};
+use super::rows::{Kernel, ROWS, matmul, narrowed, run_detached_like, slice, sum_of_rows, vectorised, widened};
 
 /// `x` is `[…, in]` and contiguous, the weight `[in, out]`, or `[out, in]` where it is `transposed`.
 pub(super) struct Linear {
@@ -80,9 +80,11 @@ fn product_f32(
 pub(super) fn add_bias<T: Real>(product: &mut [T], bias: &[T]) {
     let width = bias.len().max(1);
     product.par_chunks_mut(ROWS * width).for_each(|rows| {
-        for row in rows.chunks_mut(width) {
-            row.iter_mut().zip(bias).for_each(|(y, bias)| *y += *bias);
-        }
+        vectorised(|| {
+            for row in rows.chunks_mut(width) {
+                row.iter_mut().zip(bias).for_each(|(y, bias)| *y += *bias);
+            }
+        });
     });
 }
 

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::cross_entropy::sum_above;
 use super::linear::add_bias;
 use super::real::Real;
-use super::rows::{ROWS, slice, sum_of_rows};
+use super::rows::{ROWS, slice, sum_of_rows, vectorised};
 
 /// Bytes of logits at once.
 const LOGITS: usize = 128 << 20;
@@ -108,7 +108,8 @@ impl LinearCrossEntropy {
         let labels = &self.labels[first..][..logits.len() / classes];
         let groups = logits.par_chunks_mut(ROWS * classes).zip(labels.par_chunks(ROWS));
         let sums = groups.map(|(logits, labels)| {
-            labels.iter().zip(logits.chunks_mut(classes)).map(|(label, logits)| of_row(*label, logits)).sum::<f64>()
+            let rows = labels.iter().zip(logits.chunks_mut(classes));
+            vectorised(|| rows.map(|(label, logits)| of_row(*label, logits)).sum::<f64>())
         });
         sums.collect::<Vec<f64>>().into_iter().sum()
     }

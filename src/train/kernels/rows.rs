@@ -117,11 +117,18 @@ pub(super) fn narrowed(values: Vec<f32>, like: &CpuStorage) -> Result<CpuStorage
     })
 }
 
+/// Runs a loop with the widest vector instructions of this processor. The bits are the same with any: no operations are
+/// joined or reordered.
+#[inline]
+pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(work)
+}
+
 /// `n` rows of `width` numbers, each written by `write(row, out)`.
 pub(super) fn by_rows<T: WithDType>(n: usize, width: usize, write: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
     let mut all = vec![T::from_f64(0.0); n * width];
     all.par_chunks_mut((ROWS * width).max(1)).enumerate().for_each(|(chunk, rows)| {
-        rows.chunks_mut(width.max(1)).enumerate().for_each(|(row, out)| write(chunk * ROWS + row, out));
+        vectorised(|| rows.chunks_mut(width.max(1)).enumerate().for_each(|(row, out)| write(chunk * ROWS + row, out)));
     });
     all
 }
@@ -132,7 +139,7 @@ pub(super) fn sum_of_rows<T: Real>(n: usize, width: usize, add: impl Fn(usize, &
         .into_par_iter()
         .map(|chunk| {
             let mut total = vec![T::from_f64(0.0); width];
-            (chunk * ROWS..n.min((chunk + 1) * ROWS)).for_each(|row| add(row, &mut total));
+            vectorised(|| (chunk * ROWS..n.min((chunk + 1) * ROWS)).for_each(|row| add(row, &mut total)));
             total
         })
         .collect();
@@ -141,4 +148,20 @@ pub(super) fn sum_of_rows<T: Real>(n: usize, width: usize, add: impl Fn(usize, &
         total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
     }
     total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Were products and sums joined where the processor can, a run would go on with other bits on another machine.
+    #[test]
+    fn wider_instructions_change_no_bit() {
+        let x: Vec<f32> = (0..10_000).map(|idx| (idx as f32 * 0.37).sin() * 20.0).collect();
+        let each = |x: f32| Real::exp(x) * 0.3 + x * x - x.abs().sqrt();
+        let plain: Vec<u32> = x.iter().map(|x| each(std::hint::black_box(*x)).to_bits()).collect();
+        let wide: Vec<u32> =
+            vectorised(|| x.iter().map(|x| each(*x)).collect::<Vec<f32>>()).into_iter().map(f32::to_bits).collect();
+        assert_eq!(plain, wide);
+    }
 }
