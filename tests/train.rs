@@ -54,13 +54,11 @@ fn killed_and_resumed_is_the_same_model() {
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
     let steps = ["--set", "train.steps=30", "--set", "train.save_every=10", "--set", "train.eval_every=15"];
     train(&whole, &steps);
-    let built = built();
-    let args = ["train", "--shards", built.to_str().unwrap(), "--out", killed.to_str().unwrap(), "--quiet"];
     let n_lines = || std::fs::read_to_string(killed.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
     let mut n_killed = 0;
     // Before the first checkpoint, behind it, and between two.
     for line in [4, 12, 17, 23] {
-        let mut child = crate::support::command(&[&args[..], SMALL, &steps].concat()).spawn().unwrap();
+        let mut child = starting(&killed, &steps).spawn().unwrap();
         while n_lines() < line && child.try_wait().unwrap().is_none() {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
@@ -70,20 +68,83 @@ fn killed_and_resumed_is_the_same_model() {
     }
     assert!(n_killed >= 2, "only {n_killed} kills hit a running training");
     train(&killed, &steps);
-    for out in [&whole, &killed] {
-        // The one field that tells time.
+    same_run(&whole, &killed);
+}
+
+/// Demands the same files, but for the one field that tells time.
+fn same_run(whole: &Path, killed: &Path) {
+    for out in [whole, killed] {
         let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
-        let kept: String = metrics
-            .lines()
-            .map(|line| {
-                let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
-                value.as_object_mut().unwrap().remove("tokens_per_s");
-                format!("{value}\n")
-            })
-            .collect();
-        std::fs::write(out.join("metrics.jsonl"), kept).unwrap();
+        let steady = |line: &str| {
+            let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+            value.as_object_mut().unwrap().remove("tokens_per_s");
+            format!("{value}\n")
+        };
+        std::fs::write(out.join("metrics.jsonl"), metrics.lines().map(steady).collect::<String>()).unwrap();
     }
-    same_bytes(&whole, &killed);
+    same_bytes(whole, killed);
+}
+
+/// `kpipe train` on the fixtures into `out`, to be started, killed or held back.
+fn starting(out: &Path, more: &[&str]) -> std::process::Command {
+    let built = built();
+    let args = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--quiet"];
+    crate::support::command(&[&args[..], SMALL, more].concat())
+}
+
+#[test]
+fn killed_while_it_saves_it_goes_on_from_the_checkpoint_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    let steps = ["--set", "train.steps=40", "--set", "train.save_every=1", "--set", "train.eval_every=0"];
+    train(&whole, &steps);
+    let is_saving = || {
+        let entries = std::fs::read_dir(killed.join("checkpoints")).into_iter().flatten().flatten();
+        entries.into_iter().any(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("unfinished-")))
+    };
+    let mut left_half = 0;
+    for _ in 0..12 {
+        let mut child = starting(&killed, &steps).spawn().unwrap();
+        // What the run before left behind is cleared away first.
+        std::thread::sleep(std::time::Duration::from_millis(150));
+        while !is_saving() && child.try_wait().unwrap().is_none() {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        left_half += u32::from(is_saving());
+    }
+    assert!(left_half > 0, "no kill hit a run that was saving");
+    train(&killed, &steps);
+    same_run(&whole, &killed);
+}
+
+/// A file that may not grow is what a full disk looks like to who writes it.
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, held) = (folder.path().join("whole"), folder.path().join("held"));
+    let steps = ["--set", "train.steps=12", "--set", "train.save_every=4", "--set", "train.eval_every=0"];
+    train(&whole, &steps);
+    let mut child = starting(&held, &steps).spawn().unwrap();
+    let first = held.join("checkpoints/step-00000004");
+    while !first.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before the first checkpoint");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = crate::support::tree(&first);
+    let command = starting(&held, &steps);
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 40; exec \"$0\" \"$@\""]).arg(command.get_program());
+    let output = limited.args(command.get_args()).current_dir(crate::support::project()).output().unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    assert!(stderr.contains("cannot write") && stderr.contains("model.safetensors"), "{stderr}");
+    assert!(crate::support::tree(&first) == before, "the checkpoint before is as it was");
+    train(&held, &steps);
+    same_run(&whole, &held);
 }
 
 #[test]

@@ -218,7 +218,12 @@ pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<
 /// # Errors
 /// If the file cannot be read.
 pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
-    let tensors = candle_core::safetensors::load(path, device).map_err(|cause| Error::file("read", path, cause))?;
+    let bytes = std::fs::read(path).map_err(|cause| Error::file("read", path, cause))?;
+    let tensors = candle_core::safetensors::load_buffer(&bytes, device).map_err(|cause| {
+        Error::data(format!("the file is no safetensors file, or was cut off: {cause}"))
+            .at(path.display())
+            .hint("copy or fetch it again; `sha256sum` tells whether it is the one that was published")
+    })?;
     Ok(tensors.into_iter().collect())
 }
 
