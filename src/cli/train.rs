@@ -97,6 +97,8 @@ fn table(summary: &train::Summary, args: &TrainArgs) -> String {
         lines.push(("held-out loss", format!("{first:.4} → {last:.4} nats per predicted token")));
     }
     let rate = summary.tokens as f64 / summary.seconds.max(1e-9);
+    let padding = 100.0 * summary.padding;
+    lines.push(("tokens", format!("{}, and {padding:.1} % of the places computed are padding", summary.tokens)));
     lines.push(("speed", format!("{rate:.0} tokens/s, {:.0} s", summary.seconds)));
     lines.push(("model", summary.model.display().to_string()));
     lines.push(("metrics", args.out.join("metrics.jsonl").display().to_string()));

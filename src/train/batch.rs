@@ -50,6 +50,8 @@ pub struct Step {
     pub ranges: Vec<Range>,
     /// Tokens the model reads, padding left out.
     pub tokens: u64,
+    /// Places that hold padding, up to the longest row that is computed with it.
+    pub padding: u64,
 }
 
 /// Makes rows of windows.
@@ -69,13 +71,15 @@ impl Masker<'_> {
     /// # Errors
     /// If a shard or the tokenizer fails.
     pub fn step(&self, number: u64, windows: &mut Windows) -> Result<Step> {
-        let mut step = Step { number, microbatches: Vec::new(), ranges: Vec::new(), tokens: 0 };
+        let mut step = Step { number, microbatches: Vec::new(), ranges: Vec::new(), tokens: 0, padding: 0 };
         for index in 0..self.params.accumulate as u64 {
             let taken: Vec<Window> =
                 (0..self.params.batch).map(|_| windows.next_window_forever()).collect::<Result<_>>()?;
             taken.iter().for_each(|window| Range::extend(&mut step.ranges, window));
             let microbatch = self.microbatch(index, &taken, "mask");
-            step.tokens += microbatch.n_tokens();
+            let (tokens, places) = microbatch.size();
+            step.tokens += tokens;
+            step.padding += places - tokens;
             step.microbatches.push(microbatch);
         }
         Ok(step)
@@ -146,14 +150,17 @@ struct Row {
 }
 
 impl Microbatch {
-    /// Tokens of all rows and passages.
-    pub fn n_tokens(&self) -> u64 {
+    /// Tokens of all rows and passages, and places they are padded to.
+    pub fn size(&self) -> (u64, u64) {
         let Contrast { anchors, positives, hard } = &self.contrast;
-        [&self.rows, &self.decoder_rows, anchors, positives, hard]
-            .into_iter()
-            .flatten()
-            .map(|row| row.len() as u64)
-            .sum()
+        let together: [&[&Vec<Vec<u32>>]; 3] = [&[&self.rows], &[&self.decoder_rows], &[anchors, positives, hard]];
+        let (mut tokens, mut places) = (0, 0);
+        for rows in together {
+            let lengths = || rows.iter().copied().flatten().map(|row| row.len() as u64);
+            tokens += lengths().sum::<u64>();
+            places += lengths().count() as u64 * lengths().max().unwrap_or(0);
+        }
+        (tokens, places)
     }
 }
 
@@ -163,6 +170,16 @@ mod tests {
     use crate::train::fixture::{grammar, shard_folder, tiny_params};
     use crate::train::stream::Shards;
     use crate::train::windows::Position;
+
+    #[test]
+    fn rows_that_are_computed_together_are_padded_together() {
+        let rows = |lengths: &[usize]| lengths.iter().map(|n| vec![1; *n]).collect::<Vec<Vec<u32>>>();
+        let contrast = Contrast { anchors: rows(&[3]), positives: rows(&[5]), hard: Vec::new() };
+        let batch =
+            Microbatch { rows: rows(&[4, 2, 7]), decoder_rows: rows(&[2, 2]), contrast, ..Microbatch::default() };
+        assert_eq!(batch.size(), (13 + 4 + 8, 21 + 4 + 10));
+        assert_eq!(Microbatch::default().size(), (0, 0));
+    }
 
     #[test]
     fn masks_do_not_depend_on_the_batching() {

@@ -36,6 +36,10 @@ pub struct Metric {
     pub grad_norm: Option<f64>,
     /// What the loss was multiplied with for its gradient; none where the precision is not f16.
     pub loss_scale: Option<f64>,
+    /// Tokens read by the model, padding left out.
+    pub tokens: u64,
+    /// Share of the places computed that held padding.
+    pub padding: f64,
     /// Tokens read by the model each second; the only field that may differ between two equal runs.
     pub tokens_per_s: f64,
     /// First position of the training order in this step.
@@ -126,6 +130,8 @@ mod tests {
             lr: 0.1,
             grad_norm: Some(1.0),
             loss_scale: None,
+            tokens: 100,
+            padding: 0.25,
             tokens_per_s: 10.0,
             seq_first: 0,
             seq_last: 3,

@@ -94,6 +94,8 @@ pub struct Summary {
     pub val_loss: Option<(f64, f64)>,
     /// Tokens the model read in this process, padding left out.
     pub tokens: u64,
+    /// Share of the places it computed that held padding.
+    pub padding: f64,
     /// Seconds this process took.
     pub seconds: f64,
     /// The exported model.

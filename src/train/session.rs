@@ -27,6 +27,7 @@ use crate::train::optimiser::{AdamW, Ema, Gradients, LossScale};
 use crate::train::params::{Params, ParaphraseAs, Precision};
 use crate::train::stream::Shards;
 use crate::train::tokenizer::{Frame, Tokenizer};
+use crate::train::trainer::share;
 use crate::train::windows::Position;
 use crate::train::{Job, Summary};
 
@@ -184,6 +185,7 @@ pub(crate) struct Session<'a> {
     begun: Instant,
     resumed_from: u64,
     tokens: u64,
+    padding: u64,
 }
 
 impl<'a> Session<'a> {
@@ -234,6 +236,7 @@ impl<'a> Session<'a> {
             begun: Instant::now(),
             resumed_from: step,
             tokens: 0,
+            padding: 0,
             parameters,
             optimiser,
             ema,
@@ -306,6 +309,7 @@ impl<'a> Session<'a> {
         }
         (self.step, self.position) = (step.number, position);
         self.tokens += step.tokens;
+        self.padding += step.padding;
     }
 
     /// Writes the lines of a step.
@@ -356,6 +360,7 @@ impl<'a> Session<'a> {
             train_loss: (first.train_loss, last.train_loss),
             val_loss: self.first_val_loss.zip(last.val_loss),
             tokens: self.tokens,
+            padding: share(self.padding, self.tokens + self.padding),
             seconds: self.begun.elapsed().as_secs_f64(),
             model: self.export()?,
         };

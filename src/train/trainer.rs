@@ -1,9 +1,11 @@
 //! The training loop.
 
+use std::ops::RangeInclusive;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
-use crate::train::batch::{Microbatch, Step};
+use crate::train::batch::{Masker, Microbatch, Step};
 use crate::train::coverage::Coverage;
 use crate::train::kernels::{self, DropoutKey};
 use crate::train::metrics::Metric;
@@ -13,51 +15,91 @@ use crate::train::optimiser::{self, Gradients};
 use crate::train::params::Params;
 use crate::train::schedule::learning_rate;
 use crate::train::session::{Data, Session};
-use crate::train::windows::Windows;
+use crate::train::windows::{Position, Windows};
 use crate::train::{Job, Summary, checkpoint};
+
+/// Steps whose rows are made before they are needed.
+const READ_AHEAD: usize = 2;
 
 /// Trains, and exports the model. Called by [`crate::train::train`], on a thread with a large stack.
 pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
     let data = Data::open(job, params)?;
     let mut session = Session::open(job, params, &data)?;
     let masker = data.masker(job, params);
-    let mut windows = Windows::new(&data.train, &data.tokenizer, params, job.seed, session.position)?;
+    let windows = Windows::new(&data.train, &data.tokenizer, params, job.seed, session.position)?;
     let mut coverage = Coverage::new(&session.parameters);
-    while session.step < params.steps {
-        let clock = Instant::now();
-        let step = masker.step(session.step + 1, &mut windows)?;
-        let scale = session.loss_scale.map_or(1.0, |scale| scale.scale);
-        let (gradients, losses) = backward(job, params, &session, &step, scale)?;
-        let grad_norm = optimiser::norm(&gradients)? / scale;
-        let lr = learning_rate(session.updates(), params.steps, params.optimiser.lr, &params.schedule)?;
-        let mut metric = losses.metric(&step, params, session.language(), (lr, grad_norm));
-        metric.loss_scale = session.loss_scale.map(|scale| scale.scale);
-        if session.loss_scale.is_some() && !grad_norm.is_finite() {
-            metric.grad_norm = None;
-            job.progress
-                .note(&format!("step {} overflowed in f16 at the loss scale {scale} and was skipped", step.number));
+    std::thread::scope(|scope| {
+        let steps = read_ahead(scope, &masker, windows, session.step + 1..=params.steps);
+        while session.step < params.steps {
+            let clock = Instant::now();
+            let made = steps.recv().map_err(|_| Error::data("the thread that makes the rows failed"))??;
+            learn(job, params, (&mut session, &masker, &mut coverage), made, clock)?;
         }
-        refuse_bad_numbers(job, &metric)?;
-        if let Some(grad_norm) = metric.grad_norm {
-            coverage.check(&gradients, &losses.active(params, session.language()))?;
-            session.learn(&gradients, lr, optimiser::clip(grad_norm, params.optimiser.clip) / scale)?;
-        }
-        session.loss_scale.as_mut().map_or(Ok(()), |scale| scale.update(metric.grad_norm.is_some()))?;
-        session.advance(&step, windows.position());
-        metric.tokens_per_s = step.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
-        if due(session.step, params.eval_every, params.steps) {
-            (metric.val_loss, metric.ema_val_loss) = session.evaluate(&masker)?;
-        }
-        session.log(&metric, step)?;
-        if due(session.step, params.save_every, params.steps) {
-            session.save(params)?;
-        }
-        session.tell();
-    }
+        Result::Ok(())
+    })?;
     if job.losses {
         session.write_losses(&masker)?;
     }
     session.finish(&coverage)
+}
+
+/// Makes the steps' rows on a thread of their own, a few ahead; what is made does not depend on how far ahead it is.
+fn read_ahead<'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    masker: &'scope Masker,
+    mut windows: Windows<'scope>,
+    numbers: RangeInclusive<u64>,
+) -> Receiver<Result<(Step, Position)>> {
+    let (made, steps) = sync_channel(READ_AHEAD);
+    scope.spawn(move || {
+        for number in numbers {
+            let step = masker.step(number, &mut windows).map(|step| (step, windows.position()));
+            let failed = step.is_err();
+            // Where nobody listens any more, the run failed or was stopped.
+            if made.send(step).is_err() || failed {
+                return;
+            }
+        }
+    });
+    steps
+}
+
+/// One step: forward, backward, the optimiser, and what is due behind it. It began at `clock`, with the wait for its rows.
+fn learn(
+    job: &Job,
+    params: &Params,
+    (session, masker, coverage): (&mut Session, &Masker, &mut Coverage),
+    (step, position): (Step, Position),
+    clock: Instant,
+) -> Result<()> {
+    let scale = session.loss_scale.map_or(1.0, |scale| scale.scale);
+    let (gradients, losses) = backward(job, params, session, &step, scale)?;
+    let grad_norm = optimiser::norm(&gradients)? / scale;
+    let lr = learning_rate(session.updates(), params.steps, params.optimiser.lr, &params.schedule)?;
+    let mut metric = losses.metric(&step, params, session.language(), (lr, grad_norm));
+    metric.loss_scale = session.loss_scale.map(|scale| scale.scale);
+    if session.loss_scale.is_some() && !grad_norm.is_finite() {
+        metric.grad_norm = None;
+        let number = step.number;
+        job.progress.note(&format!("step {number} overflowed in f16 at the loss scale {scale} and was skipped"));
+    }
+    refuse_bad_numbers(job, &metric)?;
+    if let Some(grad_norm) = metric.grad_norm {
+        coverage.check(&gradients, &losses.active(params, session.language()))?;
+        session.learn(&gradients, lr, optimiser::clip(grad_norm, params.optimiser.clip) / scale)?;
+    }
+    session.loss_scale.as_mut().map_or(Ok(()), |scale| scale.update(metric.grad_norm.is_some()))?;
+    session.advance(&step, position);
+    metric.tokens_per_s = step.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
+    if due(session.step, params.eval_every, params.steps) {
+        (metric.val_loss, metric.ema_val_loss) = session.evaluate(masker)?;
+    }
+    session.log(&metric, step)?;
+    if due(session.step, params.save_every, params.steps) {
+        session.save(params)?;
+    }
+    session.tell();
+    Ok(())
 }
 
 /// Whether something that happens every so many steps (0: at the end only) happens after this one.
@@ -147,11 +189,18 @@ impl Losses {
             lr,
             grad_norm: Some(grad_norm),
             loss_scale: None,
+            tokens: step.tokens,
+            padding: share(step.padding, step.tokens + step.padding),
             tokens_per_s: 0.0,
             seq_first: step.ranges.first().map_or(0, |range| range.first),
             seq_last: step.ranges.last().map_or(0, |range| range.last),
         }
     }
+}
+
+/// `part` of `whole`; 0 of nothing.
+pub(crate) fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 /// Stops before a loss or a gradient that is not finite reaches the weights.
