@@ -137,7 +137,8 @@ impl CustomOp1 for Activation {
     }
 }
 
-struct Backward(Activation);
+/// `dx` from `x` and what flows into `y`.
+pub(super) struct Backward(pub(super) Activation);
 
 impl Kernel for Backward {
     fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {

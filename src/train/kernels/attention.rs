@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::dropout::{self, Dropout};
+use super::dropout::Dropout;
 use super::real::Real;
 use super::rows::{Kernel, by_rows, matmul, run, run_detached};
 use super::softmax::{self, MaskedSoftmax};
@@ -65,8 +65,8 @@ impl Attention {
     /// Attention weights of a row, or what flows into them, under its dropout.
     fn drop(&self, weights: &Tensor, row: usize) -> Result<Tensor> {
         let Some((share, seed, place)) = &self.dropout else { return Ok(weights.clone()) };
-        let kept = dropout::kept(weights.elem_count(), *share, *seed, &format!("{place}/{row}"));
-        run_detached(&Dropout { kept, scale: 1.0 / (1.0 - share) }, &[weights], weights.shape())
+        let dropout = Dropout::new(weights.elem_count(), *share, *seed, &format!("{place}/{row}"));
+        run_detached(&dropout, &[weights], weights.shape())
     }
 }
 

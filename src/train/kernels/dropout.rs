@@ -13,7 +13,7 @@ use crate::draw;
 const CHUNK: usize = 8_192;
 
 /// Which of `n` numbers are kept, each with probability `1 − p`; `key` and the number of the chunk name the draws.
-pub(super) fn kept(n: usize, p: f64, seed: u64, key: &str) -> Vec<bool> {
+fn kept(n: usize, p: f64, seed: u64, key: &str) -> Vec<bool> {
     let threshold = (p * f64::from(u16::MAX)).round() as u16;
     let mut kept = vec![false; n];
     kept.par_chunks_mut(CHUNK).enumerate().for_each(|(nth, kept)| {
@@ -30,6 +30,13 @@ pub(super) struct Dropout {
     /// Whether each number is kept.
     pub(super) kept: Vec<bool>,
     pub(super) scale: f64,
+}
+
+impl Dropout {
+    /// For `n` numbers of which the share `p` is dropped; see [`kept`].
+    pub(super) fn new(n: usize, p: f64, seed: u64, key: &str) -> Self {
+        Dropout { kept: kept(n, p, seed, key), scale: 1.0 / (1.0 - p) }
+    }
 }
 
 impl Kernel for Dropout {

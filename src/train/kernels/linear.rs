@@ -1,21 +1,35 @@
-//! `y = x · w + bias` over rows, as one operation: `dx = g · wᵀ`, `dw = xᵀ · g`, `dbias = Σ g` over all rows.
+//! `y = f(x · w + bias)` over rows, as one operation: with `h = g · f′(x · w + bias)`, `dx = h · wᵀ`, `dw = xᵀ · h`,
+//! `dbias = Σ h` over all rows. Without an activation `h = g`.
 //!
 //! Candle gives every operation of a graph a gradient filled with zeros and adds to it, so a matrix product, a
 //! transposition, a bias and two reshapes cost more than the additions themselves.
+
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
+use super::activation::{self, Activation};
 use super::real::Real;
-use super::rows::{Kernel, ROWS, matmul, narrowed, run_detached_like, slice, sum_of_rows, vectorised, widened};
+use super::rows::{
+    Kernel, ROWS, matmul, narrowed, run, run_detached, run_detached_like, slice, sum_of_rows, tensor, vectorised,
+    widened,
+};
 
 /// `x` is `[…, in]` and contiguous, the weight `[in, out]`, or `[out, in]` where it is `transposed`.
 pub(super) struct Linear {
-    pub(super) transposed: bool,
+    transposed: bool,
+    activation: Option<Activation>,
+    /// What the activation was given.
+    before: Mutex<Option<Tensor>>,
 }
 
 impl Linear {
+    pub(super) fn new(transposed: bool, activation: Option<Activation>) -> Self {
+        Linear { transposed, activation, before: Mutex::default() }
+    }
+
     fn output(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         let ((x, x_at), (weight, weight_at)) = (inputs[0], inputs[1]);
         let weight_at = if self.transposed { weight_at.transpose(0, 1)? } else { weight_at.clone() };
@@ -48,7 +62,20 @@ impl Linear {
                 narrowed(product, x)?
             }
         };
-        Ok((product, Shape::from(dims)))
+        let shape = Shape::from(dims);
+        let Some(activation) = self.activation else { return Ok((product, shape)) };
+        let activated = run(&activation, &[(&product, &Layout::contiguous(&shape))])?;
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(tensor(product, &shape)?);
+        Ok((activated, shape))
+    }
+
+    /// What flows into the product, from what flows into the output.
+    fn before_activation(&self, grad: &Tensor) -> Result<Tensor> {
+        let Some(activation) = self.activation else { return Ok(grad.clone()) };
+        match self.before.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(before) => run_detached(&activation::Backward(activation), &[&before, grad], grad.shape()),
+            None => candle_core::bail!("an activated layer is differentiated once"),
+        }
     }
 
     /// `dx` and `dw`.
@@ -119,6 +146,7 @@ impl CustomOp3 for Linear {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad = &self.before_activation(grad)?;
         let (dx, dw) = self.backward(x, weight, grad)?;
         Ok((Some(dx), Some(dw), Some(run_detached_like(&Columns(bias.elem_count()), &[grad], bias)?)))
     }
@@ -134,7 +162,7 @@ impl CustomOp2 for Linear {
     }
 
     fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (dx, dw) = self.backward(x, weight, grad)?;
+        let (dx, dw) = self.backward(x, weight, &self.before_activation(grad)?)?;
         Ok((Some(dx), Some(dw)))
     }
 }

@@ -15,6 +15,7 @@ mod layer_norm;
 mod linear;
 mod linear_cross_entropy;
 mod real;
+mod residual;
 mod rms_norm;
 mod rope;
 mod rows;
@@ -32,7 +33,15 @@ pub const MASKED: f32 = -1e9;
 /// # Errors
 /// If the shapes do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    affine(x, weight, bias, true)
+    affine(x, weight, bias, true, None)
+}
+
+/// The activation of [`linear()`], as one operation.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn linear_activated(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    affine(x, weight, bias, true, Some(activation))
 }
 
 /// `x · weight + bias` over the last dimension; `weight` is `[in, out]`, as in GPT-2.
@@ -40,14 +49,28 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 /// # Errors
 /// If the shapes do not fit.
 pub fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    affine(x, weight, bias, false)
+    affine(x, weight, bias, false, None)
+}
+
+/// The activation of [`product`], as one operation.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn product_activated(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    affine(x, weight, bias, false, Some(activation))
 }
 
 /// Weights are rounded to the type of `x`, as mixed precision has it; biases are not.
-fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, transposed: bool) -> Result<Tensor> {
+fn affine(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    transposed: bool,
+    activation: Option<Activation>,
+) -> Result<Tensor> {
     let weight = &weight.to_dtype(x.dtype())?;
     if x.device().is_cpu() {
-        let (x, kernel) = (x.contiguous()?, linear::Linear { transposed });
+        let (x, kernel) = (x.contiguous()?, linear::Linear::new(transposed, activation));
         return match bias {
             Some(bias) => x.apply_op3(weight, bias, kernel),
             None => x.apply_op2(weight, kernel),
@@ -63,7 +86,8 @@ fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, transposed: bool) 
         Some(bias) => composed::add_bias(&product, &bias.to_dtype(x.dtype())?)?,
         None => product,
     };
-    product.reshape(dims)
+    let product = product.reshape(dims)?;
+    activation.map_or(Ok(product.clone()), |activation| composed::activate(&product, activation))
 }
 
 /// The sum of the squares of all numbers, in f64 and in an order that no number of threads changes.
@@ -279,12 +303,24 @@ impl DropoutKey {
 /// If `x` is not a float tensor.
 pub fn dropout(x: &Tensor, p: f64, key: Option<DropoutKey>, site: &str) -> Result<Tensor> {
     let Some(key) = key.filter(|_| p > 0.0) else { return Ok(x.clone()) };
-    let kept = dropout::kept(x.elem_count(), p, key.seed, &key.place(site));
-    let kernel = dropout::Dropout { kept, scale: 1.0 / (1.0 - p) };
+    let kernel = dropout::Dropout::new(x.elem_count(), p, key.seed, &key.place(site));
     match x.device().is_cpu() {
         true => x.contiguous()?.apply_op1(kernel),
         false => composed::dropout(x, &kernel.kept, kernel.scale),
     }
+}
+
+/// `x` plus [`dropout()`] of a branch, as one operation.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn residual(x: &Tensor, branch: &Tensor, p: f64, key: Option<DropoutKey>, site: &str) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return x + dropout(branch, p, key, site)?;
+    }
+    let key = key.filter(|_| p > 0.0);
+    let dropout = key.map(|key| dropout::Dropout::new(x.elem_count(), p, key.seed, &key.place(site)));
+    x.contiguous()?.apply_op2(&branch.contiguous()?, residual::Residual { dropout })
 }
 
 /// A float tensor's only number.
@@ -382,6 +418,16 @@ mod tests {
         check("embedding", &[3, 4], |x| embedding(&x.contiguous()?, &ids));
         let key = DropoutKey { seed: 1, step: 2, microbatch: 0, term: "test" };
         check("dropout", &[3, 4], |x| dropout(x, 0.5, Some(key), "here"));
+        let other = random(&[3, 4], "other");
+        for key in [None, Some(key)] {
+            check("residual", &[3, 4], |x| residual(x, &other, 0.5, key, "here"));
+            check("residual_branch", &[3, 4], |branch| residual(&other, branch, 0.5, key, "here"));
+        }
+        for activation in ACTIVATIONS {
+            let (w, b) = (random(&[5, 4], "w"), random(&[5], "b"));
+            check(&format!("linear_{activation:?}"), &[3, 4], |x| linear_activated(x, &w, Some(&b), activation));
+            check(&format!("{activation:?}_weight"), &[4, 5], |w| product_activated(&other, w, None, activation));
+        }
     }
 
     const ACTIVATIONS: [Activation; 4] = [Activation::Gelu, Activation::GeluNew, Activation::Silu, Activation::Relu];
@@ -436,7 +482,12 @@ mod tests {
         same("cross_entropy", ours.reshape(1).unwrap(), twin.reshape(1).unwrap());
         let (weight, bias) = (random(&[5, 6], "weight"), random(&[5], "bias"));
         let twin = composed::add_bias(&x.matmul(&weight.t().unwrap()).unwrap(), &bias).unwrap();
-        same("linear", linear(&x, &weight, Some(&bias)).unwrap(), twin);
+        same("linear", linear(&x, &weight, Some(&bias)).unwrap(), twin.clone());
+        let ours = linear_activated(&x, &weight, Some(&bias), Activation::GeluNew).unwrap();
+        same("linear_activated", ours, activate(&twin, Activation::GeluNew).unwrap());
+        let key = Some(DropoutKey { seed: 1, step: 2, microbatch: 0, term: "test" });
+        let twin = (&x + dropout(&x, 0.3, key, "here").unwrap()).unwrap();
+        same("residual", residual(&x, &x, 0.3, key, "here").unwrap(), twin);
         let of_logits = cross_entropy_sum(&linear(&x, &weight, Some(&bias)).unwrap(), &vec![3; 130]).unwrap();
         let ours = linear_cross_entropy_sum(&x, &weight, Some(&bias), &[3; 130], 1.0).unwrap();
         same("linear_cross_entropy", ours.reshape(1).unwrap(), of_logits.reshape(1).unwrap());

@@ -47,8 +47,13 @@ pub(super) fn run_detached(kernel: &impl Kernel, inputs: &[&Tensor], shape: impl
             _ => bail!("the trainer's kernels run on the CPU"),
         }
     }
+    tensor(run(kernel, &storages)?, shape)
+}
+
+/// A storage as a tensor that belongs to no graph.
+pub(super) fn tensor(storage: CpuStorage, shape: impl Into<Shape>) -> Result<Tensor> {
     let device = candle_core::Device::Cpu;
-    match run(kernel, &storages)? {
+    match storage {
         CpuStorage::F32(values) => Tensor::from_vec(values, shape, &device),
         CpuStorage::F64(values) => Tensor::from_vec(values, shape, &device),
         CpuStorage::BF16(values) => Tensor::from_vec(values, shape, &device),

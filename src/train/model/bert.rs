@@ -156,7 +156,7 @@ impl Architecture for Bert {
     }
 
     fn head(&self, pass: &Pass, hidden: &Tensor) -> Result<Head> {
-        let x = kernels::activate(&pass.dense("cls.predictions.transform.dense", hidden)?, self.hidden_act)?;
+        let x = pass.dense_activated("cls.predictions.transform.dense", hidden, self.hidden_act)?;
         let x = pass.layer_norm("cls.predictions.transform.LayerNorm", &x, self.layer_norm_eps)?;
         let (weight, bias) = match self.tie_word_embeddings {
             true => (format!("{WORDS}.weight"), "cls.predictions.bias".to_string()),
@@ -195,14 +195,17 @@ impl Bert {
         let name = format!("bert.encoder.layer.{layer}");
         let norm = |place: &str, x: &Tensor| pass.layer_norm(&format!("{name}.{place}"), x, self.layer_norm_eps);
         let (first, second) = ("attention.output.LayerNorm", "output.LayerNorm");
+        let add = |x: &Tensor, branch: &Tensor, site: &str| {
+            pass.residual(x, branch, self.hidden_dropout_prob, &format!("{name}.{site}"))
+        };
         match self.norm {
             Norm::Pre => {
-                let x = (x + self.attention(pass, &name, &norm(first, x)?, mask)?)?;
-                &x + self.feed_forward(pass, &name, &norm(second, &x)?)?
+                let x = add(x, &self.attention(pass, &name, &norm(first, x)?, mask)?, "mixed")?;
+                add(&x, &self.feed_forward(pass, &name, &norm(second, &x)?)?, "output")
             }
             Norm::Post => {
-                let x = norm(first, &(x + self.attention(pass, &name, x, mask)?)?)?;
-                norm(second, &(&x + self.feed_forward(pass, &name, &x)?)?)
+                let x = norm(first, &add(x, &self.attention(pass, &name, x, mask)?, "mixed")?)?;
+                norm(second, &add(&x, &self.feed_forward(pass, &name, &x)?, "output")?)
             }
         }
     }
@@ -220,13 +223,11 @@ impl Bert {
             site: &site,
         };
         let mixed = attend(&part("query")?, &part("key")?, &part("value")?, with)?;
-        let out = pass.dense(&format!("{block}.attention.output.dense"), &mixed)?;
-        pass.drop(&out, self.hidden_dropout_prob, &format!("{block}.mixed"))
+        pass.dense(&format!("{block}.attention.output.dense"), &mixed)
     }
 
     fn feed_forward(&self, pass: &Pass, block: &str, x: &Tensor) -> Result<Tensor> {
-        let wide = kernels::activate(&pass.dense(&format!("{block}.intermediate.dense"), x)?, self.hidden_act)?;
-        let out = pass.dense(&format!("{block}.output.dense"), &wide)?;
-        pass.drop(&out, self.hidden_dropout_prob, &format!("{block}.output"))
+        let wide = pass.dense_activated(&format!("{block}.intermediate.dense"), x, self.hidden_act)?;
+        pass.dense(&format!("{block}.output.dense"), &wide)
     }
 }

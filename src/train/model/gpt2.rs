@@ -153,11 +153,11 @@ impl Gpt2 {
     fn block(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let name = format!("transformer.h.{layer}");
         let norm = |place: &str, x: &Tensor| pass.layer_norm(&format!("{name}.{place}"), x, self.layer_norm_epsilon);
-        let x = (x + self.attention(pass, &name, &norm("ln_1", x)?, mask)?)?;
-        let wide = pass.conv1d(&format!("{name}.mlp.c_fc"), &norm("ln_2", &x)?)?;
-        let wide = kernels::activate(&wide, self.activation_function)?;
+        let mixed = self.attention(pass, &name, &norm("ln_1", x)?, mask)?;
+        let x = pass.residual(x, &mixed, self.resid_pdrop, &format!("{name}.mixed"))?;
+        let wide = pass.conv1d_activated(&format!("{name}.mlp.c_fc"), &norm("ln_2", &x)?, self.activation_function)?;
         let out = pass.conv1d(&format!("{name}.mlp.c_proj"), &wide)?;
-        x + pass.drop(&out, self.resid_pdrop, &format!("{name}.mlp"))?
+        pass.residual(&x, &out, self.resid_pdrop, &format!("{name}.mlp"))
     }
 
     fn attention(&self, pass: &Pass, block: &str, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
@@ -179,7 +179,6 @@ impl Gpt2 {
             site: &site,
         };
         let mixed = attend(&part(0)?, &part(1)?, &part(2)?, with)?;
-        let out = pass.conv1d(&format!("{block}.attn.c_proj"), &mixed)?;
-        pass.drop(&out, self.resid_pdrop, &format!("{block}.mixed"))
+        pass.conv1d(&format!("{block}.attn.c_proj"), &mixed)
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::{Head, Weights};
-use crate::train::kernels::{self, Attention, DropoutKey};
+use crate::train::kernels::{self, Activation, Attention, DropoutKey};
 
 /// The weights, and which activations are dropped (none where `dropout` is `None`).
 #[derive(Clone, Copy)]
@@ -23,6 +23,23 @@ impl Pass<'_> {
     pub(super) fn dense(&self, name: &str, x: &Tensor) -> Result<Tensor> {
         let bias = self.get(&format!("{name}.bias"))?;
         kernels::linear(x, self.get(&format!("{name}.weight"))?, Some(bias))
+    }
+
+    /// The activation of a dense layer.
+    pub(super) fn dense_activated(&self, name: &str, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        let bias = self.get(&format!("{name}.bias"))?;
+        kernels::linear_activated(x, self.get(&format!("{name}.weight"))?, Some(bias), activation)
+    }
+
+    /// The activation of `x · weightᵀ`.
+    pub(super) fn linear_activated(&self, name: &str, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        kernels::linear_activated(x, self.get(&format!("{name}.weight"))?, None, activation)
+    }
+
+    /// The activation of `x · weight + bias`, GPT-2's layout.
+    pub(super) fn conv1d_activated(&self, name: &str, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        let bias = self.get(&format!("{name}.bias"))?;
+        kernels::product_activated(x, self.get(&format!("{name}.weight"))?, Some(bias), activation)
     }
 
     /// `x · weightᵀ`.
@@ -52,6 +69,11 @@ impl Pass<'_> {
 
     pub(super) fn embedding(&self, name: &str, ids: &Tensor) -> Result<Tensor> {
         kernels::embedding(self.get(&format!("{name}.weight"))?, ids)
+    }
+
+    /// `x` plus a branch, some of which is dropped.
+    pub(super) fn residual(&self, x: &Tensor, branch: &Tensor, share: f64, site: &str) -> Result<Tensor> {
+        kernels::residual(x, branch, share, self.dropout, site)
     }
 
     pub(super) fn drop(&self, x: &Tensor, share: f64, site: &str) -> Result<Tensor> {

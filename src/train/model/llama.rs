@@ -221,11 +221,11 @@ impl Llama {
     fn block(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let name = format!("model.layers.{layer}");
         let norm = |place: &str, x: &Tensor| pass.rms_norm(&format!("{name}.{place}"), x, self.rms_norm_eps);
-        let x = (x + self.attention(pass, &name, &norm("input_layernorm", x)?, mask)?)?;
+        let x = pass.residual(x, &self.attention(pass, &name, &norm("input_layernorm", x)?, mask)?, 0.0, "")?;
         let normed = norm("post_attention_layernorm", &x)?;
-        let gate = kernels::activate(&pass.linear(&format!("{name}.mlp.gate_proj"), &normed)?, self.hidden_act)?;
+        let gate = pass.linear_activated(&format!("{name}.mlp.gate_proj"), &normed, self.hidden_act)?;
         let wide = (gate * pass.linear(&format!("{name}.mlp.up_proj"), &normed)?)?;
-        x + pass.linear(&format!("{name}.mlp.down_proj"), &wide)?
+        pass.residual(&x, &pass.linear(&format!("{name}.mlp.down_proj"), &wide)?, 0.0, "")
     }
 
     fn attention(&self, pass: &Pass, block: &str, x: &Tensor, mask: &Tensor) -> Result<Tensor> {

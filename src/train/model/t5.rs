@@ -264,7 +264,7 @@ impl T5Config {
         let x = self.self_attention(pass, &block, x, causal, Stack::Decoder)?;
         let normed = self.norm(pass, &format!("{block}.1.layer_norm"), &x)?;
         let crossed = self.attention(pass, &format!("{block}.1.EncDecAttention"), (&normed, encoded), None, seen)?;
-        let x = (x + pass.drop(&crossed, self.dropout_rate, &format!("{block}.1"))?)?;
+        let x = pass.residual(&x, &crossed, self.dropout_rate, &format!("{block}.1"))?;
         self.feed_forward_part(pass, &format!("{block}.2"), &x)
     }
 
@@ -273,7 +273,7 @@ impl T5Config {
         let normed = self.norm(pass, &format!("{block}.0.layer_norm"), x)?;
         let name = format!("{block}.0.SelfAttention");
         let mixed = self.attention(pass, &name, (&normed, &normed), Some(&bias), mask)?;
-        x + pass.drop(&mixed, self.dropout_rate, &format!("{block}.0"))?
+        pass.residual(x, &mixed, self.dropout_rate, &format!("{block}.0"))
     }
 
     fn attention(
@@ -297,14 +297,14 @@ impl T5Config {
         let normed = self.norm(pass, &format!("{layer}.layer_norm"), x)?;
         let wide = match self.is_gated() {
             true => {
-                let gate = kernels::activate(&pass.linear(&format!("{name}.wi_0"), &normed)?, activation)?;
+                let gate = pass.linear_activated(&format!("{name}.wi_0"), &normed, activation)?;
                 (gate * pass.linear(&format!("{name}.wi_1"), &normed)?)?
             }
-            false => kernels::activate(&pass.linear(&format!("{name}.wi"), &normed)?, activation)?,
+            false => pass.linear_activated(&format!("{name}.wi"), &normed, activation)?,
         };
         let wide = pass.drop(&wide, self.dropout_rate, &format!("{name}.wide"))?;
         let out = pass.linear(&format!("{name}.wo"), &wide)?;
-        x + pass.drop(&out, self.dropout_rate, &name)?
+        pass.residual(x, &out, self.dropout_rate, &name)
     }
 
     /// What the scores of a stack get by relative position, `[1, heads, length, length]`.
