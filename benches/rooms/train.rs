@@ -39,6 +39,7 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
             let mut command = Command::new(std::env::current_exe()?);
             // As `kpipe train` sets them for itself.
             command.arg("train").env(CHILD, family).env("CANDLE_NUM_THREADS", "1").env("MIMALLOC_PURGE_DELAY", "-1");
+            command.env("RAYON_NUM_THREADS", &threads);
             own = better(own, numbers(&mut command)?);
             if let Some(python) = &python {
                 let mut command = Command::new(python);

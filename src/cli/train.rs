@@ -40,13 +40,22 @@ pub(super) struct TrainArgs {
 ///   times as long as not splitting; kpipe's own kernels and the matrix products keep all cores.
 /// - Milliseconds after which the allocator gives freed memory back: every step frees and takes the same again, and
 ///   pages that come from the system must be cleared each time. Never makes a step a fifth shorter.
-const ENVIRONMENT: [(&str, &str); 2] = [("CANDLE_NUM_THREADS", "1"), ("MIMALLOC_PURGE_DELAY", "-1")];
+/// - Threads of matrix products: without it candle counts the cores anew for each product, by reading `/proc/cpuinfo`.
+fn environment(threads: Option<usize>) -> [(&'static str, String); 3] {
+    let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    [
+        ("CANDLE_NUM_THREADS", "1".to_string()),
+        ("MIMALLOC_PURGE_DELAY", "-1".to_string()),
+        ("RAYON_NUM_THREADS", threads.to_string()),
+    ]
+}
 
-/// Starts the same command again with [`ENVIRONMENT`] set where it is not.
+/// Starts the same command again with [`environment`] set where it is not.
 #[cfg(unix)]
-fn start_again_in_environment() -> Result<()> {
+fn start_again_in_environment(threads: Option<usize>) -> Result<()> {
     use std::os::unix::process::CommandExt;
-    let missing: Vec<_> = ENVIRONMENT.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()).collect();
+    let missing = environment(threads).into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
+    let missing: Vec<(&str, String)> = missing.collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -57,12 +66,12 @@ fn start_again_in_environment() -> Result<()> {
 }
 
 #[cfg(not(unix))]
-fn start_again_in_environment() -> Result<()> {
+fn start_again_in_environment(_: Option<usize>) -> Result<()> {
     Ok(())
 }
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
-    start_again_in_environment()?;
+    start_again_in_environment(args.run.threads)?;
     let mut pipeline = args.settings.pipeline()?;
     if let Some(init) = &args.init {
         pipeline.train.init.clone_from(init);
