@@ -6,16 +6,14 @@
 //! - `relu`: `max(x, 0)`, with slope 0 at 0 as in PyTorch.
 
 use std::f64::consts::PI;
+use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::real::Real;
-use super::rows::{Kernel, run, run_detached, vectorised};
+use super::rows::{Kernel, each, run, run_detached};
 
-/// Numbers a task takes at once.
-const CHUNK: usize = 8_192;
 /// `√(2/π)`.
 const ROOT: f64 = 0.797_884_560_802_865_4;
 /// Of the cubic term in `gelu_new`.
@@ -79,19 +77,13 @@ impl Activation {
     }
 
     /// `out = f(x)` with the activation known to the loop, so that it becomes vector instructions.
-    fn each<T: Real>(self, inputs: &[&[T]], f: impl Fn(Activation, usize, &mut [T]) + Sync) -> Vec<T> {
-        let n = inputs[0].len();
-        let mut out = vec![T::from_f64(0.0); n];
-        out.par_chunks_mut(CHUNK).enumerate().for_each(|(nth, out)| {
-            let at = nth * CHUNK;
-            vectorised(|| match self {
-                Activation::Gelu => f(Activation::Gelu, at, out),
-                Activation::GeluNew => f(Activation::GeluNew, at, out),
-                Activation::Silu => f(Activation::Silu, at, out),
-                Activation::Relu => f(Activation::Relu, at, out),
-            });
-        });
-        out
+    fn each<T: Real>(self, n: usize, f: impl Fn(Activation, Range<usize>, &mut [T]) + Sync) -> Vec<T> {
+        each(n, |at, out| match self {
+            Activation::Gelu => f(Activation::Gelu, at, out),
+            Activation::GeluNew => f(Activation::GeluNew, at, out),
+            Activation::Silu => f(Activation::Silu, at, out),
+            Activation::Relu => f(Activation::Relu, at, out),
+        })
     }
 }
 
@@ -116,9 +108,8 @@ fn double_bend<T: Real>(x: T) -> T {
 
 impl Kernel for Activation {
     fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
-        self.each(inputs, |activation, at, out| {
-            let x = &inputs[0][at..][..out.len()];
-            out.iter_mut().zip(x).for_each(|(y, x)| *y = activation.value(*x));
+        self.each(inputs[0].len(), |activation, at, out| {
+            out.iter_mut().zip(&inputs[0][at]).for_each(|(y, x)| *y = activation.value(*x));
         })
     }
 }
@@ -142,9 +133,9 @@ pub(super) struct Backward(pub(super) Activation);
 
 impl Kernel for Backward {
     fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
-        self.0.each(inputs, |activation, at, out| {
-            let (x, grad) = (&inputs[0][at..][..out.len()], &inputs[1][at..][..out.len()]);
-            out.iter_mut().zip(x.iter().zip(grad)).for_each(|(dx, (x, grad))| *dx = *grad * activation.slope(*x));
+        self.0.each(inputs[0].len(), |activation, at, out| {
+            let all = out.iter_mut().zip(inputs[0][at.clone()].iter().zip(&inputs[1][at]));
+            all.for_each(|(dx, (x, grad))| *dx = *grad * activation.slope(*x));
         })
     }
 }

@@ -6,10 +6,10 @@ use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
 
 use super::real::Real;
-use super::rows::{Kernel, run, run_detached, vectorised};
+use super::rows::{Kernel, each, run, run_detached};
 use crate::draw;
 
-/// Numbers a task takes at once; each chunk has a stream of draws of its own.
+/// Numbers that a stream of draws is for.
 const CHUNK: usize = 8_192;
 
 /// Which of `n` numbers are kept, each with probability `1 − p`; `key` and the number of the chunk name the draws.
@@ -37,18 +37,20 @@ impl Dropout {
     pub(super) fn new(n: usize, p: f64, seed: u64, key: &str) -> Self {
         Dropout { kept: kept(n, p, seed, key), scale: 1.0 / (1.0 - p) }
     }
+
+    /// What a number is multiplied with that is dropped, and one that is kept.
+    pub(super) fn factors<T: Real>(&self) -> [T; 2] {
+        [T::from_f64(0.0), T::from_f64(self.scale)]
+    }
 }
 
 impl Kernel for Dropout {
     fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
-        let factors = [T::from_f64(0.0), T::from_f64(self.scale)];
-        let mut out = vec![factors[0]; inputs[0].len()];
-        let chunks = out.par_chunks_mut(CHUNK).zip(inputs[0].par_chunks(CHUNK)).zip(self.kept.par_chunks(CHUNK));
-        chunks.for_each(|((out, x), kept)| {
-            let all = out.iter_mut().zip(x.iter().zip(kept));
-            vectorised(|| all.for_each(|(y, (x, kept))| *y = *x * factors[usize::from(*kept)]));
-        });
-        out
+        let factors = self.factors();
+        each(inputs[0].len(), |at, out| {
+            let all = out.iter_mut().zip(inputs[0][at.clone()].iter().zip(&self.kept[at]));
+            all.for_each(|(y, (x, kept))| *y = *x * factors[usize::from(*kept)]);
+        })
     }
 }
 

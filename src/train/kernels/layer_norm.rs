@@ -2,10 +2,11 @@
 //!
 //! With `h = g · w`: `dx = r · (h − mean(h) − x̂ · mean(h · x̂))`, `dw = Σ g · x̂`, `db = Σ g` over all rows.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
 
+use super::operation::Operation;
 use super::real::{Real, sum, sum2};
-use super::rows::{Kernel, by_rows, run, run_detached, run_detached_like, sum_of_rows};
+use super::rows::{Kernel, by_rows, run, run_detached, run_detached_as, sum_of_rows};
 
 /// See the module.
 #[derive(Clone, Copy)]
@@ -37,37 +38,20 @@ impl Kernel for LayerNorm {
     }
 }
 
-impl CustomOp3 for LayerNorm {
-    fn name(&self) -> &'static str {
-        "layer-norm"
+impl Operation for LayerNorm {
+    const NAME: &'static str = "layer-norm";
+
+    fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        Ok((run(self, inputs)?, inputs[0].1.shape().clone()))
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        w: &CpuStorage,
-        lw: &Layout,
-        b: &CpuStorage,
-        lb: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        Ok((run(self, &[(x, lx), (w, lw), (b, lb)])?, lx.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Tensor>> {
+        let (x, weight) = (inputs[0], inputs[1]);
         let width = weight.elem_count();
         let dx = run_detached(&ForInput(*self), &[x, weight, grad], x.shape())?;
         // In the type of the weights, which are no halves where the rows are.
-        let like = Tensor::zeros((2, width), weight.dtype(), weight.device())?;
-        let both = run_detached_like(&ForWeights(*self, width), &[x, grad], &like)?;
-        Ok((Some(dx), Some(both.get(0)?), Some(both.get(1)?)))
+        let both = run_detached_as(weight.dtype(), &ForWeights(*self, width), &[x, grad], (2, width))?;
+        Ok(vec![dx, both.get(0)?, both.get(1)?])
     }
 }
 

@@ -7,14 +7,14 @@
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, D, DType, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
 use super::activation::{self, Activation};
+use super::operation::Operation;
 use super::real::Real;
 use super::rows::{
-    Kernel, ROWS, matmul, narrowed, run, run_detached, run_detached_like, slice, sum_of_rows, tensor, vectorised,
-    widened,
+    Kernel, ROWS, matmul, narrowed, run, run_detached, run_detached_as, slice, sum_of_rows, tensor, vectorised, widened,
 };
 
 /// `x` is `[…, in]` and contiguous, the weight `[in, out]`, or `[out, in]` where it is `transposed`.
@@ -30,7 +30,20 @@ impl Linear {
         Linear { transposed, activation, before: Mutex::default() }
     }
 
-    fn output(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+    /// What flows into the product, from what flows into the output.
+    fn before_activation(&self, grad: &Tensor) -> Result<Tensor> {
+        let Some(activation) = self.activation else { return Ok(grad.clone()) };
+        match self.before.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(before) => run_detached(&activation::Backward(activation), &[&before, grad], grad.shape()),
+            None => candle_core::bail!("an activated layer is differentiated once"),
+        }
+    }
+}
+
+impl Operation for Linear {
+    const NAME: &'static str = "linear";
+
+    fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         let ((x, x_at), (weight, weight_at)) = (inputs[0], inputs[1]);
         let weight_at = if self.transposed { weight_at.transpose(0, 1)? } else { weight_at.clone() };
         let (width, out) = weight_at.shape().dims2()?;
@@ -69,23 +82,20 @@ impl Linear {
         Ok((activated, shape))
     }
 
-    /// What flows into the product, from what flows into the output.
-    fn before_activation(&self, grad: &Tensor) -> Result<Tensor> {
-        let Some(activation) = self.activation else { return Ok(grad.clone()) };
-        match self.before.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(before) => run_detached(&activation::Backward(activation), &[&before, grad], grad.shape()),
-            None => candle_core::bail!("an activated layer is differentiated once"),
-        }
-    }
-
-    /// `dx` and `dw`.
-    fn backward(&self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<(Tensor, Tensor)> {
-        let (rows, weight, grad) = (as_rows(x)?, weight.detach(), as_rows(grad)?);
+    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Tensor>> {
+        let (x, weight) = (inputs[0], inputs[1].detach());
+        let before = self.before_activation(grad)?;
+        let (rows, grad) = (as_rows(x)?, as_rows(&before)?);
         let (dx, dw) = match self.transposed {
             true => (matmul(&grad, &weight)?, matmul(&grad.t()?, &rows)?),
             false => (matmul(&grad, &weight.t()?)?, matmul(&rows.t()?, &grad)?),
         };
-        Ok((dx.reshape(x.shape())?, dw))
+        let mut gradients = vec![dx.reshape(x.shape())?, dw];
+        if let Some(bias) = inputs.get(2) {
+            let width = bias.elem_count();
+            gradients.push(run_detached_as(bias.dtype(), &Columns(width), &[&before], width)?);
+        }
+        Ok(gradients)
     }
 }
 
@@ -119,52 +129,6 @@ pub(super) fn add_bias<T: Real>(product: &mut [T], bias: &[T]) {
 fn as_rows(x: &Tensor) -> Result<Tensor> {
     let width = x.dim(D::Minus1)?;
     x.detach().reshape(((), width))
-}
-
-impl CustomOp3 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        w: &CpuStorage,
-        lw: &Layout,
-        b: &CpuStorage,
-        lb: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.output(&[(x, lx), (w, lw), (b, lb)])
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = &self.before_activation(grad)?;
-        let (dx, dw) = self.backward(x, weight, grad)?;
-        Ok((Some(dx), Some(dw), Some(run_detached_like(&Columns(bias.elem_count()), &[grad], bias)?)))
-    }
-}
-
-impl CustomOp2 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.output(&[(x, lx), (w, lw)])
-    }
-
-    fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (dx, dw) = self.backward(x, weight, &self.before_activation(grad)?)?;
-        Ok((Some(dx), Some(dw)))
-    }
 }
 
 /// Sums of columns.

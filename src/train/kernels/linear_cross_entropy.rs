@@ -7,11 +7,12 @@
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, DType, Device, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
 
 use super::cross_entropy::sum_above;
 use super::linear::add_bias;
+use super::operation::Operation;
 use super::real::Real;
 use super::rows::{ROWS, slice, sum_of_rows, vectorised};
 
@@ -31,24 +32,6 @@ pub(super) struct LinearCrossEntropy {
 impl LinearCrossEntropy {
     pub(super) fn new(labels: &[u32], expected: Option<f64>) -> Self {
         LinearCrossEntropy { labels: labels.to_vec(), expected, gradients: Mutex::new(None), most_logits: LOGITS }
-    }
-
-    fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
-        let sum = match inputs.first() {
-            Some((CpuStorage::F64(_), _)) => f64::to_cpu_storage_owned(vec![self.sum::<f64>(inputs, DType::F64)?]),
-            Some((CpuStorage::F32(_), _)) => f32::to_cpu_storage_owned(vec![self.sum::<f32>(inputs, DType::F32)?]),
-            _ => {
-                // Logits and losses of halves are f32.
-                let wide = |(storage, at): &(&CpuStorage, &Layout)| {
-                    Ok((storage.to_dtype(at, DType::F32)?, Layout::contiguous(at.shape())))
-                };
-                let dtype = inputs.first().map_or(DType::F32, |(storage, _)| storage.dtype());
-                let inputs: Vec<(CpuStorage, Layout)> = inputs.iter().map(wide).collect::<Result<_>>()?;
-                let inputs: Vec<_> = inputs.iter().map(|(storage, at)| (storage, at)).collect();
-                f32::to_cpu_storage_owned(vec![self.sum::<f32>(&inputs, dtype)?])
-            }
-        };
-        Ok((sum, Shape::from(())))
     }
 
     /// The gradients by `x` and the weight become `dtype`.
@@ -113,8 +96,30 @@ impl LinearCrossEntropy {
         });
         sums.collect::<Vec<f64>>().into_iter().sum()
     }
+}
 
-    fn backward(&self, grad: &Tensor) -> Result<Vec<Tensor>> {
+impl Operation for LinearCrossEntropy {
+    const NAME: &'static str = "linear-cross-entropy";
+
+    fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        let sum = match inputs.first() {
+            Some((CpuStorage::F64(_), _)) => f64::to_cpu_storage_owned(vec![self.sum::<f64>(inputs, DType::F64)?]),
+            Some((CpuStorage::F32(_), _)) => f32::to_cpu_storage_owned(vec![self.sum::<f32>(inputs, DType::F32)?]),
+            _ => {
+                // Logits and losses of halves are f32.
+                let wide = |(storage, at): &(&CpuStorage, &Layout)| {
+                    Ok((storage.to_dtype(at, DType::F32)?, Layout::contiguous(at.shape())))
+                };
+                let dtype = inputs.first().map_or(DType::F32, |(storage, _)| storage.dtype());
+                let inputs: Vec<(CpuStorage, Layout)> = inputs.iter().map(wide).collect::<Result<_>>()?;
+                let inputs: Vec<_> = inputs.iter().map(|(storage, at)| (storage, at)).collect();
+                f32::to_cpu_storage_owned(vec![self.sum::<f32>(&inputs, dtype)?])
+            }
+        };
+        Ok((sum, Shape::from(())))
+    }
+
+    fn backward(&self, _: &[&Tensor], grad: &Tensor) -> Result<Vec<Tensor>> {
         let kept = self.gradients.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (Some(kept), Some(expected)) = (kept, self.expected) else {
             candle_core::bail!("the gradients of this cross-entropy were not asked for, or were taken before")
@@ -158,53 +163,9 @@ fn chunks(n: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>>
     (0..n.div_ceil(rows)).map(move |piece| piece * rows..n.min((piece + 1) * rows))
 }
 
-impl CustomOp2 for LinearCrossEntropy {
-    fn name(&self) -> &'static str {
-        "linear-cross-entropy"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.forward(&[(x, lx), (w, lw)])
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let mut gradients = self.backward(grad)?.into_iter();
-        Ok((gradients.next(), gradients.next()))
-    }
-}
-
-impl CustomOp3 for LinearCrossEntropy {
-    fn name(&self) -> &'static str {
-        "linear-cross-entropy"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        w: &CpuStorage,
-        lw: &Layout,
-        b: &CpuStorage,
-        lb: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward(&[(x, lx), (w, lw), (b, lb)])
-    }
-
-    fn bwd(
-        &self,
-        _: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let mut gradients = self.backward(grad)?.into_iter();
-        Ok((gradients.next(), gradients.next(), gradients.next()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::operation::apply;
     use super::*;
     use candle_core::Var;
 
@@ -230,7 +191,7 @@ mod tests {
         let labels: Vec<u32> = (0..300).map(|row| row * 7 % 9).collect();
         let run = |most_logits: usize, grad: f64| {
             let kernel = LinearCrossEntropy { most_logits, ..LinearCrossEntropy::new(&labels, Some(0.25)) };
-            let sum = x.apply_op3(&weight, &bias, kernel).unwrap();
+            let sum = apply(kernel, &x, &weight, Some(&bias)).unwrap();
             let found = sum.affine(grad, 0.0).unwrap().backward().unwrap();
             let gradients = [&x, &weight, &bias]
                 .map(|var| found.get(var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap());

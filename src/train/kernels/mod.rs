@@ -14,6 +14,7 @@ mod dropout;
 mod layer_norm;
 mod linear;
 mod linear_cross_entropy;
+mod operation;
 mod real;
 mod residual;
 mod rms_norm;
@@ -24,6 +25,7 @@ mod squares;
 
 pub use activation::Activation;
 use candle_core::{D, DType, Device, Result, Tensor};
+use operation::apply;
 
 /// Additive mask of a place that must not be attended to. Finite, since a row of −∞ alone is NaN in softmax.
 pub const MASKED: f32 = -1e9;
@@ -70,11 +72,7 @@ fn affine(
 ) -> Result<Tensor> {
     let weight = &weight.to_dtype(x.dtype())?;
     if x.device().is_cpu() {
-        let (x, kernel) = (x.contiguous()?, linear::Linear::new(transposed, activation));
-        return match bias {
-            Some(bias) => x.apply_op3(weight, bias, kernel),
-            None => x.apply_op2(weight, kernel),
-        };
+        return apply(linear::Linear::new(transposed, activation), &x.contiguous()?, weight, bias);
     }
     let mut dims = x.dims().to_vec();
     if let Some(last) = dims.last_mut() {
@@ -105,7 +103,7 @@ pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
 /// If the shapes do not fit.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     match x.device().is_cpu() {
-        true => x.contiguous()?.apply_op3(weight, bias, layer_norm::LayerNorm { eps }),
+        true => apply(layer_norm::LayerNorm { eps }, &x.contiguous()?, weight, Some(bias)),
         false => composed::layer_norm(&x.to_dtype(weight.dtype())?, weight, bias, eps)?.to_dtype(x.dtype()),
     }
 }
@@ -116,7 +114,7 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
 /// If the shapes do not fit.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     match x.device().is_cpu() {
-        true => x.contiguous()?.apply_op2(weight, rms_norm::RmsNorm { eps }),
+        true => apply(rms_norm::RmsNorm { eps }, &x.contiguous()?, weight, None),
         false => composed::rms_norm(&x.to_dtype(weight.dtype())?, weight, eps)?.to_dtype(x.dtype()),
     }
 }
@@ -254,11 +252,7 @@ pub fn linear_cross_entropy_sum(
     check_labels(labels, x.dim(0)?, weight.dim(0)?)?;
     let tracked = [Some(x), Some(weight), bias].into_iter().flatten().any(Tensor::track_op);
     let kernel = linear_cross_entropy::LinearCrossEntropy::new(labels, tracked.then_some(expected));
-    let (x, weight) = (x.contiguous()?, weight.to_dtype(x.dtype())?);
-    match bias {
-        Some(bias) => x.apply_op3(&weight, bias, kernel),
-        None => x.apply_op2(&weight, kernel),
-    }
+    apply(kernel, &x.contiguous()?, &weight.to_dtype(x.dtype())?, bias)
 }
 
 fn check_labels(labels: &[u32], rows: usize, classes: usize) -> Result<()> {
@@ -320,7 +314,7 @@ pub fn residual(x: &Tensor, branch: &Tensor, p: f64, key: Option<DropoutKey>, si
     }
     let key = key.filter(|_| p > 0.0);
     let dropout = key.map(|key| dropout::Dropout::new(x.elem_count(), p, key.seed, &key.place(site)));
-    x.contiguous()?.apply_op2(&branch.contiguous()?, residual::Residual { dropout })
+    apply(residual::Residual { dropout }, &x.contiguous()?, &branch.contiguous()?, None)
 }
 
 /// A float tensor's only number.

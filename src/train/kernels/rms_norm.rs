@@ -2,10 +2,11 @@
 //!
 //! With `h = g · w`: `dx = r · (h − x̂ · mean(h · x̂))`, `dw = Σ g · x̂` over all rows.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
 
+use super::operation::Operation;
 use super::real::{Real, sum, sum2};
-use super::rows::{Kernel, by_rows, run, run_detached, run_detached_like, sum_of_rows};
+use super::rows::{Kernel, by_rows, run, run_detached, run_detached_as, sum_of_rows};
 
 /// See the module.
 #[derive(Clone, Copy)]
@@ -33,19 +34,19 @@ impl Kernel for RmsNorm {
     }
 }
 
-impl CustomOp2 for RmsNorm {
-    fn name(&self) -> &'static str {
-        "rms-norm"
+impl Operation for RmsNorm {
+    const NAME: &'static str = "rms-norm";
+
+    fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        Ok((run(self, inputs)?, inputs[0].1.shape().clone()))
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((run(self, &[(x, lx), (w, lw)])?, lx.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Tensor>> {
+        let (x, weight) = (inputs[0], inputs[1]);
         let width = weight.elem_count();
         let dx = run_detached(&ForInput(*self), &[x, weight, grad], x.shape())?;
-        Ok((Some(dx), Some(run_detached_like(&ForWeight(*self, width), &[x, grad], weight)?)))
+        // In the type of the weight, which is no half where the rows are.
+        Ok(vec![dx, run_detached_as(weight.dtype(), &ForWeight(*self, width), &[x, grad], width)?])
     }
 }
 

@@ -1,6 +1,7 @@
 //! How our kernels run on the CPU: row by row in parallel, with sums in an order that no number of threads changes.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
 use half::slice::HalfFloatSliceExt;
@@ -11,6 +12,8 @@ use super::real::Real;
 
 /// Rows one task takes. Sums over rows are made of sums over this many, added in order.
 pub(super) const ROWS: usize = 64;
+/// Numbers one task takes, where there are no rows.
+const CHUNK: usize = 8_192;
 
 /// Numbers in, numbers out, for f32 and f64 alike. Halves are computed with as f32.
 pub(super) trait Kernel {
@@ -62,11 +65,16 @@ pub(super) fn tensor(storage: CpuStorage, shape: impl Into<Shape>) -> Result<Ten
     }
 }
 
-/// Runs a kernel whose result is a gradient of `like` rather than of its first input; see [`run_detached`].
-pub(super) fn run_detached_like(kernel: &impl Kernel, inputs: &[&Tensor], like: &Tensor) -> Result<Tensor> {
-    let first = inputs.first().map(|first| first.to_dtype(like.dtype())).transpose()?;
+/// [`run_detached`] with a result of type `dtype`, computed as such from the first input on.
+pub(super) fn run_detached_as(
+    dtype: DType,
+    kernel: &impl Kernel,
+    inputs: &[&Tensor],
+    shape: impl Into<Shape>,
+) -> Result<Tensor> {
+    let first = inputs.first().map(|first| first.to_dtype(dtype)).transpose()?;
     let inputs: Vec<&Tensor> = first.iter().chain(inputs.iter().skip(1).copied()).collect();
-    run_detached(kernel, &inputs, like.shape())
+    run_detached(kernel, &inputs, shape)
 }
 
 /// The matrix product of tensors, outside of any graph; halves are multiplied and added up in f32.
@@ -127,6 +135,15 @@ pub(super) fn narrowed(values: Vec<f32>, like: &CpuStorage) -> Result<CpuStorage
 #[inline]
 pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
+}
+
+/// `n` numbers, written a chunk at a time by `write(which of them, out)`.
+pub(super) fn each<T: WithDType>(n: usize, write: impl Fn(Range<usize>, &mut [T]) + Sync) -> Vec<T> {
+    let mut all = vec![T::from_f64(0.0); n];
+    all.par_chunks_mut(CHUNK).enumerate().for_each(|(nth, out)| {
+        vectorised(|| write(nth * CHUNK..nth * CHUNK + out.len(), out));
+    });
+    all
 }
 
 /// `n` rows of `width` numbers, each written by `write(row, out)`.

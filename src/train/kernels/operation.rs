@@ -1,0 +1,76 @@
+//! Operations on two tensors or three, as candle's graph takes them.
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+
+/// A function of `x`, a weight and, for some, a bias, with its gradients.
+pub(super) trait Operation: Send + Sync {
+    /// What candle's errors call it.
+    const NAME: &'static str;
+
+    /// The output, from the inputs in order.
+    fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)>;
+
+    /// The gradient by each input, in order, from what flows into the output.
+    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Tensor>>;
+}
+
+/// Computes an operation and puts it into the graph.
+pub(super) fn apply(
+    operation: impl Operation + 'static,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    match bias {
+        Some(bias) => x.apply_op3(weight, bias, Node(operation)),
+        None => x.apply_op2(weight, Node(operation)),
+    }
+}
+
+/// An operation in candle's graph.
+struct Node<T>(T);
+
+impl<T: Operation> CustomOp2 for Node<T> {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.0.forward(&[(x, lx), (w, lw)])
+    }
+
+    fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let mut gradients = self.0.backward(&[x, w], grad)?.into_iter();
+        Ok((gradients.next(), gradients.next()))
+    }
+}
+
+impl<T: Operation> CustomOp3 for Node<T> {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        w: &CpuStorage,
+        lw: &Layout,
+        b: &CpuStorage,
+        lb: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.0.forward(&[(x, lx), (w, lw), (b, lb)])
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let mut gradients = self.0.backward(&[x, w, b], grad)?.into_iter();
+        Ok((gradients.next(), gradients.next(), gradients.next()))
+    }
+}
