@@ -4,7 +4,6 @@
 //! BERT of 12 and of 24 blocks, 128 wide, 16 rows of 128 tokens, f32, dropout 0.1. Memory is the peak of the resident
 //! memory above what stood before the pass (weights and inputs), in a process of its own; it counts the gradients too.
 
-use std::process::Command;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
@@ -15,7 +14,7 @@ use serde_json::json;
 
 use crate::Result;
 use crate::inputs::Inputs as Corpus;
-use crate::measure::{line, numbers, reset_peak, status_mib};
+use crate::measure::{line, numbers, reset_peak, status_mib, trainer};
 
 const ROWS: usize = 16;
 const LENGTH: usize = 128;
@@ -33,10 +32,7 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
     let measured = |layers: usize, every: usize| -> Result<(f64, f64)> {
         let (mut least, mut fastest) = (f64::INFINITY, f64::INFINITY);
         for _ in 0..corpus.rounds {
-            let mut own = Command::new(std::env::current_exe()?);
-            own.arg("checkpointing").env(CHILD, format!("{layers} {every}"));
-            own.env("CANDLE_NUM_THREADS", "1").env("MIMALLOC_PURGE_DELAY", "-1");
-            let [mib, seconds] = numbers(&mut own)?;
+            let [mib, seconds] = numbers(&mut trainer("checkpointing", CHILD, &format!("{layers} {every}"))?)?;
             (least, fastest) = (least.min(mib), fastest.min(seconds));
         }
         Ok((least, fastest))

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::inputs::Inputs as Corpus;
-use crate::measure::{line, numbers, status_mib};
+use crate::measure::{line, numbers, status_mib, trainer};
 
 const ROWS: usize = 16;
 const LENGTH: usize = 128;
@@ -36,11 +36,7 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
         println!("{family}, {threads} threads, {ROWS} x {LENGTH} tokens");
         let (mut own, mut peer) = (NOTHING, NOTHING);
         for _ in 0..corpus.rounds {
-            let mut command = Command::new(std::env::current_exe()?);
-            // As `kpipe train` sets them for itself.
-            command.arg("train").env(CHILD, family).env("CANDLE_NUM_THREADS", "1").env("MIMALLOC_PURGE_DELAY", "-1");
-            command.env("RAYON_NUM_THREADS", &threads);
-            own = better(own, numbers(&mut command)?);
+            own = better(own, numbers(&mut trainer("train", CHILD, family)?)?);
             if let Some(python) = &python {
                 let mut command = Command::new(python);
                 let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/torch_peer.py");
