@@ -11,8 +11,8 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::flow::built;
-use crate::support::{command, succeed, text};
-use crate::train::SMALL;
+use crate::support::{command, text};
+use crate::train::{SMALL, starting};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const WEIGHTS: &str = "model.safetensors";
@@ -123,10 +123,9 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     if name == WEIGHTS && path != "/lfs/weights" {
         let etag = hex(&Sha256::digest(&bytes));
-        let more = format!("location: /lfs/weights\r\nx-repo-commit: {COMMIT}\r\nx-linked-etag: \"{etag}\"\r\n");
         // As the hub does: large files stand on another server, small ones on this one.
-        let host = stream.local_addr()?;
-        let more = more.replace("location: ", &format!("location: http://{host}"));
+        let place = format!("http://{}/lfs/weights", stream.local_addr()?);
+        let more = format!("location: {place}\r\nx-repo-commit: {COMMIT}\r\nx-linked-etag: \"{etag}\"\r\n");
         return stream.write_all(head("302 Found", &more, 0).as_bytes());
     }
     let etag = hex(&Sha1::digest([format!("blob {}\0", bytes.len()).as_bytes(), &bytes].concat()));
@@ -155,11 +154,16 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     Ok(())
 }
 
+/// One step of training into `out`.
+fn trained(out: &Path, more: &[&str]) {
+    let output = starting(out, &[&["--set", "train.steps=1"], more].concat()).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
 /// A small model in a folder of transformers' layout.
 fn model(folder: &Path) -> PathBuf {
-    let (built, out) = (built(), folder.join("model"));
-    let args = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--quiet"];
-    succeed(&[&args[..], SMALL, &["--set", "train.steps=1"]].concat());
+    let out = folder.join("model");
+    trained(&out, &[]);
     out
 }
 
@@ -191,10 +195,8 @@ fn a_model_of_the_hub_is_fetched_once_and_read_without_a_connection() {
     assert_eq!(hub.starts(), [0, whole / 2], "it goes on where the connection broke");
     assert!(!hub.state().log.iter().any(|(path, _)| path.contains("extra")), "only what the trainer reads is fetched");
 
-    let (built, local) = (built(), out("local"));
-    let served = folder.path().join("model");
-    let args = ["train", "--shards", built.to_str().unwrap(), "--out", local.to_str().unwrap(), "--quiet", "--init"];
-    succeed(&[&args[..], &[served.to_str().unwrap()], SMALL, &["--set", "train.steps=1"]].concat());
+    let local = out("local");
+    trained(&local, &["--init", folder.path().join("model").to_str().unwrap()]);
     for name in [WEIGHTS, "config.json", "tokenizer.json"] {
         assert!(std::fs::read(out("a").join(name)).unwrap() == std::fs::read(local.join(name)).unwrap(), "{name}");
     }

@@ -86,7 +86,7 @@ fn same_run(whole: &Path, killed: &Path) {
 }
 
 /// `kpipe train` on the fixtures into `out`, to be started, killed or held back.
-fn starting(out: &Path, more: &[&str]) -> std::process::Command {
+pub(crate) fn starting(out: &Path, more: &[&str]) -> std::process::Command {
     let built = built();
     let args = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--quiet"];
     crate::support::command(&[&args[..], SMALL, more].concat())

@@ -253,16 +253,17 @@ mod tests {
         Job { shards, out, seed: 17, device: &Device::Cpu, losses: false, progress }
     }
 
+    /// The lines of a run's `metrics.jsonl`.
+    fn metrics(out: &Path) -> Vec<Metric> {
+        let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// The bytes of everything a run leaves, with `tokens_per_s` taken out of the metrics.
     fn outcome(out: &Path) -> Vec<Vec<u8>> {
         let read = |name: &str| std::fs::read(out.join(name)).unwrap();
-        let metrics = String::from_utf8(read("metrics.jsonl")).unwrap();
-        let steady = |line: &str| {
-            let mut metric: Metric = serde_json::from_str(line).unwrap();
-            metric.tokens_per_s = 0.0;
-            metric.line().unwrap()
-        };
-        let metrics: Vec<String> = metrics.lines().map(steady).collect();
+        let steady = |metric| Metric { tokens_per_s: 0.0, ..metric }.line().unwrap();
+        let metrics: Vec<String> = metrics(out).into_iter().map(steady).collect();
         let checkpoint = checkpoint::latest(out).unwrap().unwrap();
         let mut all: Vec<Vec<u8>> =
             ["model.safetensors", "config.json", "tokenizer.json", "consumed.jsonl"].into_iter().map(read).collect();
@@ -379,9 +380,7 @@ mod tests {
             (params.eval_every, params.save_every, params.optimiser.lr) = (0, 0, 2e-3);
             let out = tempfile::tempdir().unwrap();
             train(&job(shards.path(), out.path(), &Silent), &params).unwrap();
-            let text = std::fs::read_to_string(out.path().join("metrics.jsonl")).unwrap();
-            let metrics = text.lines().map(|line| serde_json::from_str::<Metric>(line).unwrap());
-            metrics.map(|metric| metric.train_loss).collect::<Vec<f64>>()
+            metrics(out.path()).into_iter().map(|metric| metric.train_loss).collect::<Vec<f64>>()
         };
         for family in FAMILIES {
             let init = checkpoint_folder(family);
@@ -427,8 +426,7 @@ mod tests {
         assert!(outcome(whole.path()) == outcome(killed.path()), "the bytes differ");
         let weights = |step| std::fs::read(checkpoint(whole.path(), step).join("model.safetensors")).unwrap();
         assert!(weights(5) != weights(6) && weights(6) == weights(7), "step 7 overflowed");
-        let text = std::fs::read_to_string(whole.path().join("metrics.jsonl")).unwrap();
-        let metrics: Vec<Metric> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let metrics = metrics(whole.path());
         assert_eq!((metrics[6].grad_norm, metrics[6].loss_scale), (None, Some(2_f64.powi(40))));
         let state = checkpoint::state(&checkpoint(whole.path(), 12)).unwrap();
         let skipped = metrics.iter().filter(|metric| metric.grad_norm.is_none()).count() as u64;
@@ -530,8 +528,7 @@ mod tests {
             (params.model.dropout, params.objective.contrastive_weight) = (0.0, 0.0);
             let out = tempfile::tempdir().unwrap();
             train(&job(folder.path(), out.path(), &Silent), &params).unwrap();
-            let text = std::fs::read_to_string(out.path().join("metrics.jsonl")).unwrap();
-            let metrics = text.lines().map(|line| serde_json::from_str::<Metric>(line).unwrap());
+            let metrics = metrics(out.path()).into_iter();
             metrics.flat_map(|metric| [metric.train_loss, metric.grad_norm.unwrap()]).collect::<Vec<f64>>()
         };
         for (a, b) in losses(12, 1).into_iter().zip(losses(3, 4)) {

@@ -93,27 +93,23 @@ impl Hub {
 
     /// The folder of a model in the cache, with every file the trainer reads, compared with its hash.
     fn snapshot(&self, name: &Name, progress: &dyn Progress) -> Result<PathBuf> {
-        let cached = self.cached(name);
-        if let Some(folder) = cached.as_ref().filter(|_| self.offline || name.is_commit()) {
-            verify(folder, progress)?;
-            return Ok(folder.clone());
-        }
-        if self.offline {
-            return Err(Error::usage(format!("`{}` is not in `{}`", name.id, self.cache.path().display()))
-                .hint("`HF_HUB_OFFLINE` is set: unset it to fetch the model, or give a folder"));
-        }
-        match (self.download(name, progress), cached) {
-            (Err(Failure::NoConnection(error)), Some(folder)) => {
-                progress.note(&format!("{}; using `{}`, fetched before", error.what(), folder.display()));
-                verify(&folder, progress)?;
-                Ok(folder)
+        let folder = match self.cached(name) {
+            Some(folder) if self.offline || name.is_commit() => folder,
+            None if self.offline => {
+                return Err(Error::usage(format!("`{}` is not in `{}`", name.id, self.cache.path().display()))
+                    .hint("`HF_HUB_OFFLINE` is set: unset it to fetch the model, or give a folder"));
             }
-            (Err(Failure::NoConnection(error) | Failure::Other(error)), _) => Err(error),
-            (Ok(folder), _) => {
-                verify(&folder, progress)?;
-                Ok(folder)
-            }
-        }
+            cached => match (self.download(name, progress), cached) {
+                (Ok(folder), _) => folder,
+                (Err(Failure::NoConnection(error)), Some(folder)) => {
+                    progress.note(&format!("{}; using `{}`, fetched before", error.what(), folder.display()));
+                    folder
+                }
+                (Err(Failure::NoConnection(error) | Failure::Other(error)), _) => return Err(error),
+            },
+        };
+        verify(&folder, progress)?;
+        Ok(folder)
     }
 
     /// The folder of a model in the cache, where all of it is there.
