@@ -32,6 +32,13 @@ pub fn next_below(stream: &mut ChaCha8Rng, n: usize) -> usize {
     ((u128::from(stream.next_u64()) * n as u128) >> 64) as usize
 }
 
+/// Puts items into an order drawn from a stream, each order with equal probability (Fisher–Yates).
+pub fn shuffle<T>(items: &mut [T], stream: &mut ChaCha8Rng) {
+    for at in (1..items.len()).rev() {
+        items.swap(at, next_below(stream, at + 1));
+    }
+}
+
 /// The next standard normal number of a stream (Box–Muller).
 pub fn next_normal(stream: &mut ChaCha8Rng) -> f64 {
     let radius = (-2.0 * (1.0 - next_unit(stream)).ln()).sqrt();

@@ -73,7 +73,7 @@ pub fn train(rows: &[Row], train: &[u32], params: &Params, seed: u64) -> Ordered
     let mut sequence: Vec<u32> = queues[0].by_ref().take(pacing.n_first as usize).collect();
     for (window_idx, window) in pacing.windows().iter().enumerate() {
         let mut kinds: Vec<usize> = (0..4).flat_map(|s| std::iter::repeat_n(s, window[s] as usize)).collect();
-        shuffle(&mut kinds, &mut draw::stream(seed, "window", &window_idx.to_le_bytes()));
+        draw::shuffle(&mut kinds, &mut draw::stream(seed, "window", &window_idx.to_le_bytes()));
         sequence.extend(kinds.into_iter().filter_map(|s| queues[s].next()));
     }
     Ordered { sequence, pacing, notes }
@@ -99,13 +99,6 @@ fn drawn(rows: &[Row], stratum: &[u32], name: &str, pass: u64, params: &Params, 
         order.push(pool.swap_remove(draw::next_below(&mut rng, pool.len())));
     }
     order
-}
-
-/// Fisher–Yates.
-pub(super) fn shuffle<T>(items: &mut [T], rng: &mut rand_chacha::ChaCha8Rng) {
-    for idx in (1..items.len()).rev() {
-        items.swap(idx, draw::next_below(rng, idx + 1));
-    }
 }
 
 #[cfg(test)]

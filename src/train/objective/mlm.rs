@@ -52,9 +52,7 @@ pub fn mask(
             _ => groups.push((idx + 1, idx + 2)),
         }
     }
-    for at in (1..groups.len()).rev() {
-        groups.swap(at, draw::next_below(stream, at + 1));
-    }
+    draw::shuffle(&mut groups, stream);
     let room = ((row.len() as f64 * objective.mask).round_ties_even() as usize).max(1);
     let mut places = Vec::new();
     for (start, end) in groups {

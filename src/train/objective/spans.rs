@@ -33,8 +33,11 @@ fn amounts(length: usize, objective: &params::Objective) -> (usize, usize) {
     (noise, spans.clamp(1, noise.min(length - noise).max(1)))
 }
 
-/// Tokens of encoder and decoder, ends included, for a text of `length`.
+/// Tokens of encoder and decoder, ends included, for a text of `length`; of one token, none is left out.
 pub fn lengths(length: usize, objective: &params::Objective) -> (usize, usize) {
+    if length < 2 {
+        return (length + 1, 0);
+    }
     let (noise, spans) = amounts(length, objective);
     (length - noise + spans + 1, noise + spans + 1)
 }
@@ -79,9 +82,7 @@ pub fn corrupt(
 /// `n` cut into `parts` of at least 1, every way with equal probability.
 fn parts(n: usize, parts: usize, stream: &mut ChaCha8Rng) -> Vec<usize> {
     let mut begins: Vec<bool> = (1..n).map(|at| at < parts).collect();
-    for at in (1..begins.len()).rev() {
-        begins.swap(at, draw::next_below(stream, at + 1));
-    }
+    draw::shuffle(&mut begins, stream);
     let mut lengths = vec![1];
     for begins in begins {
         match lengths.last_mut() {
