@@ -1,8 +1,8 @@
 //! `--init owner/name` against a server of our own that answers as the hub does.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +11,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::flow::built;
+use crate::server::{Request, head, serve, without_proxies};
 use crate::support::{command, text};
 use crate::train::{SMALL, starting};
 
@@ -47,16 +48,8 @@ impl Hub {
         let read = |(from, to): &(&str, &str)| ((*to).to_string(), std::fs::read(folder.join(from)).unwrap());
         let files = names.iter().map(read).collect();
         let state = Arc::new(Mutex::new(State { files, mood: Mood::Well, log: Vec::new() }));
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::clone(&state);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let shared = Arc::clone(&shared);
-                // A client that was killed is no failure of the server.
-                std::thread::spawn(move || drop(answer(stream.unwrap(), &shared)));
-            }
-        });
+        let endpoint = serve(move |request, stream| answer(request, stream, &shared));
         Hub { endpoint, state }
     }
 
@@ -80,9 +73,7 @@ impl Hub {
         let built = built();
         let args = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--init", init];
         let mut command = command(&[&args[..], SMALL, &["--set", "train.steps=1"]].concat());
-        for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
-            command.env_remove(name);
-        }
+        without_proxies(&mut command);
         for name in ["HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE"] {
             command.env_remove(name);
         }
@@ -91,22 +82,11 @@ impl Hub {
     }
 }
 
-fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
-    let mut lines =
-        BufReader::new(stream.try_clone()?).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
-    let path = lines.next().and_then(|line| line.split(' ').nth(1).map(String::from)).unwrap_or_default();
-    let range = lines.find_map(|line| {
-        let (name, value) = line.split_once(": ")?;
-        let (start, end) =
-            value.strip_prefix("bytes=").filter(|_| name.eq_ignore_ascii_case("range"))?.split_once('-')?;
-        Some((start.parse::<usize>().unwrap(), end.parse::<usize>().ok()))
-    });
+fn answer(request: &Request, mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+    let (path, range) = (request.path.clone(), request.range());
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     let is_size = range.is_some_and(|(_, end)| end.is_some());
     state.log.push((path.clone(), range.filter(|_| !is_size).map(|(start, _)| start)));
-    let head = |status: &str, more: &str, n: usize| {
-        format!("HTTP/1.1 {status}\r\n{more}content-length: {n}\r\nconnection: close\r\n\r\n")
-    };
     if path.starts_with("/api/models/acme/gated/") {
         return stream.write_all(head("401 Unauthorized", "", 0).as_bytes());
     }

@@ -11,10 +11,14 @@ mod hostile;
 mod hub;
 /// Laws over registries and contracts.
 mod laws;
+/// Shards read from a server that answers as an object store does.
+mod objects;
 /// What the README says is what the program does.
 mod readme;
 /// Real files, where `KPIPE_TEST_DATA` names a folder with them.
 mod real;
+/// A small HTTP server.
+mod server;
 /// Running the binary and looking at what it wrote.
 mod support;
 /// Training on the shards of the fixtures.

@@ -12,8 +12,9 @@ use crate::train;
 /// Arguments of `kpipe train`.
 #[derive(Args)]
 pub(super) struct TrainArgs {
-    /// Folder that `kpipe build` wrote, or one with `train-*-of-*.parquet`
-    #[arg(long, value_name = "FOLDER", default_value = "out")]
+    /// Folder that `kpipe build` wrote, or one with `train-*-of-*.parquet`; a pattern of such files; or an address in an
+    /// object store, such as `s3://bucket/corpus`
+    #[arg(long, value_name = "FOLDER|PATTERN|ADDRESS", default_value = "out")]
     shards: PathBuf,
     /// BERT, GPT-2, T5 or LLaMA to go on from: a folder of Hugging Face's (config.json, safetensors, tokenizer.json), or
     /// `owner/name` or `owner/name@revision` on its hub

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::Compression;
@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::flow::changes::{self, Changes};
 use crate::flow::contract::{CONTRACT_HASH_KEY, CONTRACT_KEY, Contract};
 use crate::flow::disk::files_named;
+use crate::flow::place::Place;
 
 /// Most rows of a batch.
 pub const BATCH_ROWS: usize = 1_024;
@@ -57,8 +58,8 @@ impl Dataset {
         let paths = files_named(folder, "part-", ".parquet")?;
         let mut parts = Vec::with_capacity(paths.len());
         for path in paths {
-            let reader = open_checked(&path, Some(contract))?;
-            let rows = reader.metadata().file_metadata().num_rows() as u64;
+            let metadata = open_checked(&Place::File(path.clone()), Some(contract))?;
+            let rows = metadata.metadata().file_metadata().num_rows() as u64;
             let gone = changes::n_gone(changes::read(&path)?.iter());
             parts.push(Part { rows: rows.saturating_sub(gone), path });
         }
@@ -71,37 +72,32 @@ impl Dataset {
     }
 }
 
-/// Opens a Parquet file and checks the contract that its footer and its columns state.
-fn open_checked(path: &Path, contract: Option<&Contract>) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let file = File::open(path).map_err(|cause| Error::file("open", path, cause))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|cause| {
-        Error::data(format!("`{}` is not a readable Parquet file: {cause}", path.display()))
-            .hint("delete it and build again; kpipe writes it anew")
-    })?;
-    let Some(contract) = contract else { return Ok(reader) };
+/// Reads the footer of a Parquet file and checks the contract that it and the columns state.
+fn open_checked(place: &Place, contract: Option<&Contract>) -> Result<ArrowReaderMetadata> {
+    let metadata = place.metadata()?;
+    let Some(contract) = contract else { return Ok(metadata) };
     let footer = |key: &str| {
-        let pairs = reader.metadata().file_metadata().key_value_metadata();
+        let pairs = metadata.metadata().file_metadata().key_value_metadata();
         pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == key)).and_then(|pair| pair.value.clone())
     };
     let (name, hash) = (footer(CONTRACT_KEY), footer(CONTRACT_HASH_KEY));
     if name.as_deref() != Some(contract.name.as_str()) || hash.as_deref() != Some(contract.hash.as_str()) {
         return Err(Error::data(format!(
-            "`{}` was written under the contract {}, but `{}` ({}) is needed",
-            path.display(),
+            "`{place}` was written under the contract {}, but `{}` ({}) is needed",
             name.map_or("of another program".to_string(), |name| format!("`{name}` ({})", hash.unwrap_or_default())),
             contract.name,
             contract.hash
         ))
         .hint("build the shards again with this version of kpipe"));
     }
-    contract.check_schema(reader.schema()).map_err(|error| error.at(path.display()))?;
-    Ok(reader)
+    contract.check_schema(metadata.schema()).map_err(|error| error.at(place))?;
+    Ok(metadata)
 }
 
 /// Batches of one part, one row group each, with all columns or only those named, and with the part's [`changes`]
 /// made. A row group of which all rows are gone is no batch.
 pub struct Batches {
-    path: PathBuf,
+    place: Place,
     metadata: ArrowReaderMetadata,
     changes: Changes,
     groups: Vec<Group>,
@@ -125,10 +121,21 @@ impl Batches {
     /// # Errors
     /// If the file cannot be read or breaks the contract.
     pub fn open(path: &Path, contract: Option<&Contract>, columns: Option<&[&str]>) -> Result<Self> {
-        let reader = open_checked(path, contract)?;
-        let changes = changes::read(path)?;
+        Self::at(&Place::File(path.to_path_buf()), contract, columns)
+    }
+
+    /// As [`Batches::open`], of a file that may lie elsewhere than on disk.
+    ///
+    /// # Errors
+    /// If the file cannot be read or breaks the contract.
+    pub fn at(place: &Place, contract: Option<&Contract>, columns: Option<&[&str]>) -> Result<Self> {
+        let metadata = open_checked(place, contract)?;
+        let changes = match place {
+            Place::File(path) => changes::read(path)?,
+            Place::Object(_) => Changes::default(),
+        };
         let (mut groups, mut first_row) = (Vec::new(), 0);
-        for (number, group) in reader.metadata().row_groups().iter().enumerate() {
+        for (number, group) in metadata.metadata().row_groups().iter().enumerate() {
             let end = first_row + group.num_rows() as u64;
             let rows = (end - first_row).saturating_sub(changes::n_gone(changes.range(first_row..end)));
             if rows > 0 {
@@ -137,9 +144,7 @@ impl Batches {
             first_row = end;
         }
         let columns = columns.map(|columns| columns.iter().map(|column| (*column).to_string()).collect());
-        let metadata = ArrowReaderMetadata::try_new(reader.metadata().clone(), ArrowReaderOptions::new())
-            .map_err(|cause| Error::data(format!("`{}` cannot be read: {cause}", path.display())))?;
-        Ok(Batches { path: path.to_path_buf(), metadata, changes, groups, next: 0, columns })
+        Ok(Batches { place: place.clone(), metadata, changes, groups, next: 0, columns })
     }
 
     /// Leaves out the next `n` batches without reading them.
@@ -158,30 +163,17 @@ impl Batches {
     /// If there is none or it cannot be read.
     pub fn read(&self, idx: usize) -> Result<RecordBatch> {
         let group = self.groups.get(idx).ok_or_else(|| {
-            Error::data(format!("`{}` has no batch {idx}", self.path.display())).hint("delete it and build again")
+            Error::data(format!("`{}` has no batch {idx}", self.place)).hint("delete it and build again")
         })?;
-        let damaged = |cause: &dyn std::fmt::Display| {
-            Error::data(format!("`{}` cannot be read: {cause}", self.path.display()))
-                .at(format!("row group {}", group.number))
-                .hint("the file was damaged after it was written: delete it and build again")
-        };
-        let file = File::open(&self.path).map_err(|cause| Error::file("open", &self.path, cause))?;
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
-        let rows = reader.metadata().row_group(group.number).num_rows() as usize;
         let mask = match &self.columns {
-            Some(columns) => ProjectionMask::columns(reader.parquet_schema(), columns.iter().map(String::as_str)),
+            Some(columns) => {
+                let schema = self.metadata.metadata().file_metadata().schema_descr();
+                ProjectionMask::columns(schema, columns.iter().map(String::as_str))
+            }
             None => ProjectionMask::all(),
         };
-        let mut batches = reader
-            .with_projection(mask)
-            .with_row_groups(vec![group.number])
-            .with_batch_size(rows.max(1))
-            .build()
-            .map_err(|cause| damaged(&cause))?;
-        match batches.next() {
-            Some(batch) => changes::apply(&self.changes, batch.map_err(|cause| damaged(&cause))?, group.first_row),
-            None => Err(damaged(&"an empty row group")),
-        }
+        let batch = self.place.row_group(&self.metadata, group.number, mask)?;
+        changes::apply(&self.changes, batch, group.first_row)
     }
 }
 

@@ -8,6 +8,8 @@ pub mod contract;
 pub mod dataset;
 pub mod disk;
 pub mod estimate;
+pub mod objects;
+pub mod place;
 pub mod plan;
 pub mod progress;
 pub mod publish;

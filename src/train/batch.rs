@@ -1,5 +1,8 @@
 //! Makes the microbatches of one optimiser step: takes windows in order, makes rows of them, gathers the passages.
 //!
+//! A row is one window, or with `packing` as many consecutive ones as fit. They do not see one another, and each counts
+//! its positions from its own first token, so that packing changes nothing but how much of a row is padding.
+//!
 //! All microbatches of a step are made before the first is computed, because every loss term is divided by its count
 //! over the whole step, not over a microbatch (transformers PR #34191 shows what goes wrong otherwise).
 
@@ -8,10 +11,47 @@ use crate::error::Result;
 use crate::train::consumed::Range;
 use crate::train::model::Language;
 use crate::train::objective::mlm::{self, Vocabulary};
-use crate::train::objective::spans;
+use crate::train::objective::{self, spans};
 use crate::train::params::Params;
 use crate::train::tokenizer::{Pieces, Tokenizer};
 use crate::train::windows::{Passages, Window, Windows};
+
+/// Rows of tokens, each of one text or of several that do not see one another.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// The tokens of each row.
+    pub ids: Vec<Vec<u32>>,
+    /// How many tokens each text of each row has.
+    pub texts: Vec<Vec<usize>>,
+}
+
+impl Rows {
+    /// Whether a row holds several texts.
+    pub fn are_packed(&self) -> bool {
+        self.texts.iter().any(|texts| texts.len() > 1)
+    }
+
+    fn begin(&mut self) {
+        self.ids.push(Vec::new());
+        self.texts.push(Vec::new());
+    }
+
+    /// Adds a text to the last row; gives where it begins.
+    fn extend(&mut self, text: &[u32]) -> usize {
+        let (Some(ids), Some(texts)) = (self.ids.last_mut(), self.texts.last_mut()) else { return 0 };
+        let begin = ids.len();
+        ids.extend(text);
+        texts.push(text.len());
+        begin
+    }
+}
+
+impl FromIterator<Vec<u32>> for Rows {
+    fn from_iter<I: IntoIterator<Item = Vec<u32>>>(rows: I) -> Self {
+        let ids: Vec<Vec<u32>> = rows.into_iter().collect();
+        Rows { texts: ids.iter().map(|row| vec![row.len()]).collect(), ids }
+    }
+}
 
 /// Rows for one forward and backward pass.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,9 +59,9 @@ pub struct Microbatch {
     /// Number in the step.
     pub index: u64,
     /// Rows for the model, or for its encoder.
-    pub rows: Vec<Vec<u32>>,
+    pub rows: Rows,
     /// Rows for the decoder, where the model has both.
-    pub decoder_rows: Vec<Vec<u32>>,
+    pub decoder: Option<Rows>,
     /// What is to be predicted: row, place in the row (the decoder's where there is one), token.
     pub labels: Vec<(usize, usize, u32)>,
     /// Passages to compare.
@@ -73,10 +113,10 @@ impl Masker<'_> {
     pub fn step(&self, number: u64, windows: &mut Windows) -> Result<Step> {
         let mut step = Step { number, microbatches: Vec::new(), ranges: Vec::new(), tokens: 0, padding: 0 };
         for index in 0..self.params.accumulate as u64 {
-            let taken: Vec<Window> =
-                (0..self.params.batch).map(|_| windows.next_window_forever()).collect::<Result<_>>()?;
-            taken.iter().for_each(|window| Range::extend(&mut step.ranges, window));
-            let microbatch = self.microbatch(index, &taken, "mask");
+            let taken: Vec<Vec<Window>> =
+                (0..self.params.batch).map(|_| self.next_row(windows)).collect::<Result<_>>()?;
+            taken.iter().flatten().for_each(|window| Range::extend(&mut step.ranges, window));
+            let microbatch = self.microbatch(index, taken.iter().map(Vec::as_slice), "mask");
             let (tokens, places) = microbatch.size();
             step.tokens += tokens;
             step.padding += places - tokens;
@@ -85,23 +125,58 @@ impl Masker<'_> {
         Ok(step)
     }
 
-    /// Makes rows and labels of windows; the draws depend on seed, `purpose`, epoch, `seq` and window only, not on the
-    /// batching.
-    pub fn microbatch(&self, index: u64, windows: &[Window], purpose: &str) -> Microbatch {
-        let mut batch = Microbatch { index, ..Microbatch::default() };
-        for (row, window) in windows.iter().enumerate() {
-            let key = format!("{}/{}/{}", window.epoch, window.seq, window.index);
-            let Row { ids, decoder, labels } = self.row(&window.pieces, window.last, purpose, &key);
-            batch.rows.push(ids);
-            batch.decoder_rows.extend(decoder);
-            batch.labels.extend(labels.into_iter().map(|(place, token)| (row, place, token)));
-            if let Some(passages) = &window.passages
-                && batch.contrast.anchors.len() < self.params.objective.anchors
-            {
-                self.compare(&mut batch.contrast, passages, &key);
+    /// The next window, and where rows are packed those behind it that fit into its row.
+    fn next_row(&self, windows: &mut Windows) -> Result<Vec<Window>> {
+        let lengths = |window: &Window| objective::lengths(&self.tokenizer.frame, self.params, window.pieces.ids.len());
+        let mut row = vec![windows.next_window_forever()?];
+        if !self.params.packing {
+            return Ok(row);
+        }
+        let mut taken = lengths(&row[0]);
+        loop {
+            let (ids, decoder) = lengths(windows.peek_forever()?);
+            taken = (taken.0 + ids, taken.1 + decoder);
+            if taken.0.max(taken.1) > self.params.max_tokens {
+                return Ok(row);
+            }
+            row.push(windows.next_window_forever()?);
+        }
+    }
+
+    /// Makes rows and labels of the windows of each row; the draws depend on seed, `purpose`, epoch, `seq` and window
+    /// only, not on the batching.
+    pub fn microbatch<'w>(
+        &self,
+        index: u64,
+        rows: impl IntoIterator<Item = &'w [Window]>,
+        purpose: &str,
+    ) -> Microbatch {
+        let decoder = (self.tokenizer.frame.language == Language::Spans).then(Rows::default);
+        let mut batch = Microbatch { index, decoder, ..Microbatch::default() };
+        for (row, windows) in rows.into_iter().enumerate() {
+            batch.rows.begin();
+            batch.decoder.iter_mut().for_each(Rows::begin);
+            for window in windows {
+                self.add(&mut batch, row, window, purpose);
             }
         }
         batch
+    }
+
+    /// Adds a window to the last row, which has the number `row`.
+    fn add(&self, batch: &mut Microbatch, row: usize, window: &Window, purpose: &str) {
+        let key = format!("{}/{}/{}", window.epoch, window.seq, window.index);
+        let Row { ids, decoder, labels } = self.row(&window.pieces, window.last, purpose, &key);
+        let mut begin = batch.rows.extend(&ids);
+        if let (Some(rows), Some(ids)) = (&mut batch.decoder, decoder) {
+            begin = rows.extend(&ids);
+        }
+        batch.labels.extend(labels.into_iter().map(|(place, token)| (row, begin + place, token)));
+        if let Some(passages) = &window.passages
+            && batch.contrast.anchors.len() < self.params.objective.anchors
+        {
+            self.compare(&mut batch.contrast, passages, &key);
+        }
     }
 
     fn compare(&self, contrast: &mut Contrast, passages: &Passages, key: &str) {
@@ -153,7 +228,8 @@ impl Microbatch {
     /// Tokens of all rows and passages, and places they are padded to.
     pub fn size(&self) -> (u64, u64) {
         let Contrast { anchors, positives, hard } = &self.contrast;
-        let together: [&[&Vec<Vec<u32>>]; 3] = [&[&self.rows], &[&self.decoder_rows], &[anchors, positives, hard]];
+        let decoder = self.decoder.as_ref().map(|rows| &rows.ids);
+        let together: [&[&Vec<Vec<u32>>]; 3] = [&[&self.rows.ids], decoder.as_slice(), &[anchors, positives, hard]];
         let (mut tokens, mut places) = (0, 0);
         for rows in together {
             let lengths = || rows.iter().copied().flatten().map(|row| row.len() as u64);
@@ -168,15 +244,15 @@ impl Microbatch {
 mod tests {
     use super::*;
     use crate::train::fixture::{grammar, shard_folder, tiny_params};
-    use crate::train::stream::Shards;
+    use crate::train::shards::Shards;
     use crate::train::windows::Position;
 
     #[test]
     fn rows_that_are_computed_together_are_padded_together() {
         let rows = |lengths: &[usize]| lengths.iter().map(|n| vec![1; *n]).collect::<Vec<Vec<u32>>>();
         let contrast = Contrast { anchors: rows(&[3]), positives: rows(&[5]), hard: Vec::new() };
-        let batch =
-            Microbatch { rows: rows(&[4, 2, 7]), decoder_rows: rows(&[2, 2]), contrast, ..Microbatch::default() };
+        let of = |lengths: &[usize]| rows(lengths).into_iter().collect();
+        let batch = Microbatch { rows: of(&[4, 2, 7]), decoder: Some(of(&[2, 2])), contrast, ..Microbatch::default() };
         assert_eq!(batch.size(), (13 + 4 + 8, 21 + 4 + 10));
         assert_eq!(Microbatch::default().size(), (0, 0));
     }
@@ -192,7 +268,7 @@ mod tests {
             let masker = Masker { tokenizer: &tokenizer, params: &params, seed: 1 };
             let mut windows = Windows::new(&shards, &tokenizer, &params, 1, Position::default()).unwrap();
             let step = masker.step(1, &mut windows).unwrap();
-            let rows: Vec<Vec<u32>> = step.microbatches.iter().flat_map(|batch| batch.rows.clone()).collect();
+            let rows: Vec<Vec<u32>> = step.microbatches.iter().flat_map(|batch| batch.rows.ids.clone()).collect();
             (rows, step.ranges)
         };
         assert_eq!(rows(12, 1), rows(3, 4));

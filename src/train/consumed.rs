@@ -2,7 +2,8 @@
 //!
 //! A line holds the ranges of `seq` (one, or more where an epoch ends) that its windows came from, with a hash of the
 //! ids of their documents. [`verify`] reads the ids from the shards again and follows the ranges from the first
-//! document on: none is skipped, repeated or out of order, and each is the document that stands there.
+//! document on: none is skipped, repeated or out of order, and each is the document that stands there. Where blocks of
+//! the order were shuffled, it shuffles them again.
 
 use std::path::Path;
 
@@ -10,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
-use crate::train::stream::{Shards, Stream};
+use crate::train::shards::Shards;
+use crate::train::shuffle::Documents;
+use crate::train::stream::Stream;
 use crate::train::windows::Window;
 
 /// One line: what a step consumed.
@@ -77,14 +80,15 @@ fn add_id(hash: &str, id: &str) -> String {
     format!("{:016x}", xxh3_64(format!("{hash}\n{id}").as_bytes()))
 }
 
-/// Checks that a `consumed.jsonl` is the order of the shards without a gap, from their first document on.
+/// Checks that a `consumed.jsonl` is the order of the shards without a gap, from their first document on, with `shuffle`
+/// documents shuffled together under `seed`.
 ///
 /// # Errors
 /// Names the first step that is out of order, or whose documents are not those of the shards.
-pub fn verify(path: &Path, shards: &Shards) -> Result<()> {
-    let (documents, _) = shards.identity()?;
+pub fn verify(path: &Path, shards: &Shards, shuffle: usize, seed: u64) -> Result<()> {
+    let documents = Documents::new(Stream::names(shards), shuffle, seed, 0)?;
     let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
-    let mut order = Order { stream: Stream::names(shards), documents, current: None, before: None };
+    let mut order = Order { documents, current: None, before: None };
     for (line, number) in text.lines().zip(1..) {
         let consumed: Consumed = serde_json::from_str(line).map_err(|cause| {
             Error::data(format!("`{}` is damaged: {cause}", path.display())).at(format!("line {number}"))
@@ -98,33 +102,36 @@ pub fn verify(path: &Path, shards: &Shards) -> Result<()> {
 
 /// Follows ranges through the shards.
 struct Order<'a> {
-    stream: Stream<'a>,
-    documents: u64,
-    current: Option<(u64, String)>,
+    documents: Documents<'a>,
+    /// Epoch, `seq` and id of the document that was reached.
+    current: Option<(u64, u64, String)>,
     before: Option<Range>,
 }
 
 impl Order<'_> {
     fn follow(&mut self, range: Range) -> Result<()> {
-        let begins = match &self.before {
-            None => (0, 0, 0),
-            Some(before) if !before.ends => (before.epoch, before.last, before.last_window + 1),
-            Some(before) if before.last + 1 == self.documents => (before.epoch + 1, 0, 0),
-            Some(before) => (before.epoch, before.last + 1, 0),
+        let next_window = match &self.before {
+            Some(before) if !before.ends => before.last_window + 1,
+            _ => {
+                self.advance()?;
+                0
+            }
         };
-        let found = (range.epoch, range.first, range.first_window);
+        let (epoch, seq, id) = self.current()?;
+        let (begins, found) = ((*epoch, *seq, next_window), (range.epoch, range.first, range.first_window));
         if found != begins {
             return Err(Error::data(format!("(epoch, seq, window) {found:?} was read where {begins:?} comes next")));
         }
-        if range.first_window == 0 {
-            self.advance(range.epoch)?;
+        let mut ids = add_id("", id);
+        for expected in range.first + 1..=range.last {
+            self.advance()?;
+            let (epoch, seq, id) = self.current()?;
+            if (*epoch, *seq) != (range.epoch, expected) {
+                return Err(Error::data(format!("document {expected} was read where {seq} comes next")));
+            }
+            ids = add_id(&ids, id);
         }
-        let mut ids = add_id("", &self.current()?.1);
-        while self.current()?.0 < range.last {
-            self.advance(range.epoch)?;
-            ids = add_id(&ids, &self.current()?.1);
-        }
-        if self.current()?.0 != range.last || ids != range.ids {
+        if ids != range.ids {
             let (first, last) = (range.first, range.last);
             return Err(Error::data(format!("the documents {first} to {last} were not those of the shards")));
         }
@@ -132,15 +139,19 @@ impl Order<'_> {
         Ok(())
     }
 
-    fn current(&self) -> Result<&(u64, String)> {
+    fn current(&self) -> Result<&(u64, u64, String)> {
         self.current.as_ref().ok_or_else(|| Error::data("more was read than the shards hold"))
     }
 
-    fn advance(&mut self, epoch: u64) -> Result<()> {
-        while self.stream.cursor().epoch < epoch {
-            self.stream.begin_next_epoch();
+    /// Reaches the next document, from the beginning again where the epoch ends.
+    fn advance(&mut self) -> Result<()> {
+        let mut next = self.documents.next_document()?;
+        if next.is_none() {
+            self.documents.begin_next_epoch();
+            next = self.documents.next_document()?;
         }
-        self.current = self.stream.next_document()?.map(|document| (document.seq, document.id));
+        let epoch = self.documents.epoch();
+        self.current = next.map(|document| (epoch, document.seq, document.id));
         Ok(())
     }
 }
@@ -155,42 +166,45 @@ mod tests {
     use crate::train::windows::{Position, Windows};
 
     /// The lines of a run of 30 steps over 20 documents: several epochs, documents over several windows.
-    fn lines(shards: &Shards) -> Vec<Consumed> {
-        let params = Params { max_tokens: 12, ..tiny_params() };
+    fn lines(shards: &Shards, shuffle: usize) -> Vec<Consumed> {
+        let params = Params { max_tokens: 12, shuffle, ..tiny_params() };
         let tokenizer = Tokenizer::train(shards, &params.tokenizer, 1).unwrap();
         let masker = Masker { tokenizer: &tokenizer, params: &params, seed: 1 };
         let mut windows = Windows::new(shards, &tokenizer, &params, 1, Position::default()).unwrap();
         (1..=30).map(|step| Consumed { step, ranges: masker.step(step, &mut windows).unwrap().ranges }).collect()
     }
 
-    fn check(lines: &[Consumed], shards: &Shards) -> Result<()> {
+    fn check(lines: &[Consumed], shards: &Shards, shuffle: usize) -> Result<()> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let text: Vec<String> = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
         std::fs::write(file.path(), text.concat()).unwrap();
-        verify(file.path(), shards)
+        verify(file.path(), shards, shuffle, 1)
     }
 
     #[test]
     fn a_run_proves_its_order_and_tampering_shows() {
         let folder = shard_folder(&grammar(20, 3), &[]);
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
-        let good = lines(&shards);
-        assert!(good.iter().any(|line| line.ranges.len() > 1), "an epoch ends inside a step");
-        assert!(good.iter().any(|line| line.ranges[0].first_window > 0), "a document goes on in the next step");
-        check(&good, &shards).unwrap();
-        let mut swapped = good.clone();
-        swapped.swap(3, 4);
-        let mut without = good.clone();
-        without.remove(6);
-        let mut twice = good.clone();
-        twice.insert(6, good[5].clone());
-        for bad in [swapped, without, twice] {
-            assert!(check(&bad, &shards).unwrap_err().what().contains("comes next"));
-        }
         let mut other = grammar(20, 3);
         other[11].id = "toy:another".into();
         let other = shard_folder(&other, &[]);
         let other = Shards::open(other.path(), "train").unwrap().unwrap();
-        assert!(check(&good, &other).unwrap_err().what().contains("not those of the shards"));
+        for shuffle in [0, 8] {
+            let good = lines(&shards, shuffle);
+            assert!(good.iter().any(|line| line.ranges.len() > 1), "an epoch ends inside a step");
+            assert!(good.iter().any(|line| line.ranges[0].first_window > 0), "a document goes on in the next step");
+            check(&good, &shards, shuffle).unwrap();
+            let mut swapped = good.clone();
+            swapped.swap(3, 4);
+            let mut without = good.clone();
+            without.remove(6);
+            let mut twice = good.clone();
+            twice.insert(6, good[5].clone());
+            for bad in [swapped, without, twice] {
+                assert!(check(&bad, &shards, shuffle).unwrap_err().what().contains("comes next"));
+            }
+            assert!(check(&good, &other, shuffle).unwrap_err().what().contains("not those of the shards"));
+            assert!(check(&good, &shards, 8 - shuffle).unwrap_err().what().contains("comes next"), "another order");
+        }
     }
 }

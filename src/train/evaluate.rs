@@ -7,8 +7,8 @@ use crate::train::batch::{Masker, Microbatch};
 use crate::train::kernels;
 use crate::train::model::{Architecture, Pass, Weights, infer};
 use crate::train::objective::{Forward, language_term};
-use crate::train::stream::Shards;
-use crate::train::windows::{Position, Window, Windows};
+use crate::train::shards::Shards;
+use crate::train::windows::{Window, Windows};
 
 /// The mean loss over the first `eval_windows` windows of the split, in nats per labelled token; `None` where no token
 /// is labelled. The draws depend on the seed and the documents only, so evaluations can be compared.
@@ -48,7 +48,7 @@ pub(super) fn language_loss(forward: &Forward, batch: &Microbatch) -> Result<f64
 }
 
 fn mean_loss(shards: &Shards, masker: &Masker, forward: &Forward) -> Result<Option<f64>> {
-    let mut windows = Windows::new(shards, masker.tokenizer, masker.params, masker.seed, Position::default())?;
+    let mut windows = Windows::in_order(shards, masker.tokenizer, masker.params, masker.seed)?;
     let (mut total, mut labels, mut left) = (0.0, 0, masker.params.eval_windows);
     loop {
         let mut taken: Vec<Window> = Vec::new();
@@ -60,7 +60,7 @@ fn mean_loss(shards: &Shards, masker: &Masker, forward: &Forward) -> Result<Opti
             return Ok((labels > 0).then(|| total / labels as f64));
         }
         left -= taken.len();
-        let batch = masker.microbatch(0, &taken, "validation");
+        let batch = masker.microbatch(0, taken.chunks(1), "validation");
         if !batch.labels.is_empty() {
             total += language_loss(forward, &batch)?;
             labels += batch.labels.len();

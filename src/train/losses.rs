@@ -18,8 +18,8 @@ use crate::train::batch::Masker;
 use crate::train::evaluate::{language_loss, measuring};
 use crate::train::model::{Architecture, Weights};
 use crate::train::objective::Forward;
-use crate::train::stream::Shards;
-use crate::train::windows::{Position, Window, Windows};
+use crate::train::shards::Shards;
+use crate::train::windows::{Window, Windows};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -44,7 +44,7 @@ pub fn write(
 }
 
 fn write_measured(shards: &Shards, masker: &Masker, forward: &Forward, place: &Path) -> Result<u64> {
-    let mut windows = Windows::new(shards, masker.tokenizer, masker.params, masker.seed, Position::default())?;
+    let mut windows = Windows::in_order(shards, masker.tokenizer, masker.params, masker.seed)?;
     let beside = place.with_extension("jsonl.tmp");
     let failed = |cause: std::io::Error| Error::file("write", &beside, cause);
     let mut file = BufWriter::new(File::create(&beside).map_err(failed)?);
@@ -62,7 +62,7 @@ fn write_measured(shards: &Shards, masker: &Masker, forward: &Forward, place: &P
         }
         let (mut total, mut labels) = (0.0, 0);
         for some in taken.chunks(masker.params.batch) {
-            let batch = masker.microbatch(0, some, "losses");
+            let batch = masker.microbatch(0, some.chunks(1), "losses");
             if !batch.labels.is_empty() {
                 total += language_loss(forward, &batch)?;
                 labels += batch.labels.len();

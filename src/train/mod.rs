@@ -6,8 +6,9 @@
 //!
 //! The rooms of the trainer, in the order data passes them:
 //!
-//! - [`stream`] reads the shards in `seq` order and knows where it stands; [`windows`] cuts documents into token
-//!   windows; [`batch`] makes the rows and labels of one optimiser step's microbatches.
+//! - [`shards`] finds them, on disk or in an object store; [`stream`] reads them in `seq` order and knows where it
+//!   stands; [`shuffle`] mixes blocks of that order where it is asked to; [`windows`] cuts documents into token windows;
+//!   [`batch`] packs them into the rows of one optimiser step's microbatches, with their labels.
 //! - [`model`] holds the families as pure functions over named weights and the engine that differentiates them;
 //!   [`kernels`] holds every operation they are made of, because some of candle's own have no backward and cut the
 //!   graph without a word.
@@ -32,6 +33,8 @@ pub mod optimiser;
 pub mod params;
 pub mod schedule;
 mod session;
+pub mod shards;
+pub mod shuffle;
 pub mod stream;
 pub mod tokenizer;
 mod trainer;
@@ -51,7 +54,7 @@ use crate::flow::progress::Progress;
 pub use params::Params;
 
 /// Part of the fingerprint of a run: a checkpoint of another version is not resumed.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Stack of the training thread. Candle walks and drops the graph recursively.
 const STACK_BYTES: usize = 256 << 20;
@@ -59,7 +62,8 @@ const STACK_BYTES: usize = 256 << 20;
 /// What to train on and where to put it.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
-    /// A folder with `data/train-*-of-*.parquet`, or with those files themselves.
+    /// A folder with `data/train-*-of-*.parquet` or with those files themselves, a pattern of them, or an address: what
+    /// [`shards::Shards::open`] takes.
     pub shards: &'a Path,
     /// Where the model, the checkpoints and the books go. A run that stands there is resumed.
     pub out: &'a Path,

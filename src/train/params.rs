@@ -25,6 +25,10 @@ pub struct Params {
     pub max_tokens: usize,
     /// What becomes of a document longer than a window.
     pub long: Long,
+    /// Documents that are shuffled together; 0 keeps the order of the shards.
+    pub shuffle: usize,
+    /// Whether short windows share a row.
+    pub packing: bool,
     /// Steps between two evaluations; 0 evaluates before the first and after the last step only.
     pub eval_every: u64,
     /// Most windows of the validation split that are evaluated.
@@ -255,6 +259,7 @@ impl Params {
             ("train.batch", self.batch as u64, 1, 65_536),
             ("train.accumulate", self.accumulate as u64, 1, 65_536),
             ("train.max_tokens", self.max_tokens as u64, 8, 8_192),
+            ("train.shuffle", self.shuffle as u64, 0, 1 << 20),
             ("train.eval_windows", self.eval_windows as u64, 1, u64::MAX),
             ("train.keep", self.keep as u64, 1, u64::MAX),
             ("train.tokenizer.vocabulary", self.tokenizer.vocabulary as u64, 300, 1 << 24),

@@ -25,7 +25,7 @@ use crate::train::model::{Architecture, Language, Parameters, Weights, bert};
 use crate::train::objective::contrastive;
 use crate::train::optimiser::{AdamW, Ema, Gradients, LossScale};
 use crate::train::params::{Params, ParaphraseAs, Precision};
-use crate::train::stream::Shards;
+use crate::train::shards::Shards;
 use crate::train::tokenizer::{Frame, Tokenizer};
 use crate::train::trainer::share;
 use crate::train::windows::Position;
@@ -57,6 +57,10 @@ impl Data {
                 .hint("`kpipe build` writes them; give its output folder to `--shards`")
         })?;
         let validation = Shards::open(job.shards, "validation")?;
+        if train.are_remote() {
+            job.progress
+                .note("the shards are in a store: `manifest.json` is compared by their sizes, not their hashes");
+        }
         if validation.is_none() {
             job.progress.note("there is no validation split: the held-out loss is not measured");
         }
@@ -342,9 +346,9 @@ impl<'a> Session<'a> {
     }
 
     /// Checks the order that was consumed, exports the model and sums up.
-    pub(crate) fn finish(self, coverage: &Coverage) -> Result<Summary> {
+    pub(crate) fn finish(self, params: &Params, coverage: &Coverage) -> Result<Summary> {
         let out = self.job.out;
-        consumed::verify(&out.join(CONSUMED), &self.data.train)?;
+        consumed::verify(&out.join(CONSUMED), &self.data.train, params.shuffle, self.job.seed)?;
         if !coverage.untaught().is_empty() && self.resumed_from < self.step {
             let names = coverage.untaught().join(", ");
             self.job.progress.note(&format!("nothing taught these parameters, they are as they began: {names}"));

@@ -1,22 +1,16 @@
 //! Reads the shards strictly in `seq` order, one row group in memory at a time, and knows where it stands.
 //!
-//! A split is the files `<split>-NNNNN-of-NNNNN.parquet` in name order. Their rows must be numbered 0, 1, 2, … by
-//! `seq` over all files; a row that is not stops the run with its file and place, because a curriculum read in another
-//! order is another curriculum.
-
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+//! The rows of a split must be numbered 0, 1, 2, … by `seq` over all its files; a row that is not stops the run with
+//! its file and place, because a curriculum read in another order is another curriculum.
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{UInt32Type, UInt64Type};
+use arrow::datatypes::UInt64Type;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
 use crate::flow::contract::{column, contract, numbers, strings};
-use crate::flow::dataset::{Batches, read_json};
-use crate::flow::disk::hash_file;
+use crate::flow::dataset::Batches;
+use crate::train::shards::Shards;
 
 /// A document as the trainer sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,139 +50,6 @@ pub struct Cursor {
     pub row: usize,
     /// `seq` that row must have.
     pub seq: u64,
-}
-
-/// The shards of a split.
-pub struct Shards {
-    paths: Vec<PathBuf>,
-}
-
-/// What a build's manifest says about its shards, by file name; nothing where there is no manifest.
-fn hashes(data: &Path) -> Result<BTreeMap<String, String>> {
-    let manifest: Option<Value> = match data.parent() {
-        Some(folder) => read_json(&folder.join("manifest.json"))?,
-        None => None,
-    };
-    let mut hashes = BTreeMap::new();
-    for split in ["train", "validation"] {
-        let shards = manifest.as_ref().and_then(|manifest| manifest["curriculum"][split].as_array());
-        for shard in shards.into_iter().flatten() {
-            if let (Some(file), Some(hash)) = (shard["file"].as_str(), shard["xxh3_128"].as_str()) {
-                hashes.insert(file.to_string(), hash.to_string());
-            }
-        }
-    }
-    Ok(hashes)
-}
-
-/// A shard that was changed after its build teaches something else.
-fn check_hash(shard: &Path, split: &str, hashes: &BTreeMap<String, String>) -> Result<()> {
-    let name = shard.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    match hashes.get(&format!("data/{name}")) {
-        Some(hash) if hash_file(shard)? != *hash => {
-            Err(Error::data(format!("a `{split}` shard is not what `manifest.json` says: it was changed or damaged"))
-                .at(shard.display())
-                .hint("repeat `kpipe build`; or remove `manifest.json` to train on what is there"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// One row, for a pass over a few columns.
-pub struct Row<'a> {
-    batch: &'a RecordBatch,
-    row: usize,
-}
-
-impl Row<'_> {
-    /// The string in column `name`.
-    ///
-    /// # Errors
-    /// If there is no such string column.
-    pub fn string(&self, name: &str) -> Result<&str> {
-        Ok(strings(self.batch, name)?.value(self.row))
-    }
-
-    /// The number in the `UInt32` column `name`.
-    ///
-    /// # Errors
-    /// If there is no such column.
-    pub fn number(&self, name: &str) -> Result<u64> {
-        Ok(u64::from(numbers::<UInt32Type>(self.batch, name)?.value(self.row)))
-    }
-}
-
-impl Shards {
-    /// The shards of `split` (`train` or `validation`) in `folder` or its `data` folder; `None` where there are none.
-    ///
-    /// # Errors
-    /// If the folder cannot be read, a shard of the numbered set is missing, or one breaks the contract.
-    pub fn open(folder: &Path, split: &str) -> Result<Option<Self>> {
-        let data = folder.join("data");
-        let folder = if data.is_dir() { data.as_path() } else { folder };
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(|cause| {
-            Error::file("list", folder, cause)
-                .hint("`kpipe build` writes the shards; give its output folder to `--shards`")
-        })? {
-            let path = entry.map_err(|cause| Error::file("list", folder, cause))?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if let Some(place) = number_in_set(name, split) {
-                found.push((place, path));
-            }
-        }
-        found.sort();
-        let hashes = hashes(folder)?;
-        for (idx, ((number, of), path)) in found.iter().enumerate() {
-            if (*number, *of) != (idx, found.len()) {
-                return Err(Error::data(format!("{} of {of} `{split}` shards are there", found.len()))
-                    .at(path.display())
-                    .hint("finish or repeat `kpipe build`, and keep the shards of one build only"));
-            }
-            Batches::open(path, Some(contract("shard")?), None)?;
-            check_hash(path, split, &hashes)?;
-        }
-        let paths: Vec<PathBuf> = found.into_iter().map(|(_, path)| path).collect();
-        Ok((!paths.is_empty()).then_some(Shards { paths }))
-    }
-
-    /// Gives `visit` every row with the named columns, in order, and adds up what it returns.
-    ///
-    /// # Errors
-    /// If a shard cannot be read, or from `visit`.
-    pub fn texts(&self, columns: &[&str], mut visit: impl FnMut(&Row) -> Result<u64>) -> Result<u64> {
-        let mut total = 0;
-        for path in &self.paths {
-            for batch in Batches::open(path, None, Some(columns))? {
-                let batch = batch?;
-                for row in 0..batch.num_rows() {
-                    total += visit(&Row { batch: &batch, row }).map_err(|error| error.at(path.display()))?;
-                }
-            }
-        }
-        Ok(total)
-    }
-
-    /// Rows of the split, and a hash of their ids in order: what a run was trained on.
-    ///
-    /// # Errors
-    /// If a shard cannot be read.
-    pub fn identity(&self) -> Result<(u64, String)> {
-        let mut hash = Xxh3::new();
-        let rows = self.texts(&["id"], |row| {
-            hash.update(row.string("id")?.as_bytes());
-            hash.update(b"\n");
-            Ok(1)
-        })?;
-        Ok((rows, format!("{:032x}", hash.digest128())))
-    }
-}
-
-/// The numbers of `train-00003-of-00012.parquet` for the split `train`.
-fn number_in_set(name: &str, split: &str) -> Option<(usize, usize)> {
-    let numbers = name.strip_prefix(split)?.strip_prefix('-')?.strip_suffix(".parquet")?;
-    let (number, of) = numbers.split_once("-of-")?;
-    Some((number.parse().ok()?, of.parse().ok()?))
 }
 
 /// Documents of a split in order, from a cursor on.
@@ -249,9 +110,9 @@ impl<'a> Stream<'a> {
     /// The row group at the cursor; `None` behind the last shard. Cloning a batch copies no data.
     fn current_batch(&mut self) -> Result<Option<RecordBatch>> {
         while self.batch.is_none() {
-            let Some(path) = self.shards.paths.get(self.cursor.shard) else { return Ok(None) };
+            let Some(place) = self.shards.place(self.cursor.shard) else { return Ok(None) };
             if self.batches.is_none() {
-                let mut batches = Batches::open(path, Some(contract("shard")?), Some(self.columns))?;
+                let mut batches = Batches::at(place, Some(contract("shard")?), Some(self.columns))?;
                 batches.skip_batches(self.cursor.group);
                 self.batches = Some(batches);
             }
@@ -273,8 +134,8 @@ impl<'a> Stream<'a> {
     }
 
     fn place(&self) -> String {
-        let path = self.shards.paths.get(self.cursor.shard).map(|path| path.display().to_string());
-        format!("{}, row group {}, row {}", path.unwrap_or_default(), self.cursor.group, self.cursor.row)
+        let place = self.shards.place(self.cursor.shard).map(ToString::to_string);
+        format!("{}, row group {}, row {}", place.unwrap_or_default(), self.cursor.group, self.cursor.row)
     }
 }
 
@@ -314,7 +175,7 @@ fn rewrites(batch: &RecordBatch, row: usize) -> Result<Vec<Rewrite>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::fixture::{grammar, shard_folder, write_shard};
+    use crate::train::fixture::{grammar, shard_folder};
 
     fn all(stream: &mut Stream) -> Vec<Document> {
         std::iter::from_fn(|| stream.next_document().unwrap()).collect()
@@ -353,17 +214,5 @@ mod tests {
         let mut stream = Stream::new(&shards, Cursor::default());
         let error = (0..40).find_map(|_| stream.next_document().err()).unwrap().to_string();
         assert!(error.contains("`seq` is 99 where 33 comes next") && error.contains("train-00001-of-00002"), "{error}");
-    }
-
-    #[test]
-    fn a_missing_shard_and_another_contract_are_refused() {
-        let folder = shard_folder(&grammar(40, 3), &[]);
-        let data = folder.path().join("data");
-        std::fs::remove_file(data.join("train-00000-of-00002.parquet")).unwrap();
-        assert!(Shards::open(folder.path(), "train").err().unwrap().what().contains("1 of 2"));
-        assert!(Shards::open(folder.path(), "validation").unwrap().is_none());
-        write_shard(&data.join("train-00000-of-00002.parquet"), &grammar(3, 1), "train");
-        std::fs::write(data.join("train-00001-of-00002.parquet"), b"no parquet").unwrap();
-        assert!(Shards::open(folder.path(), "train").err().unwrap().what().contains("Parquet"));
     }
 }

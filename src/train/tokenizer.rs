@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::flow::dataset::write_atomically;
 use crate::train::model::Language;
 use crate::train::params::{self, TokenizerKind};
-use crate::train::stream::Shards;
+use crate::train::shards::Shards;
 
 mod learn;
 

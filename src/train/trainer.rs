@@ -40,7 +40,7 @@ pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
     if job.losses {
         session.write_losses(&masker)?;
     }
-    session.finish(&coverage)
+    session.finish(params, &coverage)
 }
 
 /// Makes the steps' rows on a thread of their own, a few ahead; what is made does not depend on how far ahead it is.
@@ -276,23 +276,25 @@ mod tests {
     #[test]
     fn a_killed_run_goes_on_bit_for_bit() {
         let folder = shard_folder(&grammar(50, 3), &grammar(12, 9));
-        let params = tiny_params();
-        let (straight, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let summary = train(&job(folder.path(), straight.path(), &Silent), &params).unwrap();
-        assert_eq!((summary.steps, summary.resumed_from), (20, 0));
-        // Before the first checkpoint, on one, between two; the last attempt finds a run to go on with.
-        for steps in [2, 4, 7, 1] {
-            let kill = Kill(AtomicU64::new(steps));
-            let dies = || train(&job(folder.path(), killed.path(), &kill), &params);
-            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(dies)).is_err());
+        for (shuffle, packing) in [(0, false), (8, true)] {
+            let params = Params { shuffle, packing, ..tiny_params() };
+            let (straight, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let summary = train(&job(folder.path(), straight.path(), &Silent), &params).unwrap();
+            assert_eq!((summary.steps, summary.resumed_from), (20, 0));
+            // Before the first checkpoint, on one, between two; the last attempt finds a run to go on with.
+            for steps in [2, 4, 7, 1] {
+                let kill = Kill(AtomicU64::new(steps));
+                let dies = || train(&job(folder.path(), killed.path(), &kill), &params);
+                assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(dies)).is_err());
+            }
+            let resumed = train(&job(folder.path(), killed.path(), &Silent), &params).unwrap();
+            assert!(resumed.resumed_from > 0);
+            assert_eq!((resumed.val_loss, resumed.train_loss), (summary.val_loss, summary.train_loss));
+            assert!(outcome(straight.path()) == outcome(killed.path()), "the bytes differ");
+            // A finished run that is started again changes nothing.
+            train(&job(folder.path(), killed.path(), &Silent), &params).unwrap();
+            assert!(outcome(straight.path()) == outcome(killed.path()), "the bytes differ");
         }
-        let resumed = train(&job(folder.path(), killed.path(), &Silent), &params).unwrap();
-        assert!(resumed.resumed_from > 0);
-        assert_eq!((resumed.val_loss, resumed.train_loss), (summary.val_loss, summary.train_loss));
-        assert!(outcome(straight.path()) == outcome(killed.path()), "the bytes differ");
-        // A finished run that is started again changes nothing.
-        train(&job(folder.path(), killed.path(), &Silent), &params).unwrap();
-        assert!(outcome(straight.path()) == outcome(killed.path()), "the bytes differ");
     }
 
     /// Runs itself as a child process for each number of threads, since candle reads it from the environment.
@@ -481,7 +483,7 @@ mod tests {
         let mut larger = tiny_params();
         let folder = shard_folder(&grammar(60, 3), &[]);
         let tokenizer = crate::train::tokenizer::Tokenizer::train(
-            &crate::train::stream::Shards::open(folder.path(), "train").unwrap().unwrap(),
+            &crate::train::shards::Shards::open(folder.path(), "train").unwrap().unwrap(),
             &crate::train::params::Tokenizer { vocabulary: 900, min_frequency: 1, ..larger.tokenizer.clone() },
             1,
         );

@@ -8,10 +8,12 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::draw;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::train::objective;
 use crate::train::params::{Long, Params, ParaphraseAs};
-use crate::train::stream::{Cursor, Document, Rewrite, Shards, Stream};
+use crate::train::shards::Shards;
+use crate::train::shuffle::Documents;
+use crate::train::stream::{Cursor, Document, Rewrite, Stream};
 use crate::train::tokenizer::{Pieces, Tokenizer};
 
 /// One row of the model's input, before masking.
@@ -48,15 +50,18 @@ pub struct Passages {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
-    /// The row of the document the next window is of.
+    /// The first row of the block the document of the next window is of: the document's own where nothing is shuffled.
     pub cursor: Cursor,
+    /// Documents of that block that are done.
+    #[serde(default)]
+    pub drawn: usize,
     /// Windows of that document that were given already.
     pub given: usize,
 }
 
 /// The windows of a split in order.
 pub struct Windows<'a> {
-    stream: Stream<'a>,
+    documents: Documents<'a>,
     tokenizer: &'a Tokenizer,
     params: &'a Params,
     seed: u64,
@@ -67,7 +72,7 @@ pub struct Windows<'a> {
 }
 
 impl<'a> Windows<'a> {
-    /// The windows from `position` on.
+    /// The windows from `position` on, in the order they are taught.
     ///
     /// # Errors
     /// If the document there cannot be read.
@@ -79,8 +84,28 @@ impl<'a> Windows<'a> {
         position: Position,
     ) -> Result<Self> {
         let stream = Stream::new(shards, position.cursor);
+        let documents = Documents::new(stream, params.shuffle, seed, position.drawn)?;
+        Self::of(documents, tokenizer, params, seed, position)
+    }
+
+    /// All windows in the order of `seq`, as they are measured.
+    ///
+    /// # Errors
+    /// If a shard cannot be read.
+    pub fn in_order(shards: &'a Shards, tokenizer: &'a Tokenizer, params: &'a Params, seed: u64) -> Result<Self> {
+        let documents = Documents::new(Stream::new(shards, Cursor::default()), 0, seed, 0)?;
+        Self::of(documents, tokenizer, params, seed, Position::default())
+    }
+
+    fn of(
+        documents: Documents<'a>,
+        tokenizer: &'a Tokenizer,
+        params: &'a Params,
+        seed: u64,
+        position: Position,
+    ) -> Result<Self> {
         let room = objective::room(&tokenizer.frame, params);
-        let mut windows = Windows { stream, tokenizer, params, seed, room, pending: VecDeque::new(), position };
+        let mut windows = Windows { documents, tokenizer, params, seed, room, pending: VecDeque::new(), position };
         if position.given > 0 {
             windows.read_document()?;
             windows.pending.drain(..position.given.min(windows.pending.len()));
@@ -91,7 +116,13 @@ impl<'a> Windows<'a> {
 
     /// Where the next window comes from.
     pub fn position(&self) -> Position {
-        if self.pending.is_empty() { Position { cursor: self.stream.cursor(), given: 0 } } else { self.position }
+        if self.pending.is_empty() { self.begin() } else { self.position }
+    }
+
+    /// Where the next document comes from.
+    fn begin(&self) -> Position {
+        let (cursor, drawn) = self.documents.place();
+        Position { cursor, drawn, given: 0 }
     }
 
     /// The next window; `None` at the end of the epoch.
@@ -115,23 +146,37 @@ impl<'a> Windows<'a> {
             if let Some(window) = self.next_window()? {
                 return Ok(window);
             }
-            if self.stream.cursor().seq == 0 {
-                return Err(crate::error::Error::data("the train shards hold no document"));
+            if self.documents.place().0.seq == 0 {
+                return Err(Error::data("the train shards hold no document"));
             }
-            self.stream.begin_next_epoch();
+            self.documents.begin_next_epoch();
         }
     }
 
+    /// What [`Windows::next_window_forever`] gives next.
+    ///
+    /// # Errors
+    /// If a shard or the tokenizer fails, or the split is empty.
+    pub fn peek_forever(&mut self) -> Result<&Window> {
+        if self.pending.is_empty() {
+            let window = self.next_window_forever()?;
+            self.position.given -= 1;
+            self.pending.push_front(window);
+        }
+        self.pending.front().ok_or_else(|| Error::data("a document without a window"))
+    }
+
     fn read_document(&mut self) -> Result<bool> {
-        let cursor = self.stream.cursor();
-        let Some(document) = self.stream.next_document()? else { return Ok(false) };
-        self.position = Position { cursor, given: 0 };
+        let position = self.begin();
+        let Some(document) = self.documents.next_document()? else { return Ok(false) };
+        self.position = position;
+        let epoch = position.cursor.epoch;
         let pieces = self.tokenizer.pieces(&document.text)?;
         let spans = spans(&pieces.words, self.room, self.params.long);
-        let mut passages = self.passages(cursor.epoch, &document)?;
+        let mut passages = self.passages(epoch, &document)?;
         for (index, (start, end)) in spans.iter().enumerate() {
             self.pending.push_back(Window {
-                epoch: cursor.epoch,
+                epoch,
                 seq: document.seq,
                 id: document.id.clone(),
                 index: index as u64,
@@ -156,9 +201,7 @@ impl<'a> Windows<'a> {
         let own = document.rewrites.iter().filter(|rewrite| rewrite.anchor == anchor);
         let positive = |rewrite: &&Rewrite| rewrite.paraphrase && objective.paraphrase_as == ParaphraseAs::Positive;
         let (positives, mut negatives): (Vec<&Rewrite>, Vec<&Rewrite>) = own.partition(positive);
-        for at in (1..negatives.len()).rev() {
-            negatives.swap(at, draw::next_below(&mut draws, at + 1));
-        }
+        draw::shuffle(&mut negatives, &mut draws);
         let chosen = (!positives.is_empty()).then(|| positives[draw::next_below(&mut draws, positives.len())]);
         Ok(Some(Passages {
             anchor: self.passage(anchor)?,
@@ -229,23 +272,24 @@ mod tests {
     fn windows_go_on_from_any_position_over_the_epoch() {
         let folder = shard_folder(&grammar(20, 3), &[]);
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
-        let mut params = tiny_params();
-        params.max_tokens = 12;
-        let tokenizer = Tokenizer::train(&shards, &params.tokenizer, 1).unwrap();
-        let open = |position| Windows::new(&shards, &tokenizer, &params, 1, position).unwrap();
-        let mut straight = open(Position::default());
-        let mut positions = Vec::new();
-        let windows: Vec<Window> = (0..120)
-            .map(|_| {
-                positions.push(straight.position());
-                straight.next_window_forever().unwrap()
-            })
-            .collect();
-        assert!(windows.iter().any(|window| window.index > 0) && windows[119].epoch > 0);
-        for (at, position) in positions.iter().enumerate() {
-            let mut resumed = open(*position);
-            for expected in windows.iter().skip(at).take(4) {
-                assert_eq!(&resumed.next_window_forever().unwrap(), expected);
+        for shuffle in [0, 8] {
+            let params = Params { max_tokens: 12, shuffle, ..tiny_params() };
+            let tokenizer = Tokenizer::train(&shards, &params.tokenizer, 1).unwrap();
+            let open = |position| Windows::new(&shards, &tokenizer, &params, 1, position).unwrap();
+            let mut straight = open(Position::default());
+            let mut positions = Vec::new();
+            let windows: Vec<Window> = (0..120)
+                .map(|_| {
+                    positions.push(straight.position());
+                    straight.next_window_forever().unwrap()
+                })
+                .collect();
+            assert!(windows.iter().any(|window| window.index > 0) && windows[119].epoch > 0);
+            for (at, position) in positions.iter().enumerate() {
+                let mut resumed = open(*position);
+                for expected in windows.iter().skip(at).take(4) {
+                    assert_eq!(&resumed.next_window_forever().unwrap(), expected);
+                }
             }
         }
     }

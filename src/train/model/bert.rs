@@ -179,8 +179,7 @@ impl Bert {
     fn embed(&self, pass: &Pass, inputs: &Inputs) -> Result<Tensor> {
         let tokens = &inputs.tokens;
         let words = pass.embedding(WORDS, &tokens.ids)?;
-        let places = pass.get("bert.embeddings.position_embeddings.weight")?.narrow(0, 0, tokens.length()?)?;
-        let sum = words.broadcast_add(&places)?;
+        let sum = pass.with_positions("bert.embeddings.position_embeddings", &words, tokens)?;
         let types = "bert.embeddings.token_type_embeddings";
         let sum = match &tokens.types {
             Some(kinds) => (sum + pass.embedding(types, kinds)?)?,

@@ -146,8 +146,8 @@ impl Gpt2 {
 
     fn embed(&self, pass: &Pass, inputs: &Inputs) -> Result<Tensor> {
         let words = pass.embedding(WORDS, &inputs.tokens.ids)?;
-        let places = pass.get("transformer.wpe.weight")?.narrow(0, 0, inputs.tokens.length()?)?;
-        pass.drop(&words.broadcast_add(&places)?, self.embd_pdrop, "embeddings")
+        let words = pass.with_positions("transformer.wpe", &words, &inputs.tokens)?;
+        pass.drop(&words, self.embd_pdrop, "embeddings")
     }
 
     fn block(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Head, Weights};
+use super::{Head, Tokens, Weights};
 use crate::train::kernels::{self, Activation, Attention, DropoutKey};
 
 /// The weights, and which activations are dropped (none where `dropout` is `None`).
@@ -69,6 +69,14 @@ impl Pass<'_> {
 
     pub(super) fn embedding(&self, name: &str, ids: &Tensor) -> Result<Tensor> {
         kernels::embedding(self.get(&format!("{name}.weight"))?, ids)
+    }
+
+    /// `words`, `[rows, length, width]`, plus the embeddings of their positions.
+    pub(super) fn with_positions(&self, name: &str, words: &Tensor, tokens: &Tokens) -> Result<Tensor> {
+        match tokens.positions()? {
+            Some(positions) => words + self.embedding(name, &positions)?,
+            None => words.broadcast_add(&self.get(&format!("{name}.weight"))?.narrow(0, 0, tokens.length()?)?),
+        }
     }
 
     /// `x` plus a branch, some of which is dropped.

@@ -185,7 +185,7 @@ impl Architecture for T5Config {
             let encoded = self.end(pass, &state[0], Stack::Encoder)?;
             return Ok(vec![self.embed(pass, decoder, Stack::Decoder)?, encoded]);
         }
-        let masks = (decoder.causal_mask()?, inputs.tokens.mask()?);
+        let masks = (decoder.causal_mask()?, inputs.tokens.mask_from(decoder)?);
         let next = self.decoder_block(pass, step - turn - 1, (&state[0], &state[1]), (&masks.0, &masks.1))?;
         Ok(vec![next, state[1].clone()])
     }

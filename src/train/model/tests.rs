@@ -40,7 +40,7 @@ impl Case {
         let get = |name: &str| expected.get(name).map(|tensor| tensor.to_dtype(DType::U32).unwrap());
         let tokens = |ids: &str, present: &str| {
             let present = get(present)?.to_dtype(wide).unwrap();
-            Some(Tokens { ids: get(ids)?, present, dtype, types: get("types").filter(|_| ids == "ids") })
+            Some(Tokens { ids: get(ids)?, present, dtype, types: get("types").filter(|_| ids == "ids"), texts: None })
         };
         let inputs =
             Inputs { tokens: tokens("ids", "present").unwrap(), decoder: tokens("decoder_ids", "decoder_present") };

@@ -9,7 +9,7 @@ pub mod spans;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::train::batch::Microbatch;
+use crate::train::batch::{Microbatch, Rows};
 use crate::train::model::{Architecture, Inputs, Language, Pass, Tokens};
 use crate::train::params::{self, Params, Pooling};
 use crate::train::tokenizer::Frame;
@@ -63,6 +63,14 @@ pub fn room(frame: &Frame, params: &Params) -> usize {
     }
 }
 
+/// Most tokens that a window of `pieces` takes in a row of the model, or of its encoder, and in one of its decoder.
+pub fn lengths(frame: &Frame, params: &Params, pieces: usize) -> (usize, usize) {
+    match frame.language {
+        Language::Spans => spans::lengths(pieces, &params.objective),
+        _ => (pieces + frame.width(), 0),
+    }
+}
+
 /// What a term needs besides the microbatch.
 #[derive(Clone, Copy)]
 pub struct Forward<'a> {
@@ -91,14 +99,12 @@ fn labels(batch: &Microbatch) -> usize {
 
 /// The rows of a microbatch, and those of the decoder.
 fn language_inputs(forward: &Forward, batch: &Microbatch) -> Result<Inputs> {
-    let tokens = |rows: &[Vec<u32>]| {
-        let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
-        Tokens::new(&rows, forward.frame.pad, forward.dtype, forward.device)
+    let tokens = |rows: &Rows| {
+        let tokens: Vec<&[u32]> = rows.ids.iter().map(Vec::as_slice).collect();
+        let tokens = Tokens::new(&tokens, forward.frame.pad, forward.dtype, forward.device)?;
+        Result::Ok(if rows.are_packed() { tokens.packed(&rows.texts) } else { tokens })
     };
-    let decoder = match batch.decoder_rows.is_empty() {
-        true => None,
-        false => Some(tokens(&batch.decoder_rows)?),
-    };
+    let decoder = batch.decoder.as_ref().map(tokens).transpose()?;
     Ok(Inputs { tokens: tokens(&batch.rows)?, decoder })
 }
 
@@ -115,14 +121,18 @@ fn language_sum(forward: &Forward, batch: &Microbatch, _: &Inputs, hidden: &Tens
 mod tests {
     use super::*;
     use crate::flow::contract::contract;
-    use crate::train::batch::Contrast;
-    use crate::train::fixture::{default_params, tiny_encoder};
+    use crate::train::batch::{Contrast, Masker};
+    use crate::train::fixture::{checkpoint_folder, default_params, grammar, shard_folder, tiny_encoder, tiny_params};
     use crate::train::kernels::{self, DropoutKey};
     use crate::train::model::bert::Bert;
     use crate::train::model::parameters::{Declared, Init};
-    use crate::train::model::{Engine, Parameters, Weights, infer};
+    use crate::train::model::{Engine, FAMILIES, Parameters, Weights, hugging_face, infer};
     use crate::train::optimiser::{Gradients, empty};
     use crate::train::params::Norm;
+    use crate::train::shards::Shards;
+    use crate::train::stream::Document;
+    use crate::train::tokenizer::Tokenizer;
+    use crate::train::windows::{Position, Windows};
     use std::collections::BTreeMap;
 
     #[test]
@@ -141,8 +151,8 @@ mod tests {
     fn microbatch() -> Microbatch {
         Microbatch {
             index: 0,
-            rows: vec![vec![2, 5, 4, 7, 8, 3], vec![2, 4, 9, 3]],
-            decoder_rows: Vec::new(),
+            rows: [vec![2, 5, 4, 7, 8, 3], vec![2, 4, 9, 3]].into_iter().collect(),
+            decoder: None,
             labels: vec![(0, 2, 6), (1, 1, 10), (1, 2, 9)],
             contrast: Contrast {
                 anchors: vec![vec![2, 5, 6, 3], vec![2, 7, 3]],
@@ -236,6 +246,64 @@ mod tests {
                     let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
                     let close = (slope - gradient[at]).abs() <= 1e-6 * gradient[at].abs().max(1.0);
                     assert!(close, "{norm:?} {name}[{at}]: {slope} by differences, {} by backward", gradient[at]);
+                }
+            }
+        }
+    }
+
+    /// Texts that share a row give the loss and the gradients they give alone, in every family.
+    #[test]
+    fn packing_changes_no_number() {
+        let short = |one: Document| {
+            let words: Vec<&str> = one.text.split(' ').take(3 + 5 * (one.seq as usize % 3)).collect();
+            Document { text: words.join(" "), ..one }
+        };
+        let documents: Vec<Document> = grammar(60, 3).into_iter().map(short).collect();
+        let shards = shard_folder(&documents, &[]);
+        let shards = Shards::open(shards.path(), "train").unwrap().unwrap();
+        for family in FAMILIES {
+            let folder = checkpoint_folder(family);
+            let pretrained = hugging_face::shape(folder.path()).unwrap();
+            let file = folder.path().join(hugging_face::TOKENIZER);
+            let tokenizer = Tokenizer::read(&file, family.language, &pretrained.config).unwrap();
+            let params = Params { packing: true, max_tokens: 32, batch: 4, ..tiny_params() };
+            let masker = Masker { tokenizer: &tokenizer, params: &params, seed: 1 };
+            let position = Position::default();
+            let mut windows = Windows::new(&shards, &tokenizer, &params, 1, position).unwrap();
+            let packed = masker.step(1, &mut windows).unwrap().microbatches.remove(0);
+            assert!(packed.rows.are_packed(), "{}", family.name);
+            assert!(packed.rows.ids.iter().all(|row| row.len() <= 32), "{}", family.name);
+            let n: usize = packed.rows.texts.iter().map(Vec::len).sum();
+            let mut windows = Windows::new(&shards, &tokenizer, &params, 1, position).unwrap();
+            let alone: Vec<_> = (0..n).map(|_| windows.next_window().unwrap().unwrap()).collect();
+            let alone = masker.microbatch(0, alone.chunks(1), "mask");
+            assert_eq!(alone.labels.len(), packed.labels.len());
+
+            let parameters = pretrained.parameters(folder.path(), DType::F64, &Device::Cpu).unwrap();
+            let model = pretrained.model.as_ref();
+            let term = language_term(family.language);
+            let run = |batch: &Microbatch| {
+                let engine = Engine::new(model, &parameters, 0);
+                let (frame, dtype, device) = (&tokenizer.frame, DType::F64, &Device::Cpu);
+                let (objective, pooling) = (&params.objective, Pooling::Mean);
+                let pass = engine.pass(None);
+                let forward = Forward { model, pass, objective, pooling, frame, share: 1.0, dtype, device };
+                let inputs = (term.inputs)(&forward, batch).unwrap();
+                let run = engine.forward(&inputs, None).unwrap();
+                let hidden = model.hidden(&forward.pass, &run.last()).unwrap();
+                let sum = (term.sum)(&forward, batch, &inputs, &hidden).unwrap();
+                let mut gradients = empty();
+                run.backward(&sum, &mut gradients).unwrap();
+                (kernels::number(&sum.detach()).unwrap(), gradients)
+            };
+            let ((alone, alone_gradients), (packed, packed_gradients)) = (run(&alone), run(&packed));
+            assert!((alone - packed).abs() <= 1e-9 * alone, "{}: {alone} alone, {packed} packed", family.name);
+            assert_eq!(alone_gradients.len(), packed_gradients.len());
+            let numbers = |gradient: &Tensor| gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            for (name, gradient) in &alone_gradients {
+                for (alone, packed) in numbers(gradient).iter().zip(numbers(&packed_gradients[name])) {
+                    let close = (alone - packed).abs() <= 1e-9 + 1e-9 * alone.abs();
+                    assert!(close, "{} {name}: {alone} alone, {packed} packed", family.name);
                 }
             }
         }
