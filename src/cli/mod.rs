@@ -6,6 +6,7 @@
 mod build;
 mod completions;
 mod doctor;
+mod environment;
 mod print;
 mod score;
 mod train;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::environment::{Variable, keep_freed_memory, start_again_with};
 use super::{RunArgs, SettingsArgs};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::train;
 
 /// Arguments of `kpipe train`.
@@ -20,6 +21,10 @@ pub(super) struct TrainArgs {
     /// `owner/name` or `owner/name@revision` on its hub
     #[arg(long, value_name = "MODEL")]
     init: Option<String>,
+    /// Leave the model of `--init` as it is and train a LLaMA-Adapter on it (LLaMA and GPT-2), or go on with one that an
+    /// earlier run wrote into a folder: `--adapter=FOLDER`
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    adapter: Option<String>,
     /// Folder for model, checkpoints and metrics; a run that was stopped there goes on
     #[arg(long, value_name = "FOLDER", default_value = "run")]
     out: PathBuf,
@@ -35,47 +40,28 @@ pub(super) struct TrainArgs {
     pub(super) run: RunArgs,
 }
 
-/// What libraries read once from the environment, before anything of ours runs.
+/// What the trainer's libraries are told through the environment.
 ///
 /// - Threads of candle's element-wise operations: they wait for one another in busy loops, which on two cores takes three
 ///   times as long as not splitting; kpipe's own kernels and the matrix products keep all cores.
-/// - Milliseconds after which the allocator gives freed memory back: every step frees and takes the same again, and
-///   pages that come from the system must be cleared each time. Never makes a step a fifth shorter.
 /// - Threads of matrix products: without it candle counts the cores anew for each product, by reading `/proc/cpuinfo`.
-fn environment(threads: Option<usize>) -> [(&'static str, String); 3] {
+fn environment(threads: Option<usize>) -> [Variable; 3] {
     let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    [
-        ("CANDLE_NUM_THREADS", "1".to_string()),
-        ("MIMALLOC_PURGE_DELAY", "-1".to_string()),
-        ("RAYON_NUM_THREADS", threads.to_string()),
-    ]
-}
-
-/// Starts the same command again with [`environment`] set where it is not.
-#[cfg(unix)]
-fn start_again_in_environment(threads: Option<usize>) -> Result<()> {
-    use std::os::unix::process::CommandExt;
-    let missing = environment(threads).into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
-    let missing: Vec<(&str, String)> = missing.collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let program = std::env::current_exe().map_err(|cause| Error::io("cannot find the program itself", cause))?;
-    let told: Vec<String> = missing.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let cause = std::process::Command::new(program).args(std::env::args_os().skip(1)).envs(missing).exec();
-    Err(Error::io("cannot start the program again", cause).hint(format!("set {} yourself", told.join(" and "))))
-}
-
-#[cfg(not(unix))]
-fn start_again_in_environment(_: Option<usize>) -> Result<()> {
-    Ok(())
+    let candle = ("CANDLE_NUM_THREADS", "1".to_string());
+    [candle, ("RAYON_NUM_THREADS", threads.to_string()), keep_freed_memory()]
 }
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
-    start_again_in_environment(args.run.threads)?;
+    start_again_with(environment(args.run.threads))?;
     let mut pipeline = args.settings.pipeline()?;
     if let Some(init) = &args.init {
         pipeline.train.init.clone_from(init);
+    }
+    if let Some(folder) = &args.adapter {
+        pipeline.train.adapter.on = true;
+        if !folder.is_empty() {
+            pipeline.train.adapter.from.clone_from(folder);
+        }
     }
     let device = train::device(&args.device)?;
     args.run.start_threads()?;

@@ -130,7 +130,7 @@ pub fn save(
     let beside = out.join(FOLDER).join(format!("unfinished-{:08}", state.step));
     remove_folder(&beside)?;
     std::fs::create_dir_all(&beside).map_err(|cause| Error::file("create", &beside, cause))?;
-    parameters.detached().save(&beside.join(MODEL))?;
+    parameters.trained().save(&beside.join(MODEL))?;
     optimiser.save(&beside.join(OPTIMISER))?;
     if let Some(ema) = ema {
         ema.save(&beside.join(EMA))?;

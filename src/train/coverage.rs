@@ -11,8 +11,8 @@ use crate::train::objective::{TERMS, Term};
 use crate::train::optimiser::Gradients;
 
 /// Parameters whose gradient may be all zero: softmax does not see a shift of all scores of a query, so the bias of
-/// the keys has gradient 0 but for rounding.
-const MAY_BE_ZERO: &str = "attention.self.key.bias";
+/// the keys has gradient 0 but for rounding; prompts of an adapter have it as long as their gates are at 0.
+const MAY_BE_ZERO: [&str; 2] = ["attention.self.key.bias", "adapter_query.weight"];
 
 /// Parameters named in an error.
 const SHOWN: usize = 8;
@@ -54,7 +54,7 @@ impl Coverage {
         for name in now {
             match gradients.get(&name) {
                 None => without.push(format!("`{name}` none")),
-                Some(gradient) if !name.ends_with(MAY_BE_ZERO) => {
+                Some(gradient) if !MAY_BE_ZERO.iter().any(|ending| name.ends_with(ending)) => {
                     if gradient.abs()?.max_all()?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()? == 0.0 {
                         without.push(format!("`{name}` all zero"));
                     }

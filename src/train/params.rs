@@ -41,6 +41,8 @@ pub struct Params {
     pub precision: Precision,
     /// Blocks of the model between two states that are kept for the backward pass; 0 keeps all graphs.
     pub checkpoint_every: usize,
+    /// Prompts to train in the place of the model.
+    pub adapter: Adapter,
     /// How text becomes tokens.
     pub tokenizer: Tokenizer,
     /// The encoder.
@@ -92,6 +94,20 @@ pub enum Long {
     Split,
     /// Its first window is used and the rest left out.
     Truncate,
+}
+
+/// Prompts to train in the place of the model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adapter {
+    /// Whether they are.
+    pub on: bool,
+    /// A folder with an adapter to go on from; empty draws one.
+    pub from: String,
+    /// Prompts of a block.
+    pub tokens: usize,
+    /// Blocks with prompts, the uppermost ones; 0 leaves out the lowest sixteenth.
+    pub layers: usize,
 }
 
 /// How text becomes tokens.
@@ -262,6 +278,8 @@ impl Params {
             ("train.shuffle", self.shuffle as u64, 0, 1 << 20),
             ("train.eval_windows", self.eval_windows as u64, 1, u64::MAX),
             ("train.keep", self.keep as u64, 1, u64::MAX),
+            ("train.adapter.tokens", self.adapter.tokens as u64, 1, 4_096),
+            ("train.adapter.layers", self.adapter.layers as u64, 0, 1_024),
             ("train.tokenizer.vocabulary", self.tokenizer.vocabulary as u64, 300, 1 << 24),
             ("train.tokenizer.sample_chars", self.tokenizer.sample_chars, 1_000, u64::MAX),
             ("train.tokenizer.min_frequency", self.tokenizer.min_frequency, 1, u64::MAX),

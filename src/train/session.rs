@@ -21,10 +21,10 @@ use crate::train::metrics::{Log, Metric};
 use crate::train::model::hub;
 use crate::train::model::hugging_face::{self, Pretrained, TOKENIZER};
 use crate::train::model::parameters::write_tensors;
-use crate::train::model::{Architecture, Language, Parameters, Weights, bert};
+use crate::train::model::{Architecture, Declared, Language, Parameters, Weights, adapter, bert};
 use crate::train::objective::contrastive;
 use crate::train::optimiser::{AdamW, Ema, Gradients, LossScale};
-use crate::train::params::{Params, ParaphraseAs, Precision};
+use crate::train::params::{self, Params, ParaphraseAs, Precision};
 use crate::train::shards::Shards;
 use crate::train::tokenizer::{Frame, Tokenizer};
 use crate::train::trainer::share;
@@ -79,10 +79,17 @@ impl Data {
         let init = origin.as_deref().map(hugging_face::shape).transpose()?;
         let beside = origin.as_deref().zip(init.as_ref());
         let tokenizer = tokenizer(job, params, &train, beside)?;
-        let pretrained = match init {
+        let mut pretrained = match init {
             Some(pretrained) => pretrained,
             None => drawn(params, &tokenizer)?,
         };
+        if params.adapter.on {
+            if origin.is_none() {
+                return Err(Error::usage("an adapter needs a model to be put onto")
+                    .hint("name one with `--init`; prompts alone learn nothing on drawn weights"));
+            }
+            pretrained.model.adapt(params.adapter.tokens, params.adapter.layers)?;
+        }
         check_fit(job, params, &tokenizer, &pretrained)?;
         let identity = Identity {
             seed: job.seed,
@@ -91,9 +98,28 @@ impl Data {
             train: ids,
             validation: validation.as_ref().map(|shards| shards.identity().map(|(_, ids)| ids)).transpose()?,
             tokenizer: tokenizer.hash(),
-            init: origin.as_deref().map(model_hash).transpose()?,
+            init: origin.as_deref().map(|folder| model_hash(folder, &params.adapter)).transpose()?,
         };
         Ok(Data { train, tokenizer, pretrained, origin, validation, documents, identity })
+    }
+
+    /// What is trained, as it begins, beside `beside`.
+    fn begin(&self, job: &Job, params: &Params, beside: &[Declared]) -> Result<Parameters> {
+        let (model, dtype) = (self.pretrained.model.as_ref(), params.precision.weights());
+        let draw = |declared: &[Declared]| Parameters::draw(declared, job.seed, dtype, job.device);
+        match (model.adapter(), params.adapter.from.as_str(), &self.origin) {
+            (Some(adapter), "", _) => draw(&adapter.declare()),
+            (Some(adapter), from, _) => adapter.read(Path::new(from), dtype, job.device),
+            (None, _, Some(folder)) => Ok(self.pretrained.parameters(folder, dtype, job.device)?.and(draw(beside)?)),
+            (None, _, None) => draw(&[model.declare(), beside.to_vec()].concat()),
+        }
+    }
+
+    /// What is not trained: the model below an adapter.
+    fn frozen(&self, job: &Job, params: &Params) -> Result<Option<Parameters>> {
+        let (Some(_), Some(folder)) = (self.pretrained.model.adapter(), &self.origin) else { return Ok(None) };
+        let dtype = params.precision.weights();
+        Ok(Some(self.pretrained.parameters(folder, dtype, job.device)?.freeze()))
     }
 
     pub(crate) fn masker<'a>(&'a self, job: &Job, params: &'a Params) -> Masker<'a> {
@@ -102,10 +128,13 @@ impl Data {
 }
 
 /// What a run begins with, told by content.
-fn model_hash(folder: &Path) -> Result<String> {
+fn model_hash(folder: &Path, adapter: &params::Adapter) -> Result<String> {
     let mut hashes = hash_file(&folder.join("config.json"))?;
     for file in hugging_face::files(folder)? {
         hashes += &hash_file(&file)?;
+    }
+    if adapter.on && !adapter.from.is_empty() {
+        hashes += &hash_file(&Path::new(&adapter.from).join(adapter::WEIGHTS))?;
     }
     Ok(hashes)
 }
@@ -200,7 +229,10 @@ impl<'a> Session<'a> {
             true => contrastive::declare(model.size().width),
             false => Vec::new(),
         };
-        let declared = [model.declare(), beside.clone()].concat();
+        let declared = match model.adapter() {
+            Some(adapter) => adapter.declare(),
+            None => [model.declare(), beside.clone()].concat(),
+        };
         let found = match checkpoint::latest(job.out)? {
             Some(path) => Some((checkpoint::state(&path)?, path)),
             None => None,
@@ -208,20 +240,15 @@ impl<'a> Session<'a> {
         if let Some((state, path)) = &found {
             data.identity.check(&state.identity).map_err(|error| error.at(path.display()))?;
         }
-        let (parameters, optimiser) = match &found {
+        let (mut parameters, optimiser) = match &found {
             Some((state, path)) => checkpoint::tensors(path, state, &declared, params, job.device)?,
-            None => {
-                let dtype = params.precision.weights();
-                let parameters = match &data.origin {
-                    Some(folder) => {
-                        let beside = Parameters::draw(&beside, job.seed, dtype, job.device)?;
-                        data.pretrained.parameters(folder, dtype, job.device)?.and(beside)
-                    }
-                    None => Parameters::draw(&declared, job.seed, dtype, job.device)?,
-                };
-                (parameters, AdamW::new(&params.optimiser))
-            }
+            None => (data.begin(job, params, &beside)?, AdamW::new(&params.optimiser)),
         };
+        if let Some(frozen) = data.frozen(job, params)? {
+            parameters = parameters.and(frozen);
+            let (n, all) = (parameters.n_numbers(), parameters.n_numbers() + parameters.n_frozen());
+            job.progress.note(&format!("{n} of {all} numbers are trained, those of the adapter"));
+        }
         let ema = match &found {
             Some((_, path)) => checkpoint::ema(path, params, job.device)?,
             None => Ema::begin(params.optimiser.ema, &parameters)?,
@@ -274,7 +301,7 @@ impl<'a> Session<'a> {
     pub(crate) fn evaluate(&self, masker: &Masker) -> Result<(Option<f64>, Option<f64>)> {
         let Some(shards) = &self.data.validation else { return Ok((None, None)) };
         let loss = |weights: &Weights| evaluate(shards, self.model(), weights, self.job.device, masker);
-        let ema = self.ema.as_ref().map(|ema| loss(&ema.weights())).transpose()?;
+        let ema = self.ema.as_ref().map(|ema| loss(&ema.weights(&self.parameters))).transpose()?;
         Ok((loss(&self.parameters.detached())?, ema.flatten()))
     }
 
@@ -372,8 +399,8 @@ impl<'a> Session<'a> {
         Ok(summary)
     }
 
-    /// Writes `model.safetensors` and `config.json` beside `tokenizer.json`, as transformers loads them, and apart from
-    /// them what the contrastive term trained beside the model.
+    /// Writes `model.safetensors` and `config.json` beside `tokenizer.json`, as transformers loads them, or the adapter
+    /// alone; and apart from them what the contrastive term trained beside the model.
     fn export(&self) -> Result<PathBuf> {
         let weights = self.parameters.detached();
         let declared = contrastive::declare(self.model().size().width);
@@ -386,9 +413,17 @@ impl<'a> Session<'a> {
             let folder = self.job.out.join(EMA);
             std::fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
             self.data.tokenizer.save(&folder.join(TOKENIZER))?;
-            self.data.pretrained.write(&folder, &ema.weights(), self.data.origin.as_deref())?;
+            self.write(&folder, &ema.weights(&self.parameters))?;
         }
-        self.data.pretrained.write(self.job.out, &weights, self.data.origin.as_deref())
+        self.write(self.job.out, &weights)
+    }
+
+    /// Writes the model; where there is an adapter, that alone.
+    fn write(&self, folder: &Path, weights: &Weights) -> Result<PathBuf> {
+        match self.model().adapter() {
+            Some(adapter) => adapter.write(folder, weights),
+            None => self.data.pretrained.write(folder, weights, self.data.origin.as_deref()),
+        }
     }
 }
 

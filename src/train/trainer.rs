@@ -23,6 +23,12 @@ const READ_AHEAD: usize = 2;
 
 /// Trains, and exports the model. Called by [`crate::train::train`], on a thread with a large stack.
 pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
+    let mut params = params.clone();
+    if params.adapter.on && params.objective.contrastive_weight > 0.0 {
+        job.progress.note("the contrastive term is left out: it would train more than the adapter");
+        params.objective.contrastive_weight = 0.0;
+    }
+    let params = &params;
     let data = Data::open(job, params)?;
     let mut session = Session::open(job, params, &data)?;
     let masker = data.masker(job, params);
@@ -228,7 +234,7 @@ mod tests {
     use crate::flow::progress::{Progress, Silent};
     use crate::train::fixture::{checkpoint_folder, grammar, shard_folder, tiny_params};
     use crate::train::model::FAMILIES;
-    use crate::train::params::Precision;
+    use crate::train::params::{self, Precision};
     use crate::train::stream::{Document, Rewrite};
     use crate::train::{Params, train};
     use candle_core::Device;
@@ -368,6 +374,51 @@ mod tests {
             let begun = summary.val_loss.unwrap().0;
             assert!((begun - last).abs() < 1e-12, "{}: exported at {last}, read at {begun}", family.name);
         }
+    }
+
+    /// Prompts learn, the model stays as it is; they are saved alone, and put onto the model again.
+    #[test]
+    fn an_adapter_learns_on_a_model_that_does_not() {
+        let shards = shard_folder(&grammar(80, 3), &grammar(20, 9));
+        for family in FAMILIES.iter().filter(|family| family.language == Language::Causal) {
+            let (init, [whole, killed, again]) =
+                (checkpoint_folder(family), [(); 3].map(|()| tempfile::tempdir().unwrap()));
+            let mut params = Params { steps: 30, eval_every: 0, save_every: 8, max_tokens: 20, ..tiny_params() };
+            (params.optimiser.lr, params.optimiser.ema, params.adapter.on) = (3e-2, 0.9, true);
+            params.init = init.path().to_str().unwrap().into();
+            let before = std::fs::read(init.path().join("model.safetensors")).unwrap();
+            let summary = train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
+            let (first, last) = summary.val_loss.unwrap();
+            assert!(last < first, "{}: held-out loss from {first} to {last}", family.name);
+            assert!(std::fs::read(init.path().join("model.safetensors")).unwrap() == before);
+            assert!(!whole.path().join("model.safetensors").exists(), "the adapter alone is written");
+            let plain = Params { adapter: tiny_params().adapter, steps: 1, ..params.clone() };
+            let other = tempfile::tempdir().unwrap();
+            let alone = train(&job(shards.path(), other.path(), &Silent), &plain).unwrap();
+            assert_eq!(alone.val_loss.unwrap().0, first, "{} begins as another model", family.name);
+
+            let kill = Kill(AtomicU64::new(13));
+            let run = || train(&job(shards.path(), killed.path(), &kill), &params);
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+            train(&job(shards.path(), killed.path(), &Silent), &params).unwrap();
+            for name in ["adapter.safetensors", "ema/adapter.safetensors", "consumed.jsonl"] {
+                let read = |out: &tempfile::TempDir| std::fs::read(out.path().join(name)).unwrap();
+                assert!(read(&whole) == read(&killed), "{}: {name}", family.name);
+            }
+
+            params.steps = 1;
+            params.adapter.from = whole.path().to_str().unwrap().into();
+            let summary = train(&job(shards.path(), again.path(), &Silent), &params).unwrap();
+            assert_eq!(summary.val_loss.unwrap().0, last, "{}: put onto the model again", family.name);
+            params.adapter.tokens = 7;
+            let error = train(&job(shards.path(), other.path().join("x").as_path(), &Silent), &params).unwrap_err();
+            assert!(error.to_string().contains("tokens: 7"), "{error}");
+        }
+        let params = Params { init: String::new(), ..tiny_params() };
+        let params = Params { adapter: params::Adapter { on: true, ..params.adapter.clone() }, ..params };
+        let out = tempfile::tempdir().unwrap();
+        let error = train(&job(shards.path(), out.path(), &Silent), &params).unwrap_err();
+        assert!(error.to_string().contains("--init"), "{error}");
     }
 
     /// Within 2 % of each other, on the mean over 100 steps. For f16 without the contrastive term, whose gradients overflow

@@ -45,13 +45,13 @@ impl Operation for LayerNorm {
         Ok((run(self, inputs)?, inputs[0].1.shape().clone()))
     }
 
-    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Tensor>> {
+    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let (x, weight) = (inputs[0], inputs[1]);
         let width = weight.elem_count();
         let dx = run_detached(&ForInput(*self), &[x, weight, grad], x.shape())?;
         // In the type of the weights, which are no halves where the rows are.
         let both = run_detached_as(weight.dtype(), &ForWeights(*self, width), &[x, grad], (2, width))?;
-        Ok(vec![dx, both.get(0)?, both.get(1)?])
+        Ok(vec![Some(dx), Some(both.get(0)?), Some(both.get(1)?)])
     }
 }
 

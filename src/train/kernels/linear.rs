@@ -82,18 +82,19 @@ impl Operation for Linear {
         Ok((activated, shape))
     }
 
-    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Tensor>> {
+    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let (x, weight) = (inputs[0], inputs[1].detach());
+        let is_trained = inputs[1].track_op();
         let before = self.before_activation(grad)?;
         let (rows, grad) = (as_rows(x)?, as_rows(&before)?);
         let (dx, dw) = match self.transposed {
-            true => (matmul(&grad, &weight)?, matmul(&grad.t()?, &rows)?),
-            false => (matmul(&grad, &weight.t()?)?, matmul(&rows.t()?, &grad)?),
+            true => (matmul(&grad, &weight)?, is_trained.then(|| matmul(&grad.t()?, &rows))),
+            false => (matmul(&grad, &weight.t()?)?, is_trained.then(|| matmul(&rows.t()?, &grad))),
         };
-        let mut gradients = vec![dx.reshape(x.shape())?, dw];
+        let mut gradients = vec![Some(dx.reshape(x.shape())?), dw.transpose()?];
         if let Some(bias) = inputs.get(2) {
             let width = bias.elem_count();
-            gradients.push(run_detached_as(bias.dtype(), &Columns(width), &[&before], width)?);
+            gradients.push(Some(run_detached_as(bias.dtype(), &Columns(width), &[&before], width)?));
         }
         Ok(gradients)
     }

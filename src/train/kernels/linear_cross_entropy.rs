@@ -24,14 +24,17 @@ pub(super) struct LinearCrossEntropy {
     labels: Vec<u32>,
     /// What the gradient by the sum will be; `None` where none will be asked for.
     expected: Option<f64>,
+    /// Whether the gradient by the weight will be asked for as well.
+    is_trained: bool,
     /// The gradients for it, once they are computed.
-    gradients: Mutex<Option<Vec<Tensor>>>,
+    gradients: Mutex<Option<Vec<Option<Tensor>>>>,
     most_logits: usize,
 }
 
 impl LinearCrossEntropy {
-    pub(super) fn new(labels: &[u32], expected: Option<f64>) -> Self {
-        LinearCrossEntropy { labels: labels.to_vec(), expected, gradients: Mutex::new(None), most_logits: LOGITS }
+    pub(super) fn new(labels: &[u32], expected: Option<f64>, is_trained: bool) -> Self {
+        let (labels, gradients) = (labels.to_vec(), Mutex::new(None));
+        LinearCrossEntropy { labels, expected, is_trained, gradients, most_logits: LOGITS }
     }
 
     /// The gradients by `x` and the weight become `dtype`.
@@ -60,15 +63,17 @@ impl LinearCrossEntropy {
             }
             let (logits, at) = (T::to_cpu_storage_owned(logits), Layout::contiguous((n, classes)));
             gradients.x.extend(T::cpu_storage_data(logits.matmul(weight, (1, n, width, classes), &at, weight_at)?)?);
-            let sum = logits.matmul(x, (1, classes, width, n), &at.transpose(0, 1)?, &x_at)?;
-            gradients.weight = added(std::mem::take(&mut gradients.weight), T::cpu_storage_data(sum)?);
+            if self.is_trained {
+                let sum = logits.matmul(x, (1, classes, width, n), &at.transpose(0, 1)?, &x_at)?;
+                gradients.weight = added(std::mem::take(&mut gradients.weight), T::cpu_storage_data(sum)?);
+            }
         }
         if self.expected.is_some() {
             let tensor = |values, shape: &[usize]| Tensor::from_vec(values, shape, &Device::Cpu);
-            let of_weight = tensor(gradients.weight, &[classes, width])?.to_dtype(dtype)?;
-            let mut kept = vec![tensor(gradients.x, &[n, width])?.to_dtype(dtype)?, of_weight];
+            let of_weight = self.is_trained.then(|| tensor(gradients.weight, &[classes, width])?.to_dtype(dtype));
+            let mut kept = vec![Some(tensor(gradients.x, &[n, width])?.to_dtype(dtype)?), of_weight.transpose()?];
             if bias.is_some() {
-                kept.push(tensor(gradients.bias, &[classes])?);
+                kept.push(Some(tensor(gradients.bias, &[classes])?));
             }
             *self.gradients.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         }
@@ -119,7 +124,7 @@ impl Operation for LinearCrossEntropy {
         Ok((sum, Shape::from(())))
     }
 
-    fn backward(&self, _: &[&Tensor], grad: &Tensor) -> Result<Vec<Tensor>> {
+    fn backward(&self, _: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let kept = self.gradients.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (Some(kept), Some(expected)) = (kept, self.expected) else {
             candle_core::bail!("the gradients of this cross-entropy were not asked for, or were taken before")
@@ -128,7 +133,10 @@ impl Operation for LinearCrossEntropy {
             super::number(grad)? / super::number(&Tensor::new(expected, grad.device())?.to_dtype(grad.dtype())?)?;
         match factor == 1.0 {
             true => Ok(kept),
-            false => kept.iter().map(|gradient| gradient.affine(factor, 0.0)).collect(),
+            false => {
+                let scaled = |gradient: &Tensor| gradient.affine(factor, 0.0);
+                kept.iter().map(|gradient| gradient.as_ref().map(scaled).transpose()).collect()
+            }
         }
     }
 }
@@ -190,7 +198,7 @@ mod tests {
         let (x, weight, bias) = (var(&[300, 5], 0.7), var(&[9, 5], 1.3), var(&[9], 2.1));
         let labels: Vec<u32> = (0..300).map(|row| row * 7 % 9).collect();
         let run = |most_logits: usize, grad: f64| {
-            let kernel = LinearCrossEntropy { most_logits, ..LinearCrossEntropy::new(&labels, Some(0.25)) };
+            let kernel = LinearCrossEntropy { most_logits, ..LinearCrossEntropy::new(&labels, Some(0.25), true) };
             let sum = apply(kernel, &x, &weight, Some(&bias)).unwrap();
             let found = sum.affine(grad, 0.0).unwrap().backward().unwrap();
             let gradients = [&x, &weight, &bias]

@@ -230,8 +230,8 @@ pub fn cross_entropy_sum(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
 }
 
 /// [`cross_entropy_sum`] of `x · weightᵀ + bias`, for `x` `[n, width]` and `weight` `[classes, width]`. Logits are held
-/// for some rows at a time, in f32 where `x` is of halves; `expected` is what the sum will be multiplied with before it is differentiated, which saves
-/// doing so with its gradients.
+/// for some rows at a time, in f32 where `x` is of halves; `expected` is what the sum will be multiplied with before it
+/// is differentiated, which saves doing so with its gradients.
 ///
 /// # Errors
 /// If the shapes do not fit or a label is no class.
@@ -251,7 +251,8 @@ pub fn linear_cross_entropy_sum(
     }
     check_labels(labels, x.dim(0)?, weight.dim(0)?)?;
     let tracked = [Some(x), Some(weight), bias].into_iter().flatten().any(Tensor::track_op);
-    let kernel = linear_cross_entropy::LinearCrossEntropy::new(labels, tracked.then_some(expected));
+    let expected = tracked.then_some(expected);
+    let kernel = linear_cross_entropy::LinearCrossEntropy::new(labels, expected, weight.track_op());
     apply(kernel, &x.contiguous()?, &weight.to_dtype(x.dtype())?, bias)
 }
 

@@ -10,8 +10,8 @@ pub(super) trait Operation: Send + Sync {
     /// The output, from the inputs in order.
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)>;
 
-    /// The gradient by each input, in order, from what flows into the output.
-    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Tensor>>;
+    /// The gradient by each input, in order, from what flows into the output; `None` where nothing asks for it.
+    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>>;
 }
 
 /// Computes an operation and puts it into the graph.
@@ -41,7 +41,7 @@ impl<T: Operation> CustomOp2 for Node<T> {
 
     fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let mut gradients = self.0.backward(&[x, w], grad)?.into_iter();
-        Ok((gradients.next(), gradients.next()))
+        Ok((gradients.next().flatten(), gradients.next().flatten()))
     }
 }
 
@@ -71,6 +71,6 @@ impl<T: Operation> CustomOp3 for Node<T> {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let mut gradients = self.0.backward(&[x, w, b], grad)?.into_iter();
-        Ok((gradients.next(), gradients.next(), gradients.next()))
+        Ok((gradients.next().flatten(), gradients.next().flatten(), gradients.next().flatten()))
     }
 }

@@ -41,11 +41,11 @@ impl Operation for Residual {
         Ok((run(self, inputs)?, x.shape().clone()))
     }
 
-    fn backward(&self, _: &[&Tensor], grad: &Tensor) -> Result<Vec<Tensor>> {
+    fn backward(&self, _: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let branch = match &self.dropout {
             Some(dropout) => run_detached(dropout, &[grad], grad.shape())?,
             None => grad.clone(),
         };
-        Ok(vec![grad.clone(), branch])
+        Ok(vec![Some(grad.clone()), Some(branch)])
     }
 }

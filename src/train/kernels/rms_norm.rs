@@ -41,12 +41,13 @@ impl Operation for RmsNorm {
         Ok((run(self, inputs)?, inputs[0].1.shape().clone()))
     }
 
-    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Tensor>> {
+    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let (x, weight) = (inputs[0], inputs[1]);
         let width = weight.elem_count();
         let dx = run_detached(&ForInput(*self), &[x, weight, grad], x.shape())?;
         // In the type of the weight, which is no half where the rows are.
-        Ok(vec![dx, run_detached_as(weight.dtype(), &ForWeight(*self, width), &[x, grad], width)?])
+        let dw = run_detached_as(weight.dtype(), &ForWeight(*self, width), &[x, grad], width)?;
+        Ok(vec![Some(dx), Some(dw)])
     }
 }
 

@@ -9,7 +9,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, Var, WithDType};
 
-use super::{Architecture, Inputs, Parameters, Pass, Weights};
+use super::{Adapter, Architecture, Inputs, Parameters, Pass, Weights};
 use crate::train::kernels::DropoutKey;
 use crate::train::optimiser::{Gradients, add_gradients};
 
@@ -19,6 +19,8 @@ pub struct Engine<'a> {
     parameters: &'a Parameters,
     tracked: Weights,
     detached: Weights,
+    /// The first step that is trained; below it no graph is kept.
+    first: usize,
     every: usize,
 }
 
@@ -45,7 +47,8 @@ impl<'a> Engine<'a> {
     /// An engine that keeps a state every `every` steps; 0 keeps all graphs.
     pub fn new(model: &'a dyn Architecture, parameters: &'a Parameters, every: usize) -> Self {
         let every = if every == 0 { usize::MAX } else { every };
-        Engine { model, parameters, tracked: parameters.tracked(), detached: parameters.detached(), every }
+        let first = model.adapter().map_or(0, Adapter::first_step);
+        Engine { model, parameters, tracked: parameters.tracked(), detached: parameters.detached(), first, every }
     }
 
     /// A pass over the variables themselves, for the head.
@@ -59,12 +62,12 @@ impl<'a> Engine<'a> {
     /// If the shapes do not fit or the device fails.
     pub fn forward(&'a self, inputs: &'a Inputs, dropout: Option<DropoutKey>) -> Result<Run<'a>> {
         let n_steps = self.model.steps();
-        let last_segment = (n_steps - 1) / self.every * self.every;
+        let last_segment = self.first + (n_steps - 1 - self.first) / self.every * self.every;
         let mut run = Run { engine: self, inputs, dropout, states: Vec::new(), kept: Vec::new(), last: Vec::new() };
         let mut state: Vec<Tensor> = Vec::new();
         let untracked = Pass { weights: &self.detached, dropout };
         for step in 0..last_segment {
-            if step % self.every == 0 {
+            if step >= self.first && (step - self.first).is_multiple_of(self.every) {
                 run.states.push(state.clone());
             }
             state = self.model.step(&untracked, inputs, step, &state)?;
@@ -123,7 +126,7 @@ impl Run<'_> {
                 add_gradients(sum, self.engine.parameters, found)?;
             }
             let Some(state) = self.states.pop() else { return Ok(()) };
-            let first = self.states.len() * self.engine.every;
+            let first = self.engine.first + self.states.len() * self.engine.every;
             let steps = first..n_steps.min(first + self.engine.every);
             (segment, _) = self.engine.keep(steps, state, self.inputs, self.dropout)?;
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::{deviation, tenth, yes};
 use super::layers::{Pass, attend};
 use super::parameters::{Declarations, Declared};
-use super::{Architecture, Family, Head, Inputs, Language, Size};
+use super::{Adapter, Architecture, Family, Head, Inputs, Language, Size};
 use crate::error::Error;
 use crate::train::kernels::{self, Activation, Attention};
 
@@ -65,6 +65,9 @@ pub struct Gpt2 {
     /// Whether the head uses the word embeddings.
     #[serde(default = "yes")]
     pub tie_word_embeddings: bool,
+    /// Prompts in the upper blocks.
+    #[serde(skip)]
+    pub adapter: Option<Adapter>,
 }
 
 fn gelu_new() -> Activation {
@@ -137,6 +140,15 @@ impl Architecture for Gpt2 {
     fn config(&self) -> serde_json::Value {
         super::described("gpt2", "GPT2LMHeadModel", self)
     }
+
+    fn adapt(&mut self, tokens: usize, layers: usize) -> crate::error::Result<&Adapter> {
+        let size = (self.n_layer, self.n_embd, self.n_head);
+        Ok(self.adapter.insert(Adapter::new(tokens, layers, size)?))
+    }
+
+    fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
+    }
 }
 
 impl Gpt2 {
@@ -153,18 +165,19 @@ impl Gpt2 {
     fn block(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let name = format!("transformer.h.{layer}");
         let norm = |place: &str, x: &Tensor| pass.layer_norm(&format!("{name}.{place}"), x, self.layer_norm_epsilon);
-        let mixed = self.attention(pass, &name, &norm("ln_1", x)?, mask)?;
+        let mixed = self.attention(pass, layer, &norm("ln_1", x)?, mask)?;
         let x = pass.residual(x, &mixed, self.resid_pdrop, &format!("{name}.mixed"))?;
         let wide = pass.conv1d_activated(&format!("{name}.mlp.c_fc"), &norm("ln_2", &x)?, self.activation_function)?;
         let out = pass.conv1d(&format!("{name}.mlp.c_proj"), &wide)?;
         pass.residual(&x, &out, self.resid_pdrop, &format!("{name}.mlp"))
     }
 
-    fn attention(&self, pass: &Pass, block: &str, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    fn attention(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let block = format!("transformer.h.{layer}");
         let (hidden, heads) = (self.n_embd, self.n_head);
         // The three parts are cut from the weights, which are smaller than what comes of them.
         let get = |part: &str| pass.get(&format!("{block}.attn.c_attn.{part}"));
-        let part = |nth: usize| {
+        let part = |nth: usize, x: &Tensor| {
             let weight = get("weight")?.narrow(1, nth * hidden, hidden)?;
             let bias = get("bias")?.narrow(0, nth * hidden, hidden)?;
             kernels::split_heads(&kernels::product(x, &weight, Some(&bias))?, heads)
@@ -178,7 +191,11 @@ impl Gpt2 {
             key: pass.dropout,
             site: &site,
         };
-        let mixed = attend(&part(0)?, &part(1)?, &part(2)?, with)?;
+        let (query, scale) = (part(0, x)?, with.scale);
+        let mut mixed = attend(&query, &part(1, x)?, &part(2, x)?, with)?;
+        if let Some(adapter) = &self.adapter {
+            mixed = adapter.add(pass, layer, (&query, mixed), scale, |x| Ok((part(1, x)?, part(2, x)?)))?;
+        }
         pass.conv1d(&format!("{block}.attn.c_proj"), &mixed)
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::deviation;
 use super::layers::{Pass, attend};
 use super::parameters::{Declarations, Declared};
-use super::{Architecture, Family, Head, Inputs, Language, Size};
+use super::{Adapter, Architecture, Family, Head, Inputs, Language, Size};
 use crate::error::{Error, Result as Checked};
 use crate::train::kernels::{self, Activation, Attention};
 
@@ -76,6 +76,9 @@ pub struct Llama {
     /// The base, as transformers 4 writes it.
     #[serde(default)]
     pub rope_theta: Option<f64>,
+    /// Prompts in the upper blocks.
+    #[serde(skip)]
+    pub adapter: Option<Adapter>,
 }
 
 /// How places become angles.
@@ -173,6 +176,15 @@ impl Architecture for Llama {
     fn config(&self) -> serde_json::Value {
         super::described("llama", "LlamaForCausalLM", self)
     }
+
+    fn adapt(&mut self, tokens: usize, layers: usize) -> Checked<&Adapter> {
+        let size = (self.num_hidden_layers, self.hidden_size, self.num_attention_heads);
+        Ok(self.adapter.insert(Adapter::new(tokens, layers, size)?))
+    }
+
+    fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
+    }
 }
 
 impl Llama {
@@ -221,18 +233,20 @@ impl Llama {
     fn block(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let name = format!("model.layers.{layer}");
         let norm = |place: &str, x: &Tensor| pass.rms_norm(&format!("{name}.{place}"), x, self.rms_norm_eps);
-        let x = pass.residual(x, &self.attention(pass, &name, &norm("input_layernorm", x)?, mask)?, 0.0, "")?;
+        let x = pass.residual(x, &self.attention(pass, layer, &norm("input_layernorm", x)?, mask)?, 0.0, "")?;
         let normed = norm("post_attention_layernorm", &x)?;
         let gate = pass.linear_activated(&format!("{name}.mlp.gate_proj"), &normed, self.hidden_act)?;
         let wide = (gate * pass.linear(&format!("{name}.mlp.up_proj"), &normed)?)?;
         pass.residual(&x, &pass.linear(&format!("{name}.mlp.down_proj"), &wide)?, 0.0, "")
     }
 
-    fn attention(&self, pass: &Pass, block: &str, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    fn attention(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let block = format!("model.layers.{layer}");
         let frequencies = self.frequencies().map_err(candle_core::Error::msg)?;
-        let part =
-            |name: &str, heads| kernels::split_heads(&pass.linear(&format!("{block}.self_attn.{name}"), x)?, heads);
-        let turned = |name: &str, heads| kernels::rope(&part(name, heads)?, &frequencies);
+        let part = |name: &str, x: &Tensor, heads| {
+            kernels::split_heads(&pass.linear(&format!("{block}.self_attn.{name}"), x)?, heads)
+        };
+        let turned = |name: &str, heads| kernels::rope(&part(name, x, heads)?, &frequencies);
         let site = format!("{block}.attention");
         let with = Attention {
             scale: 1.0 / (self.head_width() as f64).sqrt(),
@@ -242,12 +256,13 @@ impl Llama {
             key: pass.dropout,
             site: &site,
         };
-        let mixed = attend(
-            &turned("q_proj", self.num_attention_heads)?,
-            &turned("k_proj", self.key_heads())?,
-            &part("v_proj", self.key_heads())?,
-            with,
-        )?;
+        let (query, heads) = (turned("q_proj", self.num_attention_heads)?, self.key_heads());
+        let scale = with.scale;
+        let mut mixed = attend(&query, &turned("k_proj", heads)?, &part("v_proj", x, heads)?, with)?;
+        if let Some(adapter) = &self.adapter {
+            let project = |x: &Tensor| Ok((part("k_proj", x, heads)?, part("v_proj", x, heads)?));
+            mixed = adapter.add(pass, layer, (&query, mixed), scale, project)?;
+        }
         pass.linear(&format!("{block}.self_attn.o_proj"), &mixed)
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! A family is one file with an [`Architecture`]: its shape by the names of Hugging Face's `config.json`, its
 //! parameters by the names of its safetensors files, and its steps (embed, then block after block), each a pure function.
-//! [`engine`] computes and differentiates the steps; [`hugging_face`] reads and writes folders, [`hub`] fetches
-//! them. To add a family: one file, one `mod` line, one line in [`FAMILIES`].
+//! [`engine`] computes and differentiates the steps; [`adapter`] adds prompts to a model that is left as it is;
+//! [`hugging_face`] reads and writes folders, [`hub`] fetches them. To add a family: one file, one `mod` line, one line in [`FAMILIES`].
 //!
 //! The functions take [`Weights`], not variables: given the variables they record a graph to differentiate; given
 //! detached tensors they record none, which is how evaluation runs.
 
+pub mod adapter;
 pub mod bert;
 mod defaults;
 pub mod engine;
@@ -30,6 +31,7 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::train::kernels;
 
+pub use adapter::Adapter;
 pub use engine::Engine;
 pub use inputs::{Inputs, Tokens};
 pub use layers::Pass;
@@ -106,6 +108,18 @@ pub trait Architecture: Send + Sync {
     fn head(&self, pass: &Pass, hidden: &Tensor) -> Result<Head>;
     /// The `config.json`.
     fn config(&self) -> Value;
+    /// Puts prompts, so many to a block, into the uppermost blocks: `layers` of them, or all but a sixteenth where it is 0.
+    ///
+    /// # Errors
+    /// If it has fewer blocks, or its family takes no adapter.
+    fn adapt(&mut self, tokens: usize, layers: usize) -> crate::error::Result<&Adapter> {
+        let _ = (tokens, layers);
+        Err(Error::usage("an adapter can be put onto a LLaMA or a GPT-2 only").hint("leave `--adapter` out"))
+    }
+    /// The adapter that was put onto it.
+    fn adapter(&self) -> Option<&Adapter> {
+        None
+    }
 }
 
 /// Vocabulary logits before the last product: `x · weightᵀ + bias`.

@@ -89,8 +89,11 @@ impl From<Declarations> for Vec<Declared> {
     }
 }
 
-/// The trainable variables of a model, in name order.
-pub struct Parameters(BTreeMap<String, Var>);
+/// The numbers of a model, in name order: trainable variables, and tensors that stay as they are.
+pub struct Parameters {
+    trained: BTreeMap<String, Var>,
+    frozen: BTreeMap<String, Tensor>,
+}
 
 /// Named tensors in name order.
 #[derive(Clone)]
@@ -116,7 +119,7 @@ impl Parameters {
             let tensor = Tensor::from_vec(values, parameter.shape.as_slice(), &Device::Cpu)?;
             all.insert(parameter.name.clone(), Var::from_tensor(&tensor.to_dtype(dtype)?.to_device(device)?)?);
         }
-        Ok(Parameters(all))
+        Ok(Parameters { trained: all, frozen: BTreeMap::new() })
     }
 
     /// Reads every declared parameter from a safetensors file.
@@ -148,7 +151,7 @@ impl Parameters {
         let wrong = wrong.into_iter().filter(|(_, names)| !names.is_empty());
         let told: Vec<String> = wrong.map(|(what, names)| format!("{what}: {}", first_few(&names))).collect();
         if told.is_empty() {
-            return Ok(Parameters(all));
+            return Ok(Parameters { trained: all, frozen: BTreeMap::new() });
         }
         Err(Error::data(format!("the tensors are not those of this model; {}", told.join("; "))))
     }
@@ -156,28 +159,53 @@ impl Parameters {
     /// All of these and those of `other`.
     #[must_use]
     pub fn and(mut self, other: Parameters) -> Self {
-        self.0.extend(other.0);
+        self.trained.extend(other.trained);
+        self.frozen.extend(other.frozen);
         self
     }
 
-    /// The variables by name, in name order.
+    /// The same numbers, of which none is trained.
+    #[must_use]
+    pub fn freeze(self) -> Self {
+        let still = self.trained.into_iter().map(|(name, var)| (name, var.as_detached_tensor()));
+        Parameters { frozen: self.frozen.into_iter().chain(still).collect(), trained: BTreeMap::new() }
+    }
+
+    /// The trainable variables by name, in name order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
-        self.0.iter().map(|(name, var)| (name.as_str(), var))
+        self.trained.iter().map(|(name, var)| (name.as_str(), var))
     }
 
-    /// How many numbers they hold.
+    /// How many numbers are trained.
     pub fn n_numbers(&self) -> u64 {
-        self.0.values().map(|var| var.elem_count() as u64).sum()
+        self.trained.values().map(|var| var.elem_count() as u64).sum()
     }
 
-    /// The variables themselves: what is computed from them can be differentiated.
+    /// How many numbers stay as they are.
+    pub fn n_frozen(&self) -> u64 {
+        self.frozen.values().map(|tensor| tensor.elem_count() as u64).sum()
+    }
+
+    /// All of them; what is computed from the variables can be differentiated.
     pub fn tracked(&self) -> Weights {
-        Weights(self.0.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect())
+        self.beside(self.iter().map(|(name, var)| (name.to_string(), var.as_tensor().clone())))
     }
 
     /// Their values at this moment, without a graph; they change with the next optimiser step.
     pub fn detached(&self) -> Weights {
-        Weights(self.0.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect())
+        self.beside(self.trained().0)
+    }
+
+    /// The same of the trainable variables alone.
+    pub fn trained(&self) -> Weights {
+        Weights(self.iter().map(|(name, var)| (name.to_string(), var.as_detached_tensor())).collect())
+    }
+
+    /// These tensors beside those that stay as they are.
+    pub fn beside(&self, tensors: impl IntoIterator<Item = (String, Tensor)>) -> Weights {
+        let mut all = self.frozen.clone();
+        all.extend(tensors);
+        Weights(all)
     }
 }
 

@@ -162,6 +162,62 @@ fn t5_agrees_with_transformers() {
     check_case("t5-gated");
 }
 
+/// LLaMA-Adapters, by the folders in `fixtures/parity/adapters` (see `adapters.py`); before they learnt anything, the
+/// model is as it was to the last bit, only their gates have a gradient, and nothing else has one.
+#[test]
+fn adapters_agree_with_the_official_ones() {
+    for (name, tokens, layers) in [("llama", 3, 1), ("gpt2", 3, 2)] {
+        for (dtype, of_logits, of_gradients) in
+            [(DType::F64, (1e-9, 0.0), (1e-9, 1e-7)), (DType::F32, (1e-4, 0.0), (1e-5, 1e-3))]
+        {
+            let mut case = Case::read(name, dtype);
+            let alone = numbers(&case.logits());
+            let adapter = case.pretrained.model.adapt(tokens, layers).unwrap().clone();
+            let with = |case: &mut Case, trained: Parameters| {
+                let base = Case::read(name, dtype).parameters.freeze();
+                case.parameters = trained.and(base);
+            };
+            with(&mut case, Parameters::draw(&adapter.declare(), 1, dtype, &Device::Cpu).unwrap());
+            assert_eq!(case.parameters.n_numbers() as usize, layers * (tokens * adapter.width + adapter.heads));
+            assert!(numbers(&case.logits()) == alone, "{name} begins as another model");
+            for (parameter, gradient) in case.backward(0, None).1 {
+                let is_zero = numbers(&gradient).iter().all(|x| *x == 0.0);
+                assert_eq!(is_zero, parameter == "adapter_query.weight", "{name}: {parameter}");
+            }
+
+            let folder = folder("../adapters").join(name);
+            case.expected = read_tensors(&folder.join("expected.safetensors"), &Device::Cpu).unwrap();
+            let tensors = read_tensors(&folder.join("adapter.safetensors"), &Device::Cpu).unwrap().into_iter();
+            let tensors = tensors.map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap())).collect();
+            with(&mut case, Parameters::from_tensors(tensors, &adapter.declare()).unwrap());
+            let logits = case.logits();
+            case.check("logits", "", &logits.reshape(case.expected["logits"].dims()).unwrap(), of_logits);
+            let (loss, gradients) = case.backward(0, None);
+            assert!((loss - numbers(&case.expected["loss"])[0]).abs() <= of_logits.0, "{name}: loss {loss}");
+            assert_eq!(gradients.len(), 1 + layers);
+            for (parameter, gradient) in &gradients {
+                case.check(parameter, "grad.", gradient, of_gradients);
+            }
+            let (_, checkpointed) = case.backward(1, None);
+            let equal = |(name, gradient): (&String, &Tensor)| numbers(gradient) == numbers(&checkpointed[name]);
+            assert!(gradients.iter().all(equal), "{name} with checkpointing");
+        }
+    }
+}
+
+/// The official adapter on LLaMA 7B: `30 · 10 · 4096 + 30 · 32` numbers; and what cannot have one.
+#[test]
+fn adapters_have_the_published_size_and_know_their_families() {
+    let adapter = super::Adapter::new(10, 0, (32, 4096, 32)).unwrap();
+    let numbers = |declared: &super::Declared| declared.shape.iter().product::<usize>();
+    assert_eq!(adapter.declare().iter().map(numbers).sum::<usize>(), 1_229_760);
+    assert_eq!(super::Adapter::new(10, 0, (12, 768, 12)).unwrap().layers, 12);
+    let adapt = |name: &str, layers| Case::read(name, DType::F32).pretrained.model.adapt(10, layers).map(drop);
+    assert!(adapt("gpt2", 3).unwrap_err().what().contains("2 blocks"));
+    assert!(adapt("bert", 1).unwrap_err().what().contains("LLaMA or a GPT-2 only"));
+    assert!(adapt("t5", 1).unwrap_err().what().contains("LLaMA or a GPT-2 only"));
+}
+
 #[test]
 fn ten_steps_of_adamw_agree_with_torch() {
     for name in NAMES {

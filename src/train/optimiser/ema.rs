@@ -44,9 +44,9 @@ impl Ema {
         Ok(())
     }
 
-    /// The mean, to be measured or exported.
-    pub fn weights(&self) -> Weights {
-        Weights::new(self.mean.clone())
+    /// The mean, to be measured or exported, beside what is not trained.
+    pub fn weights(&self, parameters: &Parameters) -> Weights {
+        parameters.beside(self.mean.clone())
     }
 
     /// Writes the mean as safetensors.
@@ -87,7 +87,7 @@ mod tests {
             ema.save(&path).unwrap();
             ema = Ema::load(0.995, &path, &Device::Cpu).unwrap().unwrap();
         }
-        let mean = ema.weights().get("w").unwrap().to_vec1::<f64>().unwrap()[0];
+        let mean = ema.weights(&parameters).get("w").unwrap().to_vec1::<f64>().unwrap()[0];
         assert!((mean - 0.074_501_871_253_124_99).abs() < 1e-12, "{mean}");
         assert!(Ema::begin(0.0, &parameters).unwrap().is_none());
     }
