@@ -91,10 +91,13 @@ pub(crate) fn numbers<const N: usize>(command: &mut std::process::Command) -> Re
 /// `kpipe train` gives itself.
 pub(crate) fn trainer(name: &str, key: &str, value: &str) -> Result<std::process::Command> {
     let mut command = std::process::Command::new(std::env::current_exe()?);
-    command.arg(name).env(key, value).env("CANDLE_NUM_THREADS", "1").env("MIMALLOC_PURGE_DELAY", "-1");
+    command.arg(name).env(key, value).env("CANDLE_NUM_THREADS", "1").env(PURGE_DELAY, "-1");
     command.env("RAYON_NUM_THREADS", std::thread::available_parallelism().map_or(1, usize::from).to_string());
     Ok(command)
 }
+
+/// Milliseconds after which the allocator gives memory back.
+pub(crate) const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
 /// Prints a line of the table: what was measured, the number, and what stands beside it.
 pub(crate) fn line(what: &str, number: &str, beside: &str) {

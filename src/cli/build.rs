@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::environment::{give_memory_back_late, start_again_with};
 use super::{MemoryArgs, RunArgs, SettingsArgs};
 use crate::error::Result;
 use crate::flow::plan::{self, Job};
@@ -34,6 +35,7 @@ pub(super) struct BuildArgs {
 }
 
 pub(super) fn run(args: &BuildArgs) -> Result<()> {
+    start_again_with([give_memory_back_late()])?;
     let pipeline = args.settings.pipeline()?;
     let sources = pipeline.sources(&args.source.join(","))?;
     let job = Job { pipeline, sources, out: args.out.clone(), limit: args.limit, memory_bytes: args.memory.memory };

@@ -5,11 +5,21 @@ use crate::error::{Error, Result};
 /// A variable and its value.
 pub(super) type Variable = (&'static str, String);
 
-/// Milliseconds after which the allocator gives freed memory back to the system: never. What a room or a training step
-/// frees, the next one takes again, and pages that come from the system must be cleared each time: giving them back makes
-/// ingest and a training step a fifth slower and saves nothing at the peak.
-pub(super) fn keep_freed_memory() -> Variable {
-    ("MIMALLOC_PURGE_DELAY", "-1".to_string())
+/// Milliseconds after which the allocator gives freed memory back to the system; -1 is never. What a room or a training
+/// step frees, the next one takes again, and pages that come from the system must be cleared each time.
+fn purge_delay(milliseconds: i64) -> Variable {
+    ("MIMALLOC_PURGE_DELAY", milliseconds.to_string())
+}
+
+/// For commands of many rooms: ten seconds. Giving memory back at once makes ingest a third slower; never giving it back
+/// lets the peak of a build grow with its input.
+pub(super) fn give_memory_back_late() -> Variable {
+    purge_delay(10_000)
+}
+
+/// For training, where every step takes the same memory: never.
+pub(super) fn keep_memory() -> Variable {
+    purge_delay(-1)
 }
 
 /// Starts the same command again with these variables set, where some are not.

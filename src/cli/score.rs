@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::environment::{give_memory_back_late, start_again_with};
 use super::print::Printer;
 use super::{MemoryArgs, RunArgs, SettingsArgs};
 use crate::density::lexicon::{Lexicon, LexiconSpec};
@@ -47,6 +48,7 @@ pub(super) struct ScoreArgs {
 }
 
 pub(super) fn run(args: &ScoreArgs) -> Result<()> {
+    start_again_with([give_memory_back_late()])?;
     let mut pipeline = args.settings.pipeline()?;
     args.run.start_threads()?;
     let printer = args.run.printer();

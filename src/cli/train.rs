@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::environment::{Variable, keep_freed_memory, start_again_with};
+use super::environment::{Variable, keep_memory, start_again_with};
 use super::{RunArgs, SettingsArgs};
 use crate::error::Result;
 use crate::train;
@@ -48,7 +48,7 @@ pub(super) struct TrainArgs {
 fn environment(threads: Option<usize>) -> [Variable; 3] {
     let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     let candle = ("CANDLE_NUM_THREADS", "1".to_string());
-    [candle, ("RAYON_NUM_THREADS", threads.to_string()), keep_freed_memory()]
+    [candle, ("RAYON_NUM_THREADS", threads.to_string()), keep_memory()]
 }
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
