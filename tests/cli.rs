@@ -45,6 +45,32 @@ fn wrong_command_lines_say_what_and_what_next() {
     fail(&["score", "no-such-file.csv"], 4, &["no-such-file.csv"]);
 }
 
+/// The numbers of parameters are those of the papers; what does not fit is refused with what does.
+#[test]
+fn a_training_run_is_planned() {
+    let plan = |preset: &str| succeed(&["plan", "train", "--preset", preset, "--memory", "1000G"]);
+    for (preset, numbers, batch) in [
+        ("bert-base", "109,482,240", "4096 rows: 256 microbatches of 16"),
+        ("gpt2", "124,439,808", "2048 rows"),
+        ("t5-base", "222,903,552", "1024 rows"),
+        ("llama-7b", "6,738,415,616", "512 rows"),
+    ] {
+        let told = plan(preset);
+        for word in [numbers, batch, "everything is kept", "train.checkpoint_every=1", "days", "In the literature:"] {
+            assert!(told.contains(word), "{preset}: `{word}` is missing in\n{told}");
+        }
+    }
+    let planned = ["plan", "train", "--preset", "bert-base", "--memory"];
+    let fails = |memory: &str, words: &[&str]| fail(&[&planned[..], &[memory]].concat(), 2, words);
+    fails("12G", &["the run needs about 16.8 GiB", "this fits: --set train.batch=8 --set train.accumulate=512"]);
+    fails("1G", &["no split of the batch makes it fit"]);
+    fail(&["plan", "train", "--preset", "bert-bas"], 2, &["no preset `bert-bas`", "did you mean `bert-base`?"]);
+    fail(&["plan", "train", "--set", "train.config.model_type=rnn"], 2, &["`rnn`", "[train.config]", "bert, gpt2"]);
+    let json = succeed(&["plan", "train", "--preset", "gpt2-tiny", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(json["parameters"].as_u64().unwrap() < 1_000_000 && json["memory"]["weights"].as_u64().unwrap() > 0);
+}
+
 #[test]
 fn a_pipeline_file_with_a_mistake_names_its_line() {
     let folder = tempfile::tempdir().unwrap();

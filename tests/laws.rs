@@ -2,6 +2,7 @@ use kpipe::flow::books::REASONS;
 use kpipe::flow::contract::contracts;
 use kpipe::flow::plan::{Pipeline, ROOMS};
 use kpipe::flow::settings::{DEFAULT, Settings};
+use kpipe::train::preset::PRESETS;
 
 use crate::support::project;
 
@@ -28,6 +29,9 @@ fn every_pipeline_file_is_a_checked_plan() {
     let mut n = 0;
     for entry in std::fs::read_dir(project().join("pipelines")).unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
         let mut settings = Settings::new().unwrap();
         settings.add_file(&path).unwrap();
         let pipeline = Pipeline::new(&settings).unwrap();
@@ -35,6 +39,17 @@ fn every_pipeline_file_is_a_checked_plan() {
         n += 1;
     }
     assert!(n >= 4, "{n} pipeline files");
+}
+
+#[test]
+fn every_preset_is_known_by_the_name_of_its_file() {
+    let files = std::fs::read_dir(project().join("pipelines/presets")).unwrap();
+    let mut names: Vec<String> =
+        files.map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    names.sort();
+    let mut known: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+    known.sort_unstable();
+    assert_eq!(names, known);
 }
 
 #[test]

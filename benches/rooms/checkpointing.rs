@@ -9,8 +9,8 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use kpipe::train::kernels::DropoutKey;
 use kpipe::train::model::{Engine, FAMILIES, Inputs, Parameters, Tokens};
-use kpipe::train::optimiser;
-use serde_json::json;
+use kpipe::train::{optimiser, plan};
+use serde_json::{Value, json};
 
 use crate::Result;
 use crate::inputs::Inputs as Corpus;
@@ -39,6 +39,7 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
     };
     let plain = [measured(12, 0)?, measured(24, 0)?];
     println!("all graphs kept: {:.0} MiB for 12 blocks, {:.0} MiB for 24", plain[0].0, plain[1].0);
+    println!("  `kpipe plan train` expects {:.0} and {:.0}", planned(corpus, 12, 0)?, planned(corpus, 24, 0)?);
     for every in [1, 4] {
         let kept = [measured(12, every)?, measured(24, every)?];
         let growth = 100.0 * (kept[1].0 / kept[0].0 - 1.0);
@@ -49,19 +50,36 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
         );
         let name = format!("checkpoint_every = {every}");
         line(&name, &format!("{:.0} -> {:.0} MiB", kept[0].0, kept[1].0), &beside);
+        println!(
+            "  `kpipe plan train` expects {:.0} and {:.0}",
+            planned(corpus, 12, every)?,
+            planned(corpus, 24, every)?
+        );
     }
     Ok(())
+}
+
+fn config(layers: usize) -> Value {
+    json!({
+        "model_type": "bert", "vocab_size": VOCABULARY, "hidden_size": 128, "num_hidden_layers": layers,
+        "num_attention_heads": 2, "intermediate_size": 512, "max_position_embeddings": LENGTH
+    })
+}
+
+/// MiB of activations and of one set of gradients, as the plan has them.
+fn planned(corpus: &Corpus, layers: usize, every: usize) -> Result<f64> {
+    let mut params = corpus.pipeline.train.clone();
+    (params.batch, params.max_tokens, params.checkpoint_every) = (ROWS, LENGTH, every);
+    params.config = config(layers).as_object().cloned().unwrap_or_default();
+    let memory = plan::memory(&params.described(VOCABULARY)?, &params);
+    Ok((memory.activations + memory.weights) as f64 / f64::from(1 << 20))
 }
 
 fn measure(setting: &str) -> Result<()> {
     let (layers, every) = setting.split_once(' ').ok_or("two numbers")?;
     let every: usize = every.parse()?;
     let family = FAMILIES.iter().find(|family| family.name == "bert").ok_or("no such family")?;
-    let config = json!({
-        "vocab_size": VOCABULARY, "hidden_size": 128, "num_hidden_layers": layers.parse::<usize>()?,
-        "num_attention_heads": 2, "intermediate_size": 512, "max_position_embeddings": LENGTH
-    });
-    let model = (family.read)(&config, &|_| false)?;
+    let model = (family.read)(&config(layers.parse()?), &|_| false)?;
     let parameters = Parameters::draw(&model.declare(), 1, DType::F32, &Device::Cpu)?;
     let token = |at: usize| (5 + at * 7919 % (VOCABULARY - 5)) as u32;
     let rows: Vec<Vec<u32>> = (0..ROWS).map(|row| (0..LENGTH).map(|at| token(row * LENGTH + at)).collect()).collect();

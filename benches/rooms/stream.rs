@@ -13,6 +13,7 @@ use kpipe::flow::contract::contract;
 use kpipe::flow::dataset::{Batches, PartWriter};
 use kpipe::train::Params;
 use kpipe::train::batch::Masker;
+use kpipe::train::model::bert::BERT;
 use kpipe::train::shards::Shards;
 use kpipe::train::tokenizer::Tokenizer;
 use kpipe::train::windows::{Position, Windows};
@@ -33,7 +34,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
     build(&built)?;
     let base = inputs.pipeline.train.clone();
     let small = Shards::open(&built, "train")?.ok_or("the build has no shards")?;
-    let tokenizer = Tokenizer::train(&small, &base.tokenizer, 17)?;
+    let tokenizer = Tokenizer::train(&small, &BERT, &base.tokenizer, 17)?;
     let written = |size: &u64| repeated(&built, &folder.path().join(size.to_string()), *size);
     let streams: Vec<PathBuf> = SIZES.iter().map(written).collect::<Result<_>>()?;
     for (name, shuffle, packing) in [("in order", 0, false), ("shuffled by 1024, packed", 1_024, true)] {

@@ -7,6 +7,7 @@ mod build;
 mod completions;
 mod doctor;
 mod environment;
+mod plan;
 mod print;
 mod score;
 mod train;
@@ -44,6 +45,8 @@ enum Command {
     Score(score::ScoreArgs),
     /// Train a model on the shards, strictly in their order
     Train(train::TrainArgs),
+    /// What a training run would need: parameters, memory, time
+    Plan(plan::PlanArgs),
     /// What is installed, what is missing, and how to get it
     Doctor(doctor::DoctorArgs),
     /// Print every key of a pipeline file with its default and reason
@@ -68,13 +71,14 @@ struct SettingsArgs {
 
 impl SettingsArgs {
     fn pipeline(&self) -> Result<Pipeline> {
-        self.pipeline_over("")
+        self.pipeline_over("", "")
     }
 
-    /// The settings on top of those of a finished build, given as the text of a pipeline file.
-    fn pipeline_over(&self, build: &str) -> Result<Pipeline> {
+    /// The settings on top of those of another pipeline file, such as a finished build's, given as its text; `name`
+    /// stands for it in errors.
+    fn pipeline_over(&self, text: &str, name: &str) -> Result<Pipeline> {
         let mut settings = Settings::new()?;
-        settings.add_text(build, "manifest.json")?;
+        settings.add_text(text, name)?;
         for path in &self.pipeline {
             settings.add_file(path)?;
         }
@@ -158,12 +162,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Build(args) => args.run.json,
         Command::Score(args) => args.run.json,
         Command::Train(args) => args.run.json,
+        Command::Plan(args) => args.is_json(),
         Command::Doctor(_) | Command::Defaults | Command::Completions(_) => false,
     };
     let result = match cli.command {
         Command::Build(args) => build::run(&args),
         Command::Score(args) => score::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Defaults => print::stdout(crate::flow::settings::DEFAULT),
         Command::Completions(args) => completions::run(&args),

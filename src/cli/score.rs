@@ -58,7 +58,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
     let out = args.out.clone().or_else(|| wants_file.then(|| PathBuf::from("scores")));
     let work = Work::new(out.as_deref())?;
     if is_build {
-        pipeline = args.settings.pipeline_over(&density_of_build(&args.input[0])?)?;
+        pipeline = args.settings.pipeline_over(&density_of_build(&args.input[0])?, "manifest.json")?;
     }
     if !args.lexicon.is_empty() {
         let spec = |path: &PathBuf| LexiconSpec { path: path.to_string_lossy().into_owned(), format: None };

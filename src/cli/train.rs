@@ -8,7 +8,9 @@ use serde_json::json;
 use super::environment::{Variable, keep_memory, start_again_with};
 use super::{RunArgs, SettingsArgs};
 use crate::error::Result;
+use crate::flow::plan::Pipeline;
 use crate::train;
+use crate::train::preset::preset;
 
 /// Arguments of `kpipe train`.
 #[derive(Args)]
@@ -17,14 +19,6 @@ pub(super) struct TrainArgs {
     /// object store, such as `s3://bucket/corpus`
     #[arg(long, value_name = "FOLDER|PATTERN|ADDRESS", default_value = "out")]
     shards: PathBuf,
-    /// BERT, GPT-2, T5 or LLaMA to go on from: a folder of Hugging Face's (config.json, safetensors, tokenizer.json), or
-    /// `owner/name` or `owner/name@revision` on its hub
-    #[arg(long, value_name = "MODEL")]
-    init: Option<String>,
-    /// Leave the model of `--init` as it is and train a LLaMA-Adapter on it (LLaMA and GPT-2), or go on with one that an
-    /// earlier run wrote into a folder: `--adapter=FOLDER`
-    #[arg(long, value_name = "FOLDER", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    adapter: Option<String>,
     /// Folder for model, checkpoints and metrics; a run that was stopped there goes on
     #[arg(long, value_name = "FOLDER", default_value = "run")]
     out: PathBuf,
@@ -35,9 +29,48 @@ pub(super) struct TrainArgs {
     #[arg(long, default_value = "cpu")]
     device: String,
     #[command(flatten)]
-    settings: SettingsArgs,
+    model: ModelArgs,
     #[command(flatten)]
     pub(super) run: RunArgs,
+}
+
+/// What is trained, and how.
+#[derive(Args)]
+pub(super) struct ModelArgs {
+    /// Settings and shape of a well-known model, or of its tiny twin: bert-base, gpt2, t5-base, llama-7b, and each with
+    /// `-tiny`; with `--init` the settings alone
+    #[arg(long, value_name = "NAME")]
+    pub(super) preset: Option<String>,
+    /// BERT, GPT-2, T5 or LLaMA to go on from: a folder of Hugging Face's (config.json, safetensors, tokenizer.json), or
+    /// `owner/name` or `owner/name@revision` on its hub
+    #[arg(long, value_name = "MODEL")]
+    init: Option<String>,
+    /// Leave the model of `--init` as it is and train a LLaMA-Adapter on it (LLaMA and GPT-2), or go on with one that an
+    /// earlier run wrote into a folder: `--adapter=FOLDER`
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    adapter: Option<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+impl ModelArgs {
+    /// The pipeline with what the arguments say.
+    pub(super) fn pipeline(&self) -> Result<Pipeline> {
+        let mut pipeline = match &self.preset {
+            Some(name) => self.settings.pipeline_over(preset(name)?.text, &format!("preset {name}"))?,
+            None => self.settings.pipeline()?,
+        };
+        if let Some(init) = &self.init {
+            pipeline.train.init.clone_from(init);
+        }
+        if let Some(folder) = &self.adapter {
+            pipeline.train.adapter.on = true;
+            if !folder.is_empty() {
+                pipeline.train.adapter.from.clone_from(folder);
+            }
+        }
+        Ok(pipeline)
+    }
 }
 
 /// What the trainer's libraries are told through the environment.
@@ -45,7 +78,7 @@ pub(super) struct TrainArgs {
 /// - Threads of candle's element-wise operations: they wait for one another in busy loops, which on two cores takes three
 ///   times as long as not splitting; kpipe's own kernels and the matrix products keep all cores.
 /// - Threads of matrix products: without it candle counts the cores anew for each product, by reading `/proc/cpuinfo`.
-fn environment(threads: Option<usize>) -> [Variable; 3] {
+pub(super) fn environment(threads: Option<usize>) -> [Variable; 3] {
     let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     let candle = ("CANDLE_NUM_THREADS", "1".to_string());
     [candle, ("RAYON_NUM_THREADS", threads.to_string()), keep_memory()]
@@ -53,16 +86,7 @@ fn environment(threads: Option<usize>) -> [Variable; 3] {
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
     start_again_with(environment(args.run.threads))?;
-    let mut pipeline = args.settings.pipeline()?;
-    if let Some(init) = &args.init {
-        pipeline.train.init.clone_from(init);
-    }
-    if let Some(folder) = &args.adapter {
-        pipeline.train.adapter.on = true;
-        if !folder.is_empty() {
-            pipeline.train.adapter.from.clone_from(folder);
-        }
-    }
+    let pipeline = args.model.pipeline()?;
     let device = train::device(&args.device)?;
     args.run.start_threads()?;
     let printer = args.run.printer();

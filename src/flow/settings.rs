@@ -110,7 +110,8 @@ fn line_of(text: &str, offset: usize) -> usize {
     text[..offset.min(text.len())].matches('\n').count() + 1
 }
 
-/// Checks keys and types of one table against its defaults. Sources have names of their own and free `fields`.
+/// Checks keys and types of one table against its defaults. Sources have names of their own and free `fields`;
+/// `train.config` holds what Hugging Face's `config.json` does.
 fn check_table(
     found: &DeTable<'_>,
     defaults: &Table,
@@ -123,7 +124,11 @@ fn check_table(
         path.push(name.clone());
         let dotted = path.join(".");
         let inside_source = path.len() == 2 && path[0] == "source";
-        let free = path.len() == 4 && path[0] == "source" && path[2] == "fields";
+        let free = match path.as_slice() {
+            [source, _, fields, _] if source == "source" => fields == "fields",
+            [train, config, _, ..] => train == "train" && config == "config",
+            _ => false,
+        };
         let model;
         let default = if inside_source {
             model = Value::Table(source_model());

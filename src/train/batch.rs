@@ -244,6 +244,7 @@ impl Microbatch {
 mod tests {
     use super::*;
     use crate::train::fixture::{grammar, shard_folder, tiny_params};
+    use crate::train::model::bert::BERT;
     use crate::train::shards::Shards;
     use crate::train::windows::Position;
 
@@ -262,7 +263,7 @@ mod tests {
         let folder = shard_folder(&grammar(40, 3), &[]);
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
         let params = tiny_params();
-        let tokenizer = Tokenizer::train(&shards, &params.tokenizer, 1).unwrap();
+        let tokenizer = Tokenizer::train(&shards, &BERT, &params.tokenizer, 1).unwrap();
         let rows = |batch, accumulate| {
             let params = Params { batch, accumulate, ..params.clone() };
             let masker = Masker { tokenizer: &tokenizer, params: &params, seed: 1 };

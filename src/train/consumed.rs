@@ -161,6 +161,7 @@ mod tests {
     use super::*;
     use crate::train::batch::Masker;
     use crate::train::fixture::{grammar, shard_folder, tiny_params};
+    use crate::train::model::bert::BERT;
     use crate::train::params::Params;
     use crate::train::tokenizer::Tokenizer;
     use crate::train::windows::{Position, Windows};
@@ -168,7 +169,7 @@ mod tests {
     /// The lines of a run of 30 steps over 20 documents: several epochs, documents over several windows.
     fn lines(shards: &Shards, shuffle: usize) -> Vec<Consumed> {
         let params = Params { max_tokens: 12, shuffle, ..tiny_params() };
-        let tokenizer = Tokenizer::train(shards, &params.tokenizer, 1).unwrap();
+        let tokenizer = Tokenizer::train(shards, &BERT, &params.tokenizer, 1).unwrap();
         let masker = Masker { tokenizer: &tokenizer, params: &params, seed: 1 };
         let mut windows = Windows::new(shards, &tokenizer, &params, 1, Position::default()).unwrap();
         (1..=30).map(|step| Consumed { step, ranges: masker.step(step, &mut windows).unwrap().ranges }).collect()

@@ -73,6 +73,7 @@ mod tests {
     use super::*;
     use crate::train::fixture::{grammar, shard_folder, tiny_params};
     use crate::train::model::Parameters;
+    use crate::train::model::bert::BERT;
     use crate::train::params::Params;
     use crate::train::tokenizer::Tokenizer;
     use candle_core::DType;
@@ -83,7 +84,7 @@ mod tests {
         let train = Shards::open(folder.path(), "train").unwrap().unwrap();
         let validation = Shards::open(folder.path(), "validation").unwrap().unwrap();
         let params = tiny_params();
-        let tokenizer = Tokenizer::train(&train, &params.tokenizer, 1).unwrap();
+        let tokenizer = Tokenizer::train(&train, &BERT, &params.tokenizer, 1).unwrap();
         let model = params.encoder(tokenizer.vocabulary);
         let parameters = Parameters::draw(&model.declare(), 1, DType::F32, &Device::Cpu).unwrap();
         let loss = |batch| {

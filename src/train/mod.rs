@@ -31,6 +31,8 @@ pub mod model;
 pub mod objective;
 pub mod optimiser;
 pub mod params;
+pub mod plan;
+pub mod preset;
 pub mod schedule;
 mod session;
 pub mod shards;

@@ -2,11 +2,14 @@
 
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{Error, Result};
 use crate::train::kernels::Activation;
-use crate::train::model::bert::Bert;
+use crate::train::model::bert::{self, Bert};
+use crate::train::model::hugging_face::{self, Pretrained};
+use crate::train::model::{Architecture, Family};
 use crate::train::{VERSION, schedule};
 
 /// Parameters of the trainer; units, ranges and reasons stand in `pipelines/default.toml`.
@@ -47,6 +50,8 @@ pub struct Params {
     pub tokenizer: Tokenizer,
     /// The encoder.
     pub model: Model,
+    /// The shape of another model to begin anew, by the names of Hugging Face's `config.json`; empty takes `model`.
+    pub config: Map<String, Value>,
     /// The loss.
     pub objective: Objective,
     /// The optimiser.
@@ -335,6 +340,36 @@ impl Params {
             }
         }
         Ok(())
+    }
+
+    /// The family that `[train.config]` names.
+    ///
+    /// # Errors
+    /// If it names none that kpipe trains.
+    pub fn family(&self) -> Result<&'static Family> {
+        hugging_face::family_of(&Value::Object(self.config.clone())).map_err(Self::in_config)
+    }
+
+    /// The model that `[train.config]` describes, with so many rows of embeddings where it does not say how many.
+    ///
+    /// # Errors
+    /// If it is no shape that kpipe computes.
+    pub fn described(&self, vocabulary: usize) -> Result<Pretrained> {
+        Pretrained::anew(Value::Object(self.config.clone()), vocabulary).map_err(Self::in_config)
+    }
+
+    /// The encoder of `[train.model]`, whose padding has the id `pad`.
+    pub fn drawn(&self, vocabulary: usize, pad: u32) -> Pretrained {
+        let model = self.encoder(vocabulary);
+        let mut config = model.config();
+        config["pad_token_id"] = pad.into();
+        Pretrained { family: &bert::BERT, model: Box::new(model), config }
+    }
+
+    fn in_config(error: Error) -> Error {
+        let told = Error::usage(error.what()).at("[train.config]");
+        let told = error.hints().iter().fold(told, Error::hint);
+        told.hint("its names are those of Hugging Face's `config.json`; `model_type` is needed")
     }
 
     /// The shape of the encoder that `[train.model]` describes, once the vocabulary is known.

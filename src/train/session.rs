@@ -21,10 +21,11 @@ use crate::train::metrics::{Log, Metric};
 use crate::train::model::hub;
 use crate::train::model::hugging_face::{self, Pretrained, TOKENIZER};
 use crate::train::model::parameters::write_tensors;
-use crate::train::model::{Architecture, Declared, Language, Parameters, Weights, adapter, bert};
+use crate::train::model::{Architecture, Declared, Family, Language, Parameters, Weights, adapter, bert};
 use crate::train::objective::contrastive;
 use crate::train::optimiser::{AdamW, Ema, Gradients, LossScale};
 use crate::train::params::{self, Params, ParaphraseAs, Precision};
+use crate::train::plan;
 use crate::train::shards::Shards;
 use crate::train::tokenizer::{Frame, Tokenizer};
 use crate::train::trainer::share;
@@ -78,7 +79,15 @@ impl Data {
         };
         let init = origin.as_deref().map(hugging_face::shape).transpose()?;
         let beside = origin.as_deref().zip(init.as_ref());
-        let tokenizer = tokenizer(job, params, &train, beside)?;
+        let family = match &init {
+            Some(init) => init.family,
+            None if params.config.is_empty() => &bert::BERT,
+            None => params.family()?,
+        };
+        if init.is_some() && !params.config.is_empty() {
+            job.progress.note("`train.config` is left out: the model of `train.init` has a shape of its own");
+        }
+        let tokenizer = tokenizer(job, params, &train, (family, beside))?;
         let mut pretrained = match init {
             Some(pretrained) => pretrained,
             None => drawn(params, &tokenizer)?,
@@ -89,6 +98,9 @@ impl Data {
                     .hint("name one with `--init`; prompts alone learn nothing on drawn weights"));
             }
             pretrained.model.adapt(params.adapter.tokens, params.adapter.layers)?;
+        }
+        if job.device.is_cpu() {
+            plan::check(&pretrained, params, plan::machine_memory())?;
         }
         check_fit(job, params, &tokenizer, &pretrained)?;
         let identity = Identity {
@@ -139,20 +151,24 @@ fn model_hash(folder: &Path, adapter: &params::Adapter) -> Result<String> {
     Ok(hashes)
 }
 
-/// The encoder that `[train.model]` describes.
+/// The model that `[train.config]` describes, or else the encoder of `[train.model]`.
 fn drawn(params: &Params, tokenizer: &Tokenizer) -> Result<Pretrained> {
-    let model = params.encoder(tokenizer.vocabulary);
-    let mut config = model.config();
-    config["pad_token_id"] = tokenizer.frame.pad.into();
-    Ok(Pretrained { family: &bert::BERT, model: Box::new(model), config })
+    match params.config.is_empty() {
+        true => Ok(params.drawn(tokenizer.vocabulary, tokenizer.frame.pad)),
+        false => params.described(tokenizer.vocabulary),
+    }
 }
 
 /// The tokenizer that stands in `out` beside a checkpoint, else the one named in the parameters, else that of the model
 /// the run goes on from, else a trained one.
-fn tokenizer(job: &Job, params: &Params, train: &Shards, init: Option<(&Path, &Pretrained)>) -> Result<Tokenizer> {
+fn tokenizer(
+    job: &Job,
+    params: &Params,
+    train: &Shards,
+    (family, init): (&Family, Option<(&Path, &Pretrained)>),
+) -> Result<Tokenizer> {
     let place = job.out.join(TOKENIZER);
-    let (language, config) =
-        init.map_or((Language::Masked, &Value::Null), |(_, init)| (init.family.language, &init.config));
+    let (language, config) = (family.language, init.map_or(&Value::Null, |(_, init)| &init.config));
     let given = (!params.tokenizer.file.is_empty()).then(|| PathBuf::from(&params.tokenizer.file));
     let beside = init.map(|(folder, _)| folder.join(TOKENIZER));
     let tokenizer = if checkpoint::latest(job.out)?.is_some() {
@@ -165,7 +181,7 @@ fn tokenizer(job: &Job, params: &Params, train: &Shards, init: Option<(&Path, &P
         })?
     } else {
         job.progress.message("training the tokenizer");
-        Tokenizer::train(train, &params.tokenizer, job.seed)?
+        Tokenizer::train(train, family, &params.tokenizer, job.seed)?
     };
     tokenizer.save(&place)?;
     Ok(tokenizer)

@@ -1,7 +1,8 @@
 //! The tokenizer: trained on the shards with the `tokenizers` crate, or read from a `tokenizer.json`.
 //!
 //! `wordpiece` is BERT's: the BERT normaliser (Chinese characters stand alone), words and punctuation, `##` pieces.
-//! `bpe` is GPT-2's byte-level pairs with the same five special tokens. Training is reproducible: see `tokenizer/learn.rs`.
+//! `bpe` is GPT-2's byte-level pairs. Both have the special tokens of the family they are for. Training is reproducible:
+//! see `tokenizer/learn.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,6 +15,7 @@ use tokenizers::normalizers::bert::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::bert::BertProcessing;
+use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
     AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
     Tokenizer as Inner,
@@ -23,14 +25,13 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::flow::dataset::write_atomically;
-use crate::train::model::Language;
+use crate::train::model::{Family, Language, Special, bert};
 use crate::train::params::{self, TokenizerKind};
 use crate::train::shards::Shards;
 
 mod learn;
 
-/// The tokens every tokenizer of ours has, in this order from 0.
-pub const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+use learn::Characters;
 
 /// What stands around the pieces of a window, and the tokens that mean something to a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +112,7 @@ impl Tokenizer {
         let added: BTreeSet<u32> = inner.get_added_tokens_decoder().keys().copied().collect();
         let ordinary: Vec<u32> = known
             .iter()
-            .filter(|(id, piece)| !added.contains(id) && !SPECIAL.contains(&piece.as_str()))
+            .filter(|(id, piece)| !added.contains(id) && !bert::BERT.special.tokens.contains(&piece.as_str()))
             .map(|(id, _)| *id)
             .collect();
         let vocabulary = known.keys().next_back().map_or(0, |id| *id as usize + 1);
@@ -121,14 +122,21 @@ impl Tokenizer {
         Ok(Tokenizer { inner, frame, ordinary, vocabulary, json })
     }
 
-    /// Trains a tokenizer on a sample of the train shards.
+    /// Trains a tokenizer for a family on a sample of the train shards.
     ///
     /// Documents are drawn by id with the probability that makes the sample about `sample_chars` long, so that it
     /// spans the whole curriculum and not only its general opening.
     ///
     /// # Errors
     /// If a shard cannot be read or holds no text.
-    pub fn train(shards: &Shards, params: &params::Tokenizer, seed: u64) -> Result<Self> {
+    pub fn train(shards: &Shards, family: &Family, params: &params::Tokenizer, seed: u64) -> Result<Self> {
+        if family.language != Language::Masked && params.kind == TokenizerKind::Wordpiece {
+            return Err(Error::usage(format!(
+                "`train.tokenizer.kind` is `wordpiece`, which is not for {}",
+                family.name
+            ))
+            .hint("set `train.tokenizer.kind=bpe`"));
+        }
         let total: u64 = shards.texts(&["n_chars"], |row| row.number("n_chars"))?;
         let share = params.sample_chars as f64 / total.max(1) as f64;
         let splitter = Splitter::new(params);
@@ -142,20 +150,20 @@ impl Tokenizer {
         if counts.is_empty() {
             return Err(Error::data("the train shards hold no text to train a tokenizer on"));
         }
-        Self::from_counts(&counts, params)
+        Self::from_counts(&counts, family, params)
     }
 
     /// Trains a tokenizer on word counts.
     ///
     /// # Errors
     /// If the crate refuses the result, which would be a bug.
-    pub fn from_counts(counts: &BTreeMap<String, u64>, params: &params::Tokenizer) -> Result<Self> {
+    pub fn from_counts(counts: &BTreeMap<String, u64>, family: &Family, params: &params::Tokenizer) -> Result<Self> {
         let inner = match params.kind {
-            TokenizerKind::Wordpiece => wordpiece(counts, params),
-            TokenizerKind::Bpe => byte_level(counts, params),
+            TokenizerKind::Wordpiece => wordpiece(counts, &family.special, params),
+            TokenizerKind::Bpe => byte_level(counts, &family.special, params),
         };
         let json = inner.and_then(|inner| inner.to_string(true)).map_err(|cause| failed(&*cause))?;
-        Self::parse(json + "\n", Language::Masked, &Value::Null)
+        Self::parse(json + "\n", family.language, &Value::Null)
     }
 
     /// The pieces of a text, without special tokens.
@@ -309,34 +317,55 @@ fn bytes() -> ByteLevel {
     ByteLevel::new(false, true, true)
 }
 
-fn wordpiece(counts: &BTreeMap<String, u64>, params: &params::Tokenizer) -> tokenizers::Result<Inner> {
-    let learned = learn::learn(counts, "##", &BTreeSet::new(), params.vocabulary, params.min_frequency);
+fn wordpiece(
+    counts: &BTreeMap<String, u64>,
+    special: &Special,
+    params: &params::Tokenizer,
+) -> tokenizers::Result<Inner> {
+    let characters = Characters { special: special.names(), prefix: "##", alphabet: BTreeSet::new() };
+    let learned = learn::learn(counts, &characters, params.vocabulary, params.min_frequency);
     let model = WordPiece::builder().vocab(numbered(&learned.pieces)).unk_token("[UNK]".into()).build()?;
     let mut inner = Inner::new(model);
     inner.with_normalizer(Some(normaliser(params)))?.with_pre_tokenizer(Some(BertPreTokenizer));
     inner.with_decoder(Some(WordPieceDecoder::default()));
-    finish(inner)
+    finish(inner, special)
 }
 
-fn byte_level(counts: &BTreeMap<String, u64>, params: &params::Tokenizer) -> tokenizers::Result<Inner> {
+fn byte_level(
+    counts: &BTreeMap<String, u64>,
+    special: &Special,
+    params: &params::Tokenizer,
+) -> tokenizers::Result<Inner> {
     let alphabet: BTreeSet<char> = ByteLevel::alphabet().into_iter().collect();
-    let learned = learn::learn(counts, "", &alphabet, params.vocabulary, params.min_frequency);
+    let characters = Characters { special: special.names(), prefix: "", alphabet };
+    let learned = learn::learn(counts, &characters, params.vocabulary, params.min_frequency);
     let model = BPE::builder().vocab_and_merges(numbered(&learned.pieces), learned.merges).build()?;
     let mut inner = Inner::new(model);
     inner.with_pre_tokenizer(Some(bytes())).with_decoder(Some(bytes()));
-    finish(inner)
+    finish(inner, special)
 }
 
 fn numbered(pieces: &[String]) -> Vocab {
     pieces.iter().zip(0..).map(|(piece, id)| (piece.clone(), id)).collect()
 }
 
-/// Adds the special tokens, and `[CLS] … [SEP]` for whoever uses the exported tokenizer.
-fn finish(mut inner: Inner) -> tokenizers::Result<Inner> {
-    inner.add_special_tokens(SPECIAL.iter().map(|token| AddedToken::from(*token, true)))?;
-    let id = |name: &str| inner.token_to_id(name).unwrap_or_default();
-    let around = BertProcessing::new(("[SEP]".into(), id("[SEP]")), ("[CLS]".into(), id("[CLS]")));
-    inner.with_post_processor(Some(around));
+/// Adds the special tokens, and what stands around a row for whoever uses the exported tokenizer.
+fn finish(mut inner: Inner, special: &Special) -> tokenizers::Result<Inner> {
+    inner.add_special_tokens(special.names().into_iter().map(|token| AddedToken::from(token, true)))?;
+    let with_id = |name: &str| (name.to_string(), inner.token_to_id(name).unwrap_or_default());
+    match (special.before, special.behind) {
+        (None, None) => {}
+        (Some(before), Some(behind)) => {
+            let around = BertProcessing::new(with_id(behind), with_id(before));
+            inner.with_post_processor(Some(around));
+        }
+        (before, behind) => {
+            let single = [before, Some("$A"), behind].into_iter().flatten().collect::<Vec<_>>().join(" ");
+            let named: Vec<(String, u32)> = before.into_iter().chain(behind).map(with_id).collect();
+            let around = TemplateProcessing::builder().try_single(single)?.special_tokens(named).build()?;
+            inner.with_post_processor(Some(around));
+        }
+    }
     Ok(inner)
 }
 
@@ -352,7 +381,7 @@ mod tests {
     fn trained(kind: TokenizerKind) -> Tokenizer {
         let folder = shard_folder(&grammar(60, 1), &[]);
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
-        Tokenizer::train(&shards, &small(kind), 1).unwrap()
+        Tokenizer::train(&shards, &bert::BERT, &small(kind), 1).unwrap()
     }
 
     #[test]
@@ -378,7 +407,7 @@ mod tests {
                 .map(|(word, n)| (word.to_string(), n))
                 .into();
         let params = params::Tokenizer { vocabulary: 40, ..small(TokenizerKind::Wordpiece) };
-        let tokenizer = Tokenizer::from_counts(&counts, &params).unwrap();
+        let tokenizer = Tokenizer::from_counts(&counts, &bert::BERT, &params).unwrap();
         let pieces = tokenizer.pieces("阿司匹林 Doses, café").unwrap();
         assert_eq!(pieces.words[..4], [0, 1, 2, 3]);
         let named: Vec<String> = pieces.ids.iter().filter_map(|id| tokenizer.piece(*id)).collect();

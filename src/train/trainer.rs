@@ -535,6 +535,7 @@ mod tests {
         let folder = shard_folder(&grammar(60, 3), &[]);
         let tokenizer = crate::train::tokenizer::Tokenizer::train(
             &crate::train::shards::Shards::open(folder.path(), "train").unwrap().unwrap(),
+            &crate::train::model::bert::BERT,
             &crate::train::params::Tokenizer { vocabulary: 900, min_frequency: 1, ..larger.tokenizer.clone() },
             1,
         );

@@ -247,6 +247,7 @@ fn spans(words: &[u32], room: usize, long: Long) -> Vec<(usize, usize)> {
 mod tests {
     use super::*;
     use crate::train::fixture::{grammar, shard_folder, tiny_params};
+    use crate::train::model::bert::BERT;
     use proptest::prelude::*;
 
     #[test]
@@ -274,7 +275,7 @@ mod tests {
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
         for shuffle in [0, 8] {
             let params = Params { max_tokens: 12, shuffle, ..tiny_params() };
-            let tokenizer = Tokenizer::train(&shards, &params.tokenizer, 1).unwrap();
+            let tokenizer = Tokenizer::train(&shards, &BERT, &params.tokenizer, 1).unwrap();
             let open = |position| Windows::new(&shards, &tokenizer, &params, 1, position).unwrap();
             let mut straight = open(Position::default());
             let mut positions = Vec::new();
@@ -300,7 +301,7 @@ mod tests {
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
         let mut params = tiny_params();
         params.objective.hard = 2;
-        let tokenizer = Tokenizer::train(&shards, &params.tokenizer, 1).unwrap();
+        let tokenizer = Tokenizer::train(&shards, &BERT, &params.tokenizer, 1).unwrap();
         let second = |params: &Params| {
             let mut windows = Windows::new(&shards, &tokenizer, params, 1, Position::default()).unwrap();
             std::iter::from_fn(|| windows.next_window().unwrap())

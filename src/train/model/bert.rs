@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::{deviation, tenth, yes};
 use super::layers::{Pass, attend};
 use super::parameters::{Declarations, Declared};
-use super::{Architecture, Family, Head, Inputs, Language, Size};
+use super::{Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
 use crate::error::Error;
 use crate::train::kernels::{self, Activation, Attention};
 use crate::train::params::Norm;
@@ -30,6 +30,12 @@ pub static BERT: Family = Family {
     },
     canonical,
     copies: &[("cls.predictions.bias", "cls.predictions.decoder.bias")],
+    special: Special {
+        tokens: &["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+        sentinels: 0,
+        before: Some("[CLS]"),
+        behind: Some("[SEP]"),
+    },
 };
 
 /// The shape, by the names of `config.json`.
@@ -163,6 +169,15 @@ impl Architecture for Bert {
             false => (format!("{DECODER}.weight"), format!("{DECODER}.bias")),
         };
         Ok(Head { x, weight: pass.get(&weight)?.clone(), bias: Some(pass.get(&bias)?.clone()) })
+    }
+
+    fn kept(&self, rows: usize, length: usize, _: usize) -> Vec<Kept> {
+        let (tokens, width) = (rows * length, self.hidden_size);
+        let weights = rows * self.num_attention_heads * length * length;
+        let block = Kept::of(tokens, width, 13 * width + 2 * self.intermediate_size, weights);
+        let mut all = vec![block; self.steps()];
+        all[0] = Kept::of(tokens, width, 4 * width, 0);
+        all
     }
 
     fn config(&self) -> serde_json::Value {

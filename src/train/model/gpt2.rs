@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::{deviation, tenth, yes};
 use super::layers::{Pass, attend};
 use super::parameters::{Declarations, Declared};
-use super::{Adapter, Architecture, Family, Head, Inputs, Language, Size};
+use super::{Adapter, Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
 use crate::error::Error;
 use crate::train::kernels::{self, Activation, Attention};
 
@@ -26,6 +26,7 @@ pub static GPT2: Family = Family {
     },
     canonical,
     copies: &[],
+    special: Special { tokens: &["<|endoftext|>"], sentinels: 0, before: None, behind: None },
 };
 
 /// The shape, by the names of `config.json`.
@@ -135,6 +136,14 @@ impl Architecture for Gpt2 {
 
     fn head(&self, pass: &Pass, hidden: &Tensor) -> Result<Head> {
         pass.head(if self.tie_word_embeddings { WORDS } else { "lm_head" }, hidden)
+    }
+
+    fn kept(&self, rows: usize, length: usize, _: usize) -> Vec<Kept> {
+        let (tokens, width) = (rows * length, self.n_embd);
+        let weights = rows * self.n_head * length * length;
+        let mut all = vec![Kept::of(tokens, width, 13 * width + 2 * self.inner(), weights); self.steps()];
+        all[0] = Kept::of(tokens, width, 2 * width, 0);
+        all
     }
 
     fn config(&self) -> serde_json::Value {

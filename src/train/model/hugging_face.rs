@@ -52,13 +52,7 @@ pub fn shape(folder: &Path) -> Result<Pretrained> {
         Error::usage(format!("`{}` holds no `{CONFIG}`", folder.display()))
             .hint("give a folder that transformers' `save_pretrained` wrote, or `owner/name` of a model on the hub")
     })?;
-    let kind = config.get("model_type").and_then(Value::as_str).unwrap_or("");
-    let family = FAMILIES.iter().find(|family| family.model_types.contains(&kind)).ok_or_else(|| {
-        let known: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
-        Error::data(format!("`model_type` is `{kind}`, a family that kpipe does not train"))
-            .at(place.display())
-            .hint(format!("it trains {}", known.join(", ")))
-    })?;
+    let family = family_of(&config).map_err(|error| error.at(place.display()))?;
     let names: BTreeSet<String> = match files(folder) {
         Ok(files) => names(&files, family)?,
         Err(_) => BTreeSet::new(),
@@ -67,7 +61,59 @@ pub fn shape(folder: &Path) -> Result<Pretrained> {
     Ok(Pretrained { family, model, config })
 }
 
+/// The family that a `config.json` names.
+///
+/// # Errors
+/// If kpipe does not train it.
+pub fn family_of(config: &Value) -> Result<&'static Family> {
+    let kind = config.get("model_type").and_then(Value::as_str).unwrap_or("");
+    super::family(kind).ok_or_else(|| {
+        let known: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
+        Error::data(format!("`model_type` is `{kind}`, a family that kpipe does not train"))
+            .hint(format!("it trains {}", known.join(", ")))
+    })
+}
+
 impl Pretrained {
+    /// A model to begin anew: the shape of a `config.json`, `vocabulary` rows of embeddings where it does not say how
+    /// many, and the ids that a tokenizer trained for the family gives its special tokens.
+    ///
+    /// # Errors
+    /// If it is no shape that kpipe computes.
+    pub fn anew(mut config: Value, vocabulary: usize) -> Result<Self> {
+        let family = family_of(&config)?;
+        let is_tied = config.get("tie_word_embeddings").and_then(Value::as_bool);
+        let id = |name: Option<&str>| {
+            let place = family.special.tokens.iter().position(|token| Some(*token) == name);
+            place.map_or(Value::Null, Value::from)
+        };
+        let (first, ends) = (family.special.tokens.first().copied(), family.special.tokens);
+        let end = ends.iter().copied().find(|token| ["</s>", "<|endoftext|>"].contains(token));
+        if let Value::Object(config) = &mut config {
+            let or_insert = |config: &mut serde_json::Map<String, Value>, key: &str, value: Value| {
+                if !value.is_null() {
+                    config.entry(key).or_insert(value);
+                }
+            };
+            or_insert(config, "vocab_size", vocabulary.into());
+            or_insert(config, "eos_token_id", id(end));
+            or_insert(config, "bos_token_id", id(family.special.before.filter(|_| end.is_some()).or(end)));
+            if family.language != super::Language::Causal {
+                or_insert(config, "pad_token_id", id(first));
+            }
+            if family.language == super::Language::Spans {
+                or_insert(config, "decoder_start_token_id", id(first));
+            }
+        }
+        let model = (family.read)(&config, &|name| name == "lm_head.weight" && is_tied == Some(false))?;
+        if let (Value::Object(config), Value::Object(whole)) = (&mut config, model.config()) {
+            for (key, value) in whole {
+                config.entry(key).or_insert(value);
+            }
+        }
+        Ok(Pretrained { family, model, config })
+    }
+
     /// Reads the parameters from `folder`, as numbers of type `dtype`.
     ///
     /// # Errors

@@ -59,6 +59,34 @@ pub struct Family {
     pub canonical: fn(&str) -> Option<String>,
     /// Names under which transformers wants a copy of another tensor, where that one exists.
     pub copies: &'static [(&'static str, &'static str)],
+    /// What a tokenizer that is trained for it knows beside pieces of text.
+    pub special: Special,
+}
+
+/// The special tokens of a tokenizer.
+#[derive(Clone, Copy, Debug)]
+pub struct Special {
+    /// Their names, by id from 0.
+    pub tokens: &'static [&'static str],
+    /// How many of `<extra_id_0>` and so on come behind them.
+    pub sentinels: usize,
+    /// Begins every row.
+    pub before: Option<&'static str>,
+    /// Ends every row.
+    pub behind: Option<&'static str>,
+}
+
+impl Special {
+    /// All names, by id.
+    pub fn names(&self) -> Vec<String> {
+        let sentinels = (0..self.sentinels).map(|nth| format!("<extra_id_{nth}>"));
+        self.tokens.iter().map(|token| (*token).to_string()).chain(sentinels).collect()
+    }
+}
+
+/// The family that a `model_type` names; `None` where kpipe trains none of that kind.
+pub fn family(model_type: &str) -> Option<&'static Family> {
+    FAMILIES.iter().find(|family| family.model_types.contains(&model_type)).copied()
 }
 
 /// How a family learns language.
@@ -108,6 +136,8 @@ pub trait Architecture: Send + Sync {
     fn head(&self, pass: &Pass, hidden: &Tensor) -> Result<Head>;
     /// The `config.json`.
     fn config(&self) -> Value;
+    /// What a training pass keeps of each step, for `rows` of `length` tokens and, where it decodes, of `decoded` tokens.
+    fn kept(&self, rows: usize, length: usize, decoded: usize) -> Vec<Kept>;
     /// Puts prompts, so many to a block, into the uppermost blocks: `layers` of them, or all but a sixteenth where it is 0.
     ///
     /// # Errors
@@ -119,6 +149,23 @@ pub trait Architecture: Send + Sync {
     /// The adapter that was put onto it.
     fn adapter(&self) -> Option<&Adapter> {
         None
+    }
+}
+
+/// Numbers that are kept of a step between forward and backward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Of its state.
+    pub state: u64,
+    /// Of the graph behind it, its state left out: outputs of operations that their backward needs, or that candle's
+    /// graph holds on to.
+    pub graph: u64,
+}
+
+impl Kept {
+    /// Of `tokens` rows of a hidden state of this `width`, with a graph so many times as wide, and attention weights.
+    fn of(tokens: usize, width: usize, graph: usize, weights: usize) -> Self {
+        Kept { state: (tokens * width) as u64, graph: (tokens * graph + weights) as u64 }
     }
 }
 

@@ -7,7 +7,15 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 
-use super::SPECIAL;
+/// What a vocabulary begins with.
+pub(super) struct Characters<'a> {
+    /// Special tokens, by id from 0.
+    pub(super) special: Vec<String>,
+    /// Begins the pieces inside a word.
+    pub(super) prefix: &'a str,
+    /// Characters that are always kept.
+    pub(super) alphabet: BTreeSet<char>,
+}
 
 /// What was learnt.
 pub(super) struct Learned {
@@ -21,16 +29,16 @@ type Pair = (u32, u32);
 
 /// Learns up to `vocabulary` pieces from word counts.
 ///
-/// Pieces inside a word begin with `prefix`. Single characters take at most half of the vocabulary, the most frequent
-/// first; characters of `alphabet` are always kept. A pair must occur `min_frequency` times to become a piece.
+/// Single characters take at most half of the vocabulary, the most frequent first. A pair must occur `min_frequency`
+/// times to become a piece.
 pub(super) fn learn(
     counts: &BTreeMap<String, u64>,
-    prefix: &str,
-    alphabet: &BTreeSet<char>,
+    characters: &Characters,
     vocabulary: usize,
     min_frequency: u64,
 ) -> Learned {
-    let pieces = first_pieces(counts, prefix, alphabet, vocabulary);
+    let prefix = characters.prefix;
+    let pieces = first_pieces(counts, characters, vocabulary);
     let mut learner = Learner::new(pieces, counts, prefix);
     while learner.pieces.len() < vocabulary {
         let Some(pair) = learner.most_frequent(min_frequency) else { break };
@@ -46,8 +54,7 @@ fn characters<'a>(word: &'a str, prefix: &'a str) -> impl Iterator<Item = String
 
 fn first_pieces(
     counts: &BTreeMap<String, u64>,
-    prefix: &str,
-    alphabet: &BTreeSet<char>,
+    Characters { special, prefix, alphabet }: &Characters,
     vocabulary: usize,
 ) -> Vec<String> {
     let mut found: BTreeMap<String, u64> = BTreeMap::new();
@@ -60,7 +67,7 @@ fn first_pieces(
     let room = (vocabulary / 2).saturating_sub(always.len());
     let kept: BTreeSet<String> =
         always.into_iter().chain(by_count.into_iter().map(|(piece, _)| piece).take(room)).collect();
-    SPECIAL.iter().map(|token| (*token).to_string()).chain(kept).collect()
+    special.iter().cloned().chain(kept).collect()
 }
 
 struct Learner {
@@ -178,9 +185,13 @@ mod tests {
         counts
     }
 
+    fn begin(prefix: &str) -> Characters<'_> {
+        Characters { special: vec!["[UNK]".to_string()], prefix, alphabet: BTreeSet::new() }
+    }
+
     /// Counts every pair anew before each merge.
     fn naive(counts: &BTreeMap<String, u64>, prefix: &str, vocabulary: usize, min_frequency: u64) -> Vec<String> {
-        let mut pieces = first_pieces(counts, prefix, &BTreeSet::new(), vocabulary);
+        let mut pieces = first_pieces(counts, &begin(prefix), vocabulary);
         let mut words: Vec<(Vec<String>, u64)> =
             counts.iter().map(|(word, n)| (characters(word, prefix).collect(), *n)).collect();
         words.retain(|(word, _)| word.iter().all(|piece| pieces.contains(piece)));
@@ -216,7 +227,7 @@ mod tests {
                     low low newer newer abcabc abcab cabca bcabc lowlow werewer";
         for prefix in ["", "##"] {
             for (vocabulary, min_frequency) in [(80, 1), (200, 1), (200, 2), (60, 3)] {
-                let fast = learn(&counts(text), prefix, &BTreeSet::new(), vocabulary, min_frequency).pieces;
+                let fast = learn(&counts(text), &begin(prefix), vocabulary, min_frequency).pieces;
                 assert_eq!(fast, naive(&counts(text), prefix, vocabulary, min_frequency), "{prefix} {vocabulary}");
             }
         }
@@ -228,7 +239,7 @@ mod tests {
         (0..500).for_each(|idx| {
             found.insert(char::from_u32(0x4e00 + idx).unwrap().to_string(), 1);
         });
-        let learned = learn(&found, "##", &BTreeSet::new(), 100, 1);
+        let learned = learn(&found, &begin("##"), 100, 1);
         assert!(learned.pieces.contains(&"the".to_string()));
         assert!(learned.pieces.len() <= 100);
     }

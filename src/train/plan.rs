@@ -1,0 +1,345 @@
+//! What a run will need before it begins: parameters, memory and time, and which settings make it fit.
+//!
+//! Memory is what the engine keeps, added up: weights, gradients (one set, and one for each level of the tree that adds
+//! microbatches up), the optimiser's two means, and of the activations what `Architecture::kept` counts, with one block
+//! more for what flows backward through it. Time is the number of operations over the speed of a matrix product that is
+//! measured here: 6 for each number of the model and token, 2 more where activations are computed twice.
+
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::flow::progress::Progress;
+use crate::train::model::hugging_face::Pretrained;
+use crate::train::model::{Family, Kept, Language, hub, hugging_face};
+use crate::train::objective::spans;
+use crate::train::params::{Params, Precision};
+
+/// Share of the speed of a matrix product that a whole training step reaches, as `cargo bench --bench rooms -- train`
+/// finds it.
+const EFFICIENCY: f64 = 0.6;
+/// By how much activations are taken to be larger than what is counted: operations need memory in passing, and the
+/// allocator holds some, as `cargo bench --bench rooms -- checkpointing` finds it.
+const ALLOWANCE: f64 = 1.2;
+/// Width and rounds of the product that is measured.
+const PRODUCT: (usize, usize) = (768, 6);
+
+/// What a run needs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Family of the model.
+    pub family: &'static str,
+    /// Numbers that are trained.
+    pub parameters: u64,
+    /// Numbers that stay as they are, below an adapter.
+    pub frozen: u64,
+    /// Numbers as the model's paper counts them.
+    pub published: u64,
+    /// Bytes, in all and by what they are for.
+    pub memory: Memory,
+    /// Bytes the machine has.
+    pub available: Option<u64>,
+    /// Rows of a microbatch, and microbatches of a step.
+    pub batch: (usize, usize),
+    /// Tokens of a step at most.
+    pub tokens_per_step: u64,
+    /// Highest learning rate.
+    pub lr: f64,
+    /// Operations of a matrix product in a second.
+    pub flops: f64,
+    /// Seconds of all steps.
+    pub seconds: f64,
+}
+
+/// Bytes a run needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// The model.
+    pub weights: u64,
+    /// Gradients, and their sums over microbatches.
+    pub gradients: u64,
+    /// The optimiser's means, and the running mean of the weights where there is one.
+    pub optimiser: u64,
+    /// Activations with the settings as they are.
+    pub activations: u64,
+    /// Activations where everything is kept.
+    pub activations_kept: u64,
+    /// Activations with `train.checkpoint_every = 1`.
+    pub activations_checkpointed: u64,
+}
+
+impl Memory {
+    /// All of it, with the settings as they are.
+    pub fn total(&self) -> u64 {
+        self.weights + self.gradients + self.optimiser + self.activations
+    }
+}
+
+/// The model that `params` name, without its weights.
+///
+/// # Errors
+/// If there is none, or it is none that kpipe computes.
+pub fn model(params: &Params, progress: &dyn Progress) -> Result<Pretrained> {
+    let mut pretrained = if !params.init.is_empty() {
+        hugging_face::shape(&hub::folder(&params.init, progress)?)?
+    } else if params.config.is_empty() {
+        params.drawn(params.tokenizer.vocabulary, 0)
+    } else {
+        params.described(params.tokenizer.vocabulary)?
+    };
+    if params.adapter.on {
+        pretrained.model.adapt(params.adapter.tokens, params.adapter.layers)?;
+    }
+    Ok(pretrained)
+}
+
+/// How many numbers a model has as its paper counts them: of BERT without the head and with the pooler, which
+/// pre-training does not use.
+pub fn published(model: &Pretrained) -> u64 {
+    let declared = model.model.declare();
+    let body = declared.iter().filter(|one| !one.name.starts_with("cls."));
+    let width = model.model.size().width as u64;
+    let pooler = if model.family.language == Language::Masked { width * width + width } else { 0 };
+    body.map(|one| one.shape.iter().product::<usize>() as u64).sum::<u64>() + pooler
+}
+
+/// Bytes that a run with these settings needs.
+pub fn memory(model: &Pretrained, params: &Params) -> Memory {
+    let (trained, frozen) = counts(model);
+    let number = if params.precision == Precision::F64 { 8 } else { 4 };
+    // The microbatch at hand, and one sum for each bit of their count.
+    let sets = 1 + u64::from(usize::BITS - params.accumulate.leading_zeros());
+    let ema = if params.optimiser.ema > 0.0 { 1 } else { 0 };
+    let compute = params.precision.compute().size_in_bytes() as u64;
+    let activations = |every: usize| (ALLOWANCE * (compute * kept(model, params, every)) as f64) as u64;
+    Memory {
+        weights: number * (trained + frozen),
+        gradients: number * trained * sets,
+        optimiser: number * trained * (2 + ema),
+        activations: activations(params.checkpoint_every),
+        activations_kept: activations(0),
+        activations_checkpointed: activations(1),
+    }
+}
+
+fn counts(model: &Pretrained) -> (u64, u64) {
+    let n = |declared: Vec<crate::train::model::Declared>| {
+        declared.iter().map(|one| one.shape.iter().product::<usize>() as u64).sum::<u64>()
+    };
+    match model.model.adapter() {
+        Some(adapter) => (n(adapter.declare()), n(model.model.declare())),
+        None => (n(model.model.declare()), 0),
+    }
+}
+
+/// Numbers of activations that are held at once: of segments before the last their states, of one segment its graphs, and
+/// once more the largest step of it, for what flows backward.
+fn kept(model: &Pretrained, params: &Params, every: usize) -> u64 {
+    let decoded = decoded(model.family, params);
+    let steps = model.model.kept(params.batch, params.max_tokens, decoded);
+    let first = model.model.adapter().map_or(0, |adapter| adapter.first_step());
+    let trained = &steps[first.min(steps.len() - 1)..];
+    let graph = |step: &Kept| step.graph + step.state;
+    let segments: Vec<&[Kept]> = trained.chunks(if every == 0 { usize::MAX } else { every }).collect();
+    let states: u64 = segments.iter().filter_map(|segment| segment.first()).map(|step| step.state).sum();
+    let largest = segments.iter().map(|segment| segment.iter().map(graph).sum::<u64>()).max().unwrap_or(0);
+    let flowing = trained.iter().map(graph).max().unwrap_or(0);
+    let last = steps.last().map_or(0, |step| step.state);
+    states + largest + flowing + head(model, params, last)
+}
+
+/// Tokens of a row of the decoder.
+fn decoded(family: &Family, params: &Params) -> usize {
+    match family.language {
+        Language::Spans => spans::lengths(spans::longest(params.max_tokens, &params.objective), &params.objective).1,
+        _ => 0,
+    }
+}
+
+/// Numbers of the head: its rows, and the logits of a piece of them.
+fn head(model: &Pretrained, params: &Params, state: u64) -> u64 {
+    const LOGITS: u64 = 32 << 20;
+    let (width, vocabulary) = (model.model.size().width as u64, model.model.size().vocabulary as u64);
+    let predicted = match model.family.language {
+        Language::Masked => (state as f64 / width as f64 * params.objective.mask) as u64,
+        _ => state / width.max(1),
+    };
+    predicted * width * 6 + (predicted * vocabulary).min(LOGITS) * 2
+}
+
+/// Works out what a run needs; refuses one that does not fit into `available` bytes.
+///
+/// # Errors
+/// If the model cannot be read, or the run does not fit: then the settings that make it fit are named.
+pub fn plan(params: &Params, available: Option<u64>, progress: &dyn Progress) -> Result<Plan> {
+    params.check()?;
+    let model = model(params, progress)?;
+    check(&model, params, available)?;
+    let (parameters, frozen) = counts(&model);
+    let tokens_per_step = (params.batch * params.accumulate * params.max_tokens) as u64;
+    let flops = product_flops()?;
+    Ok(Plan {
+        family: model.family.name,
+        parameters,
+        frozen,
+        published: published(&model),
+        memory: memory(&model, params),
+        available,
+        batch: (params.batch, params.accumulate),
+        tokens_per_step,
+        lr: params.optimiser.lr,
+        flops,
+        seconds: operations(&model, params) * tokens_per_step as f64 * params.steps as f64 / (flops * EFFICIENCY),
+    })
+}
+
+/// Operations for a token: two for each number forward, four backward, and those of attention; with frozen weights half
+/// of the backward is left out.
+fn operations(model: &Pretrained, params: &Params) -> f64 {
+    let (trained, frozen) = counts(model);
+    let weights: u64 = model.model.kept(1, params.max_tokens, 0).iter().map(|step| step.state).sum();
+    let attention = 2.0 * weights as f64;
+    let again = if params.checkpoint_every > 0 { 2.0 } else { 0.0 };
+    (6.0 + again) * (trained as f64 + attention) + (4.0 + again) * frozen as f64
+}
+
+/// Refuses a run that needs more than there is.
+///
+/// # Errors
+/// Names the settings that make it fit.
+pub fn check(model: &Pretrained, params: &Params, available: Option<u64>) -> Result<()> {
+    let need = memory(model, params);
+    let Some(available) = available.filter(|available| need.total() > *available) else { return Ok(()) };
+    let mebi = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
+    let error = Error::usage(format!(
+        "the run needs about {} of memory and there are {}: weights {}, gradients {}, optimiser {}, activations {}",
+        mebi(need.total()),
+        mebi(available),
+        mebi(need.weights),
+        mebi(need.gradients),
+        mebi(need.optimiser),
+        mebi(need.activations)
+    ));
+    Err(match fitting(model, params, available) {
+        Some(settings) => error.hint(format!("this fits: {settings}")),
+        None if fits_with_adapter(model, params, available) => {
+            error.hint("this fits: --adapter, with `train.checkpoint_every=1` and `train.batch=1`")
+        }
+        None => {
+            let least = variants(params).map(|(_, params)| memory(model, &params).total()).min().unwrap_or(0);
+            error.hint(format!("no split of the batch makes it fit; with the smallest it needs {}", mebi(least)))
+        }
+    })
+}
+
+/// Settings of the same batch that need less memory, those that cost least time first.
+fn variants(params: &Params) -> impl Iterator<Item = (String, Params)> {
+    let every = if params.checkpoint_every == 0 { vec![0, 1] } else { vec![params.checkpoint_every, 1] };
+    every.into_iter().flat_map(move |checkpoint_every| {
+        let rows = params.batch * params.accumulate;
+        let halves = std::iter::successors(Some(params.batch), |batch| (batch % 2 == 0).then_some(batch / 2));
+        // Fewer microbatches have fewer sums of gradients.
+        let twice = move |batch: usize| (rows.is_multiple_of(2 * batch)).then_some(2 * batch);
+        let doubles = std::iter::successors(twice(params.batch), move |batch| twice(*batch));
+        halves.chain(doubles).map(move |batch| {
+            let accumulate = rows / batch;
+            let changed = Params { batch, accumulate, checkpoint_every, ..params.clone() };
+            let told = [
+                (batch != params.batch)
+                    .then(|| format!("--set train.batch={batch} --set train.accumulate={accumulate}")),
+                (checkpoint_every != params.checkpoint_every)
+                    .then(|| format!("--set train.checkpoint_every={checkpoint_every}")),
+            ];
+            (told.into_iter().flatten().collect::<Vec<_>>().join(" "), changed)
+        })
+    })
+}
+
+fn fitting(model: &Pretrained, params: &Params, available: u64) -> Option<String> {
+    variants(params).find(|(_, params)| memory(model, params).total() <= available).map(|(told, _)| told)
+}
+
+/// Whether the model would fit with an adapter on it, which needs neither gradients nor means for what is below.
+fn fits_with_adapter(model: &Pretrained, params: &Params, available: u64) -> bool {
+    let is_new = !params.adapter.on && !params.init.is_empty() && model.family.language == Language::Causal;
+    let number = if params.precision == Precision::F64 { 8 } else { 4 };
+    let sparing = Params { checkpoint_every: 1, batch: 1, ..params.clone() };
+    is_new && number * counts(model).0 + memory(model, &sparing).activations <= available
+}
+
+/// Bytes of memory that the machine has; `None` where it does not tell.
+pub fn machine_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+}
+
+/// Operations in a second of a product of f32 matrices, the best of a few.
+fn product_flops() -> Result<f64> {
+    let (width, rounds) = PRODUCT;
+    let x = Tensor::ones((width, width), DType::F32, &Device::Cpu)?;
+    let mut least = f64::INFINITY;
+    for _ in 0..rounds {
+        let begun = Instant::now();
+        std::hint::black_box(x.matmul(&x)?);
+        least = least.min(begun.elapsed().as_secs_f64());
+    }
+    Ok(2.0 * (width as f64).powi(3) / least.max(1e-9))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::progress::Silent;
+    use crate::train::fixture::default_params;
+
+    fn gpt2(batch: usize, accumulate: usize) -> Params {
+        let mut params = Params { batch, accumulate, max_tokens: 128, ..default_params() };
+        let config = serde_json::json!({
+            "model_type": "gpt2", "vocab_size": 1000, "n_embd": 64, "n_layer": 4, "n_head": 4, "n_positions": 128
+        });
+        params.config = config.as_object().unwrap().clone();
+        params
+    }
+
+    #[test]
+    fn memory_follows_the_settings() {
+        let of = |params: &Params| memory(&model(params, &Silent).unwrap(), params);
+        let base = of(&gpt2(8, 1));
+        assert_eq!(base.weights, 4 * (1000 * 64 + 128 * 64 + 4 * (12 * 64 * 64 + 13 * 64) + 2 * 64));
+        assert_eq!((base.gradients, base.optimiser), (2 * base.weights, 2 * base.weights));
+        assert_eq!(of(&gpt2(8, 6)).gradients, 4 * base.weights, "6 is 110 in binary");
+        assert!(base.activations_checkpointed < base.activations_kept);
+        assert_eq!(base.activations, base.activations_kept);
+        let sparing = Params { checkpoint_every: 1, ..gpt2(8, 1) };
+        assert_eq!(of(&sparing).activations, base.activations_checkpointed);
+        let twice = of(&gpt2(16, 1)).activations_kept;
+        assert!(twice.abs_diff(2 * base.activations_kept) < 2, "{twice}");
+        let halves = Params { precision: Precision::Bf16, ..gpt2(8, 1) };
+        assert!(of(&halves).activations_kept.abs_diff(base.activations_kept / 2) < 2);
+        let adapter =
+            Params { adapter: crate::train::params::Adapter { on: true, ..gpt2(8, 1).adapter }, ..gpt2(8, 1) };
+        assert!(of(&adapter).optimiser < base.optimiser / 20 && of(&adapter).weights > base.weights);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_what_does() {
+        let params = gpt2(64, 1);
+        let model = model(&params, &Silent).unwrap();
+        let need = memory(&model, &params);
+        check(&model, &params, None).unwrap();
+        check(&model, &params, Some(need.total())).unwrap();
+        let error = check(&model, &params, Some(need.total() / 2)).unwrap_err();
+        assert!(
+            error.hints()[0].contains("train.batch=16") && error.hints()[0].contains("train.accumulate=4"),
+            "{error}"
+        );
+        let tight = memory(&model, &Params { checkpoint_every: 1, ..gpt2(1, 64) }).total();
+        let error = check(&model, &params, Some(tight)).unwrap_err();
+        assert!(error.hints()[0].contains("checkpoint_every=1"), "{error}");
+        let error = check(&model, &params, Some(1 << 20)).unwrap_err();
+        assert!(error.hints()[0].contains("no split of the batch"), "{error}");
+    }
+}
