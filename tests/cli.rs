@@ -66,6 +66,11 @@ fn a_training_run_is_planned() {
     fails("1G", &["no split of the batch makes it fit"]);
     fail(&["plan", "train", "--preset", "bert-bas"], 2, &["no preset `bert-bas`", "did you mean `bert-base`?"]);
     fail(&["plan", "train", "--set", "train.config.model_type=rnn"], 2, &["`rnn`", "[train.config]", "bert, gpt2"]);
+    let (folder, built) = (tempfile::tempdir().unwrap(), built());
+    let out = folder.path().join("run");
+    let train = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--preset", "llama-7b"];
+    let larger = [&train[..], &["--set", "train.config.num_hidden_layers=1000"]].concat();
+    fail(&larger, 2, &["the run needs about", "no split of the batch"]);
     let json = succeed(&["plan", "train", "--preset", "gpt2-tiny", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(json["parameters"].as_u64().unwrap() < 1_000_000 && json["memory"]["weights"].as_u64().unwrap() > 0);

@@ -2,7 +2,7 @@
 //!
 //! | enters | leaves | promises |
 //! |---|---|---|
-//! | `train-*-of-*.parquet` under the contract `shard`, and the Hugging Face folder to go on from | `model.safetensors`, `config.json`, `tokenizer.json`, `checkpoints/`, `metrics.jsonl` (contract `metric`), `consumed.jsonl` | rows are read strictly in `seq` order, once an epoch; a run killed at any moment and started again gives the same bytes as one that was not, except for `tokens_per_s` |
+//! | `train-*-of-*.parquet` under the contract `shard`, and the Hugging Face folder to go on from | `model.safetensors`, `config.json` (or `adapter.safetensors` alone), `tokenizer.json`, `checkpoints/`, `metrics.jsonl` (contract `metric`), `consumed.jsonl` | rows are read strictly in `seq` order (in blocks that are shuffled, where `train.shuffle` says so), once an epoch; a run killed at any moment and started again gives the same bytes as one that was not, except for `tokens_per_s` |
 //!
 //! The rooms of the trainer, in the order data passes them:
 //!
@@ -15,7 +15,8 @@
 //! - [`objective`] holds the loss terms, [`schedule`] the learning rates, [`optimiser`] AdamW and clipping. Each is a
 //!   registry: one file, one `mod` line, one line in the `static` slice adds one.
 //! - [`coverage`] fails the run if a parameter gets no gradient; [`checkpoint`] saves and resumes; [`evaluate`] measures
-//!   the validation split; [`metrics`] and [`consumed`] keep the books; `session` begins, resumes and ends a run; `trainer` is the loop.
+//!   the validation split; [`metrics`] and [`consumed`] keep the books; [`plan`] tells what a run needs, [`preset`] holds
+//!   the settings of well-known models; `session` begins, resumes and ends a run; `trainer` is the loop.
 //!
 //! Everything random is keyed by what it is for (seed, step, microbatch, block, site), never by call order.
 

@@ -71,9 +71,14 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// All of it, with the settings as they are.
+    /// All of it, with the settings as they are and every row as long as it may be.
     pub fn total(&self) -> u64 {
-        self.weights + self.gradients + self.optimiser + self.activations
+        self.lasting() + self.activations
+    }
+
+    /// What does not depend on the rows.
+    pub fn lasting(&self) -> u64 {
+        self.weights + self.gradients + self.optimiser
     }
 }
 

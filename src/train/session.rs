@@ -99,8 +99,14 @@ impl Data {
             }
             pretrained.model.adapt(params.adapter.tokens, params.adapter.layers)?;
         }
-        if job.device.is_cpu() {
-            plan::check(&pretrained, params, plan::machine_memory())?;
+        if job.device.is_cpu()
+            && let Err(error) = plan::check(&pretrained, params, plan::machine_memory())
+        {
+            if plan::machine_memory().is_none_or(|bytes| plan::memory(&pretrained, params).lasting() > bytes) {
+                return Err(error);
+            }
+            // Rows are as long as the documents: where those are short, less is needed.
+            job.progress.note(&format!("{}; {}", error.what(), error.hints().join("; ")));
         }
         check_fit(job, params, &tokenizer, &pretrained)?;
         let identity = Identity {
