@@ -66,6 +66,8 @@ fn a_training_run_is_planned() {
     fails("1G", &["no split of the batch makes it fit"]);
     fail(&["plan", "train", "--preset", "bert-bas"], 2, &["no preset `bert-bas`", "did you mean `bert-base`?"]);
     fail(&["plan", "train", "--set", "train.config.model_type=rnn"], 2, &["`rnn`", "[train.config]", "bert, gpt2"]);
+    let rows = ["plan", "train", "--preset", "gpt2", "--set", "train.max_tokens=2048"];
+    fail(&rows, 2, &["the model has 1024 positions", "train.max_tokens=1024"]);
     let (folder, built) = (tempfile::tempdir().unwrap(), built());
     let out = folder.path().join("run");
     let train = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--preset", "llama-7b"];

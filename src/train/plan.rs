@@ -181,6 +181,7 @@ fn head(model: &Pretrained, params: &Params, state: u64) -> u64 {
 pub fn plan(params: &Params, available: Option<u64>, progress: &dyn Progress) -> Result<Plan> {
     params.check()?;
     let model = model(params, progress)?;
+    check_rows(&model, params)?;
     check(&model, params, available)?;
     let (parameters, frozen) = counts(&model);
     let tokens_per_step = (params.batch * params.accumulate * params.max_tokens) as u64;
@@ -208,6 +209,21 @@ fn operations(model: &Pretrained, params: &Params) -> f64 {
     let attention = 2.0 * weights as f64;
     let again = if params.checkpoint_every > 0 { 2.0 } else { 0.0 };
     (6.0 + again) * (trained as f64 + attention) + (4.0 + again) * frozen as f64
+}
+
+/// Refuses rows that are longer than the model has positions.
+///
+/// # Errors
+/// Names the most tokens a row can have.
+pub fn check_rows(model: &Pretrained, params: &Params) -> Result<()> {
+    match model.model.size().max_tokens.filter(|most| *most < params.max_tokens) {
+        Some(most) => {
+            let tokens = params.max_tokens;
+            Err(Error::usage(format!("`train.max_tokens` is {tokens}, but the model has {most} positions"))
+                .hint(format!("set `train.max_tokens={most}` or less")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Refuses a run that needs more than there is.

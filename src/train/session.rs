@@ -152,7 +152,8 @@ fn model_hash(folder: &Path, adapter: &params::Adapter) -> Result<String> {
         hashes += &hash_file(&file)?;
     }
     if adapter.on && !adapter.from.is_empty() {
-        hashes += &hash_file(&Path::new(&adapter.from).join(adapter::WEIGHTS))?;
+        let hash = hash_file(&Path::new(&adapter.from).join(adapter::WEIGHTS));
+        hashes += &hash.map_err(|error| error.hint("give the output folder of `kpipe train --adapter`"))?;
     }
     Ok(hashes)
 }
@@ -207,13 +208,7 @@ fn check_fit(job: &Job, params: &Params, tokenizer: &Tokenizer, pretrained: &Pre
         let (tokens, rows) = (tokenizer.vocabulary, size.vocabulary);
         job.progress.note(&format!("the tokenizer has {tokens} tokens, the model {rows} rows of embeddings"));
     }
-    if let Some(most) = size.max_tokens.filter(|most| *most < params.max_tokens) {
-        return Err(Error::usage(format!(
-            "`train.max_tokens` is {}, but the model has {most} positions",
-            params.max_tokens
-        ))
-        .hint(format!("set `train.max_tokens={most}` or less")));
-    }
+    plan::check_rows(pretrained, params)?;
     if params.objective.contrastive_weight > 0.0
         && !contrastive::CONTRASTIVE.languages.contains(&pretrained.family.language)
     {

@@ -23,6 +23,21 @@ pub static BERT: Family = Family {
     language: Language::Masked,
     read: |config, _| {
         let bert: Bert = super::from_json(config)?;
+        let (heads, hidden) = (("num_attention_heads", bert.num_attention_heads), ("hidden_size", bert.hidden_size));
+        super::check_sizes(&[
+            ("vocab_size", bert.vocab_size),
+            ("num_hidden_layers", bert.num_hidden_layers),
+            ("intermediate_size", bert.intermediate_size),
+            ("max_position_embeddings", bert.max_position_embeddings),
+            ("type_vocab_size", bert.type_vocab_size),
+            heads,
+            hidden,
+        ])?;
+        super::check_divides(heads, hidden)?;
+        super::check_shares(&[
+            ("hidden_dropout_prob", bert.hidden_dropout_prob),
+            ("attention_probs_dropout_prob", bert.attention_probs_dropout_prob),
+        ])?;
         if config.get("is_decoder").and_then(serde_json::Value::as_bool).unwrap_or(false) {
             return Err(Error::data("this BERT is a decoder").hint("kpipe trains BERT as an encoder"));
         }

@@ -22,7 +22,23 @@ pub static GPT2: Family = Family {
                 return Err(Error::data(format!("`{key}` is {}, which kpipe does not compute", !expected)));
             }
         }
-        Ok(Box::new(super::from_json::<Gpt2>(config)?))
+        let gpt2: Gpt2 = super::from_json(config)?;
+        let (heads, hidden) = (("n_head", gpt2.n_head), ("n_embd", gpt2.n_embd));
+        super::check_sizes(&[
+            ("vocab_size", gpt2.vocab_size),
+            ("n_layer", gpt2.n_layer),
+            ("n_inner", gpt2.inner()),
+            ("n_positions", gpt2.n_positions),
+            heads,
+            hidden,
+        ])?;
+        super::check_divides(heads, hidden)?;
+        super::check_shares(&[
+            ("embd_pdrop", gpt2.embd_pdrop),
+            ("attn_pdrop", gpt2.attn_pdrop),
+            ("resid_pdrop", gpt2.resid_pdrop),
+        ])?;
+        Ok(Box::new(gpt2))
     },
     canonical,
     copies: &[],

@@ -24,6 +24,25 @@ pub static LLAMA: Family = Family {
             }
         }
         let llama: Llama = super::from_json(config)?;
+        let (heads, hidden) = (("num_attention_heads", llama.num_attention_heads), ("hidden_size", llama.hidden_size));
+        let keys = ("num_key_value_heads", llama.key_heads());
+        super::check_sizes(&[
+            ("vocab_size", llama.vocab_size),
+            ("num_hidden_layers", llama.num_hidden_layers),
+            ("intermediate_size", llama.intermediate_size),
+            ("max_position_embeddings", llama.max_position_embeddings),
+            heads,
+            hidden,
+            keys,
+        ])?;
+        super::check_divides(keys, heads)?;
+        if llama.head_dim.is_none() {
+            super::check_divides(heads, hidden)?;
+        }
+        super::check_sizes(&[("head_dim", llama.head_width())])?;
+        // Rotary positions turn pairs.
+        super::check_divides(("pairs of 2", 2), ("head_dim", llama.head_width()))?;
+        super::check_shares(&[("attention_dropout", llama.attention_dropout)])?;
         llama.frequencies()?;
         Ok(Box::new(llama))
     },

@@ -214,6 +214,34 @@ fn from_json<T: DeserializeOwned>(config: &Value) -> crate::error::Result<T> {
     serde_json::from_value(config.clone()).map_err(|cause| Error::data(format!("`config.json`: {cause}")))
 }
 
+/// Largest number a shape may hold.
+const LARGEST: usize = 1 << 24;
+
+/// Refuses a shape with a number that is 0 or out of all bounds, by its name in `config.json`.
+fn check_sizes(sizes: &[(&str, usize)]) -> crate::error::Result<()> {
+    match sizes.iter().find(|(_, size)| !(1..=LARGEST).contains(size)) {
+        Some((name, size)) => Err(Error::data(format!("`config.json`: `{name}` is {size}, outside 1..={LARGEST}"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses `whole` that `parts` do not divide.
+fn check_divides(parts: (&str, usize), whole: (&str, usize)) -> crate::error::Result<()> {
+    if whole.1.is_multiple_of(parts.1) {
+        return Ok(());
+    }
+    let what = format!("`config.json`: `{}` is {}, which does not divide `{}`, {}", parts.0, parts.1, whole.0, whole.1);
+    Err(Error::data(what))
+}
+
+/// Refuses a share of activations to be dropped that is none.
+fn check_shares(shares: &[(&str, f64)]) -> crate::error::Result<()> {
+    match shares.iter().find(|(_, share)| !(0.0..1.0).contains(share)) {
+        Some((name, share)) => Err(Error::data(format!("`config.json`: `{name}` is {share}, outside [0, 1)"))),
+        None => Ok(()),
+    }
+}
+
 /// A `config.json` with the names that transformers asks for.
 fn described(kind: &str, class: &str, shape: &impl Serialize) -> Value {
     let mut config = serde_json::json!({ "model_type": kind, "architectures": [class] });

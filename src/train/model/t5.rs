@@ -25,6 +25,20 @@ pub static T5: Family = Family {
     language: Language::Spans,
     read: |config, has| {
         let mut t5: T5Config = super::from_json(config)?;
+        super::check_sizes(&[
+            ("vocab_size", t5.vocab_size),
+            ("d_model", t5.d_model),
+            ("d_kv", t5.d_kv),
+            ("d_ff", t5.d_ff),
+            ("num_layers", t5.num_layers),
+            ("num_decoder_layers", t5.layers(Stack::Decoder)),
+            ("num_heads", t5.num_heads),
+            ("relative_attention_max_distance", t5.relative_attention_max_distance),
+        ])?;
+        // Half of the encoder's are for each direction, and half of those for near places.
+        super::check_divides(("4", 4), ("relative_attention_num_buckets", t5.relative_attention_num_buckets))?;
+        super::check_sizes(&[("relative_attention_num_buckets", t5.relative_attention_num_buckets)])?;
+        super::check_shares(&[("dropout_rate", t5.dropout_rate)])?;
         // transformers 5 writes `tie_word_embeddings = true` whatever the file holds.
         t5.scale_decoder_outputs = Some(t5.scale_decoder_outputs.unwrap_or(t5.tie_word_embeddings));
         t5.tie_word_embeddings = !has("lm_head.weight");

@@ -367,6 +367,30 @@ fn what_does_not_fit_is_named() {
     assert!(FAMILIES.iter().all(|family| text.contains(family.name)) && text.contains("`mamba`"), "{text}");
 }
 
+/// A shape that cannot be computed is refused by the name of its number, not found out by a panic.
+#[test]
+fn shapes_that_are_none_are_refused() {
+    for (name, key, value) in [
+        ("bert", "hidden_size", 0.0),
+        ("bert", "num_attention_heads", 3.0),
+        ("bert", "hidden_dropout_prob", 1.5),
+        ("gpt2", "n_head", 0.0),
+        ("gpt2", "n_embd", 9.0),
+        ("gpt2", "n_layer", 1e9),
+        ("llama", "num_key_value_heads", 3.0),
+        ("llama", "num_attention_heads", 0.0),
+        ("llama", "head_dim", 3.0),
+        ("t5", "num_layers", 0.0),
+        ("t5", "relative_attention_num_buckets", 2.0),
+        ("t5", "dropout_rate", -0.1),
+    ] {
+        let mut config = Case::read(name, DType::F32).pretrained.config;
+        config[key] = if key.contains("drop") { value.into() } else { (value as usize).into() };
+        let error = Pretrained::anew(config, 1).err().unwrap_or_else(|| panic!("{name}: {key} = {value} is taken"));
+        assert!(error.what().contains(key) || key == "n_embd", "{name}: {error}");
+    }
+}
+
 #[test]
 fn weights_in_shards_are_read() {
     let out = changed("llama", |_| ());
