@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_json};
-use crate::flow::disk::remove_folder;
+use crate::flow::disk::{files_named, remove_folder};
 use crate::train::model::Parameters;
 use crate::train::model::parameters::Declared;
 use crate::train::optimiser::{AdamW, Ema, LossScale};
@@ -25,6 +25,8 @@ const MODEL: &str = "model.safetensors";
 const OPTIMISER: &str = "optimiser.safetensors";
 const EMA: &str = "ema.safetensors";
 const STATE: &str = "state.json";
+/// What a checkpoint is called while it is removed.
+const RETIRED: &str = "retired";
 
 /// What a run is; a checkpoint goes on only with the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,11 +142,28 @@ pub fn save(
         retire(&place)?;
     }
     std::fs::rename(&beside, &place).map_err(|cause| Error::file("rename", &beside, cause))?;
-    let whole = all(out)?;
-    for old in &whole[..whole.len().saturating_sub(keep)] {
-        retire(old)?;
-    }
+    keep_last(out, keep)?;
     Ok(place)
+}
+
+/// Removes all whole checkpoints but the last `keep`.
+fn keep_last(out: &Path, keep: usize) -> Result<()> {
+    let whole = all(out)?;
+    whole[..whole.len().saturating_sub(keep)].iter().try_for_each(|old| retire(old))
+}
+
+/// Removes what a run that was killed while it saved left behind: what is not, or no longer, a whole checkpoint, and all
+/// of those but the last `keep`.
+///
+/// # Errors
+/// If something cannot be removed.
+pub fn tidy(out: &Path, keep: usize) -> Result<()> {
+    let folder = out.join(FOLDER);
+    if folder.exists() {
+        let (unfinished, retired) = (files_named(&folder, "unfinished-", "")?, files_named(&folder, RETIRED, "")?);
+        unfinished.iter().chain(&retired).try_for_each(|left| remove_folder(left))?;
+    }
+    keep_last(out, keep)
 }
 
 /// Reads the state of a checkpoint, without its tensors.
@@ -190,7 +209,7 @@ pub fn ema(checkpoint: &Path, params: &Params, device: &Device) -> Result<Option
 
 /// Gives a folder a name that does not count, then removes it: a kill between leaves no half checkpoint.
 fn retire(path: &Path) -> Result<()> {
-    let retired = path.with_file_name("retired");
+    let retired = path.with_file_name(RETIRED);
     remove_folder(&retired)?;
     std::fs::rename(path, &retired).map_err(|cause| Error::file("rename", path, cause))?;
     remove_folder(&retired)
@@ -237,13 +256,18 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         assert_eq!(names.len(), 2, "{names:?}");
-        // What a kill leaves behind does not count.
+        // What a kill leaves behind does not count, and goes when the run is started again.
         std::fs::create_dir(out.path().join(FOLDER).join("unfinished-00000020")).unwrap();
         let newest = latest(out.path()).unwrap().unwrap();
         assert!(newest.ends_with("step-00000015"));
         assert_eq!(state(&newest).unwrap(), example(15));
         let (loaded, _) = tensors(&newest, &example(15), &model.declare(), &default_params(), &Device::Cpu).unwrap();
         assert_eq!(loaded.n_numbers(), parameters.n_numbers());
+        std::fs::create_dir(out.path().join(FOLDER).join(RETIRED)).unwrap();
+        tidy(out.path(), 1).unwrap();
+        let left: Vec<PathBuf> =
+            std::fs::read_dir(out.path().join(FOLDER)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [newest]);
     }
 
     #[test]

@@ -257,6 +257,7 @@ impl<'a> Session<'a> {
         if let Some((state, path)) = &found {
             data.identity.check(&state.identity).map_err(|error| error.at(path.display()))?;
         }
+        checkpoint::tidy(job.out, params.keep)?;
         let (mut parameters, optimiser) = match &found {
             Some((state, path)) => checkpoint::tensors(path, state, &declared, params, job.device)?,
             None => (data.begin(job, params, &beside)?, AdamW::new(&params.optimiser)),
