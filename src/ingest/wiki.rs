@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 use std::io::BufRead;
 
+use memchr::memchr;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde_json::json;
@@ -64,7 +65,7 @@ impl Format for Wiki {
 
     fn parse(&self, raw: &Raw, facts: &FileFacts, _source: &SourceSpec) -> Vec<Parsed> {
         let (xml, repaired) = xml::decode(&raw.bytes);
-        vec![match Page::read(&xml) {
+        vec![match Page::read(&Skeleton::of(&xml)) {
             Ok(page) => page.into_document(facts, repaired),
             Err(detail) => Parsed::Refused { reason: "malformed", id: None, detail },
         }]
@@ -137,6 +138,60 @@ fn site_facts(xml: &str, facts: &mut FileFacts) {
     }
 }
 
+/// A page without what stands in its `<text>` elements, which is nearly all of it and no mark-up: the XML parser
+/// would look at every reference in it, and check its encoding twice.
+struct Skeleton<'x> {
+    xml: Cow<'x, str>,
+    /// The texts taken out, each with the place in `xml` where it stood.
+    texts: Vec<(usize, &'x str)>,
+}
+
+impl<'x> Skeleton<'x> {
+    /// Takes a text out only where nothing but its close tag can be meant to end it. In a page with comments, CDATA or
+    /// instructions, where a tag may be none, all stay.
+    fn of(page: &'x str) -> Self {
+        let (mut xml, mut texts) = (String::new(), Vec::new());
+        let (mut kept, mut at) = (0, 0);
+        while let Some(distance) = memchr(b'<', &page.as_bytes()[at..]) {
+            at += distance;
+            let tag = &page[at..];
+            if tag.starts_with("<!") || tag.starts_with("<?") {
+                return Skeleton { xml: Cow::Borrowed(page), texts: Vec::new() };
+            }
+            at += 1;
+            let Some(length) = text_tag(tag) else { continue };
+            let content = at - 1 + length;
+            let end = memchr(b'<', &page.as_bytes()[content..]).map_or(page.len(), |distance| content + distance);
+            if page[end..].starts_with("</text") {
+                xml.push_str(&page[kept..content]);
+                texts.push((xml.len(), &page[content..end]));
+                kept = end;
+            }
+            at = end;
+        }
+        if texts.is_empty() {
+            return Skeleton { xml: Cow::Borrowed(page), texts };
+        }
+        xml.push_str(&page[kept..]);
+        Skeleton { xml: Cow::Owned(xml), texts }
+    }
+
+    /// What was taken out at a place of `xml`.
+    fn text_at(&self, place: u64) -> Option<&'x str> {
+        let idx = self.texts.binary_search_by_key(&place, |(place, _)| *place as u64).ok()?;
+        Some(self.texts[idx].1)
+    }
+}
+
+/// Length of the open tag `<text ...>` that `xml` begins with, if it is one and its end is certain.
+fn text_tag(xml: &str) -> Option<usize> {
+    let attributes = xml.strip_prefix("<text").filter(|rest| rest.starts_with(['>', ' ', '\t', '\n', '\r']))?;
+    let attributes = &attributes[..memchr(b'>', attributes.as_bytes())?];
+    let quotes = attributes.bytes().filter(|byte| *byte == b'"').count();
+    let is_certain = quotes % 2 == 0 && !attributes.contains('\'') && !attributes.ends_with('/');
+    is_certain.then(|| "<text".len() + attributes.len() + 1)
+}
+
 /// One revision of a page.
 #[derive(Default)]
 struct Revision<'x> {
@@ -158,8 +213,8 @@ struct Page<'x> {
 
 impl<'x> Page<'x> {
     /// Reads a `<page>` element; of several revisions the latest.
-    fn read(xml: &'x str) -> std::result::Result<Self, String> {
-        let mut reader = Reader::from_str(xml);
+    fn read(skeleton: &'x Skeleton<'x>) -> std::result::Result<Self, String> {
+        let mut reader = Reader::from_str(&skeleton.xml);
         let mut page = Page::default();
         let mut revision: Option<Revision> = None;
         let mut depth = 0_usize;
@@ -171,12 +226,14 @@ impl<'x> Page<'x> {
                     match (depth, name.as_ref()) {
                         (2, "revision" | "upload") => revision = Some(Revision::default()),
                         (2, "title" | "ns" | "id" | "redirect") | (3, "id" | "timestamp" | "model" | "text") => {
+                            let taken_out = skeleton.text_at(reader.buffer_position());
                             let text = reader.read_text(start.to_end().name()).map_err(|error| error.to_string())?;
+                            let text = taken_out.map_or_else(|| text.into_inner(), Cow::Borrowed);
                             depth -= 1;
                             let field = name.as_ref();
                             match revision.as_mut() {
-                                Some(revision) if depth == 2 => revision.set(field, text.into_inner()),
-                                _ => page.set(field, xml::text(text.into_inner()).trim()),
+                                Some(revision) if depth == 2 => revision.set(field, text),
+                                _ => page.set(field, xml::text(text).trim()),
                             }
                         }
                         _ => {}

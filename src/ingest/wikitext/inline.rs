@@ -85,7 +85,7 @@ pub(super) fn tidy(line: &str, out: &mut String) {
     let bytes = line.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
-        let plain = plain_words(&bytes[at..]);
+        let plain = if line_out.gap { 0 } else { plain(&bytes[at..]) };
         if plain > 0 {
             line_out.word(&line[at..at + plain]);
             at += plain;
@@ -97,19 +97,70 @@ pub(super) fn tidy(line: &str, out: &mut String) {
     }
 }
 
-/// Length of the words at the start that have nothing but single spaces between them: they stay as they are.
-fn plain_words(bytes: &[u8]) -> usize {
+/// What a byte says about the character that it begins or goes on with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Byte {
+    /// It stays as it is, unless something was removed right before it.
+    Plain,
+    Space,
+    /// The bytes behind it tell.
+    Unclear,
+    /// A parenthesis or a control character.
+    Other,
+}
+
+const BYTES: [Byte; 256] = {
+    let mut bytes = [Byte::Plain; 256];
+    let mut value = 0;
+    while value < 256 {
+        bytes[value] = match value {
+            0x20 => Byte::Space,
+            0..0x20 | 0x28 | 0x29 | 0x7f => Byte::Other,
+            0xc2 | 0xe1..=0xe3 | 0xef => Byte::Unclear,
+            _ => Byte::Plain,
+        };
+        value += 1;
+    }
+    bytes
+};
+
+/// Length of what stands at the start and stays as it is, unless something was removed right before it: characters
+/// that [`Line::character`] would only pass on, with single spaces between them.
+fn plain(bytes: &[u8]) -> usize {
     let mut end = 0;
     loop {
-        let word = bytes[end..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-        if word == 0 {
-            return end.saturating_sub(1);
-        }
-        end += word;
-        if bytes.get(end) != Some(&b' ') {
+        end += bytes[end..].iter().take_while(|byte| BYTES[usize::from(**byte)] == Byte::Plain).count();
+        let is_in = match bytes.get(end).map(|byte| BYTES[usize::from(*byte)]) {
+            Some(Byte::Unclear) => is_plain(&bytes[end..]),
+            Some(Byte::Space) if end > 0 => match bytes.get(end + 1).map(|byte| BYTES[usize::from(*byte)]) {
+                Some(Byte::Unclear) => is_plain(&bytes[end + 1..]),
+                behind => behind == Some(Byte::Plain),
+            },
+            _ => false,
+        };
+        if !is_in {
             return end;
         }
         end += 1;
+    }
+}
+
+/// Whether a character is plain whose first byte does not tell.
+fn is_plain(bytes: &[u8]) -> bool {
+    match bytes {
+        // Control characters, no-break space, soft hyphen.
+        [0xc2, next, ..] => *next > 0xa0 && *next != 0xad,
+        // The Ogham space.
+        [0xe1, next, ..] => *next != 0x9a,
+        // Among spaces, dashes and marks what is neither a space nor invisible.
+        [0xe2, 0x80, last, ..] => matches!(last, 0x8c | 0x8d | 0x90..=0xa7 | 0xb0..=0xbf),
+        [0xe2, 0x81, last, ..] => *last < 0x9f,
+        // The ideographic space.
+        [0xe3, 0x80, last, ..] => *last != 0x80,
+        // Parentheses of full width, the byte order mark.
+        [0xef, 0xbc, last, ..] => !matches!(last, 0x88 | 0x89),
+        [0xef, 0xbb, last, ..] => *last != 0xbf,
+        _ => true,
     }
 }
 
@@ -200,6 +251,7 @@ fn is_separator(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn removed_pieces_leave_no_trace() {
@@ -225,6 +277,32 @@ mod tests {
         check("(@)", "");
         check("@", "");
         check("a (b (@)) c", "a (b) c");
+    }
+
+    proptest! {
+        #[test]
+        fn plain_characters_may_be_taken_at_once(pieces in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "a", "bc", "é", "漢", "か", "“", "–", "…", "𝄞", "\u{301}", " ", "  ", "\u{a0}", "\u{3000}", "\u{2009}",
+                "\u{85}", "\u{ad}", "\u{200b}", "\u{200d}", "\u{feff}", "\u{2060}", "\u{1680}", "(", ")", "（", "）", ",",
+                ";", ":", ".", "!", "?", "、", "。", "，", "；", "：", "-", "[", "'", "\u{1}", "\u{1}", "\u{2}", "\u{7f}", "\t",
+            ]), 0..30)) {
+            let text = pieces.concat();
+            let (mut fast, mut slow) = (String::from("x"), String::from("x"));
+            tidy(&text, &mut fast);
+            let mut line = Line { start: 1, out: &mut slow, space: false, gap: false, gap_in_parenthesis: false };
+            text.chars().for_each(|c| line.character(c));
+            prop_assert_eq!(fast, slow);
+        }
+
+        #[test]
+        fn any_character_is_plain_or_looked_at(text in ".{0,80}") {
+            let (mut fast, mut slow) = (String::new(), String::new());
+            tidy(&text, &mut fast);
+            let mut line = Line { start: 0, out: &mut slow, space: false, gap: false, gap_in_parenthesis: false };
+            text.chars().for_each(|c| line.character(c));
+            prop_assert_eq!(fast, slow);
+        }
     }
 
     #[test]
