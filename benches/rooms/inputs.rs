@@ -175,7 +175,7 @@ fn renumbered(pattern: &str) -> Result<TempDir> {
     for (nth, path) in files::expand(pattern)?.iter().enumerate() {
         let mut xml = Vec::new();
         // A damaged file gives what stands before the damage.
-        let _ = Unpacked::open(path, &BOUNDS, 1)?.read_to_end(&mut xml);
+        let _ = Unpacked::open(path, &BOUNDS, None)?.read_to_end(&mut xml);
         for copy in 0..COPIES {
             let place = folder.path().join(format!("{copy:02}-{nth:02}.xml.gz"));
             let mut packed = GzEncoder::new(std::fs::File::create(place)?, Compression::default());

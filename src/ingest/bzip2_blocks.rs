@@ -2,9 +2,9 @@
 //!
 //! A stream is a header, blocks of up to 900 kB of data, and an end with a checksum over those of the blocks. Blocks
 //! know nothing of each other, and each begins with 48 bits that hardly ever stand anywhere else, though seldom at a
-//! whole byte. A scanner looks for those bits and hands what lies between them to worker threads, which put the blocks
-//! they get one behind the other in a stream of their own, much as bzip2recover does with single ones. So one long
-//! stream, as most dumps are, decodes as fast as a multistream.
+//! whole byte. A scanner looks for those bits and hands what lies between them to the threads of [`Decoders`], which
+//! put the blocks they get one behind the other in a stream of their own, much as bzip2recover does with single ones.
+//! So one long stream, as most dumps are, decodes as fast as a multistream.
 //!
 //! What does not fit — the bits stood inside a block, a block is damaged or unpacks to more than the bound below, the
 //! checksum is another, something else follows — is decoded again from the beginning of its stream, one block after
@@ -12,14 +12,15 @@
 //!
 //! Threads of its own, not rayon's: the thread that waits for the data may be one of rayon's.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, MatchKind};
 use bzip2::{Decompress, Status};
 
 use crate::ingest::decompress::{BZIP2_BLOCK, BZIP2_END, Counted, Packed, Packing, Streams};
@@ -28,6 +29,8 @@ use crate::ingest::decompress::{BZIP2_BLOCK, BZIP2_END, Counted, Packed, Packing
 const MAX_PACKED: usize = 1 << 20;
 /// A block that unpacks to more, by runs of one byte, is decoded sequentially.
 const MAX_UNPACKED: usize = 8 << 20;
+/// Most threads that decode; what they hold before it is taken bounds the memory.
+const MAX_THREADS: usize = 16;
 /// How much is read from the disk at once.
 const READ_BYTES: u64 = 256 << 10;
 
@@ -53,10 +56,40 @@ struct Task {
     reply: SyncSender<Option<Vec<u8>>>,
 }
 
+/// Threads that decode the blocks of any number of files; they end when this and all files opened with it are gone.
+///
+/// They live as long as a whole run: what a decoder needs is megabytes, and a new thread has them cleared anew.
+#[derive(Clone)]
+pub struct Decoders {
+    tasks: Sender<Task>,
+    /// How many blocks of a file are handed out before the first of them is taken.
+    ahead: usize,
+}
+
+impl Decoders {
+    /// Starts `threads` threads, at least one and at most 16.
+    ///
+    /// # Errors
+    /// If the system gives no more threads.
+    pub fn start(threads: usize) -> io::Result<Self> {
+        let threads = threads.clamp(1, MAX_THREADS);
+        let (tasks, tasks_out) = channel::<Task>();
+        let tasks_out = Arc::new(Mutex::new(tasks_out));
+        for _ in 0..threads {
+            let tasks = Arc::clone(&tasks_out);
+            std::thread::Builder::new().name("bzip2".to_string()).spawn(move || work(&tasks))?;
+        }
+        Ok(Decoders { tasks, ahead: threads * 2 })
+    }
+}
+
 /// A bzip2 file as a stream of its unpacked bytes.
 pub(super) struct Blocks {
     path: PathBuf,
-    pieces: Option<Receiver<Piece>>,
+    scanner: Option<Scanner>,
+    /// Pieces that were handed out, in order.
+    pieces: VecDeque<Piece>,
+    ahead: usize,
     /// Where the stream of the last piece begins, and how much was unpacked of it.
     stream: u64,
     unpacked: u64,
@@ -66,43 +99,40 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Begins decoding with `threads` workers; `packed_read` counts the bytes of the file that were read.
-    pub(super) fn open(path: &Path, threads: usize, packed_read: &Arc<AtomicU64>) -> io::Result<Self> {
-        let file = Counted { inner: File::open(path)?, n: Arc::clone(packed_read) };
-        let (pieces, pieces_out) = sync_channel(threads * 2);
-        let (tasks, tasks_out) = sync_channel::<Task>(threads);
-        let tasks_out = Arc::new(Mutex::new(tasks_out));
-        for _ in 0..threads {
-            let tasks = Arc::clone(&tasks_out);
-            std::thread::Builder::new().name("bzip2".to_string()).spawn(move || work(&tasks))?;
-        }
-        let (marks, bytes, at, base, failed) = (Marks::new()?, Vec::new(), 0, 0, false);
-        let scanner = Scanner { file, marks, bytes, at, base, failed, pieces, tasks };
-        std::thread::Builder::new().name("bzip2-scan".to_string()).spawn(move || scanner.run())?;
-        Ok(Blocks::of(path, pieces_out))
+    /// Has the first blocks decoded; `packed_read` counts the bytes of the file that were read.
+    pub(super) fn open(path: &Path, decoders: &Decoders, packed_read: &Arc<AtomicU64>) -> io::Result<Self> {
+        let scanner = Scanner::open(path, decoders, packed_read)?;
+        let mut blocks = Blocks::of(path, Some(scanner), VecDeque::new(), decoders.ahead);
+        blocks.look_ahead();
+        Ok(blocks)
     }
 
-    fn of(path: &Path, pieces: Receiver<Piece>) -> Self {
-        let (path, pieces, data) = (path.to_path_buf(), Some(pieces), Vec::new());
-        Blocks { path, pieces, stream: 0, unpacked: 0, data, taken: 0, sequential: None }
+    fn of(path: &Path, scanner: Option<Scanner>, pieces: VecDeque<Piece>, ahead: usize) -> Self {
+        let (path, data) = (path.to_path_buf(), Vec::new());
+        Blocks { path, scanner, pieces, ahead, stream: 0, unpacked: 0, data, taken: 0, sequential: None }
+    }
+
+    fn look_ahead(&mut self) {
+        while self.pieces.len() < self.ahead {
+            let Some(piece) = self.scanner.as_mut().and_then(Scanner::next) else { return };
+            self.pieces.push_back(piece);
+        }
     }
 
     /// Fetches the next block; false at the end of the file.
     fn advance(&mut self) -> io::Result<bool> {
-        let Some(pieces) = &self.pieces else { return Ok(false) };
-        let (stream, data) = match pieces.recv() {
-            Ok(Piece::End) => {
-                self.pieces = None;
-                return Ok(false);
-            }
-            Ok(Piece::Block(stream, data)) => (stream, data.recv().ok().flatten()),
-            Ok(Piece::Unclear(stream)) => (stream, None),
-            // Without an end it is not known what the file still holds.
-            Err(_) => (self.stream, None),
-            Ok(Piece::CutOff(rest)) => {
-                self.pieces = None;
+        self.look_ahead();
+        let (stream, data) = match self.pieces.pop_front() {
+            Some(Piece::Block(stream, data)) => (stream, data.recv().ok().flatten()),
+            Some(Piece::Unclear(stream)) => (stream, None),
+            Some(Piece::CutOff(rest)) => {
+                self.leave_blocks();
                 self.sequential = Some(sequential(io::Cursor::new(rest)));
                 return Ok(true);
+            }
+            Some(Piece::End) | None => {
+                self.leave_blocks();
+                return Ok(false);
             }
         };
         if stream != self.stream {
@@ -113,13 +143,18 @@ impl Blocks {
             (self.data, self.taken) = (data, 0);
             return Ok(true);
         }
-        self.pieces = None;
+        self.leave_blocks();
         let mut file = File::open(&self.path)?;
         file.seek(SeekFrom::Start(stream))?;
         let mut sequential = sequential(file);
         io::copy(&mut sequential.by_ref().take(self.unpacked), &mut io::sink())?;
         self.sequential = Some(sequential);
         Ok(true)
+    }
+
+    fn leave_blocks(&mut self) {
+        self.scanner = None;
+        self.pieces.clear();
     }
 }
 
@@ -179,7 +214,8 @@ fn decode(decoder: &mut Option<Decoder>, task: &Task) -> Option<Vec<u8>> {
     begun.bits.extend(&task.packed, task.bits.start + 48..task.bits.end);
     // The beginning of the next block shows that this one ends here.
     begun.bits.push(as_number(BZIP2_BLOCK), 48);
-    let mut data = Vec::with_capacity((task.packed.len() * 4).min(usize::from(task.level) * 100_000) + 1);
+    // A full block unpacks to a little more than its size, since runs of one byte count as five bytes.
+    let mut data = Vec::with_capacity((task.packed.len() * 8).min(usize::from(task.level) * 110_000) + 1);
     let (mut given, end) = (0, begun.bits.bytes.len());
     while given < end || data.len() == data.capacity() {
         if data.len() == data.capacity() {
@@ -292,7 +328,9 @@ impl Marks {
             <[u8; 5]>::try_from(&bits[1..6]).unwrap_or_default()
         };
         let patterns = [BZIP2_BLOCK, BZIP2_END].into_iter().flat_map(|mark| (0..8).map(move |at| shifted(mark, at)));
-        Ok(Marks { bytes: AhoCorasick::new(patterns).map_err(io::Error::other)? })
+        // Of patterns of one length the leftmost is the one that ends first; only so a vectorised search goes before.
+        let bytes = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(patterns);
+        Ok(Marks { bytes: bytes.map_err(io::Error::other)? })
     }
 
     /// The first one that begins at bit `from` or later, and whether it ends a stream.
@@ -325,82 +363,112 @@ struct Scanner {
     base: u64,
     /// Whether the file could not be read further.
     failed: bool,
-    pieces: SyncSender<Piece>,
-    tasks: SyncSender<Task>,
+    place: Place,
+    tasks: Sender<Task>,
 }
 
-/// How a stream ended.
-enum End {
-    /// Whole.
-    Whole,
-    /// Nobody waits for the rest.
-    Left,
-    /// It has to be decoded sequentially.
-    Unclear,
+/// Where in the file a scanner is.
+#[derive(Clone, Copy)]
+enum Place {
+    /// At the beginning.
+    First,
+    /// Behind a whole stream.
+    Behind(u64),
+    /// In a stream, at a mark.
+    Mark(Mark),
+    /// Past the last piece.
+    Over,
+}
+
+/// What a scanner knows at a mark of a stream.
+#[derive(Clone, Copy)]
+struct Mark {
+    /// Where the stream begins in the file, and the size of its blocks.
+    stream: u64,
+    level: u8,
+    /// The mark's first bit, counted from `at`, and whether it ends the stream.
+    start: usize,
+    ends: bool,
+    /// The checksum over those of the blocks before.
+    crc: u32,
 }
 
 impl Scanner {
-    fn run(mut self) {
-        let mut stream = 0;
-        loop {
-            match self.stream(stream) {
-                End::Whole => {}
-                End::Left => return,
-                End::Unclear => break,
-            }
-            while self.want(1) && self.rest()[0] == 0 {
-                let zeros = self.rest().iter().take_while(|byte| **byte == 0).count();
-                self.at += zeros;
-            }
-            if !self.want(1) && !self.failed {
-                // Whoever waits for it may be gone.
-                let _ = self.pieces.send(Piece::End);
-                return;
-            }
-            if !self.want(10) || Packing::of(self.rest()) != Packing::Bzip2 {
-                break;
-            }
-            stream = self.base + self.at as u64;
-        }
-        let _ = self.pieces.send(Piece::Unclear(stream));
+    fn open(path: &Path, decoders: &Decoders, packed_read: &Arc<AtomicU64>) -> io::Result<Self> {
+        let file = Counted { inner: File::open(path)?, n: Arc::clone(packed_read) };
+        let (marks, bytes, place, tasks) = (Marks::new()?, Vec::new(), Place::First, decoders.tasks.clone());
+        Ok(Scanner { file, marks, bytes, at: 0, base: 0, failed: false, place, tasks })
     }
 
-    /// Hands out the blocks of the stream that begins here and goes behind it.
-    fn stream(&mut self, stream: u64) -> End {
+    /// The next piece; none behind the last one.
+    fn next(&mut self) -> Option<Piece> {
+        loop {
+            let (piece, place) = match self.place {
+                Place::Over => return None,
+                Place::First => self.stream(0),
+                Place::Behind(stream) => self.between(stream),
+                Place::Mark(mark) => self.mark(mark),
+            };
+            self.place = place;
+            if piece.is_some() {
+                return piece;
+            }
+        }
+    }
+
+    /// Behind a stream: zero bytes, and then another one or the end of the file.
+    fn between(&mut self, before: u64) -> (Option<Piece>, Place) {
+        while self.want(1) && self.rest()[0] == 0 {
+            let zeros = self.rest().iter().take_while(|byte| **byte == 0).count();
+            self.at += zeros;
+        }
+        if !self.want(1) && !self.failed {
+            return (Some(Piece::End), Place::Over);
+        }
+        if !self.want(10) || Packing::of(self.rest()) != Packing::Bzip2 {
+            return unclear(before);
+        }
+        self.stream(self.base + self.at as u64)
+    }
+
+    /// At the header of a stream.
+    fn stream(&mut self, stream: u64) -> (Option<Piece>, Place) {
         if !self.want(14) || Packing::of(self.rest()) != Packing::Bzip2 {
-            return End::Unclear;
+            return unclear(stream);
         }
         let level = self.rest()[3].saturating_sub(b'0');
-        let Some(mut ends) = mark_at(self.rest(), 32) else { return End::Unclear };
-        let (mut start, mut crc) = (32_usize, 0_u32);
-        loop {
-            let behind = (start + 80).div_ceil(8);
-            if !self.want(behind) {
-                return End::Unclear;
-            }
-            let own = bit_at(self.rest(), start + 48, 32) as u32;
-            if ends {
-                self.at += behind;
-                return if own == crc { End::Whole } else { End::Unclear };
-            }
-            crc = crc.rotate_left(1) ^ own;
-            let Some((next, next_ends)) = self.next_mark(start + 80) else {
-                if self.failed || self.rest().len() > MAX_PACKED {
-                    return End::Unclear;
-                }
-                let Some(rest) = cut_off(level, self.rest(), start) else { return End::Unclear };
-                let _ = self.pieces.send(Piece::CutOff(rest));
-                return End::Left;
-            };
-            let (reply, data) = sync_channel(1);
-            let packed = self.rest()[..next.div_ceil(8)].to_vec();
-            let task = Task { level, packed, bits: start..next, reply };
-            if self.pieces.send(Piece::Block(stream, data)).is_err() || self.tasks.send(task).is_err() {
-                return End::Left;
-            }
-            self.at += next / 8;
-            (start, ends) = (next % 8, next_ends);
+        match mark_at(self.rest(), 32) {
+            Some(ends) => (None, Place::Mark(Mark { stream, level, start: 32, ends, crc: 0 })),
+            None => unclear(stream),
         }
+    }
+
+    /// At a mark: hands out the block that begins here, or ends the stream.
+    fn mark(&mut self, mark: Mark) -> (Option<Piece>, Place) {
+        let Mark { stream, level, start, ends, crc } = mark;
+        let behind = (start + 80).div_ceil(8);
+        if !self.want(behind) {
+            return unclear(stream);
+        }
+        let own = bit_at(self.rest(), start + 48, 32) as u32;
+        if ends {
+            self.at += behind;
+            return if own == crc { (None, Place::Behind(stream)) } else { unclear(stream) };
+        }
+        let Some((next, ends)) = self.next_mark(start + 80) else {
+            if self.failed || self.rest().len() > MAX_PACKED {
+                return unclear(stream);
+            }
+            let Some(rest) = cut_off(level, self.rest(), start) else { return unclear(stream) };
+            return (Some(Piece::CutOff(rest)), Place::Over);
+        };
+        let (reply, data) = sync_channel(1);
+        let packed = self.rest()[..next.div_ceil(8)].to_vec();
+        // Where no thread is left, the piece does not decode.
+        let _ = self.tasks.send(Task { level, packed, bits: start..next, reply });
+        self.at += next / 8;
+        let crc = crc.rotate_left(1) ^ own;
+        (Some(Piece::Block(stream, data)), Place::Mark(Mark { stream, level, start: next % 8, ends, crc }))
     }
 
     /// The next mark from bit `from` of the bytes at hand.
@@ -439,6 +507,11 @@ impl Scanner {
     }
 }
 
+/// The stream that begins here has to be decoded sequentially.
+fn unclear(stream: u64) -> (Option<Piece>, Place) {
+    (Some(Piece::Unclear(stream)), Place::Over)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -465,17 +538,17 @@ mod tests {
     fn unpack(bytes: &[u8], threads: usize) -> (Vec<u8>, bool) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        read(Blocks::open(file.path(), threads, &Arc::default()).unwrap())
+        read(Blocks::open(file.path(), &Decoders::start(threads).unwrap(), &Arc::default()).unwrap())
     }
 
     /// How many blocks the scanner hands out, and what comes behind them.
     fn scan(bytes: &[u8]) -> (usize, &'static str) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        let pieces = Blocks::open(file.path(), 2, &Arc::default()).unwrap().pieces.unwrap();
+        let mut scanner = Scanner::open(file.path(), &Decoders::start(2).unwrap(), &Arc::default()).unwrap();
         let mut n = 0;
         loop {
-            match pieces.recv().unwrap() {
+            match scanner.next().unwrap() {
                 Piece::Block(_, _) => n += 1,
                 Piece::CutOff(_) => return (n, "cut off"),
                 Piece::Unclear(_) => return (n, "unclear"),
@@ -558,13 +631,13 @@ mod tests {
         let (first, second) = (noise(150_000), noise(250_000));
         let start = pack(1, &first).len() as u64;
         std::fs::write(file.path(), [pack(1, &first), pack(1, &second)].concat()).unwrap();
-        let (send, pieces) = sync_channel(4);
+        let mut pieces = VecDeque::new();
         for (stream, data) in [(0, Some(first.clone())), (start, Some(second[..99_000].to_vec())), (start, None)] {
             let (reply, data_at) = sync_channel(1);
             reply.send(data).unwrap();
-            send.send(Piece::Block(stream, data_at)).unwrap();
+            pieces.push_back(Piece::Block(stream, data_at));
         }
-        let (data, whole) = read(Blocks::of(file.path(), pieces));
+        let (data, whole) = read(Blocks::of(file.path(), None, pieces, 4));
         assert!(whole && data == [first, second].concat());
     }
 }

@@ -16,14 +16,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::ingest::Params;
 use crate::ingest::bzip2_blocks::Blocks;
 
+pub use crate::ingest::bzip2_blocks::Decoders;
+
 /// The ratio is not looked at before this much is unpacked.
 const FREE_BYTES: u64 = 64 << 20;
 
 /// Most memory an xz stream may ask for; `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 1 << 30;
-
-/// Most threads that unpack one file; what they hold before it is taken bounds the memory.
-const MAX_UNPACKERS: usize = 16;
 
 /// How much is read from the disk at once.
 const READ_BYTES: usize = 256 << 10;
@@ -155,11 +154,11 @@ pub struct Unpacked {
 }
 
 impl Unpacked {
-    /// Opens a file; `threads` decode the blocks of a bzip2 file at once, with the same bytes for any number.
+    /// Opens a file; `decoders` decode several blocks of a bzip2 file at once, with the same bytes for any number.
     ///
     /// # Errors
     /// If the file cannot be opened or its first bytes not read. Damage shows while reading.
-    pub fn open(path: &Path, bounds: &Bounds, threads: usize) -> io::Result<Self> {
+    pub fn open(path: &Path, bounds: &Bounds, decoders: Option<&Decoders>) -> io::Result<Self> {
         let file = File::open(path)?;
         if file.metadata()?.is_dir() {
             return Err(io::Error::other("it is a folder"));
@@ -168,12 +167,12 @@ impl Unpacked {
         let packed_read = Arc::new(AtomicU64::new(0));
         let mut packed = Packed::new(Counted { inner: file, n: Arc::clone(&packed_read) });
         let packing = Packing::of(packed.peek(10)?);
-        let inner: Box<dyn Read> = match packing {
-            Packing::Plain => Box::new(packed),
-            Packing::Bzip2 if threads > 1 => {
+        let inner: Box<dyn Read> = match (packing, decoders) {
+            (Packing::Plain, _) => Box::new(packed),
+            (Packing::Bzip2, Some(decoders)) => {
                 // It opens the file again; what was looked at here does not count twice.
                 packed_read.store(0, Ordering::Relaxed);
-                Box::new(Blocks::open(path, threads.min(MAX_UNPACKERS), &packed_read)?)
+                Box::new(Blocks::open(path, decoders, &packed_read)?)
             }
             _ => Box::new(Streams::new(packing, packed)),
         };
@@ -235,7 +234,7 @@ impl Unpacked {
 /// # Errors
 /// If the file cannot be opened. Damage ends the count.
 pub fn packed_before(path: &Path, offset: u64) -> io::Result<u64> {
-    let unpacked = Unpacked::open(path, &Bounds { max_bytes: u64::MAX, max_ratio: u64::MAX }, 1)?;
+    let unpacked = Unpacked::open(path, &Bounds { max_bytes: u64::MAX, max_ratio: u64::MAX }, None)?;
     let packed_read = unpacked.packed_read();
     // What cannot be unpacked ends the count.
     let _ = io::copy(&mut unpacked.take(offset), &mut io::sink());
@@ -367,6 +366,9 @@ impl<R: Read> BufRead for Packed<R> {
 
 impl<R: Read> Read for Packed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.start == self.end && buffer.len() >= READ_BYTES / 4 {
+            return self.inner.read(buffer);
+        }
         let read = self.fill_buf()?;
         let n = read.len().min(buffer.len());
         buffer[..n].copy_from_slice(&read[..n]);
@@ -511,7 +513,8 @@ mod tests {
     fn unpack(bytes: &[u8], bounds: Bounds, threads: usize) -> (Vec<u8>, Option<Fault>) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        let mut stream = Unpacked::open(file.path(), &bounds, threads).unwrap();
+        let decoders = (threads > 1).then(|| Decoders::start(threads).unwrap());
+        let mut stream = Unpacked::open(file.path(), &bounds, decoders.as_ref()).unwrap();
         let (mut data, mut buffer) = (Vec::new(), [0; 1000]);
         while let Ok(n) = stream.read(&mut buffer) {
             if n == 0 {

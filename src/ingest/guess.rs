@@ -70,7 +70,7 @@ pub fn guess_format(path: &Path) -> Result<&'static str> {
 
 fn guess_file(path: &Path) -> Result<Option<&'static str>> {
     let bounds = Bounds { max_bytes: u64::MAX, max_ratio: u64::MAX };
-    let stream = Unpacked::open(path, &bounds, 1).map_err(|cause| Error::file("open", path, cause))?;
+    let stream = Unpacked::open(path, &bounds, None).map_err(|cause| Error::file("open", path, cause))?;
     let mut head = Vec::new();
     // Damage behind the head is no matter here; reading the whole file will report it.
     let _ = Utf8::new(stream, None).take(4096).read_to_end(&mut head);

@@ -15,7 +15,7 @@ use encoding_rs::Encoding;
 
 use crate::error::{Error, Result};
 use crate::flow::progress::Progress;
-use crate::ingest::decompress::{Bounds, Fault, Packed, Packing, Unpacked};
+use crate::ingest::decompress::{Bounds, Decoders, Fault, Packed, Packing, Unpacked};
 use crate::ingest::encoding::{Marks, Utf8};
 use crate::ingest::prepare::Chunk;
 use crate::ingest::{Access, Broken, FileFacts, Format, Limits, Params, Piece, SourceSpec};
@@ -41,7 +41,8 @@ pub(super) struct Reader<'a> {
     pub(super) params: &'a Params,
     /// A folder for files that have to be unpacked onto the disk.
     pub(super) scratch: &'a Path,
-    pub(super) threads: usize,
+    /// Decode the blocks of bzip2 files, where there are threads for it.
+    pub(super) decoders: Option<Decoders>,
     /// Told the bytes of the files that were read.
     pub(super) progress: &'a dyn Progress,
     /// By source: whether enough was read of it.
@@ -77,7 +78,7 @@ impl Reader<'_> {
     }
 
     fn open(&self, source: usize, file: usize) -> std::io::Result<Unpacked> {
-        Unpacked::open(&self.files[source][file], &Bounds::from(self.params), self.threads)
+        Unpacked::open(&self.files[source][file], &Bounds::from(self.params), self.decoders.as_ref())
     }
 
     /// Reads one file; false if nobody takes the chunks.

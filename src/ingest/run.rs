@@ -14,6 +14,7 @@ use crate::flow::books::Books;
 use crate::flow::dataset::read_json;
 use crate::flow::disk::remove_folder;
 use crate::flow::room::Context;
+use crate::ingest::decompress::Decoders;
 use crate::ingest::parts::{Cursor, Parts, Plan};
 use crate::ingest::prepare::{Chunk, Prepared, prepare};
 use crate::ingest::reader::Reader;
@@ -95,6 +96,8 @@ impl Job<'_> {
             enough: &enough,
         };
         let threads = rayon::current_num_threads();
+        let decoders = (threads > 1).then(|| Decoders::start(threads)).transpose();
+        let decoders = decoders.map_err(|cause| Error::io("the threads that unpack cannot start", cause))?;
         std::thread::scope(|scope| {
             let workers = Workers::start(scope, threads);
             let mut parts = Parts::open(raw, plan, workers.clone())?;
@@ -105,7 +108,7 @@ impl Job<'_> {
                 files: &files,
                 params: self.params,
                 scratch: raw.folder,
-                threads,
+                decoders,
                 enough: &enough,
                 progress: raw.progress,
                 n_damaged: Cell::new(0),

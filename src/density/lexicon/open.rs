@@ -29,7 +29,7 @@ pub fn files(path: &str) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// If the file cannot be read or recognised.
 pub(super) fn read_file(file: &Path, format: Option<&str>) -> Result<(Found, &'static str)> {
-    let unpacked = Unpacked::open(file, &BOUNDS, 1).map_err(|cause| Error::file("open", file, cause))?;
+    let unpacked = Unpacked::open(file, &BOUNDS, None).map_err(|cause| Error::file("open", file, cause))?;
     let fault = unpacked.fault();
     let mut input = BufReader::new(unpacked);
     let mut head = Vec::with_capacity(HEAD_BYTES);

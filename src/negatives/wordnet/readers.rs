@@ -81,7 +81,7 @@ pub fn parse(text: &str, entries: &mut Entries) -> usize {
 /// A whole small file, decompressed by its first bytes. One that is damaged anywhere, also behind its end, is refused.
 fn unpack(path: &Path) -> Result<Vec<u8>> {
     let bounds = Bounds { max_bytes: MAX_BYTES, max_ratio: u64::MAX };
-    let mut unpacked = Unpacked::open(path, &bounds, 1).map_err(|cause| Error::file("read", path, cause))?;
+    let mut unpacked = Unpacked::open(path, &bounds, None).map_err(|cause| Error::file("read", path, cause))?;
     let mut bytes = Vec::new();
     unpacked.read_to_end(&mut bytes).map_err(|cause| Error::file("decompress", path, cause))?;
     match unpacked.fault().borrow().as_ref() {
