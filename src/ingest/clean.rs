@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr_iter, memchr3_iter};
+use memchr::{memchr, memchr_iter, memchr2_iter, memchr3_iter};
 
 /// What ends a line, besides the pair of carriage return and line feed.
 const LINE_ENDS: [char; 7] = ['\n', '\r', '\x0b', '\x0c', '\u{85}', '\u{2028}', '\u{2029}'];
@@ -101,7 +101,7 @@ fn is_one_line(text: &[u8]) -> bool {
         [0xef, 0xbb, 0xbf, ..] | [0xef, 0xbf, 0xbe | 0xbf, ..] => true,
         _ => false,
     };
-    !has_lead || !(0..text.len()).any(|at| lead(text[at]) && is_bad(at))
+    !has_lead || !memchr3_iter(0xc2, 0xe2, 0xef, text).chain(memchr2_iter(0xe1, 0xe3, text)).any(is_bad)
 }
 
 fn is_removed(c: char) -> bool {

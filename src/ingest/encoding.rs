@@ -319,6 +319,9 @@ fn declared(head: &[u8]) -> Option<&'static Encoding> {
 
 /// The encoding of a sample that begins with a byte beyond ASCII.
 fn guess(sample: &[u8], complete: bool) -> &'static Encoding {
+    if simdutf8::basic::from_utf8(sample).is_ok() {
+        return UTF_8;
+    }
     let (mut valid, mut invalid) = (0, 0);
     for chunk in sample.utf8_chunks() {
         valid += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
