@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
@@ -22,6 +23,8 @@ use crate::{Result, inputs};
 
 /// How much is read at once.
 const READ_BYTES: usize = 256 << 10;
+/// How long each comparison goes on at least: of what takes some hundredths of a second three rounds tell little.
+const AT_LEAST: Duration = Duration::from_secs(3);
 
 /// Prints wall and processor time of the room and of the floor, for each format and number of threads.
 pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
@@ -42,7 +45,9 @@ fn compare(inputs: &Inputs, label: &str, source: &SourceSpec, threads: usize) ->
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let (mut floor, mut room) = (Took::FOREVER, Took::FOREVER);
     let (mut counted, mut rows) = (Counted::default(), 0);
-    for _ in 0..inputs.rounds {
+    let (begun, mut round) = (Instant::now(), 0);
+    while round < inputs.rounds || begun.elapsed() < AT_LEAST {
+        round += 1;
         let (all, run) = took(|| pool.install(|| tokenise_all(&paths)))?;
         (counted, floor) = (all, floor.best(run));
         let folder = tempfile::tempdir()?;
