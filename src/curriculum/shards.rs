@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::UInt64Type;
 use parquet::basic::{Compression, ZstdLevel};
@@ -193,6 +193,16 @@ impl Rows {
     }
 }
 
+/// A batch without the room that its buffers were left with when they were read, which is up to as much as they hold.
+fn fitted(batch: Result<RecordBatch>) -> Result<RecordBatch> {
+    let batch = batch?;
+    let (schema, mut columns) = (batch.schema(), batch.columns().to_vec());
+    // Only what nobody else holds is fitted.
+    drop(batch);
+    columns.iter_mut().for_each(Array::shrink_to_fit);
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
 /// Writes the rows of one part in training order, one or more row groups a shard.
 fn spill(
     part: &Part,
@@ -207,7 +217,7 @@ fn spill(
     if let Some(index) = read_json(&index_place)? {
         return Ok((place, index));
     }
-    let rows = Rows::new(Batches::open(&part.path, Some(enters), None)?.collect::<Result<_>>()?);
+    let rows = Rows::new(Batches::open(&part.path, Some(enters), None)?.map(fitted).collect::<Result<_>>()?);
     let shard_contract = contract("shard")?;
     let mut index = SpillIndex { groups: Vec::new() };
     let mut writer = PartWriter::create(&place, shard_contract)?;
@@ -263,7 +273,7 @@ fn gather(
         if let Some((_, n)) = index.groups.iter().find(|(shard, _)| *shard == shard_idx) {
             let mut groups = Batches::open(path, Some(shard_contract), None)?;
             groups.skip_batches(before);
-            batches.extend(groups.take(*n).collect::<Result<Vec<RecordBatch>>>()?);
+            batches.extend(groups.take(*n).map(fitted).collect::<Result<Vec<RecordBatch>>>()?);
         }
     }
     let mut order: Vec<(u64, usize)> = Vec::new();
