@@ -1,6 +1,9 @@
 //! Inline templates whose arguments are words of the sentence. Every other template is dropped.
 //!
-//! To add one: its name (lower case, spaces instead of underscores) in [`rule`], with what it shows.
+//! To add one: its name (lower case, spaces instead of underscores) in [`RULES`], beside what it shows.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use words::{Arguments, as_of, chinese, date, fraction, language, measure, nihongo, quotation, sounds, value};
 
@@ -53,248 +56,90 @@ enum Rule {
     Title,
 }
 
+/// What the templates show whose names are listed, separated by `|`.
+#[rustfmt::skip]
+const RULES: &[(Rule, &str)] = &[
+    (Rule::Constant(" "), "nbsp|space|spaces|sp|pad|thinsp|thin space|hairsp|zwsp|,"),
+    (Rule::Constant("–"), "ndash|–|en dash"),
+    (Rule::Constant("—"), "mdash|—|em dash"),
+    (Rule::Constant(" – "), "snd|spnd|spaced ndash|dash|spaced en dash|snds|spndsp"),
+    (Rule::Constant(" — "), "spaced mdash|snm"),
+    (Rule::Constant(" · "), "·|•|dot|middot|bullet|\\"),
+    (Rule::Constant("|"), "!"),
+    (Rule::Constant("="), "="),
+    (Rule::Constant("\u{2}"), "'|`|apostrophe"),
+    (Rule::Constant("\u{2}s"), "'s"),
+    (Rule::Constant(""), "-|shy|wbr"),
+    (Rule::Constant("π"), "pi"),
+    (Rule::Constant("×"), "times"),
+    (Rule::Constant("−"), "minus"),
+    (Rule::Constant("♯"), "sharp"),
+    (Rule::Constant("♭"), "flat"),
+    (Rule::Constant("\n"), "br|break|crlf"),
+    (Rule::Title, "pagename|fullpagename|subpagename|basepagename"),
+    (Rule::Argument(1), "\
+        nowrap|nobr|nobreak|no wrap|j|small|smaller|large|larger|big|resize|em|strong|italic|italics|i|b|\
+        bold|bolditalic|u|underline|abbr|abbrlink|tooltip|h:title|define|sub|mvar|math|bigmath|tmath|var|\
+        code|mono|monospace|tt|kbd|key|keypress|samp|smallcaps|sc|smcaps|unicode|polytonic|iast|\
+        unicode fonts|ill|interlanguage link|link-interwiki|interlanguage link multi|illm|link-en|link-de|\
+        link-fr|link-ja|link-ru|link-es|link-it|le|lj|lf|lwh|仮リンク|flag|flagcountry|flagu|country|noitalic|\
+        noitalics|normal|nobold|noitalic title|visible anchor|vanchor|anchored|linktext|hebrew|hebr|rtl|\
+        persian|nastaliq|aramaic|gothic|tibetan|coptic|okina|formatnum|nts|number|ntsh|track gauge|railgauge|\
+        sic|typo|as written|notatypo|not a typo|proper name|chem2|music|skr|wikt-lang|wdl|w|lc|uc|lcfirst|\
+        ucfirst|longitem|clarify span|citation needed span|cn span|fact span|要出典範囲|補助漢字フォント|cp932フォント|\
+        jis2004フォント|拡張漢字|jis90フォント|huge|司法不正|補助漢字|僻字|nobold text|center|centre|plainlist|noflag|plain link|\
+        nolink|delink|color|zhongwen|非简体中文|ipa|ipaalink|ipablink|ipa link|api|audio-ipa|angbr|respell|\
+        angle bracket|grapheme"),
+    (Rule::Last, "\
+        lang|transl|transliteration|translit|script|rtl-lang|lang2|wikt|fontcolor|font color|colour|tsl|ilh|\
+        internal link helper|bdo|iw|iw2"),
+    (Rule::LanguageArgument, "langx"),
+    (Rule::Before("c. "), "circa|c.|ca.|c|ca|approx"),
+    (Rule::Before("fl. "), "floruit|fl.|fl"),
+    (Rule::Before("r. "), "r.|reign"),
+    (Rule::Before("b. "), "b.|born"),
+    (Rule::Before("d. "), "d.|died"),
+    (Rule::Before("US$"), "us$|usd"),
+    (Rule::Before("£"), "gbp|£"),
+    (Rule::Before("€"), "€|eur|euro"),
+    (Rule::Before("A$"), "a$|aud"),
+    (Rule::Before("¥"), "¥|jpy"),
+    (Rule::Before("×10^"), "e|esp"),
+    (Rule::Before(""), "sup"),
+    (Rule::Joined(""), "gaps|chem|chemf|su"),
+    (Rule::Joined(" "), "bibleverse|bibleref|bibleref2|bible verse|bv"),
+    (Rule::Joined(", "), "hlist|flatlist|ubl|unbulleted list|plain list|cslist|comma separated entries|csv"),
+    (Rule::Quotation, "\
+        quote|blockquote|cquote|quotation|quote box|rquote|bquote|long quote|poem quote|poemquote|quotebox|\
+        pull quote|centered pull quote|引文|引用|quote frame|zitat|citation bloc|cita|цитат|цитата|начало цитаты"),
+    (Rule::Reading, "読み仮名|読み仮名 ruby不使用|ruby|ルビ|ふりがな|ruby-ja|rubyja|yomigana"),
+    (Rule::Measure, "convert|cvt|convertir|unité|convert/2"),
+    (Rule::Value, "val|math value"),
+    (Rule::Fraction, "frac|fraction|sfrac|vfrac|fract"),
+    (Rule::Nihongo, "nihongo|nihongo2|nihongo3|nihongo krt|korean"),
+    (Rule::Chinese, "zh|zh-full|chinese"),
+    (Rule::Ship, "ship|sclass|sclass2|sclass-"),
+    (Rule::ShipOf, "hms|uss|hmas|hmcs|hnlms|ss|ms|rms|sms|mv|rv|uscgc|usns"),
+    (Rule::AsOf, "as of|asof"),
+    (Rule::Date, "\
+        birth date|birth-date|death date|start date|end date|date|dts|birth date and age|death date and age|\
+        release date|start date and age|bda"),
+];
+
+/// The rules by name.
+static BY_NAME: LazyLock<HashMap<&str, Rule>> = LazyLock::new(|| {
+    let names = |(rule, names): &(Rule, &'static str)| names.split('|').map(|name| (name, *rule)).collect::<Vec<_>>();
+    RULES.iter().flat_map(names).collect()
+});
+
 /// What the template called `name` shows; `None` for those that are dropped.
 fn rule(name: &str) -> Option<Rule> {
-    Some(match name {
-        "nbsp" | "space" | "spaces" | "sp" | "pad" | "thinsp" | "thin space" | "hairsp" | "zwsp" | "," => {
-            Rule::Constant(" ")
-        }
-        "ndash" | "–" | "en dash" => Rule::Constant("–"),
-        "mdash" | "—" | "em dash" => Rule::Constant("—"),
-        "snd" | "spnd" | "spaced ndash" | "dash" | "spaced en dash" | "snds" | "spndsp" => Rule::Constant(" – "),
-        "spaced mdash" | "snm" => Rule::Constant(" — "),
-        "·" | "•" | "dot" | "middot" | "bullet" | "\\" => Rule::Constant(" · "),
-        "!" => Rule::Constant("|"),
-        "=" => Rule::Constant("="),
-        "'" | "`" | "apostrophe" => Rule::Constant("\u{2}"),
-        "'s" => Rule::Constant("\u{2}s"),
-        "-" | "shy" | "wbr" => Rule::Constant(""),
-        "pi" => Rule::Constant("π"),
-        "times" => Rule::Constant("×"),
-        "minus" => Rule::Constant("−"),
-        "sharp" => Rule::Constant("♯"),
-        "flat" => Rule::Constant("♭"),
-        "br" | "break" | "crlf" => Rule::Constant("\n"),
-        "pagename" | "fullpagename" | "subpagename" | "basepagename" => Rule::Title,
-        "nowrap"
-        | "nobr"
-        | "nobreak"
-        | "no wrap"
-        | "j"
-        | "small"
-        | "smaller"
-        | "large"
-        | "larger"
-        | "big"
-        | "resize"
-        | "em"
-        | "strong"
-        | "italic"
-        | "italics"
-        | "i"
-        | "b"
-        | "bold"
-        | "bolditalic"
-        | "u"
-        | "underline"
-        | "abbr"
-        | "abbrlink"
-        | "tooltip"
-        | "h:title"
-        | "define"
-        | "sub"
-        | "mvar"
-        | "math"
-        | "bigmath"
-        | "tmath"
-        | "var"
-        | "code"
-        | "mono"
-        | "monospace"
-        | "tt"
-        | "kbd"
-        | "key"
-        | "keypress"
-        | "samp"
-        | "smallcaps"
-        | "sc"
-        | "smcaps"
-        | "unicode"
-        | "polytonic"
-        | "iast"
-        | "unicode fonts"
-        | "ill"
-        | "interlanguage link"
-        | "link-interwiki"
-        | "interlanguage link multi"
-        | "illm"
-        | "link-en"
-        | "link-de"
-        | "link-fr"
-        | "link-ja"
-        | "link-ru"
-        | "link-es"
-        | "link-it"
-        | "le"
-        | "lj"
-        | "lf"
-        | "lwh"
-        | "仮リンク"
-        | "flag"
-        | "flagcountry"
-        | "flagu"
-        | "country"
-        | "noitalic"
-        | "noitalics"
-        | "normal"
-        | "nobold"
-        | "noitalic title"
-        | "visible anchor"
-        | "vanchor"
-        | "anchored"
-        | "linktext"
-        | "hebrew"
-        | "hebr"
-        | "rtl"
-        | "persian"
-        | "nastaliq"
-        | "aramaic"
-        | "gothic"
-        | "tibetan"
-        | "coptic"
-        | "okina"
-        | "formatnum"
-        | "nts"
-        | "number"
-        | "ntsh"
-        | "track gauge"
-        | "railgauge"
-        | "sic"
-        | "typo"
-        | "as written"
-        | "notatypo"
-        | "not a typo"
-        | "proper name"
-        | "chem2"
-        | "music"
-        | "skr"
-        | "wikt-lang"
-        | "wdl"
-        | "w"
-        | "lc"
-        | "uc"
-        | "lcfirst"
-        | "ucfirst"
-        | "longitem"
-        | "clarify span"
-        | "citation needed span"
-        | "cn span"
-        | "fact span"
-        | "要出典範囲"
-        | "補助漢字フォント"
-        | "cp932フォント"
-        | "jis2004フォント"
-        | "拡張漢字"
-        | "jis90フォント"
-        | "huge"
-        | "司法不正"
-        | "補助漢字"
-        | "僻字"
-        | "nobold text"
-        | "center"
-        | "centre"
-        | "plainlist"
-        | "noflag"
-        | "plain link"
-        | "nolink"
-        | "delink"
-        | "color"
-        | "zhongwen"
-        | "非简体中文" => Rule::Argument(1),
-        "lang"
-        | "transl"
-        | "transliteration"
-        | "translit"
-        | "script"
-        | "rtl-lang"
-        | "lang2"
-        | "wikt"
-        | "fontcolor"
-        | "font color"
-        | "colour"
-        | "tsl"
-        | "ilh"
-        | "internal link helper"
-        | "bdo"
-        | "iw"
-        | "iw2" => Rule::Last,
-        "langx" => Rule::LanguageArgument,
-        "circa" | "c." | "ca." | "c" | "ca" | "approx" => Rule::Before("c. "),
-        "floruit" | "fl." | "fl" => Rule::Before("fl. "),
-        "r." | "reign" => Rule::Before("r. "),
-        "b." | "born" => Rule::Before("b. "),
-        "d." | "died" => Rule::Before("d. "),
-        "us$" | "usd" => Rule::Before("US$"),
-        "gbp" | "£" => Rule::Before("£"),
-        "€" | "eur" | "euro" => Rule::Before("€"),
-        "a$" | "aud" => Rule::Before("A$"),
-        "¥" | "jpy" => Rule::Before("¥"),
-        "e" | "esp" => Rule::Before("×10^"),
-        "sup" => Rule::Before(""),
-        "ipa" | "ipaalink" | "ipablink" | "ipa link" | "api" | "audio-ipa" | "angbr" | "respell" | "angle bracket"
-        | "grapheme" => Rule::Argument(1),
-        "gaps" | "chem" | "chemf" | "su" => Rule::Joined(""),
-        "bibleverse" | "bibleref" | "bibleref2" | "bible verse" | "bv" => Rule::Joined(" "),
-        "hlist"
-        | "flatlist"
-        | "ubl"
-        | "unbulleted list"
-        | "plain list"
-        | "cslist"
-        | "comma separated entries"
-        | "csv" => Rule::Joined(", "),
-        "quote"
-        | "blockquote"
-        | "cquote"
-        | "quotation"
-        | "quote box"
-        | "rquote"
-        | "bquote"
-        | "long quote"
-        | "poem quote"
-        | "poemquote"
-        | "quotebox"
-        | "pull quote"
-        | "centered pull quote"
-        | "引文"
-        | "引用"
-        | "quote frame"
-        | "zitat"
-        | "citation bloc"
-        | "cita"
-        | "цитат"
-        | "цитата"
-        | "начало цитаты" => Rule::Quotation,
-        "読み仮名" | "読み仮名 ruby不使用" | "ruby" | "ルビ" | "ふりがな" | "ruby-ja" | "rubyja" | "yomigana" => {
-            Rule::Reading
-        }
-        "convert" | "cvt" | "convertir" | "unité" | "convert/2" => Rule::Measure,
-        "val" | "math value" => Rule::Value,
-        "frac" | "fraction" | "sfrac" | "vfrac" | "fract" => Rule::Fraction,
-        "nihongo" | "nihongo2" | "nihongo3" | "nihongo krt" | "korean" => Rule::Nihongo,
-        "zh" | "zh-full" | "chinese" => Rule::Chinese,
-        "ship" | "sclass" | "sclass2" | "sclass-" => Rule::Ship,
-        "hms" | "uss" | "hmas" | "hmcs" | "hnlms" | "ss" | "ms" | "rms" | "sms" | "mv" | "rv" | "uscgc" | "usns" => {
-            Rule::ShipOf
-        }
-        "as of" | "asof" => Rule::AsOf,
-        "birth date" | "birth-date" | "death date" | "start date" | "end date" | "date" | "dts"
-        | "birth date and age" | "death date and age" | "release date" | "start date and age" | "bda" => Rule::Date,
-        _ if name.starts_with("lang-") => Rule::Language,
-        _ if name.starts_with("ipa-") => Rule::Pronunciation,
-        _ if name.starts_with("ipac-") => Rule::Sounds,
-        _ if name.starts_with("internal link helper/") => Rule::Argument(1),
-        _ => return None,
+    BY_NAME.get(name).copied().or_else(|| match name {
+        _ if name.starts_with("lang-") => Some(Rule::Language),
+        _ if name.starts_with("ipa-") => Some(Rule::Pronunciation),
+        _ if name.starts_with("ipac-") => Some(Rule::Sounds),
+        _ if name.starts_with("internal link helper/") => Some(Rule::Argument(1)),
+        _ => None,
     })
 }
 
@@ -338,6 +183,13 @@ pub(super) fn shown<'t>(name: &str, parts: impl Iterator<Item = &'t str>, site: 
 mod tests {
     use super::*;
     use crate::ingest::wikitext::Site;
+
+    #[test]
+    fn every_name_stands_once() {
+        let n_names: usize = RULES.iter().map(|(_, names)| names.split('|').count()).sum();
+        assert_eq!(BY_NAME.len(), n_names);
+        assert!(BY_NAME.keys().all(|name| *name == name.trim().to_lowercase() && !name.is_empty()));
+    }
 
     #[test]
     fn inline_templates_keep_their_words() {
