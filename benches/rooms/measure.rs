@@ -39,7 +39,7 @@ fn cpu_seconds() -> f64 {
     ticks / 100.0
 }
 
-/// Processor time of the calling thread so far, in seconds, in nanoseconds' resolution.
+/// Processor time of the calling thread so far, in seconds; it moves on with the scheduler's clock, a few milliseconds.
 pub(crate) fn thread_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9

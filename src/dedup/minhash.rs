@@ -27,22 +27,18 @@ pub fn sign(shingles: &[u64], signature: &mut [u64]) {
     let n = signature.len() as u64;
     let row_of = |hash: u64| (((hash >> 32) * n) >> 32) as usize;
     let mixed: Vec<u64> = shingles.iter().map(|shingle| mix(*shingle)).collect();
-    for hash in &mixed {
-        let row = &mut signature[row_of(*hash)];
-        *row = (*row).min(value(0, *hash));
-    }
+    // Every row is written whether it changes or not: while many rows are open, a branch would be foreseen badly.
+    let compete = |signature: &mut [u64], round: u64, hash: u64| {
+        let row = &mut signature[row_of(hash)];
+        *row = (*row).min(value(round, hash));
+    };
+    mixed.iter().for_each(|hash| compete(signature, 0, *hash));
     for round in 1..n {
         if signature.iter().all(|row| *row != EMPTY) {
             return;
         }
         let key = round_key(round);
-        for hash in mixed.iter().map(|mixed| fold(mixed ^ key)) {
-            // Few rows are open by now, so that a branch is foreseen and no row is written for nothing.
-            let (row, value) = (row_of(hash), value(round, hash));
-            if value < signature[row] {
-                signature[row] = value;
-            }
-        }
+        mixed.iter().for_each(|mixed| compete(signature, round, fold(mixed ^ key)));
     }
     for (round, row) in (n..).zip(signature.iter_mut()).filter(|(_, row)| **row == EMPTY) {
         let key = round_key(round);
