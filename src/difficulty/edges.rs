@@ -53,17 +53,21 @@ pub struct Edges {
     pub grids: BTreeMap<String, BTreeMap<String, Grid>>,
     /// Inner bucket edges by pool, ascending.
     pub edges: BTreeMap<String, Vec<f32>>,
+    /// Quantile grid of difficulty by pool: tells how many documents share a difficulty that is an edge.
+    #[serde(default)]
+    pub difficulty: BTreeMap<String, Grid>,
 }
 
 impl Edges {
     /// Distributions without bucket edges yet.
     pub fn new(params: &Params, grids: BTreeMap<String, BTreeMap<String, Grid>>) -> Self {
-        Edges { weights: params.weights.clone(), buckets: params.buckets, grids, edges: BTreeMap::new() }
+        let (edges, difficulty) = (BTreeMap::new(), BTreeMap::new());
+        Edges { weights: params.weights.clone(), buckets: params.buckets, grids, edges, difficulty }
     }
 
-    /// Sets the bucket edges of every pool.
-    pub fn set_bucket_edges(&mut self, edges: BTreeMap<String, Vec<f32>>) {
-        self.edges = edges;
+    /// Sets the bucket edges of every pool, and the grid of difficulty they were cut from.
+    pub fn set_bucket_edges(&mut self, edges: BTreeMap<String, Vec<f32>>, difficulty: BTreeMap<String, Grid>) {
+        (self.edges, self.difficulty) = (edges, difficulty);
     }
 
     /// Checks that an earlier build's edges are asked for with the parameters they were measured with.
@@ -80,7 +84,7 @@ impl Edges {
 
     /// Weighted mean of the ranks of the features a document has, in `[0, 1]`; 0.5 where it has none.
     pub fn difficulty(&self, pool: &str, features: &Features) -> f32 {
-        let grids = self.grids.get(pool).or_else(|| self.grids.get(POOLED)).or_else(|| self.grids.values().next());
+        let grids = of_pool(&self.grids, pool);
         let (mut sum, mut weights) = (0.0, 0.0);
         for (idx, name) in FEATURES.iter().enumerate() {
             let weight = self.weights.get(*name).copied().unwrap_or(0.0);
@@ -93,11 +97,23 @@ impl Edges {
         if weights > 0.0 { (sum / weights).clamp(0.0, 1.0) as f32 } else { 0.5 }
     }
 
-    /// The bucket of a difficulty: how many edges lie at or below it.
+    /// The bucket of a difficulty: how many edges lie below it. A difficulty that many documents share may be several
+    /// edges at once; all of them then lie in the bucket of their middle, not in the hardest they reach.
     pub fn bucket(&self, pool: &str, difficulty: f32) -> u8 {
-        let edges = self.edges.get(pool).or_else(|| self.edges.get(POOLED)).or_else(|| self.edges.values().next());
-        edges.map_or(0, |edges| edges.partition_point(|edge| *edge <= difficulty) as u8)
+        let Some(edges) = of_pool(&self.edges, pool) else { return 0 };
+        let below = edges.partition_point(|edge| *edge < difficulty);
+        let not_above = edges.partition_point(|edge| *edge <= difficulty);
+        if below == not_above {
+            return below as u8;
+        }
+        let middle = of_pool(&self.difficulty, pool).map_or(0.5, |grid| grid.rank(difficulty));
+        ((middle * self.buckets as f64) as usize).clamp(below, not_above) as u8
     }
+}
+
+/// What was measured of a pool; of an unknown one, the shared pool's or else any.
+fn of_pool<'m, T>(measured: &'m BTreeMap<String, T>, pool: &str) -> Option<&'m T> {
+    measured.get(pool).or_else(|| measured.get(POOLED)).or_else(|| measured.values().next())
 }
 
 /// Writes `edges.json` and `words.zst` into a folder.
@@ -160,6 +176,7 @@ mod tests {
             buckets: 4,
             grids: BTreeMap::from([("en".to_string(), of("density")), (POOLED.to_string(), of("density"))]),
             edges: BTreeMap::from([("en".to_string(), vec![0.25, 0.5, 0.75])]),
+            difficulty: BTreeMap::from([("en".to_string(), Grid((0..=100).map(|k| k as f32 / 100.0).collect()))]),
         }
     }
 
@@ -172,6 +189,32 @@ mod tests {
         assert_eq!(edges.bucket("en", 0.1), 0);
         assert_eq!(edges.bucket("en", 0.5), 2);
         assert_eq!(edges.bucket("en", 1.0), 3);
+    }
+
+    /// Buckets of documents with these difficulties, counted, when they are measured among themselves.
+    fn counted(difficulties: &[f32]) -> [usize; 5] {
+        let rows: Vec<(u32, f32)> = difficulties.iter().map(|difficulty| (0, *difficulty)).collect();
+        let mut edges = Edges { buckets: 5, ..example() };
+        let (cut, grids) = crate::difficulty::quantiles::bucket_edges(&rows, &["en"], 5).unwrap();
+        edges.set_bucket_edges(cut, grids);
+        let mut counts = [0; 5];
+        difficulties.iter().for_each(|difficulty| counts[usize::from(edges.bucket("en", *difficulty))] += 1);
+        counts
+    }
+
+    #[test]
+    fn ties_lie_in_the_bucket_of_their_middle() {
+        let mixed = |n_low: usize, n_tied: usize, n_high: usize| -> Vec<f32> {
+            let low = (0..n_low).map(|n| n as f32 / n_low as f32 * 0.4);
+            let high = (0..n_high).map(|n| 0.6 + n as f32 / n_high as f32 * 0.4);
+            low.chain(std::iter::repeat_n(0.5, n_tied)).chain(high).collect()
+        };
+        assert_eq!(counted(&mixed(0, 1_000, 0)), [0, 0, 1_000, 0, 0]);
+        assert_eq!(counted(&mixed(0, 1, 0)), [0, 0, 1, 0, 0]);
+        assert_eq!(counted(&mixed(500, 0, 500)), [200; 5], "without ties nothing changes");
+        assert_eq!(counted(&mixed(750, 250, 0)), [200, 200, 200, 150, 250]);
+        assert_eq!(counted(&mixed(0, 250, 750)), [250, 150, 200, 200, 200]);
+        assert_eq!(counted(&mixed(200, 600, 200)), [200, 0, 600, 0, 200]);
     }
 
     #[test]

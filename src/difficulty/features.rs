@@ -1,6 +1,7 @@
 //! What makes a document hard, measured: density, word rarity, readability, length, tokens per word, loss.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{Float32Type, UInt32Type};
@@ -72,16 +73,28 @@ impl WordCounts {
     }
 }
 
+/// Longest word that is put into lower case without the heap.
+const SHORT_BYTES: usize = 64;
+
 fn cell(word: &str) -> usize {
-    let lower;
-    let key = if word.bytes().all(|b| b.is_ascii_lowercase()) {
-        word
-    } else {
-        lower = word.to_lowercase();
-        &lower
-    };
-    (xxh3_64(key.as_bytes()) as usize) & (CELLS - 1)
+    let hash = |bytes: &[u8]| (xxh3_64(bytes) as usize) & (CELLS - 1);
+    let bytes = word.as_bytes();
+    if bytes.iter().all(u8::is_ascii_lowercase) {
+        return hash(bytes);
+    }
+    if word.is_ascii() && bytes.len() <= SHORT_BYTES {
+        let mut lower = [0; SHORT_BYTES];
+        let lower = &mut lower[..bytes.len()];
+        lower.copy_from_slice(bytes);
+        lower.make_ascii_lowercase();
+        return hash(lower);
+    }
+    hash(word.to_lowercase().as_bytes())
 }
+
+/// A cell stops counting here, far above what any word of a corpus reaches; what threads add at once beyond it is cut
+/// off, so that the count does not depend on them.
+const MOST_COUNTED: u32 = u32::MAX - (1 << 20);
 
 /// Counts the words of every language that has at least `min_docs` documents; the others share one pool.
 ///
@@ -102,26 +115,24 @@ pub fn count_words(input: &Dataset, min_docs: u64, cx: &Context) -> Result<WordC
     })?;
     let mut names: Vec<String> = docs.into_iter().filter(|(_, n)| *n >= min_docs).map(|(name, _)| name).collect();
     names.push(POOLED.to_string());
-    let mut counts = WordCounts::new(names.into_iter().map(|name| (name, vec![0; CELLS])).collect());
-    // Words are hashed in parallel; adding up is order-free, so a batch's cells are added as they come.
-    let hashed: std::sync::Mutex<&mut WordCounts> = std::sync::Mutex::new(&mut counts);
+    // Adding up is order-free, so all threads add to the same cells as the batches come.
+    let cells = |_: &String| (0..CELLS).map(|_| AtomicU32::new(0)).collect::<Vec<AtomicU32>>();
+    let tables: BTreeMap<String, Vec<AtomicU32>> = names.into_iter().map(|name| (name.clone(), cells(&name))).collect();
     cx.scan(input, Some(&["text", "language"]), |batch, _| {
-        let (texts, languages) = (strings(batch, "text")?, strings(batch, "language")?);
-        let cells: Vec<Vec<usize>> = (0..batch.num_rows())
-            .into_par_iter()
-            .map(|row| words(texts.value(row)).map(|word| cell(word.text)).collect())
-            .collect();
-        let mut counts = hashed.lock().map_err(|_| Error::data("a word counting thread panicked"))?;
-        for (row, cells) in cells.iter().enumerate() {
-            let language = languages.is_valid(row).then(|| languages.value(row));
-            let pool = counts.pool(language).to_string();
-            if let Some(table) = counts.pools.get_mut(&pool) {
-                cells.iter().for_each(|cell| table[*cell] = table[*cell].saturating_add(1));
+        for (text, language) in strings(batch, "text")?.iter().zip(strings(batch, "language")?) {
+            let table = language.and_then(|language| tables.get(language)).or_else(|| tables.get(POOLED));
+            let table = table.ok_or_else(|| Error::data("the shared pool of words is missing"))?;
+            for word in words(text.unwrap_or("")) {
+                let count = &table[cell(word.text)];
+                if count.load(Ordering::Relaxed) < MOST_COUNTED {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
         Ok(())
     })?;
-    Ok(WordCounts::new(counts.pools))
+    let counted = |table: Vec<AtomicU32>| table.into_iter().map(|n| n.into_inner().min(MOST_COUNTED)).collect();
+    Ok(WordCounts::new(tables.into_iter().map(|(pool, table)| (pool, counted(table))).collect()))
 }
 
 /// Measures every document of a batch.
@@ -144,10 +155,12 @@ pub fn measure(
             let pool = counts.pool(language);
             let table = counts.pools.get(pool).ok_or_else(|| Error::data(format!("no word counts for `{pool}`")))?;
             let text = texts.value(row);
+            let total = counts.totals.get(pool).copied().unwrap_or(0.0);
+            let read = Read::of(text, table, language == Some("en"));
             Ok(Features::new([
                 Some(density.value(row)),
-                Some(word_rarity(text, table, counts.totals.get(pool).copied().unwrap_or(0.0))),
-                readability(text, language),
+                Some(read.rarity(total)),
+                read.readability(),
                 Some(n_tokens.value(row) as f32),
                 tokenizer.map(|tokenizer| tokens_per_word(text, tokenizer)).transpose()?,
                 losses.and_then(|losses| losses.get(ids.value(row))),
@@ -156,46 +169,81 @@ pub fn measure(
         .collect()
 }
 
-/// Mean −ln p(word), in nats; a word no table knows counts as seen once.
-fn word_rarity(text: &str, table: &[u32], total: f64) -> f32 {
-    let (mut sum, mut n) = (0.0, 0_u32);
-    for word in words(text) {
-        sum += (total.max(1.0) / f64::from(table[cell(word.text)].max(1))).ln();
-        n += 1;
-    }
-    if n == 0 { 0.0 } else { (sum / f64::from(n)).max(0.0) as f32 }
+/// What one reading of a text's words gives.
+#[derive(Default)]
+struct Read {
+    n_words: u32,
+    /// Sum of ln of the words' counts, in nats.
+    ln_counts: f64,
+    /// Words of letters, their syllables and the sentences; only of English.
+    n_spoken: u32,
+    n_syllables: usize,
+    n_sentences: usize,
 }
 
-/// Flesch–Kincaid grade level `0.39·words/sentences + 11.8·syllables/words − 15.59` (Kincaid et al. 1975);
-/// defined for English only.
-fn readability(text: &str, language: Option<&str>) -> Option<f32> {
-    if language != Some("en") {
-        return None;
+impl Read {
+    fn of(text: &str, table: &[u32], is_english: bool) -> Self {
+        let mut read = Read::default();
+        // A logarithm a word would be half of the work: counts are multiplied as long as a double holds them.
+        let mut product = 1.0_f64;
+        for word in words(text) {
+            read.n_words += 1;
+            // A word that no table knows counts as seen once.
+            product *= f64::from(table[cell(word.text)].max(1));
+            if product > 1e290 {
+                read.ln_counts += product.ln();
+                product = 1.0;
+            }
+            if is_english && is_spoken(word.text) {
+                read.n_spoken += 1;
+                read.n_syllables += syllables(word.text);
+            }
+        }
+        read.ln_counts += product.ln();
+        if is_english {
+            read.n_sentences = sentences(text).len();
+        }
+        read
     }
-    let n_sentences = sentences(text).len();
-    let (mut n_words, mut n_syllables) = (0_usize, 0_usize);
-    for word in words(text).filter(|word| word.text.chars().any(char::is_alphabetic) && !word.text.contains(is_cjk)) {
-        n_words += 1;
-        n_syllables += syllables(word.text);
+
+    /// Mean −ln p(word), in nats, of words out of `total`.
+    fn rarity(&self, total: f64) -> f32 {
+        if self.n_words == 0 {
+            return 0.0;
+        }
+        (total.max(1.0).ln() - self.ln_counts / f64::from(self.n_words)).max(0.0) as f32
     }
-    if n_words == 0 || n_sentences == 0 {
-        return None;
+
+    /// Flesch–Kincaid grade level `0.39·words/sentences + 11.8·syllables/words − 15.59` (Kincaid et al. 1975); defined
+    /// for English only.
+    fn readability(&self) -> Option<f32> {
+        if self.n_spoken == 0 || self.n_sentences == 0 {
+            return None;
+        }
+        let (words, sentences) = (f64::from(self.n_spoken), self.n_sentences as f64);
+        Some((0.39 * words / sentences + 11.8 * self.n_syllables as f64 / words - 15.59) as f32)
     }
-    let (words, sentences, syllables) = (n_words as f64, n_sentences as f64, n_syllables as f64);
-    Some((0.39 * words / sentences + 11.8 * syllables / words - 15.59) as f32)
+}
+
+/// Whether a word is made of letters; characters written without spaces are words of their own, and not English.
+fn is_spoken(word: &str) -> bool {
+    word.bytes().any(|byte| byte.is_ascii_alphabetic())
+        || (word.contains(char::is_alphabetic) && !word.starts_with(is_cjk))
 }
 
 /// Syllables of an English word by its groups of vowels, a final silent `e` left out; at least one.
 fn syllables(word: &str) -> usize {
-    let lower = word.to_ascii_lowercase();
-    let is_vowel = |c: char| matches!(c, 'a' | 'e' | 'i' | 'o' | 'u' | 'y');
-    let mut groups = 0;
-    let mut inside = false;
-    for c in lower.chars() {
-        groups += usize::from(is_vowel(c) && !inside);
-        inside = is_vowel(c);
+    let is_vowel = |byte: u8| matches!(byte | 0x20, b'a' | b'e' | b'i' | b'o' | b'u' | b'y');
+    let (mut groups, mut inside) = (0, false);
+    for byte in word.bytes() {
+        let vowel = byte.is_ascii_alphabetic() && is_vowel(byte);
+        groups += usize::from(vowel && !inside);
+        inside = vowel;
     }
-    let silent = lower.ends_with('e') && !lower.ends_with("le") && groups > 1;
+    let ends = |end: &str| {
+        word.len() >= end.len() && word.as_bytes()[word.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
+    };
+    let silent = ends("e") && !ends("le") && groups > 1;
     (groups - usize::from(silent)).max(1)
 }
 
@@ -221,9 +269,10 @@ mod tests {
     /// By hand: 2 sentences, 9 words, 10 syllables: 0.39·4.5 + 11.8·10/9 − 15.59 = −0.7239.
     #[test]
     fn flesch_kincaid_by_hand() {
-        let grade = readability("The cat sat on the mat. It was happy.", Some("en")).unwrap();
+        let table = vec![0; CELLS];
+        let grade = Read::of("The cat sat on the mat. It was happy.", &table, true).readability().unwrap();
         assert!((grade - (-0.723_9)).abs() < 1e-3, "{grade}");
-        assert_eq!(readability("猫坐在垫子上。", Some("zh")), None);
+        assert_eq!(Read::of("猫坐在垫子上。", &table, false).readability(), None);
     }
 
     #[test]
@@ -232,7 +281,11 @@ mod tests {
         table[cell("the")] = 3;
         table[cell("aspirin")] = 1;
         let expected = ((4.0_f64 / 3.0).ln() + 4.0_f64.ln()) / 2.0;
-        assert!((f64::from(word_rarity("The aspirin", &table, 4.0)) - expected).abs() < 1e-6);
-        assert_eq!(word_rarity("", &table, 4.0), 0.0);
+        assert!((f64::from(Read::of("The aspirin", &table, true).rarity(4.0)) - expected).abs() < 1e-6);
+        assert_eq!(Read::of("", &table, true).rarity(4.0), 0.0);
+        // Far more than one product holds.
+        table[cell("of")] = 4_000_000_000;
+        let long = Read::of(&"of ".repeat(1_000), &table, true).rarity(8e9);
+        assert!((long - 2.0_f32.ln()).abs() < 1e-6, "{long}");
     }
 }

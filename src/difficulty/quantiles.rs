@@ -32,7 +32,10 @@ pub(super) fn grids(rows: &[(u32, Features)], pools: &[&str]) -> Result<BTreeMap
     Ok(found)
 }
 
-/// For each pool the `buckets - 1` inner quantiles of difficulty.
+/// Something of each pool, by its name.
+type ByPool<T> = BTreeMap<String, T>;
+
+/// For each pool the `buckets - 1` inner quantiles of difficulty, and its grid.
 ///
 /// # Errors
 /// If polars fails.
@@ -40,16 +43,21 @@ pub(super) fn bucket_edges(
     difficulties: &[(u32, f32)],
     pools: &[&str],
     buckets: usize,
-) -> Result<BTreeMap<String, Vec<f32>>> {
-    let columns = vec![
-        pool_column(difficulties.iter().map(|(pool, _)| *pool)),
-        Column::new("difficulty".into(), difficulties.iter().map(|(_, d)| *d).collect::<Vec<f32>>()),
-    ];
-    let mut edges = BTreeMap::new();
-    for (pool, quantiles) in quantiles(columns, difficulties.len(), "difficulty", buckets)? {
+) -> Result<(ByPool<Vec<f32>>, ByPool<Grid>)> {
+    let columns = || {
+        vec![
+            pool_column(difficulties.iter().map(|(pool, _)| *pool)),
+            Column::new("difficulty".into(), difficulties.iter().map(|(_, d)| *d).collect::<Vec<f32>>()),
+        ]
+    };
+    let (mut edges, mut grids) = (BTreeMap::new(), BTreeMap::new());
+    for (pool, quantiles) in quantiles(columns(), difficulties.len(), "difficulty", buckets)? {
         edges.insert(name(pools, pool), quantiles[1..buckets].iter().map(|q| q.unwrap_or(1.0)).collect());
     }
-    Ok(edges)
+    for (pool, quantiles) in quantiles(columns(), difficulties.len(), "difficulty", GRID)? {
+        grids.insert(name(pools, pool), Grid(quantiles.into_iter().map(|q| q.unwrap_or(1.0)).collect()));
+    }
+    Ok((edges, grids))
 }
 
 fn name(pools: &[&str], pool: u32) -> String {

@@ -12,31 +12,41 @@ static ABBREVIATIONS: &[&str] = &[
 
 /// Byte ranges of the sentences of a text, in order, trimmed, none empty.
 pub fn sentences(text: &str) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    let mut start = 0;
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        let end = at + c.len_utf8();
+    let (mut found, mut start, mut at) = (Vec::new(), 0, 0);
+    while let Some(distance) = text.as_bytes()[at..].iter().position(|byte| MAY_END[usize::from(*byte)]) {
+        at += distance;
+        let Some(c) = text[at..].chars().next() else { break };
+        let mut end = at + c.len_utf8();
         let stops = match c {
             '\n' | '。' | '！' | '？' => true,
-            '!' | '?' => chars.peek().is_none_or(|(_, next)| next.is_whitespace()),
+            '!' | '?' => text[end..].chars().next().is_none_or(char::is_whitespace),
             '.' => full_stop_ends(&text[start..at], &text[end..]),
             _ => false,
         };
-        if !stops {
-            continue;
+        if stops {
+            let closes = |c: &char| matches!(c, '"' | '\'' | ')' | '”' | '’' | '」' | '）');
+            end += text[end..].chars().take_while(closes).map(char::len_utf8).sum::<usize>();
+            push(text, start..end, &mut found);
+            start = end;
         }
-        let mut end = end;
-        while let Some((at, closing)) = chars.next_if(|(_, c)| matches!(c, '"' | '\'' | ')' | '”' | '’' | '」' | '）'))
-        {
-            end = at + closing.len_utf8();
-        }
-        push(text, start..end, &mut found);
-        start = end;
+        at = end;
     }
     push(text, start..text.len(), &mut found);
     found
 }
+
+/// Bytes that a character begins with which may end a sentence.
+const MAY_END: [bool; 256] = {
+    let mut table = [false; 256];
+    // The full stops, exclamation and question marks of full width begin with the last two.
+    let bytes = b"\n.!?\xe3\xef";
+    let mut idx = 0;
+    while idx < bytes.len() {
+        table[bytes[idx] as usize] = true;
+        idx += 1;
+    }
+    table
+};
 
 fn full_stop_ends(before: &str, after: &str) -> bool {
     let mut rest = after.chars().skip_while(|c| matches!(c, '"' | '\'' | ')' | '”' | '’'));

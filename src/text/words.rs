@@ -46,19 +46,34 @@ impl<'a> Iterator for Words<'a> {
     type Item = Word<'a>;
 
     fn next(&mut self) -> Option<Word<'a>> {
-        let rest = &self.text[self.at..];
-        let (skip, first) = rest.char_indices().find(|(_, c)| c.is_alphanumeric())?;
-        let start = self.at + skip;
-        let mut end = start + first.len_utf8();
-        if !is_cjk(first) {
-            let mut chars = self.text[end..].char_indices().peekable();
-            while let Some((offset, c)) = chars.next() {
-                let joins = matches!(c, '\'' | '\u{2019}') && chars.peek().is_some_and(|(_, next)| continues(*next));
-                if !continues(c) && !joins {
-                    break;
+        let bytes = self.text.as_bytes();
+        // Most bytes are ASCII, and need no decoding.
+        let mut start = self.at;
+        let first = loop {
+            let byte = *bytes.get(start)?;
+            if byte.is_ascii() {
+                if byte.is_ascii_alphanumeric() {
+                    break char::from(byte);
                 }
-                end = start + first.len_utf8() + offset + c.len_utf8();
+                start += 1;
+                continue;
             }
+            let c = self.text[start..].chars().next()?;
+            if c.is_alphanumeric() {
+                break c;
+            }
+            start += c.len_utf8();
+        };
+        let mut end = start + first.len_utf8();
+        while !is_cjk(first) {
+            end += bytes[end..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+            let Some(c) = self.text[end..].chars().next() else { break };
+            let behind = end + c.len_utf8();
+            let joins = matches!(c, '\'' | '\u{2019}') && self.text[behind..].chars().next().is_some_and(continues);
+            if !continues(c) && !joins {
+                break;
+            }
+            end = behind;
         }
         self.at = end;
         Some(Word { start, text: &self.text[start..end] })
@@ -84,7 +99,36 @@ mod tests {
         check("…—", &[]);
     }
 
+    /// Word by word over characters, as it is defined.
+    fn plainly(text: &str) -> Vec<&str> {
+        let mut found = Vec::new();
+        let mut chars = text.char_indices().peekable();
+        while let Some((start, first)) = chars.next() {
+            if !first.is_alphanumeric() {
+                continue;
+            }
+            let mut end = start + first.len_utf8();
+            while let Some((at, c)) = chars.peek().copied().filter(|_| !is_cjk(first)) {
+                let next = text[at + c.len_utf8()..].chars().next();
+                let joins = matches!(c, '\'' | '’') && next.is_some_and(continues);
+                if !continues(c) && !joins {
+                    break;
+                }
+                end = at + c.len_utf8();
+                chars.next();
+            }
+            found.push(&text[start..end]);
+        }
+        found
+    }
+
     proptest! {
+        #[test]
+        fn words_are_those_of_the_definition(text in "([a-zA-Z0-9'’ .,é\u{301}中の—]|.){0,40}") {
+            let found: Vec<&str> = words(&text).map(|word| word.text).collect();
+            prop_assert_eq!(found, plainly(&text));
+        }
+
         #[test]
         fn words_are_slices_in_order(text in ".{0,60}") {
             let mut at = 0;
