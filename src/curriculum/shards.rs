@@ -304,7 +304,7 @@ fn shard_properties(contract: &Contract, zstd_level: i32) -> Result<WriterProper
     let mut properties = writer_properties(contract, Compression::ZSTD(level))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_data_page_row_count_limit(BATCH_ROWS / 4);
-    for text in ["text", "title", "url", "negatives.list.item.anchor", "negatives.list.item.text"] {
+    for text in ["text", "title", "url", "metadata", "negatives.list.item.anchor", "negatives.list.item.text"] {
         let path = ColumnPath::new(text.split('.').map(str::to_string).collect());
         properties = properties
             .set_column_dictionary_enabled(path.clone(), false)

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::flow::contract::contract;
 use crate::flow::dataset::{Batches, Dataset};
-use crate::flow::room::{Context, Outcome, Span};
+use crate::flow::room::{Added, Context, Span};
 use bm25::Variant;
 use lexicon::{Lexicon, LexiconSpec};
 use model::Model;
@@ -126,9 +126,10 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
     let model = Model::build(input, &lexicon, params, cx)?;
     score::write_scores(input, &model, cx)?;
     let leaves = contract("scored")?;
-    cx.map_parts(input, leaves, |batch, span| {
+    // The mentions say all there is to know of the rows.
+    cx.add_columns(input, leaves, &[], |_, span| {
         let spilled = spilled(&model, span)?;
-        Ok(Outcome::kept(leaves.widen(batch, columns(&spilled, &model, span.first_row)?)?))
+        Ok(Added { columns: columns(&spilled, &model, span.first_row)?, notes: Vec::new() })
     })
 }
 

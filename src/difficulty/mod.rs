@@ -27,13 +27,13 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::flow::contract::{contract, strings};
 use crate::flow::dataset::Dataset;
-use crate::flow::room::{Context, Outcome};
+use crate::flow::room::{Added, Context};
 
 use edges::Edges;
 use features::{FEATURES, Features, WordCounts};
 
 /// Version of what this room computes; part of its fingerprint.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Keys of `[difficulty]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -133,15 +133,18 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
         }
     };
     edges::write(cx.folder, &edges, &measure.words)?;
-    cx.map_parts(input, contract("bucketed")?, |batch, span| {
+    let columns: &[&str] = if measured.is_some() { &["language"] } else { MEASURED };
+    cx.add_columns(input, contract("bucketed")?, columns, |batch, span| {
         let first = span.first_row as usize;
-        let kept = match &measured {
-            Some(all) => bucket_batch(batch, &all[first..first + batch.num_rows()], &measure, &edges)?,
-            None => bucket_batch(batch, &measure_batch(batch, &measure)?, &measure, &edges)?,
-        };
-        Ok(Outcome::kept(kept))
+        match &measured {
+            Some(all) => bucket_batch(batch, &all[first..first + batch.num_rows()], &measure, &edges),
+            None => bucket_batch(batch, &measure_batch(batch, &measure)?, &measure, &edges),
+        }
     })
 }
+
+/// The columns that features are measured on.
+const MEASURED: &[&str] = &["id", "text", "language", "density", "n_tokens"];
 
 /// Reads the features of the whole corpus once and has polars find the quantiles per language; gives the features of
 /// every row too, 24 bytes each.
@@ -154,7 +157,7 @@ fn measure_edges(input: &Dataset, params: &Params, measure: &Measure, cx: &Conte
         let numbers = pools.iter().map(|pool| names.partition_point(|name| name < pool) as u32);
         Ok(numbers.zip(measure_batch(batch, measure)?).collect::<Vec<_>>())
     };
-    cx.fold(input, Some(&["id", "text", "language", "density", "n_tokens"]), kernel, |batch| {
+    cx.fold(input, Some(MEASURED), kernel, |batch| {
         rows.extend(batch);
         Ok(())
     })?;
@@ -162,7 +165,8 @@ fn measure_edges(input: &Dataset, params: &Params, measure: &Measure, cx: &Conte
     let mut edges = Edges::new(params, grids);
     let difficulties: Vec<(u32, f32)> =
         rows.iter().map(|(pool, features)| (*pool, edges.difficulty(names[*pool as usize], features))).collect();
-    edges.set_bucket_edges(quantiles::bucket_edges(&difficulties, &names, params.buckets)?);
+    let (cut, grids) = quantiles::bucket_edges(&difficulties, &names, params.buckets)?;
+    edges.set_bucket_edges(cut, grids);
     Ok((edges, rows.into_iter().map(|(_, features)| features).collect()))
 }
 
@@ -175,22 +179,20 @@ fn measure_batch(batch: &RecordBatch, measure: &Measure) -> Result<Vec<Features>
     features::measure(batch, &measure.words, measure.tokenizer.as_ref(), measure.losses.as_ref())
 }
 
-fn bucket_batch(batch: &RecordBatch, features: &[Features], measure: &Measure, edges: &Edges) -> Result<RecordBatch> {
+fn bucket_batch(batch: &RecordBatch, features: &[Features], measure: &Measure, edges: &Edges) -> Result<Added> {
     let pools = pools_of(batch, &measure.words)?;
     let difficulty: Vec<f32> = pools.iter().zip(features).map(|(pool, f)| edges.difficulty(pool, f)).collect();
     let buckets: Vec<u8> = pools.iter().zip(&difficulty).map(|(pool, d)| edges.bucket(pool, *d)).collect();
     let column = |name: &str| -> ArrayRef {
         Arc::new(Float32Array::from(features.iter().map(|f| f.get(name)).collect::<Vec<Option<f32>>>()))
     };
-    contract("bucketed")?.widen(
-        batch,
-        vec![
-            ("word_rarity", column("word_rarity")),
-            ("readability", column("readability")),
-            ("tokens_per_word", column("tokens_per_word")),
-            ("loss", column("loss")),
-            ("difficulty", Arc::new(Float32Array::from(difficulty))),
-            ("bucket", Arc::new(UInt8Array::from(buckets))),
-        ],
-    )
+    let columns: Vec<(&'static str, ArrayRef)> = vec![
+        ("word_rarity", column("word_rarity")),
+        ("readability", column("readability")),
+        ("tokens_per_word", column("tokens_per_word")),
+        ("loss", column("loss")),
+        ("difficulty", Arc::new(Float32Array::from(difficulty))),
+        ("bucket", Arc::new(UInt8Array::from(buckets))),
+    ];
+    Ok(Added { columns, notes: Vec::new() })
 }

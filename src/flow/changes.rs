@@ -14,6 +14,7 @@ use arrow::datatypes::UInt64Type;
 use crate::error::{Error, Result};
 use crate::flow::contract::{contract, numbers, strings};
 use crate::flow::dataset::{BATCH_ROWS, Batches, PartWriter};
+use crate::flow::disk::link;
 
 /// By the number of a row in its part's file: its new id, or none where the row is gone.
 pub type Changes = BTreeMap<u64, Option<String>>;
@@ -47,6 +48,17 @@ pub fn read(part: &Path) -> Result<Changes> {
         changes.extend(rows.values().iter().zip(ids).map(|(row, id)| (*row, id.map(str::to_string))));
     }
     Ok(changes)
+}
+
+/// Gives the changes of the part `from` a second name beside `to`, where there are any.
+///
+/// # Errors
+/// If they can be neither linked nor copied.
+pub fn link_beside(from: &Path, to: &Path) -> Result<()> {
+    match (place(from).filter(|place| place.exists()), place(to)) {
+        (Some(from), Some(to)) => link(&from, &to),
+        _ => Ok(()),
+    }
 }
 
 /// How many of the rows are gone.

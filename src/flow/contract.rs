@@ -68,6 +68,10 @@ pub struct Contract {
     pub schema: SchemaRef,
     /// xxh3-128 over names, types, nullability, ranges and values, as 32 hex digits.
     pub hash: String,
+    /// The contract whose columns this one begins with.
+    pub extends: Option<String>,
+    /// How many columns those are.
+    n_inherited: usize,
 }
 
 #[derive(Deserialize)]
@@ -120,6 +124,7 @@ fn parse_all() -> std::result::Result<BTreeMap<&'static str, Contract>, String> 
             }
             None => Vec::new(),
         };
+        let n_inherited = fields.len();
         for field in file.field {
             let data_type: DataType =
                 field.r#type.parse().map_err(|cause| format!("schemas/{name}.toml, `{}`: {cause}", field.name))?;
@@ -133,7 +138,8 @@ fn parse_all() -> std::result::Result<BTreeMap<&'static str, Contract>, String> 
                 meaning: field.meaning,
             });
         }
-        all.insert(name, Contract::build(name, file.version, fields));
+        let built = Contract::build(name, file.version, fields);
+        all.insert(name, Contract { extends: file.extends, n_inherited, ..built });
     }
     Ok(all)
 }
@@ -145,10 +151,26 @@ impl Contract {
             .map(|f| format!("{} {} {} {:?} {:?}", f.name, f.data_type, f.nullable, f.range, f.values))
             .collect();
         let hash = format!("{:032x}", xxh3_128(format!("{name} {version}\n{}", shape.join("\n")).as_bytes()));
-        let arrow_fields: Vec<ArrowField> =
-            fields.iter().map(|f| ArrowField::new(&f.name, f.data_type.clone(), f.nullable)).collect();
-        let schema = Arc::new(Schema::new(arrow_fields));
-        Contract { name: name.to_string(), fields, schema, hash }
+        let schema = schema_of(&fields);
+        Contract { name: name.to_string(), fields, schema, hash, extends: None, n_inherited: 0 }
+    }
+
+    /// The columns that it adds to the contract it extends, under its name and hash.
+    pub fn added(&self) -> Contract {
+        let fields = self.fields[self.n_inherited..].to_vec();
+        Contract { schema: schema_of(&fields), fields, n_inherited: 0, ..self.clone() }
+    }
+
+    /// This contract and those it extends, the widest first.
+    ///
+    /// # Errors
+    /// If an embedded schema file is wrong.
+    pub fn chain(&self) -> Result<Vec<&Contract>> {
+        let mut chain = vec![self];
+        while let Some(base) = chain.last().and_then(|last| last.extends.as_deref()) {
+            chain.push(contract(base)?);
+        }
+        Ok(chain)
     }
 
     /// Checks that a batch has exactly this contract's columns, types, nulls, ranges and values.
@@ -257,6 +279,11 @@ impl Contract {
     }
 }
 
+fn schema_of(fields: &[Field]) -> SchemaRef {
+    let fields = fields.iter().map(|f| ArrowField::new(&f.name, f.data_type.clone(), f.nullable));
+    Arc::new(Schema::new(fields.collect::<Vec<ArrowField>>()))
+}
+
 /// The column called `name` of a batch.
 ///
 /// # Errors
@@ -318,6 +345,10 @@ mod tests {
             assert_eq!(a.name, b.name);
         }
         assert_ne!(narrow.hash, wide.hash);
+        let chain: Vec<&str> = wide.chain().unwrap().iter().map(|contract| contract.name.as_str()).collect();
+        assert_eq!(chain, ["example", "bucketed", "scored", "unique", "document"]);
+        let added: usize = wide.chain().unwrap().iter().map(|contract| contract.added().fields.len()).sum();
+        assert_eq!(added, wide.fields.len());
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! Datasets on disk: a list of Parquet parts under one contract, written beside and renamed.
 //!
+//! A room that only adds columns to rows writes those alone, beside the part that it has from the room before it
+//! (`columns-00007-scored.parquet` beside `part-00007.parquet`, a second name of the same file). Whoever reads the part
+//! under the wider contract gets both as one, batch by batch.
+//!
 //! One row group is one batch: at most [`BATCH_ROWS`] rows or about [`BATCH_BYTES`] of data, so a reader's
 //! memory is known from outside. Nothing here depends on threads or time, so equal rows give equal bytes.
 
@@ -8,8 +12,8 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Schema, SchemaRef};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
@@ -22,8 +26,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::flow::changes::{self, Changes};
-use crate::flow::contract::{CONTRACT_HASH_KEY, CONTRACT_KEY, Contract};
-use crate::flow::disk::files_named;
+use crate::flow::contract::{CONTRACT_HASH_KEY, CONTRACT_KEY, Contract, contracts};
+use crate::flow::disk::{files_named, link};
 use crate::flow::place::Place;
 
 /// Most rows of a batch.
@@ -58,8 +62,8 @@ impl Dataset {
         let paths = files_named(folder, "part-", ".parquet")?;
         let mut parts = Vec::with_capacity(paths.len());
         for path in paths {
-            let metadata = open_checked(&Place::File(path.clone()), Some(contract))?;
-            let rows = metadata.metadata().file_metadata().num_rows() as u64;
+            let pieces = Piece::open(&Place::File(path.clone()), Some(contract))?;
+            let rows = pieces[0].metadata.metadata().file_metadata().num_rows() as u64;
             let gone = changes::n_gone(changes::read(&path)?.iter());
             parts.push(Part { rows: rows.saturating_sub(gone), path });
         }
@@ -72,37 +76,139 @@ impl Dataset {
     }
 }
 
-/// Reads the footer of a Parquet file and checks the contract that it and the columns state.
-fn open_checked(place: &Place, contract: Option<&Contract>) -> Result<ArrowReaderMetadata> {
-    let metadata = place.metadata()?;
-    let Some(contract) = contract else { return Ok(metadata) };
-    let footer = |key: &str| {
-        let pairs = metadata.metadata().file_metadata().key_value_metadata();
-        pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == key)).and_then(|pair| pair.value.clone())
-    };
-    let (name, hash) = (footer(CONTRACT_KEY), footer(CONTRACT_HASH_KEY));
-    if name.as_deref() != Some(contract.name.as_str()) || hash.as_deref() != Some(contract.hash.as_str()) {
-        return Err(Error::data(format!(
-            "`{place}` was written under the contract {}, but `{}` ({}) is needed",
-            name.map_or("of another program".to_string(), |name| format!("`{name}` ({})", hash.unwrap_or_default())),
-            contract.name,
-            contract.hash
-        ))
-        .hint("build the shards again with this version of kpipe"));
+/// A file with some of a part's columns.
+struct Piece {
+    place: Place,
+    metadata: ArrowReaderMetadata,
+}
+
+impl Piece {
+    /// The part at `place` and what stands beside it, as far as the contract goes, or all where there is none; in the
+    /// order of the columns, the part first.
+    fn open(place: &Place, contract: Option<&Contract>) -> Result<Vec<Self>> {
+        let part = Piece { place: place.clone(), metadata: place.metadata()? };
+        let Some(contract) = contract else { return part.with_all_beside() };
+        let chain = contract.chain()?;
+        let Some(own) = chain.iter().position(|contract| part.is_under(contract)) else {
+            return Err(part.wrong_contract(contract));
+        };
+        part.check_schema(chain[own])?;
+        let mut pieces = vec![part];
+        for contract in chain[..own].iter().rev() {
+            let beside = columns_beside(place, &contract.name).ok_or_else(|| pieces[0].wrong_contract(contract))?;
+            let beside = Piece { metadata: beside.metadata()?, place: beside };
+            if !beside.is_under(contract) {
+                return Err(beside.wrong_contract(contract));
+            }
+            beside.check_schema(&contract.added())?;
+            pieces.push(beside);
+        }
+        Ok(pieces)
     }
-    contract.check_schema(metadata.schema()).map_err(|error| error.at(place))?;
-    Ok(metadata)
+
+    fn with_all_beside(self) -> Result<Vec<Self>> {
+        let (mut name, mut pieces) = (self.footer(CONTRACT_KEY), vec![self]);
+        while let Some(written) = name.take() {
+            for contract in contracts()?.filter(|contract| contract.extends.as_ref() == Some(&written)) {
+                let beside = columns_beside(&pieces[0].place, &contract.name);
+                if let Some(beside) = beside.filter(|beside| matches!(beside, Place::File(path) if path.exists())) {
+                    pieces.push(Piece { metadata: beside.metadata()?, place: beside });
+                    name = Some(contract.name.clone());
+                }
+            }
+        }
+        Ok(pieces)
+    }
+
+    fn footer(&self, key: &str) -> Option<String> {
+        let pairs = self.metadata.metadata().file_metadata().key_value_metadata();
+        pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == key)).and_then(|pair| pair.value.clone())
+    }
+
+    fn is_under(&self, contract: &Contract) -> bool {
+        let (name, hash) = (self.footer(CONTRACT_KEY), self.footer(CONTRACT_HASH_KEY));
+        name.as_ref() == Some(&contract.name) && hash.as_ref() == Some(&contract.hash)
+    }
+
+    fn wrong_contract(&self, needed: &Contract) -> Error {
+        let (name, hash) = (self.footer(CONTRACT_KEY), self.footer(CONTRACT_HASH_KEY));
+        Error::data(format!(
+            "`{}` was written under the contract {}, but `{}` ({}) is needed",
+            self.place,
+            name.map_or("of another program".to_string(), |name| format!("`{name}` ({})", hash.unwrap_or_default())),
+            needed.name,
+            needed.hash
+        ))
+        .hint("build the shards again with this version of kpipe")
+    }
+
+    fn check_schema(&self, contract: &Contract) -> Result<()> {
+        contract.check_schema(self.metadata.schema()).map_err(|error| error.at(&self.place))
+    }
+
+    /// Those of `columns` that it has; `None` where all are wanted.
+    fn projected(&self, columns: Option<&[String]>) -> Option<Vec<String>> {
+        let schema = self.metadata.schema();
+        columns.map(|columns| columns.iter().filter(|name| schema.column_with_name(name).is_some()).cloned().collect())
+    }
+
+    fn read(&self, group: usize, columns: Option<&[String]>) -> Result<RecordBatch> {
+        let mask = match columns {
+            Some(columns) => {
+                let schema = self.metadata.metadata().file_metadata().schema_descr();
+                ProjectionMask::columns(schema, columns.iter().map(String::as_str))
+            }
+            None => ProjectionMask::all(),
+        };
+        self.place.row_group(&self.metadata, group, mask)
+    }
+}
+
+/// Where the columns stand that the contract `name` adds to a part: `columns-00007-scored.parquet`.
+fn columns_beside(part: &Place, name: &str) -> Option<Place> {
+    let Place::File(path) = part else { return None };
+    let number = path.file_name()?.to_str()?.strip_prefix("part-")?.strip_suffix(".parquet")?;
+    Some(Place::File(path.with_file_name(format!("columns-{number}-{name}.parquet"))))
+}
+
+/// Gives a part, with its changes and the columns beside it, a second name.
+///
+/// # Errors
+/// If a file can be neither linked nor copied.
+pub fn link_part(from: &Path, to: &Path) -> Result<()> {
+    link(from, to)?;
+    changes::link_beside(from, to)?;
+    for contract in contracts()? {
+        let beside = |part: &Path| columns_beside(&Place::File(part.to_path_buf()), &contract.name);
+        if let (Some(Place::File(from)), Some(Place::File(to))) = (beside(from), beside(to))
+            && from.exists()
+        {
+            link(&from, &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// What writes the columns that `contract` adds to `part`, beside it: one row group for each of the part's batches.
+///
+/// # Errors
+/// If the file cannot be created.
+pub fn columns_writer(part: &Path, contract: &Contract) -> Result<PartWriter> {
+    match columns_beside(&Place::File(part.to_path_buf()), &contract.name) {
+        Some(Place::File(place)) => PartWriter::create(&place, &contract.added()),
+        _ => Err(Error::data(format!("`{}` is no part", part.display()))),
+    }
 }
 
 /// Batches of one part, one row group each, with all columns or only those named, and with the part's [`changes`]
 /// made. A row group of which all rows are gone is no batch.
 pub struct Batches {
-    place: Place,
-    metadata: ArrowReaderMetadata,
+    pieces: Vec<Piece>,
+    /// What is read of each piece.
+    columns: Vec<Option<Vec<String>>>,
     changes: Changes,
     groups: Vec<Group>,
     next: usize,
-    columns: Option<Vec<String>>,
 }
 
 /// A row group of which rows are left.
@@ -129,13 +235,13 @@ impl Batches {
     /// # Errors
     /// If the file cannot be read or breaks the contract.
     pub fn at(place: &Place, contract: Option<&Contract>, columns: Option<&[&str]>) -> Result<Self> {
-        let metadata = open_checked(place, contract)?;
+        let pieces = Piece::open(place, contract)?;
         let changes = match place {
             Place::File(path) => changes::read(path)?,
             Place::Object(_) => Changes::default(),
         };
         let (mut groups, mut first_row) = (Vec::new(), 0);
-        for (number, group) in metadata.metadata().row_groups().iter().enumerate() {
+        for (number, group) in pieces[0].metadata.metadata().row_groups().iter().enumerate() {
             let end = first_row + group.num_rows() as u64;
             let rows = (end - first_row).saturating_sub(changes::n_gone(changes.range(first_row..end)));
             if rows > 0 {
@@ -143,8 +249,17 @@ impl Batches {
             }
             first_row = end;
         }
-        let columns = columns.map(|columns| columns.iter().map(|column| (*column).to_string()).collect());
-        Ok(Batches { place: place.clone(), metadata, changes, groups, next: 0, columns })
+        for beside in &pieces[1..] {
+            let rows = beside.metadata.metadata().row_groups().iter().map(|group| group.num_rows() as u64);
+            if !rows.eq(groups.iter().map(|group| group.rows)) {
+                return Err(Error::data(format!("`{}` does not fit the part beside it", beside.place))
+                    .hint("delete the folder it is in and run again"));
+            }
+        }
+        let columns: Option<Vec<String>> =
+            columns.map(|columns| columns.iter().map(|column| (*column).to_string()).collect());
+        let columns = pieces.iter().map(|piece| piece.projected(columns.as_deref())).collect();
+        Ok(Batches { pieces, columns, changes, groups, next: 0 })
     }
 
     /// Leaves out the next `n` batches without reading them.
@@ -163,17 +278,22 @@ impl Batches {
     /// If there is none or it cannot be read.
     pub fn read(&self, idx: usize) -> Result<RecordBatch> {
         let group = self.groups.get(idx).ok_or_else(|| {
-            Error::data(format!("`{}` has no batch {idx}", self.place)).hint("delete it and build again")
+            Error::data(format!("`{}` has no batch {idx}", self.pieces[0].place)).hint("delete it and build again")
         })?;
-        let mask = match &self.columns {
-            Some(columns) => {
-                let schema = self.metadata.metadata().file_metadata().schema_descr();
-                ProjectionMask::columns(schema, columns.iter().map(String::as_str))
+        let (mut fields, mut columns) = (Vec::new(), Vec::new());
+        for (nth, (piece, wanted)) in self.pieces.iter().zip(&self.columns).enumerate() {
+            if wanted.as_ref().is_some_and(Vec::is_empty) {
+                continue;
             }
-            None => ProjectionMask::all(),
-        };
-        let batch = self.place.row_group(&self.metadata, group.number, mask)?;
-        changes::apply(&self.changes, batch, group.first_row)
+            let batch = match nth {
+                0 => changes::apply(&self.changes, piece.read(group.number, wanted.as_deref())?, group.first_row)?,
+                _ => piece.read(idx, wanted.as_deref())?,
+            };
+            fields.extend(batch.schema().fields().iter().cloned());
+            columns.extend(batch.columns().iter().cloned());
+        }
+        let rows = RecordBatchOptions::new().with_row_count(Some(group.rows as usize));
+        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)?)
     }
 }
 
@@ -378,7 +498,7 @@ pub fn read_json<T: DeserializeOwned>(place: &Path) -> Result<Option<T>> {
 mod tests {
     use super::*;
     use crate::flow::contract::contract;
-    use arrow::array::{Float32Array, StringArray, UInt16Array};
+    use arrow::array::{Float32Array, Int32Array, StringArray, UInt16Array, UInt64Array};
 
     fn duplicates(n: usize) -> RecordBatch {
         let ids: Vec<String> = (0..n).map(|i| format!("a:{i}")).collect();
@@ -415,6 +535,67 @@ mod tests {
             .map(|batch| batch.unwrap().num_rows())
             .collect();
         assert_eq!(rows, [3, 2]);
+    }
+
+    /// A part of documents `a:0`, `a:1`, ... in batches of two.
+    fn documents(folder: &Path, n: usize) -> PathBuf {
+        let document = contract("document").unwrap();
+        let place = folder.join("part-00000.parquet");
+        let mut writer = PartWriter::create(&place, document).unwrap();
+        for first in (0..n).step_by(2) {
+            let rows = first..n.min(first + 2);
+            let column = |field: &crate::flow::contract::Field| -> arrow::array::ArrayRef {
+                let text = |row: usize| if field.name == "role" { "general".into() } else { format!("a:{row}") };
+                match field.data_type {
+                    arrow::datatypes::DataType::UInt64 => Arc::new(UInt64Array::from(vec![7; rows.len()])),
+                    arrow::datatypes::DataType::Int32 => Arc::new(Int32Array::from(vec![0; rows.len()])),
+                    _ => Arc::new(StringArray::from_iter_values(rows.clone().map(text))),
+                }
+            };
+            writer.write(&document.batch(document.fields.iter().map(column).collect()).unwrap()).unwrap();
+        }
+        writer.finish().unwrap();
+        place
+    }
+
+    #[test]
+    fn added_columns_are_read_with_the_part_they_stand_beside() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let part = documents(from.path(), 7);
+        // Rows 2 and 3 are gone, and with them a whole row group; row 5 has another name.
+        changes::write(&part, &[(2, None), (3, None), (5, Some("b:5".to_string()))].into()).unwrap();
+        let linked = to.path().join("part-00000.parquet");
+        link_part(&part, &linked).unwrap();
+        let unique = contract("unique").unwrap();
+        let column = |values: &[u64]| Arc::new(UInt64Array::from(values.to_vec())) as arrow::array::ArrayRef;
+        let mut writer = columns_writer(&linked, unique).unwrap();
+        for values in [&[10, 11][..], &[14, 15], &[16]] {
+            writer.write(&unique.added().batch(vec![column(values)]).unwrap()).unwrap();
+        }
+        writer.finish().unwrap();
+
+        let read = |contract, columns: Option<&[&str]>| -> Vec<RecordBatch> {
+            Batches::open(&linked, contract, columns).unwrap().map(|batch| batch.unwrap()).collect()
+        };
+        assert_eq!(Dataset::open(to.path(), unique).unwrap().rows(), 5);
+        for contract in [Some(unique), None] {
+            let batches = read(contract, None);
+            assert_eq!(batches[0].schema().fields().len(), unique.fields.len());
+            let last = crate::flow::contract::strings(&batches[1], "id").unwrap().value(1).to_string();
+            assert_eq!((batches.len(), last.as_str()), (3, "b:5"));
+        }
+        let narrow = read(Some(unique), Some(&["neighbourhood"]));
+        assert_eq!(narrow.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [2, 2, 1]);
+        assert_eq!(narrow[1].column(0).as_ref(), column(&[14, 15]).as_ref());
+        let nothing = read(Some(unique), Some(&[]));
+        assert_eq!(nothing.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [2, 2, 1]);
+        assert!(Batches::open(&part, Some(unique), None).is_err(), "the columns stand in the other folder");
+
+        let mut writer = columns_writer(&linked, unique).unwrap();
+        writer.write(&unique.added().batch(vec![column(&[1, 2, 3])]).unwrap()).unwrap();
+        writer.finish().unwrap();
+        let error = Batches::open(&linked, Some(unique), None).err().unwrap().to_string();
+        assert!(error.contains("does not fit") && error.contains("columns-00000-unique"), "{error}");
     }
 
     #[test]

@@ -6,13 +6,15 @@
 
 use std::path::{Path, PathBuf};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::flow::books::{Books, Refusal, refusals_to_batch};
 use crate::flow::contract::{Contract, contract};
-use crate::flow::dataset::{BATCH_ROWS, Batches, Dataset, Part, PartWriter, RowGroup, read_json, write_json};
+use crate::flow::dataset::{
+    BATCH_ROWS, Batches, Dataset, Part, PartWriter, RowGroup, columns_writer, link_part, read_json, write_json,
+};
 use crate::flow::progress::Progress;
 
 /// What the runner hands to a room.
@@ -46,6 +48,14 @@ impl Outcome {
     pub fn kept(batch: RecordBatch) -> Self {
         Outcome { kept: batch, refused: Vec::new(), duplicates: None, notes: Vec::new() }
     }
+}
+
+/// What a kernel adds to one batch.
+pub struct Added {
+    /// The columns that the room's outgoing contract adds.
+    pub columns: Vec<(&'static str, ArrayRef)>,
+    /// Counts for the books beyond rows.
+    pub notes: Vec<(&'static str, u64)>,
 }
 
 /// Where a batch stands in the dataset it was read from.
@@ -170,6 +180,47 @@ impl Context<'_> {
         self.commit(part_idx, &refused, &duplicates, &books)
     }
 
+    /// Adds columns to every row of `input`: a pure kernel over `columns` of each batch, run in parallel, written in
+    /// order. Only the added columns are written; the part itself gets a second name in this room's folder. Parts that
+    /// are committed already are left as they are.
+    ///
+    /// # Errors
+    /// The first error of the kernel in row order, or a file that cannot be read or written.
+    pub fn add_columns(
+        &self,
+        input: &Dataset,
+        leaves: &'static Contract,
+        columns: &[&str],
+        kernel: impl Fn(&RecordBatch, Span) -> Result<Added> + Sync,
+    ) -> Result<()> {
+        let added = leaves.added();
+        let mut first_row = 0;
+        for (idx, part) in input.parts.iter().enumerate() {
+            if self.committed(idx)?.is_some() {
+                self.progress.advance(part.rows);
+            } else {
+                let place = self.numbered("part", idx, "parquet");
+                link_part(&part.path, &place)?;
+                let mut writer = columns_writer(&place, leaves)?;
+                let encoder = writer.encoder();
+                let encoded = |batch: &RecordBatch, span| {
+                    let Added { columns, notes } = kernel(batch, span)?;
+                    Ok((encoder.encode(&added.widen(batch, columns)?)?, notes))
+                };
+                let mut books = Books { read: part.rows, kept: part.rows, ..Books::default() };
+                for_each_group(input.contract, part, idx, first_row, Some(columns), &encoded, |n, (group, notes)| {
+                    notes.iter().for_each(|(name, n)| books.note(name, *n));
+                    self.progress.advance(n);
+                    writer.append(group)
+                })?;
+                writer.finish()?;
+                self.commit(idx, &[], &[], &books)?;
+            }
+            first_row += part.rows;
+        }
+        Ok(())
+    }
+
     /// Maps every part of `input` onto a file of its own, `<stem>-NNNNN.parquet`, row by row: what a room works with
     /// beside the parts that go on. Files that are there already are left as they are.
     ///
@@ -206,8 +257,8 @@ impl Context<'_> {
         Ok(Dataset { contract: leaves, parts })
     }
 
-    /// Tells that the room goes over all rows of `input` so many times; [`Context::fold`], [`Context::map_parts`]
-    /// and [`Context::map_beside`] are once each.
+    /// Tells that the room goes over all rows of `input` so many times; [`Context::fold`], [`Context::map_parts`],
+    /// [`Context::add_columns`] and [`Context::map_beside`] are once each.
     pub fn readings(&self, input: &Dataset, n: u64) {
         self.progress.expect(n * input.rows());
     }

@@ -37,7 +37,7 @@ use crate::draw;
 use crate::error::{Error, Result};
 use crate::flow::contract::{contract, strings};
 use crate::flow::dataset::Dataset;
-use crate::flow::room::{Context, Outcome};
+use crate::flow::room::{Added, Context};
 use crate::text::words::words;
 use edits::{Edit, Swap};
 use gate::{Bounds, Verdict};
@@ -45,7 +45,7 @@ use thesaurus::Thesaurus;
 use wordnet::WordNet;
 
 /// Part of the room's fingerprint; raised when the same input and parameters give other rows.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where a concept is mentioned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,6 +240,9 @@ struct Tools<'a> {
 /// installed, or a file cannot be read or written.
 pub fn run(input: &Dataset, params: &Params, concepts: Option<&dyn ConceptNames>, cx: &Context<'_>) -> Result<()> {
     params.check()?;
+    if params.per_document == 0 {
+        return without_candidates(input, cx);
+    }
     let mut entries = wordnet::readers::Entries::default();
     for path in &params.thesaurus {
         wordnet::readers::read(path.as_ref(), &mut entries)?;
@@ -249,7 +252,7 @@ pub fn run(input: &Dataset, params: &Params, concepts: Option<&dyn ConceptNames>
     let tools = Tools { params, concepts, wordnet: wordnet::english()?, thesaurus, translations, seed: cx.seed };
     let leaves = contract("example")?;
     let without_language = AtomicU64::new(0);
-    cx.map_parts(input, leaves, |batch, span| {
+    cx.add_columns(input, leaves, &["id", "text", "language"], |batch, span| {
         let mut counts = Counts::default();
         if span.part == 0 && span.batch == 0 {
             counts.add_all(&tools.translations.notes);
@@ -264,8 +267,8 @@ pub fn run(input: &Dataset, params: &Params, concepts: Option<&dyn ConceptNames>
             }
             rows.push(candidates(ids.value(row), texts.value(row), language, &tools, &mut counts));
         }
-        let kept = leaves.widen(batch, vec![("negatives", column::column(&rows, leaves)?)])?;
-        Ok(Outcome { notes: counts.0.into_iter().collect(), ..Outcome::kept(kept) })
+        let columns = vec![("negatives", column::column(&rows, leaves)?)];
+        Ok(Added { columns, notes: counts.0.into_iter().collect() })
     })?;
     let n = without_language.into_inner();
     if n > 0 {
@@ -275,6 +278,15 @@ pub fn run(input: &Dataset, params: &Params, concepts: Option<&dyn ConceptNames>
         ));
     }
     Ok(())
+}
+
+/// Gives every document an empty list: nothing of it is read.
+fn without_candidates(input: &Dataset, cx: &Context<'_>) -> Result<()> {
+    let leaves = contract("example")?;
+    cx.add_columns(input, leaves, &[], |batch, _| {
+        let none: Vec<Vec<Candidate>> = vec![Vec::new(); batch.num_rows()];
+        Ok(Added { columns: vec![("negatives", column::column(&none, leaves)?)], notes: Vec::new() })
+    })
 }
 
 /// Counts for the books.

@@ -107,7 +107,8 @@ fn build(documents: &[(&str, &str)], params: &Params, seed: u64) -> (Vec<u8>, Ve
     let books = cx.committed(0).unwrap().unwrap();
     assert_eq!((books.read, books.kept), (documents.len() as u64, documents.len() as u64));
     assert!(to.path().join("engines.json").exists());
-    (std::fs::read(part).unwrap(), notes.0.into_inner().unwrap(), all)
+    let added = to.path().join("columns-00000-example.parquet");
+    (std::fs::read(added).unwrap(), notes.0.into_inner().unwrap(), all)
 }
 
 /// (row, anchor, text, kind, engine) of every candidate, after checking that its edits make it.

@@ -184,6 +184,7 @@ fn batch(rows: &[Document], split: &str) -> RecordBatch {
             same(None),
             same(Some("toy.txt")),
             Arc::new(UInt64Array::from(vec![0; n])),
+            same(None),
             Arc::new(Float32Array::from(vec![0.5; n])),
             Arc::new(Float32Array::from(vec![0.5; n])),
             Arc::new(UInt8Array::from(vec![0; n])),
