@@ -11,7 +11,7 @@ from datasets import load_dataset
 
 COLUMNS = (
     "id text source role language title url licence date file offset "
-    "density difficulty bucket phase seq n_chars negatives"
+    "metadata density difficulty bucket phase seq n_chars negatives"
 ).split()
 
 
@@ -26,6 +26,9 @@ def main(out: Path) -> None:
         assert rows.column_names == COLUMNS, rows.column_names
         assert list(rows["seq"]) == list(range(expected)), f"{split} is not in training order"
         assert all(n == len(text) for n, text in zip(rows["n_chars"], rows["text"]))
+        # What the sources say beside the columns: JSON, the MeSH headings of PubMed among it.
+        metadata = [json.loads(text) for text in rows["metadata"] if text]
+        assert split != "train" or any("mesh" in record for record in metadata), "no MeSH heading"
         candidates = [c for row in rows["negatives"] for c in row]
         if split == "train":
             assert candidates, "no rewritten passage at all"

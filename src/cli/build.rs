@@ -48,6 +48,9 @@ pub(super) fn run(args: &BuildArgs) -> Result<()> {
     {
         printer.note("your files are scored with the sample lexicon of the fixtures; name yours in `density.lexicon`");
     }
+    for source in job.sources.iter().filter(|source| source.is_guessed) {
+        printer.note(&format!("source `{}` is read as {}, with the role {}", source.name, source.format, source.role));
+    }
     if args.dry_run {
         let estimate = estimate::estimate(&job)?;
         return printer.result(&estimate.to_string(), &serde_json::json!(estimate));

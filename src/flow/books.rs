@@ -2,6 +2,7 @@
 //!
 //! Reasons are declared here, in one slice, so that reports, the policy and the tests can loop over them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, UInt64Builder};
@@ -49,6 +50,10 @@ pub static REASONS: &[Reason] = &[
     unwanted("namespace", "the page is not an article (talk, user, template, ...)"),
     unwanted("no_text", "nothing is left once mark-up is removed, or the record has no text"),
     unwanted("too_short", "the text is shorter than `min_chars`"),
+    unwanted("placeholder", "the text holds nothing: `NA`, `null`, a dash, invisible characters"),
+    unwanted("repeated", "a record with the same id and the same text was read before"),
+    unwanted("dropped", "a mark that the source's `drop` names; each mark is counted, as `dropped:retracted`"),
+    unwanted("dead_link", "a link that leads nowhere, or back into a folder around it"),
     unwanted("deleted", "a later file withdraws the record (DeleteCitation)"),
     unwanted("superseded", "a later version of the same record was read"),
     unwanted("not_a_record", "a well-formed element of the file that is no document, such as a book or a summary"),
@@ -63,8 +68,9 @@ pub static REASONS: &[Reason] = &[
     broken("unreadable", "the file could not be read"),
 ];
 
-/// The declared reason called `name`.
+/// The declared reason called `name`, which may say behind a colon what exactly is counted.
 pub fn reason(name: &str) -> Option<&'static Reason> {
+    let name = name.split(':').next().unwrap_or(name);
     REASONS.iter().find(|reason| reason.name == name)
 }
 
@@ -79,8 +85,8 @@ pub struct Refusal {
     pub offset: u64,
     /// Name of the record where it has one.
     pub id: Option<String>,
-    /// One of [`REASONS`].
-    pub reason: &'static str,
+    /// One of [`REASONS`], or `<reason>:<what is counted>`.
+    pub reason: Cow<'static, str>,
     /// What exactly.
     pub detail: String,
     /// Length of the whole record in bytes.
@@ -104,7 +110,7 @@ pub fn refusals_to_batch<'a>(room: &'a str, refusals: &'a [Refusal]) -> Result<R
         refusals.iter().for_each(|refusal| builder.append_value(f(refusal)));
         Arc::new(builder.finish())
     };
-    if let Some(unknown) = refusals.iter().find(|refusal| reason(refusal.reason).is_none()) {
+    if let Some(unknown) = refusals.iter().find(|refusal| reason(&refusal.reason).is_none()) {
         return Err(Error::data(format!("reason `{}` is not declared in flow/books.rs", unknown.reason)));
     }
     let mut bytes = BinaryBuilder::new();
@@ -115,7 +121,7 @@ pub fn refusals_to_batch<'a>(room: &'a str, refusals: &'a [Refusal]) -> Result<R
         strings(&|r| Some(&r.file)),
         numbers(&|r| r.offset),
         strings(&|r| r.id.as_deref()),
-        strings(&|r| Some(r.reason)),
+        strings(&|r| Some(&r.reason)),
         strings(&|r| Some(&r.detail)),
         numbers(&|r| r.n_bytes),
         Arc::new(bytes.finish()),
@@ -233,7 +239,7 @@ mod tests {
             file: "f".into(),
             offset: 7,
             id: None,
-            reason: "malformed",
+            reason: "malformed".into(),
             detail: String::new(),
             n_bytes: 100_000,
             bytes: vec![b'x'; 100_000],

@@ -19,7 +19,7 @@ use crate::flow::plan::{Job, ROOMS, memory_needed, too_little_memory};
 use crate::flow::progress::Progress;
 use crate::flow::run::run;
 use crate::ingest;
-use crate::negatives::back_translation;
+use crate::negatives::{self, back_translation};
 
 /// Documents of each source in the sample.
 pub const SAMPLE: u64 = 200;
@@ -124,7 +124,7 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
     let mut notes = notes.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
     let documents = sources.iter().map(|source| source.documents).sum();
     notes.extend(too_little_memory(documents, job.memory_bytes));
-    let (translation_seconds, note) = translation(&job.pipeline.negatives.back_translation, documents);
+    let (translation_seconds, note) = translation(&job.pipeline.negatives, documents);
     notes.push(note);
     notes.dedup();
     Ok(Estimate {
@@ -143,7 +143,14 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
 const SENTENCE_CHARS: f64 = 150.0;
 
 /// What back-translation costs at most, and what will be used.
-fn translation(params: &back_translation::Params, documents: u64) -> (Option<f64>, String) {
+fn translation(negatives: &negatives::Params, documents: u64) -> (Option<f64>, String) {
+    if negatives.per_document == 0 {
+        return (
+            None,
+            "negatives: none are made (`negatives.per_document` is 0), so nothing is translated".to_string(),
+        );
+    }
+    let params = &negatives.back_translation;
     let wanted = params.max_sentences > 0 && matches!(params.engine.as_str(), "auto" | "apertium");
     let probe = back_translation::probes().into_iter().find(|probe| probe.available);
     match probe {
@@ -185,7 +192,8 @@ fn share_read(sample: &Job, bytes: u64) -> Result<(u64, f64)> {
         .map_err(|cause| Error::file("read", file.as_ref(), cause))?;
     for path in ingest::files::expand(&source.path)?.iter().take_while(|path| *path.to_string_lossy() < *file.as_str())
     {
-        read += std::fs::metadata(path).map_err(|cause| Error::file("read", path, cause))?.len();
+        // A dead link has none.
+        read += std::fs::metadata(path).map_or(0, |facts| facts.len());
     }
     Ok((documents.rows(), (read.max(1) as f64 / bytes as f64).min(1.0)))
 }

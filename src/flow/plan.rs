@@ -13,7 +13,7 @@ use crate::error::{At, Error, Result};
 use crate::flow::dataset::Dataset;
 use crate::flow::room::Context;
 use crate::flow::settings::{Settings, did_you_mean};
-use crate::ingest::SourceSpec;
+use crate::ingest::{SourceSpec, guess_format};
 use crate::{curriculum, dedup, density, difficulty, ingest, negatives, train};
 
 /// A pipeline file, all layers merged, checked.
@@ -94,7 +94,13 @@ impl Pipeline {
                 Some((name, path)) => (name.trim(), Some(path.trim())),
                 None => (entry, None),
             };
-            let mut source = self.source.get(name).cloned().ok_or_else(|| self.unknown_source(name))?;
+            let mut source = match (self.source.get(name), path) {
+                (Some(known), _) => known.clone(),
+                (None, Some(path)) if is_plain_name(name) && !path.is_empty() => {
+                    SourceSpec { name: name.to_string(), role: "domain".to_string(), ..SourceSpec::default() }
+                }
+                (None, _) => return Err(self.unknown_source(name)),
+            };
             if sources.iter().any(|other| other.name == name) {
                 return Err(Error::usage(format!("source `{name}` is given twice")).hint(
                     "one path may be a folder or a glob pattern; or add a `[source.<name>]` to a pipeline file",
@@ -106,6 +112,15 @@ impl Pipeline {
             }
             if let Some(path) = path {
                 source.path = path.to_string();
+            }
+            if source.path.is_empty() {
+                return Err(Error::usage(format!("source `{name}` has no path"))
+                    .hint(format!("write `--source {name}=<file, folder or pattern>`")));
+            }
+            if source.format.is_empty() {
+                let place = || format!("[source.{name}]");
+                source.format = guess_format(source.path.as_ref()).at_place(place)?.to_string();
+                source.is_guessed = true;
             }
             sources.push(source);
         }
@@ -145,8 +160,14 @@ impl Pipeline {
         };
         Error::usage(format!("there is no source `{name}`"))
             .hint(hint)
+            .hint(format!("`--source {name}=<file, folder or pattern>` adds one whose format its files tell"))
             .hint(format!("a pipeline file adds one: `[source.{name}]` with path, format and role"))
     }
+}
+
+/// Whether a name can stand before the `:` of an id and in the name of a folder.
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
 }
 
 /// What a build takes whatever the size of its input: program, lexicon, batches in work, one shard.
@@ -255,13 +276,22 @@ pub static ROOMS: &[Room] = &[
         writes: "example",
         version: negatives::VERSION,
         params: |pipeline| {
+            if pipeline.negatives.per_document == 0 {
+                return Ok(json!({"per_document": 0}));
+            }
             let engine = negatives::back_translation::identity(&pipeline.negatives.back_translation)?;
             Ok(json!({
                 "negatives": as_json(&pipeline.negatives)?, "lexicon": as_json(&pipeline.density)?, "engine": engine,
             }))
         },
-        files: |pipeline| Ok([pipeline.density.files()?, pipeline.negatives.files()].concat()),
+        files: |pipeline| match pipeline.negatives.per_document {
+            0 => Ok(Vec::new()),
+            _ => Ok([pipeline.density.files()?, pipeline.negatives.files()].concat()),
+        },
         run: |job, input, cx| {
+            if job.pipeline.negatives.per_document == 0 {
+                return negatives::run(input, &job.pipeline.negatives, None, cx);
+            }
             let names = negatives::lexicon::LexiconNames::read(&job.pipeline.density)?;
             negatives::run(input, &job.pipeline.negatives, Some(&names), cx)
         },
@@ -333,6 +363,11 @@ mod tests {
         assert!(sources(&format!("wiki={pattern},pubmd")).contains("did you mean `pubmed`?"));
         assert!(sources("wiki=,pubmed").contains("names no path"));
         assert!(sources("wiki,wiki").contains("given twice"));
+        assert!(sources("mine").contains("there is no source `mine`"));
+        let mine = folder.path().join("mine.jsonl");
+        std::fs::write(&mine, "{\"text\": \"a\"}\n").unwrap();
+        assert_eq!(sources(&format!("mine={}", mine.display())), format!("mine={};", mine.display()));
+        assert!(sources(&format!("m:e={}", mine.display())).contains("there is no source"));
     }
 
     #[test]

@@ -14,13 +14,14 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{At, Error, Result};
 use crate::flow::books::{Books, Class, reason};
-use crate::flow::contract::contract;
-use crate::flow::dataset::{Dataset, read_json, write_atomically, write_json};
+use crate::flow::contract::{contract, strings};
+use crate::flow::dataset::{Batches, Dataset, read_json, write_atomically, write_json};
 use crate::flow::disk::{Lock, files_named, hash_file, lock, remove_folder};
 use crate::flow::plan::{Job, ROOMS, Room, too_little_memory};
 use crate::flow::progress::Progress;
 use crate::flow::room::Context;
 use crate::ingest;
+use crate::ingest::fields::REMEDY;
 
 /// Folder below the output folder where the rooms keep their parts.
 pub const WORK: &str = ".kpipe";
@@ -135,10 +136,18 @@ pub fn run(job: &Job, progress: &dyn Progress) -> Result<Run> {
 pub fn check_refused(sources: &BTreeMap<String, Books>, max_refused: f64, folder: Option<&Path>) -> Result<()> {
     for (source, books) in sources {
         let share = books.n_broken() as f64 / books.read.max(1) as f64;
+        let missing = books.refused.get("missing_field").copied().unwrap_or(0);
+        // However much may be refused: of nothing there is no build.
+        if books.kept == 0 && 2 * missing > books.read {
+            return Err(without_text(source, missing, books.read, folder));
+        }
         if share > max_refused {
             let broken =
                 books.refused.iter().filter(|(name, _)| reason(name).is_some_and(|r| r.class == Class::Broken));
             let reasons: Vec<String> = broken.map(|(name, n)| format!("{n} {name}")).collect();
+            if 2 * missing > books.n_broken() {
+                return Err(without_text(source, missing, books.read, folder));
+            }
             let error = Error::data(format!(
                 "{:.1} % of the records of source `{source}` are damaged, and `max_refused` allows {:.1} %: {}",
                 100.0 * share,
@@ -156,6 +165,34 @@ pub fn check_refused(sources: &BTreeMap<String, Books>, max_refused: f64, folder
         }
     }
     Ok(())
+}
+
+/// Records whose text stands in a column that nobody named: what a person has to type, as the first of them tells it.
+fn without_text(source: &str, n: u64, n_read: u64, folder: Option<&Path>) -> Error {
+    let error = Error::data(format!("{n} of {n_read} records of source `{source}` have no column of text"));
+    match folder.and_then(|folder| first_refusal(folder, source, "missing_field").ok().flatten()) {
+        Some(detail) => match detail.split_once(REMEDY) {
+            Some((what, line)) => error.at(what).hint(format!("name the column: {line}")),
+            None => error.at(detail),
+        },
+        None => error.hint(format!("name the column: `--set 'source.{source}.fields.text=\"<column>\"'`")),
+    }
+}
+
+/// The detail of a source's first refusal for `reason`.
+fn first_refusal(folder: &Path, source: &str, wanted: &str) -> Result<Option<String>> {
+    for path in files_named(folder, "refused-", ".parquet")? {
+        for batch in Batches::open(&path, Some(contract("refused")?), Some(&["source", "reason", "detail"]))? {
+            let batch = batch?;
+            let (sources, reasons) = (strings(&batch, "source")?, strings(&batch, "reason")?);
+            let mut rows = sources.iter().zip(reasons).zip(strings(&batch, "detail")?);
+            let found = rows.find(|((of, reason), _)| (*of, *reason) == (Some(source), Some(wanted)));
+            if let Some((_, detail)) = found {
+                return Ok(detail.map(str::to_string));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn finished(folder: &Path, fingerprint: &str) -> Result<Option<Done>> {

@@ -1,12 +1,16 @@
 //! CSV and TSV with a header (RFC 4180): quoted fields may hold separators, quotes and line feeds.
 //!
-//! The separator is the one of `,` `;` tab `|` that the header holds most often. Columns are found by
-//! [`fields`]. A row with more or fewer fields than the header is refused as `malformed`. A
-//! quote that is never closed costs its line, not the rest of the file.
+//! The separator is what a first line `sep=;` says, else the one of `,` `;` tab `|` that the header holds most often.
+//! Columns are found by [`fields`]. A row with more or fewer fields than the header is refused as `malformed`.
+//!
+//! A field that begins with a quote is quoted if its closing quote stands before a separator, a line end or the end of
+//! the file, and every quote inside is doubled. Otherwise it was never quoted, and its row ends with the line it begins
+//! on: in CSV such a row is refused as `malformed`; in TSV, which mostly knows no quoting, it is read as it stands. In
+//! TSV a quoted field may hold tabs or line feeds, but not both: that is a lone quote with the rows behind it.
 
 use std::io::BufRead;
 
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memchr2, memchr3};
 use serde_json::{Map, Value};
 
 use crate::error::Result;
@@ -35,7 +39,8 @@ impl Format for Csv {
 
     fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
         let (mut window, mut facts) = (Window::new(input), FileFacts::default());
-        let (mut separator, mut any) = (None, false);
+        window.skip_any(b"\r\n");
+        let (mut separator, mut any) = (said_separator(&mut window), false);
         loop {
             window.skip_any(b"\r\n");
             if window.data().is_empty() {
@@ -71,9 +76,7 @@ impl Format for Csv {
         let (Some(header), Some(separator)) = (header, separator) else {
             return malformed("the file has no header".to_string());
         };
-        let Some(row) = to_fields(&raw.bytes, separator) else {
-            return malformed("no row can be read here".to_string());
-        };
+        let row = to_fields(&raw.bytes, separator);
         if row.len() != header.len() {
             return malformed(format!("{} fields where the header has {}", row.len(), header.len()));
         }
@@ -82,6 +85,22 @@ impl Format for Csv {
             filled.map(|(name, value)| (name, Value::String(value))).collect::<Map<_, _>>(),
             source,
         )]
+    }
+}
+
+/// The separator that a line `sep=;`, as Excel writes it, names; the line is taken.
+fn said_separator(window: &mut Window<'_>) -> Option<u8> {
+    let head = window.peek(16);
+    let line = &head[..memchr2(b'\n', b'\r', head)?];
+    let said = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+    let n = line.len();
+    match said {
+        [s, e, p, b'=', separator] if [*s, *e, *p].eq_ignore_ascii_case(b"sep") => {
+            let separator = *separator;
+            window.skip(n);
+            Some(separator)
+        }
+        _ => None,
     }
 }
 
@@ -106,40 +125,71 @@ fn header(piece: Piece, separator: u8) -> std::result::Result<FileFacts, Broken>
         Piece::Record(raw) => raw,
         Piece::Refused(refused) => return Err(Broken { reason: "wrong_format", ..refused }),
     };
-    let names: Option<Vec<String>> = to_fields(&raw.bytes, separator)
-        .map(|names| names.iter().map(|name| name.trim().to_string()).collect())
-        .filter(|names: &Vec<String>| names.iter().any(|name| !name.is_empty()));
-    let json = names.and_then(|names| serde_json::to_string(&names).ok());
+    let mut names: Vec<String> = Vec::new();
+    for name in to_fields(&raw.bytes, separator) {
+        let name = name.trim();
+        let n_before = names.iter().filter(|other| *other == name).count();
+        // A column whose name stands there already must not take its place.
+        names.push(if n_before > 0 && !name.is_empty() {
+            format!("{name}.{}", n_before + 1)
+        } else {
+            name.to_string()
+        });
+    }
+    let has_names = names.iter().any(|name| !name.is_empty());
+    let json = serde_json::to_string(&names).ok().filter(|_| has_names);
     let Some(json) = json else {
         return Err(Broken { bytes: raw.bytes, ..Broken::new(raw.offset, "wrong_format", "the header has no names") });
     };
     Ok(FileFacts([("header".to_string(), json), ("separator".to_string(), char::from(separator).to_string())].into()))
 }
 
-fn to_fields(bytes: &[u8], separator: u8) -> Option<Vec<String>> {
-    let mut reader = ::csv::ReaderBuilder::new()
-        .has_headers(false)
-        .delimiter(separator)
-        .buffer_capacity(bytes.len().max(16))
-        .from_reader(bytes);
-    let mut record = ::csv::ByteRecord::new();
-    match reader.read_byte_record(&mut record) {
-        Ok(true) => Some(record.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect()),
+/// The fields of a row.
+fn to_fields(row: &[u8], separator: u8) -> Vec<String> {
+    let end = row.len() - row.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let row = &row[..end];
+    let (mut fields, mut at) = (Vec::new(), 0);
+    loop {
+        let field = &row[at..];
+        let (text, length) = match field.first().filter(|byte| **byte == b'"').and_then(|_| quoted(field, separator)) {
+            Some(length) => (String::from_utf8_lossy(&field[1..length - 1]).replace("\"\"", "\""), length),
+            None => {
+                let length = memchr(separator, field).unwrap_or(field.len());
+                (String::from_utf8_lossy(&field[..length]).into_owned(), length)
+            }
+        };
+        fields.push(text);
+        at += length + 1;
+        if at > row.len() {
+            return fields;
+        }
+    }
+}
+
+/// Length of the quoted field that a row, whole and without its line end, goes on with; `None` where it is not quoted.
+fn quoted(field: &[u8], separator: u8) -> Option<usize> {
+    let mut quotes = Quotes { at: 1, field: 0, quoted: true, ..Quotes::default() };
+    match quotes.close(field, separator) {
+        Close::At(end) => Some(end),
+        // The last byte of the row closes it.
+        Close::Unseen if quotes.closes_at_end(field) => Some(field.len()),
         _ => None,
     }
 }
 
-/// Takes the next row, which begins here; a row with an open quote is refused up to its line's end.
+/// Takes the next row, which begins here; see the module for quotes that do not close.
 fn next_row(window: &mut Window<'_>, separator: u8, max: usize) -> std::result::Result<Piece, Broken> {
-    let mut quotes = Quotes { at: 0, field_begins: true, quoted: false };
+    let mut quotes = Quotes::default();
     loop {
         let seen = window.data().len().min(max);
-        if let Some(n) = quotes.on(&window.data()[..seen], separator) {
-            return Ok(Piece::Record(window.take(n)));
+        match quotes.on(&window.data()[..seen], separator) {
+            Step::End(n) => return Ok(Piece::Record(window.take(n))),
+            Step::Never => return Ok(never_quoted(window, &quotes, separator, max)),
+            Step::Unseen => {}
         }
         if seen == max && (window.data().len() > seen || window.more()) {
-            let open = quotes.quoted && memchr(b'\n', &window.data()[..seen]).is_some();
-            return Ok(if open { open_quote(window, seen) } else { too_large(window, max) });
+            let open = quotes.quoted && memchr2(b'\n', b'\r', &window.data()[quotes.field..seen]).is_some();
+            return Ok(if open { never_quoted(window, &quotes, separator, max) } else { too_large(window, max) });
         }
         if window.data().len() > seen || window.more() {
             continue;
@@ -148,16 +198,31 @@ fn next_row(window: &mut Window<'_>, separator: u8, max: usize) -> std::result::
             return Err(window.broken("truncated", failure, seen));
         }
         return Ok(if quotes.quoted && !quotes.closes_at_end(window.data()) {
-            open_quote(window, seen)
+            never_quoted(window, &quotes, separator, max)
         } else {
             Piece::Record(window.take(seen))
         });
     }
 }
 
-fn open_quote(window: &mut Window<'_>, seen: usize) -> Piece {
-    let n = memchr(b'\n', &window.data()[..seen]).map_or(seen, |at| at + 1);
-    let refused = window.broken("malformed", "a quote opens here and is never closed", n);
+/// Ends a row at the line of its field that begins with a quote and is not quoted.
+fn never_quoted(window: &mut Window<'_>, quotes: &Quotes, separator: u8, max: usize) -> Piece {
+    let n = loop {
+        let seen = &window.data()[quotes.field..];
+        if let Some(end) = memchr2(b'\n', b'\r', seen) {
+            break quotes.field + end + 1;
+        }
+        if window.data().len() > max || !window.more() {
+            break window.data().len();
+        }
+    };
+    if n > max {
+        return too_large(window, max);
+    }
+    if separator == b'\t' {
+        return Piece::Record(window.take(n));
+    }
+    let refused = window.broken("malformed", "a quote opens a field of this line and does not close it", n);
     window.skip(n);
     Piece::Refused(refused)
 }
@@ -168,43 +233,88 @@ fn too_large(window: &mut Window<'_>, max: usize) -> Piece {
     Piece::Refused(refused)
 }
 
+/// What is known of the end of a row.
+enum Step {
+    /// It ends behind these bytes, its line end included.
+    End(usize),
+    /// The field that begins last has a quote that does not close as it must.
+    Never,
+    /// It was not seen yet.
+    Unseen,
+}
+
+/// What is known of the end of a quoted field.
+enum Close {
+    /// Its closing quote stands right before this place.
+    At(usize),
+    /// It does not close.
+    Never,
+    /// It was not seen yet.
+    Unseen,
+}
+
 /// Looks for the end of a row; goes on where it stopped when there is more.
+#[derive(Default)]
 struct Quotes {
     at: usize,
-    field_begins: bool,
+    /// Where the field at hand begins.
+    field: usize,
+    /// Inside a quoted field.
     quoted: bool,
+    /// What the quoted field holds.
+    has_tab: bool,
+    has_line_feed: bool,
 }
 
 impl Quotes {
-    /// The length of the row with its line feed, once its end is seen.
-    fn on(&mut self, bytes: &[u8], separator: u8) -> Option<usize> {
+    /// Looks on.
+    fn on(&mut self, bytes: &[u8], separator: u8) -> Step {
         while self.at < bytes.len() {
             if self.quoted {
-                let Some(quote) = memchr(b'"', &bytes[self.at..]).map(|at| self.at + at) else {
-                    self.at = bytes.len();
-                    return None;
-                };
-                self.at = quote;
-                // Two quotes are one quote inside the field; whether this is the first of two needs one byte more.
-                self.quoted = *bytes.get(quote + 1)? == b'"';
-                self.at += 1 + usize::from(self.quoted);
-            } else if self.field_begins && bytes[self.at] == b'"' {
-                (self.quoted, self.field_begins) = (true, false);
+                match self.close(bytes, separator) {
+                    Close::At(end) => (self.at, self.quoted) = (end, false),
+                    Close::Never => return Step::Never,
+                    Close::Unseen => return Step::Unseen,
+                }
+            } else if self.at == self.field && bytes[self.at] == b'"' {
+                (self.quoted, self.has_tab, self.has_line_feed) = (true, false, false);
                 self.at += 1;
             } else {
                 let Some(found) = memchr3(separator, b'\n', b'\r', &bytes[self.at..]) else {
                     self.at = bytes.len();
-                    self.field_begins = false;
-                    return None;
+                    return Step::Unseen;
                 };
                 self.at += found + 1;
-                self.field_begins = true;
+                self.field = self.at;
                 if bytes[self.at - 1] != separator {
-                    return Some(self.at);
+                    return Step::End(self.at);
                 }
             }
         }
-        None
+        Step::Unseen
+    }
+
+    /// Looks for the quote that closes the field.
+    fn close(&mut self, bytes: &[u8], separator: u8) -> Close {
+        loop {
+            let quote = memchr(b'"', &bytes[self.at..]).map_or(bytes.len(), |at| self.at + at);
+            let inside = &bytes[self.at..quote];
+            if separator == b'\t' {
+                self.has_tab |= memchr(b'\t', inside).is_some();
+                self.has_line_feed |= memchr2(b'\n', b'\r', inside).is_some();
+                if self.has_tab && self.has_line_feed {
+                    return Close::Never;
+                }
+            }
+            self.at = quote;
+            // Two quotes are one quote inside the field; whether this is the first of two needs one byte more.
+            match bytes.get(quote + 1) {
+                None => return Close::Unseen,
+                Some(b'"') => self.at += 2,
+                Some(next) if *next == separator || matches!(next, b'\n' | b'\r') => return Close::At(quote + 1),
+                Some(_) => return Close::Never,
+            }
+        }
     }
 
     /// Whether the last byte of the file is the quote that closes the field.
@@ -250,6 +360,93 @@ mod tests {
         check("text\nalone\n", &["alone"]);
         check("", &[]);
         check("not,a,table\n", &["?no_text"]);
+        check("sep=;\nid;text\n1;a,b\n", &["a,b"]);
+        check("\"SEP=\t\"\r\nid,x\ttext\r\n1\ta\r\n", &["a"]);
+    }
+
+    #[test]
+    fn a_lone_quote_swallows_no_row() {
+        check("id,text\n1,\"a\n2,b \"c\" d\n3,e\n", &["!malformed", "b \"c\" d", "e"]);
+        check("id,text\n1,\"a\"b\n2,\"c\"\n", &["!malformed", "c"]);
+        check("id,text\n\"1\n2\",\"a\" b\n3,c\n", &["!malformed", "c"]);
+        check("id,text\n1,\"a\", \"b\"\n2,c\n", &["!malformed", "c"]);
+        // What nothing contradicts is a field of several lines.
+        check("id,text\n1,\"a\n2,b\"\n3,c\n", &["a\n2,b", "c"]);
+    }
+
+    #[test]
+    fn quotes_of_tsv_are_characters_where_they_do_not_close() {
+        let rows = "id\ttext\n1\t\"a\n2\tb \"c\" d\n3\t\"e\", f\n4\tpipe 5\"\n5\t\"g \"\"h\"\"\"\n6\t\"i\nj\"\n";
+        check(rows, &["\"a", "b \"c\" d", "\"e\", f", "pipe 5\"", "g \"h\"", "i\nj"]);
+        check("id\ttext\n1\t\"a\n2\tb\"\n", &["\"a", "b\""]);
+        check("id\ttext\n1\t\"a\n", &["\"a"]);
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_takes_no_place() {
+        check("text,text\na,b\n", &["a"]);
+    }
+
+    /// What Python makes of CSV files, read strictly: the rows up to its end or its first error, and whether there was
+    /// one. Blank lines are left out.
+    const PYTHON: &str = "
+import csv, io, json, sys
+results = []
+for text in json.load(sys.stdin):
+    rows, failed = [], False
+    try:
+        for row in csv.reader(io.StringIO(text, newline=''), strict=True):
+            if row:
+                rows.append(row)
+    except csv.Error:
+        failed = True
+    results.append([rows, failed])
+json.dump(results, sys.stdout)
+";
+
+    /// Our rows, up to the first that is refused, and whether there was one.
+    fn rows(text: &str) -> (Vec<Vec<String>>, bool) {
+        let mut input = std::io::BufReader::with_capacity(7, text.as_bytes());
+        let mut window = Window::new(&mut input);
+        let mut rows = Vec::new();
+        loop {
+            window.skip_any(b"\r\n");
+            if window.data().is_empty() {
+                return (rows, false);
+            }
+            match next_row(&mut window, b',', 10_000) {
+                Ok(Piece::Record(raw)) => rows.push(to_fields(&raw.bytes, b',')),
+                _ => return (rows, true),
+            }
+        }
+    }
+
+    /// Any file, whole or broken, is read as Python's module reads it; where there is no Python, nothing is compared.
+    #[test]
+    fn rows_are_those_of_python() {
+        use proptest::strategy::ValueTree;
+        use proptest::test_runner::TestRunner;
+        use std::io::Write;
+        use std::process::{Command, Stdio};
+        let mut runner = TestRunner::deterministic();
+        let field = "[ab ]{0,3}|\"([ab,\n]|\"\"){0,5}\"|\"[ab,\n]{0,4}|[ab]{1,2}\"[ab]{0,2}|\"a\"b";
+        let files = proptest::collection::vec(proptest::collection::vec(field, 1..4), 1..5);
+        let files: Vec<String> = (0..3_000)
+            .map(|_| files.new_tree(&mut runner).unwrap().current())
+            .map(|rows| rows.iter().map(|row| row.join(",")).collect::<Vec<_>>().join("\n"))
+            .collect();
+        let python = Command::new("python3").args(["-c", PYTHON]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let Ok(mut python) = python else { return };
+        let json = serde_json::to_vec(&files).unwrap();
+        let mut stdin = python.stdin.take().unwrap();
+        let giving = std::thread::spawn(move || stdin.write_all(&json).unwrap());
+        let output = python.wait_with_output().unwrap();
+        giving.join().unwrap();
+        let expected: Vec<(Vec<Vec<String>>, bool)> = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(expected.iter().filter(|(_, failed)| *failed).count() > 300 && expected.len() == files.len());
+        for (text, (expected, failed)) in files.iter().zip(expected) {
+            assert_eq!(rows(text), (expected, failed), "{text:?}");
+        }
     }
 
     #[test]

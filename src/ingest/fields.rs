@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::ingest::{Document, Parsed, SourceSpec};
+use crate::text::words::is_cjk;
 
 /// Our fields and the names they usually have, the likeliest first. `version` has none: only a mapping names it.
 static USUAL: &[(&str, &[&str])] = &[
@@ -80,9 +81,14 @@ pub fn to_document(mut object: Map<String, Value>, source: &SourceSpec) -> Parse
     let Some(text) = find("text", "\n\n") else {
         return Parsed::Refused { reason: "missing_field", id: filled(id), detail: no_text_field(&object, source) };
     };
+    let version = find("version", "").and_then(filled);
+    let Some(version) = version.as_deref().map_or(Some(0), to_version) else {
+        let detail = format!("the version `{}` is neither a whole number nor a date", version.unwrap_or_default());
+        return Parsed::Refused { reason: "malformed", id: filled(id), detail };
+    };
     let mut document = Document {
         id: filled(id),
-        version: find("version", "").and_then(|version| version.trim().parse().ok()).unwrap_or(0),
+        version,
         text,
         title: find("title", " ").and_then(filled),
         url: find("url", " ").and_then(filled),
@@ -97,17 +103,55 @@ pub fn to_document(mut object: Map<String, Value>, source: &SourceSpec) -> Parse
     Parsed::Document(Box::new(document))
 }
 
+/// A version as a number: a whole number as it is, a date or time of ISO 8601 by its digits, `YYYYMMDDhhmmss`.
+fn to_version(text: &str) -> Option<u64> {
+    let text = text.trim();
+    if let Ok(number) = text.parse() {
+        return Some(number);
+    }
+    let mut parts = text.split(['-', 'T', ' ', ':', '.', 'Z', '+']).take(6).take_while(|part| !part.is_empty());
+    let year = parts.next().filter(|year| year.len() == 4)?;
+    let parts: Vec<&str> = parts.collect();
+    let is_date = !parts.is_empty() && parts.iter().all(|part| part.len() == 2);
+    let digits = [year].into_iter().chain(parts).collect::<String>();
+    is_date.then(|| format!("{digits:0<14}").parse().ok()).flatten()
+}
+
 fn filled(text: String) -> Option<String> {
     Some(text).filter(|text| !text.trim().is_empty())
 }
 
+/// What stands between what is wrong and the line to type, in the detail of a record without a column of text.
+pub const REMEDY: &str = "; name the column with ";
+
+/// Most keys of a record that are told.
+const MAX_KEYS: usize = 20;
+
 fn no_text_field(object: &Map<String, Value>, source: &SourceSpec) -> String {
-    let mut keys: Vec<&str> = object.keys().map(String::as_str).take(20).collect();
+    let mut keys: Vec<&str> = object.keys().map(String::as_str).take(MAX_KEYS).collect();
     if object.len() > keys.len() {
         keys.push("...");
     }
     let wanted = source.fields.get("text").map_or("text, content, abstract, body or the like", String::as_str);
-    format!("no `{wanted}` among the keys {}; `fields.text` of the source names the column", keys.join(", "))
+    let texts: Vec<&str> = object.iter().filter(|(_, value)| looks_like_text(value)).map(|(key, _)| &**key).collect();
+    let (told, column) = match texts.as_slice() {
+        [] => (String::new(), "<column>".to_string()),
+        texts => (format!("; {} could be text", texts.join(", ")), texts.join("+")),
+    };
+    let line = format!("--set 'source.{}.fields.text={column:?}'", source.name);
+    format!("no column `{wanted}` among {}{told}{REMEDY}`{line}`", keys.join(", "))
+}
+
+/// Whether a value reads like prose: some words, or some characters of a script without spaces.
+fn looks_like_text(value: &Value) -> bool {
+    let text = match value {
+        Value::String(text) => text.trim(),
+        Value::Array(list) => return !list.is_empty() && list.iter().all(looks_like_text),
+        _ => return false,
+    };
+    let n_words = text.split_whitespace().filter(|word| word.chars().any(char::is_alphabetic)).count();
+    let n_cjk = text.chars().filter(|c| is_cjk(*c)).count();
+    !text.starts_with("http") && (n_words >= 3 || n_cjk >= 4)
 }
 
 /// Columns of a record.
@@ -187,13 +231,10 @@ fn to_text(value: &Value, between: &str) -> String {
 pub(crate) fn source(fields: &[(&str, &str)]) -> SourceSpec {
     SourceSpec {
         name: "s".into(),
-        path: String::new(),
         format: "jsonl".into(),
         role: "domain".into(),
-        language: None,
-        licence: None,
-        priority: 0,
         fields: fields.iter().map(|(field, column)| (field.to_string(), column.to_string())).collect(),
+        ..SourceSpec::default()
     }
 }
 
@@ -227,11 +268,28 @@ mod tests {
     }
 
     #[test]
+    fn versions_are_numbers_or_dates() {
+        let check = |version: &str, expected: Option<u64>| assert_eq!(to_version(version), expected, "{version}");
+        check("12", Some(12));
+        check("2024-03-05", Some(20_240_305_000_000));
+        check("2024-03-05T06:07:08.9Z", Some(20_240_305_060_708));
+        check("2024-03", Some(20_240_300_000_000));
+        check("v3", None);
+        check("1.5", None);
+        check("-1", None);
+        let object = serde_json::from_str(r#"{"text": "x", "v": "new"}"#).unwrap();
+        let refused = to_document(object, &source(&[("version", "v")]));
+        assert!(matches!(refused, Parsed::Refused { reason: "malformed", .. }), "{refused:?}");
+    }
+
+    #[test]
     fn a_missing_text_names_the_keys_seen() {
-        let object = serde_json::from_str(r#"{"id": 1, "question": "Q"}"#).unwrap();
+        let object = r#"{"id": 1, "question": "What melts first?", "label": "B", "answer": "锡先熔化。"}"#;
+        let object = serde_json::from_str(object).unwrap();
         let Parsed::Refused { reason, id, detail } = to_document(object, &source(&[])) else { panic!() };
         assert_eq!((reason, id.as_deref()), ("missing_field", Some("1")));
-        assert!(detail.contains("id, question"), "{detail}");
+        assert!(detail.contains("among id, question, label, answer; question, answer could be text"), "{detail}");
+        assert!(detail.ends_with("`--set 'source.s.fields.text=\"question+answer\"'`"), "{detail}");
         assert_eq!(document(r#"{"text": null}"#, &[]).text, "", "there, but empty: another reason");
     }
 

@@ -2,7 +2,13 @@
 //!
 //! A path is a file, a folder (all its files, subfolders included) or a glob pattern. Files come in name order;
 //! hidden ones are left out. A path that exists is never taken for a pattern, even with `[` in its name.
+//!
+//! What a folder or pattern holds and nobody can read (a dead link, a link back into a folder around it, a file or
+//! folder without rights) stands among the files: reading refuses it by name ([`why_passed_over`]) and goes on. A path
+//! that is itself such a thing is an error, since somebody meant it.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -20,16 +26,20 @@ pub struct SourceFile {
     pub path: String,
     /// Size as it lies on the disk, in bytes.
     pub bytes: u64,
-    /// xxh3-128 of those bytes, as 32 hex digits.
+    /// xxh3-128 of those bytes, as 32 hex digits; of what is passed over, the reason.
     pub hash: String,
 }
 
 impl SourceFile {
-    /// Reads the whole file once for its size and hash.
+    /// Reads the whole file once for its size and hash; what is passed over has neither.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn read(source: &str, path: &Path) -> Result<Self> {
+        if let Some((reason, _)) = why_passed_over(path) {
+            let (source, path) = (source.to_string(), path.to_string_lossy().into_owned());
+            return Ok(SourceFile { source, path, bytes: 0, hash: reason.to_string() });
+        }
         let hint = "check that the file exists and may be read";
         let failed = |cause| Error::file("read", path, cause).hint(hint);
         let bytes = std::fs::metadata(path).map_err(failed)?.len();
@@ -74,6 +84,10 @@ pub fn expand(path: &str) -> Result<Vec<PathBuf>> {
     let place = Path::new(path);
     let mut found = Vec::new();
     match std::fs::metadata(place) {
+        Ok(facts) if facts.is_dir() => {
+            std::fs::read_dir(place).map_err(|cause| missing(place, &cause))?;
+            walk(place, &mut Vec::new(), &mut found)?;
+        }
         Ok(_) => walk(place, &mut Vec::new(), &mut found)?,
         Err(cause) if is_pattern(path) && cause.kind() == std::io::ErrorKind::NotFound => matches(path, &mut found)?,
         Err(cause) => return Err(missing(place, &cause)),
@@ -85,6 +99,18 @@ pub fn expand(path: &str) -> Result<Vec<PathBuf>> {
     found.sort();
     found.dedup();
     Ok(found)
+}
+
+/// What a file is called below what its source's path names: `b/c.jsonl` of the folder `a`, the pattern `a/*/c.jsonl`
+/// or, if it is the path itself, its own name. The same wherever the corpus lies.
+pub fn name_below(path: &str, file: &str) -> String {
+    let own_name = || Path::new(file).file_name().map(|name| name.to_string_lossy().into_owned());
+    let folder = match path.find(['*', '?', '[']).filter(|_| !file.starts_with(path)) {
+        Some(first) => path[..first].rfind('/').map_or("", |slash| &path[..slash]),
+        None => path,
+    };
+    let below = file.strip_prefix(folder).map(|rest| rest.trim_start_matches('/')).filter(|rest| !rest.is_empty());
+    below.map(str::to_string).or_else(own_name).unwrap_or_else(|| file.to_string())
 }
 
 fn is_pattern(path: &str) -> bool {
@@ -114,9 +140,45 @@ fn matches(pattern: &str, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
+/// Why a file of a source is not read: a reason of the books, and what exactly. `None` for a file that can be opened.
+pub(super) fn why_passed_over(file: &Path) -> Option<(&'static str, String)> {
+    match std::fs::metadata(file) {
+        Ok(facts) if facts.is_dir() && std::fs::read_dir(file).is_ok() => {
+            Some(("dead_link", "the link leads back into a folder around it".to_string()))
+        }
+        Ok(_) => {
+            let cause = File::open(file).err().filter(|cause| is_passed_over(cause))?;
+            Some(("unreadable", format!("{cause}; give kpipe the right to read it")))
+        }
+        Err(cause) if cause.kind() == ErrorKind::PermissionDenied => {
+            Some(("unreadable", format!("{cause}; give kpipe the right to read it")))
+        }
+        // A file that was there a moment ago is another matter.
+        Err(cause) if is_passed_over(&cause) && file.is_symlink() => {
+            let target = std::fs::read_link(file).map(|target| format!(" `{}`", target.display())).unwrap_or_default();
+            Some(("dead_link", format!("the link leads nowhere: there is no{target}")))
+        }
+        Err(_) => None,
+    }
+}
+
+/// Whether an error says something about one file; any other may pass, and must stop the run.
+fn is_passed_over(cause: &std::io::Error) -> bool {
+    // Too many levels of links have no kind of their own yet.
+    const ELOOP: i32 = 40;
+    matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) || cause.raw_os_error() == Some(ELOOP)
+}
+
 /// Adds a file, or the files of a folder. `above` holds the real paths of the folders around it, against link loops.
 fn walk(place: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) -> Result<()> {
-    let facts = std::fs::metadata(place).map_err(|cause| missing(place, &cause))?;
+    let facts = match std::fs::metadata(place) {
+        Ok(facts) => facts,
+        Err(cause) if is_passed_over(&cause) => {
+            found.push(place.to_path_buf());
+            return Ok(());
+        }
+        Err(cause) => return Err(missing(place, &cause)),
+    };
     if !facts.is_dir() {
         if !facts.is_file() {
             return Err(Error::usage(format!("`{}` is a device or a pipe, not a file", place.display()))
@@ -128,10 +190,19 @@ fn walk(place: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) -> Res
     let failed = |cause| Error::file("list", place, cause).hint("check the rights of the folder");
     let real = place.canonicalize().map_err(failed)?;
     if above.contains(&real) {
+        found.push(place.to_path_buf());
         return Ok(());
     }
+    let entries = match std::fs::read_dir(place) {
+        Ok(entries) => entries,
+        Err(cause) if is_passed_over(&cause) => {
+            found.push(place.to_path_buf());
+            return Ok(());
+        }
+        Err(cause) => return Err(failed(cause)),
+    };
     above.push(real);
-    for entry in std::fs::read_dir(place).map_err(failed)? {
+    for entry in entries {
         let entry = entry.map_err(failed)?;
         if !entry.file_name().as_encoded_bytes().starts_with(b".") {
             walk(&entry.path(), above, found)?;
@@ -184,10 +255,39 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_folder_linked_into_itself_ends() {
+    fn links_that_lead_nowhere_are_named() {
         let folder = tree();
-        std::os::unix::fs::symlink(folder.path(), folder.path().join("a/loop")).unwrap();
-        assert_eq!(expand(folder.path().to_str().unwrap()).unwrap().len(), 4);
+        for (target, link) in [("..", "a/loop"), ("gone.txt", "a/dead.txt"), ("self", "self"), ("a/2.txt", "good.txt")]
+        {
+            std::os::unix::fs::symlink(target, folder.path().join(link)).unwrap();
+        }
+        let found = expand(folder.path().to_str().unwrap()).unwrap();
+        let passed_over: Vec<(String, &str)> = found
+            .iter()
+            .filter_map(|file| {
+                Some((name_below(&folder.path().to_string_lossy(), &file.to_string_lossy()), why_passed_over(file)?.0))
+            })
+            .collect();
+        assert_eq!(found.len(), 8);
+        let dead = |name: &str| (name.to_string(), "dead_link");
+        assert_eq!(passed_over, [dead("a/dead.txt"), dead("a/loop"), dead("self")]);
+        let hashed = SourceFile::read("s", &folder.path().join("a/dead.txt")).unwrap();
+        assert_eq!((hashed.bytes, hashed.hash.as_str()), (0, "dead_link"));
+        assert!(expand(&folder.path().join("a/dead.txt").to_string_lossy()).is_err(), "named itself, it is an error");
+    }
+
+    #[test]
+    fn names_hold_wherever_the_corpus_lies() {
+        for (path, file, expected) in [
+            ("/c", "/c/a/b.txt", "a/b.txt"),
+            ("/c/", "/c/b.txt", "b.txt"),
+            ("/c/a*/b?.txt", "/c/a1/b2.txt", "a1/b2.txt"),
+            ("*.txt", "b.txt", "b.txt"),
+            ("/c/b.txt", "/c/b.txt", "b.txt"),
+            ("/c/b[1].txt", "/c/b[1].txt", "b[1].txt"),
+        ] {
+            assert_eq!(name_below(path, file), expected, "{path}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ static ENDINGS: &[(&str, &str)] = &[
     (".parquet", "parquet"),
     (".txt", "text"),
     (".md", "text"),
+    (".markdown", "text"),
 ];
 
 /// Names the format of a file, or the one that all files of a folder have that show one.

@@ -1,17 +1,23 @@
 //! raw parts → parts: which record of an id stays.
 //!
-//! Of the records of one id the one with the greatest version stays, then the one read last; the others are refused as
-//! `superseded`, also where the one that stays is no document (an article that became a redirect).
+//! Where records say their version (dumps, PubMed, a mapped column), the one with the greatest version of an id stays,
+//! then the one read last; the others are refused as `superseded`, also where the one that stays is no document (an
+//! article that became a redirect).
+//!
+//! Where they do not, an id alone proves nothing: files often count their rows anew. Of records with the same id and
+//! the same text the first stays, and the others are refused as `repeated`. Records with the same id and other texts
+//! all stay, each named by its file as well (`s:part-01.jsonl#7`, and from the second of a file on `s:part-01.jsonl#7#2`),
+//! whatever was read before them; or they are an error, where the source says that its ids are global.
 //!
 //! A withdrawal refuses what was read of its id before as `deleted`; what is read after it stays.
 //! Documents that are named by their content are told apart, not removed: the second of one name gets `-2`, the third
 //! `-3`, and deduplication will see that they are equal.
 //!
-//! This is decided over the hashes of the ids, 48 bytes a record, of as many of them at once as memory allows; then
+//! This is decided over the hashes of the ids, 41 bytes a record, of as many of them at once as memory allows; then
 //! the raw parts become parts as they are, and beside those that hold affected rows stand their
 //! [`changes`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -25,12 +31,16 @@ use crate::flow::contract::{column, contract, strings};
 use crate::flow::dataset::{Batches, PartWriter, read_json, write_json};
 use crate::flow::disk::link;
 use crate::flow::room::Context;
+use crate::ingest::files::name_below;
 use crate::ingest::parts::Cursor;
+use crate::ingest::{Ids, SourceSpec};
 
 /// What a record says about an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// It is a document of that id.
+    /// It is a document of that id, and says which version.
+    Versioned,
+    /// It is a document of that id, and the records say no version.
     Named,
     /// It is a document whose id is the hash of its content.
     ByContent,
@@ -42,7 +52,7 @@ pub enum Kind {
 
 impl Kind {
     fn has_row(self) -> bool {
-        matches!(self, Kind::Named | Kind::ByContent)
+        matches!(self, Kind::Versioned | Kind::Named | Kind::ByContent)
     }
 }
 
@@ -57,12 +67,16 @@ pub struct Event {
     pub kind: Kind,
     /// Index of its source.
     pub source: usize,
+    /// Index of its file in the source.
+    pub file: usize,
+    /// xxh3-64 of its text; two texts are compared only where their ids are equal, so 64 bits are enough.
+    pub text: u64,
 }
 
-/// Length of a written event: hash, version, kind, source.
-const EVENT_BYTES: usize = 16 + 8 + 1 + 4;
+/// Length of a written event: hash, version, kind, source, file, text.
+const EVENT_BYTES: usize = 16 + 8 + 1 + 4 + 4 + 8;
 /// Memory that an event takes while it is looked at.
-const EVENT_MEMORY: u64 = 64;
+const EVENT_MEMORY: u64 = 112;
 
 impl Event {
     /// Appends the event to what will be a file of them.
@@ -71,15 +85,25 @@ impl Event {
         bytes.extend(self.version.to_le_bytes());
         bytes.push(self.kind as u8);
         bytes.extend((self.source as u32).to_le_bytes());
+        bytes.extend((self.file as u32).to_le_bytes());
+        bytes.extend(self.text.to_le_bytes());
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let (hash, rest) = bytes.split_first_chunk()?;
         let (version, rest) = rest.split_first_chunk()?;
         let (kind, rest) = rest.split_first()?;
-        let kind = *[Kind::Named, Kind::ByContent, Kind::Withdrawal, Kind::Empty].get(usize::from(*kind))?;
-        let source = u32::from_le_bytes(rest.try_into().ok()?) as usize;
-        Some(Event { hash: u128::from_le_bytes(*hash), version: u64::from_le_bytes(*version), kind, source })
+        let (source, rest) = rest.split_first_chunk()?;
+        let (file, rest) = rest.split_first_chunk()?;
+        let kinds = [Kind::Versioned, Kind::Named, Kind::ByContent, Kind::Withdrawal, Kind::Empty];
+        Some(Event {
+            hash: u128::from_le_bytes(*hash),
+            version: u64::from_le_bytes(*version),
+            kind: *kinds.get(usize::from(*kind))?,
+            source: u32::from_le_bytes(*source) as usize,
+            file: u32::from_le_bytes(*file) as usize,
+            text: u64::from_le_bytes(rest.try_into().ok()?),
+        })
     }
 }
 
@@ -92,6 +116,10 @@ pub enum Fate {
     Emptied(u64, u64),
     /// It was withdrawn.
     Deleted,
+    /// A record with its id and its text was read before.
+    Repeated,
+    /// Another record of its id has another text: it is named by its file too, as the n-th of its id in there.
+    Qualified(u64),
     /// It gets this suffix.
     Renamed(u64),
 }
@@ -118,8 +146,31 @@ fn decide_share(events: impl Iterator<Item = Event>, share: u128, n_shares: u128
     let mut fates = Fates::new();
     for of_one_id in ours.chunk_by(|a, b| a.0 == b.0) {
         decide_id(of_one_id.iter().map(|(_, _, row, event)| (*row, event)), &mut fates);
+        decide_named(of_one_id.iter().map(|(_, _, row, event)| (*row, event)), &mut fates);
     }
     fates
+}
+
+/// Records of one id that say no version: equal texts are one record, other texts are other records.
+fn decide_named<'a>(events: impl Iterator<Item = (u64, &'a Event)>, fates: &mut Fates) {
+    let mut texts = HashSet::new();
+    let mut first_of_text = Vec::new();
+    for (row, event) in events.filter(|(_, event)| event.kind == Kind::Named) {
+        if texts.insert(event.text) {
+            first_of_text.push((row, event));
+        } else {
+            fates.insert(row, (event.source, Fate::Repeated));
+        }
+    }
+
+    if first_of_text.len() > 1 {
+        let mut n_in_file: HashMap<usize, u64> = HashMap::new();
+        for (row, event) in first_of_text {
+            let nth = n_in_file.entry(event.file).or_default();
+            *nth += 1;
+            fates.insert(row, (event.source, Fate::Qualified(*nth)));
+        }
+    }
 }
 
 fn decide_id<'a>(events: impl Iterator<Item = (u64, &'a Event)>, fates: &mut Fates) {
@@ -138,7 +189,8 @@ fn decide_id<'a>(events: impl Iterator<Item = (u64, &'a Event)>, fates: &mut Fat
                     fates.insert(row, (event.source, Fate::Deleted));
                 }
             }
-            Kind::Named | Kind::Empty => {
+            Kind::Named => {}
+            Kind::Versioned | Kind::Empty => {
                 let (goes, winner) = match stays {
                     None => (None, (row, event)),
                     Some(old) if event.version >= old.1.version => (Some(old), (row, event)),
@@ -154,12 +206,15 @@ fn decide_id<'a>(events: impl Iterator<Item = (u64, &'a Event)>, fates: &mut Fat
     }
 }
 
-/// Writes the final parts and gives the books by source; `names` are the names of the sources.
+/// Writes the final parts and gives the books by source.
+///
+/// # Errors
+/// If ids that a source calls global stand for several texts, or a file cannot be read or written.
 pub(super) fn settle(
     cx: &Context<'_>,
     raw: &Context<'_>,
     last: &Cursor,
-    names: &[String],
+    sources: &[SourceSpec],
 ) -> Result<BTreeMap<String, Books>> {
     let mut cursors = Vec::new();
     while raw.committed(cursors.len())?.is_some() {
@@ -167,21 +222,58 @@ pub(super) fn settle(
         cursors.push(cursor.ok_or_else(|| Error::data("a cursor is missing").at(raw.folder.display()))?);
     }
     let fates = read_and_decide(raw, cursors.len(), cx.memory_bytes)?;
+    sources.iter().enumerate().try_for_each(|(number, source)| check_ids(number, source, &fates, last, cx))?;
     let mut first_row = 0;
     for (part, cursor) in cursors.iter().enumerate() {
         let rows = first_row..first_row + cursor.rows;
         if cx.committed(part)?.is_none() {
-            settle_part(cx, raw, part, rows.clone(), &fates)?;
+            settle_part(cx, raw, part, rows.clone(), &fates, sources)?;
         }
         first_row = rows.end;
     }
     let mut books = last.books.clone();
     for (source, fate) in fates.values() {
-        if let Some(books) = names.get(*source).and_then(|name| books.get_mut(name)) {
+        if let Some(books) = sources.get(*source).and_then(|source| books.get_mut(&source.name)) {
             amend(books, fate);
         }
     }
     Ok(books)
+}
+
+/// Tells how many records of a source share their id with another text.
+///
+/// # Errors
+/// If there are any and the source says that its ids are global.
+fn check_ids(number: usize, source: &SourceSpec, fates: &Fates, last: &Cursor, cx: &Context<'_>) -> Result<()> {
+    let is_shared = |(of, fate): &&(usize, Fate)| *of == number && matches!(fate, Fate::Qualified(_));
+    let n_shared = fates.values().filter(is_shared).count() as u64;
+    if n_shared == 0 {
+        return Ok(());
+    }
+    let n_documents = last.books.get(&source.name).map_or(n_shared, |books| books.kept);
+    let share = 100.0 * n_shared as f64 / n_documents as f64;
+    let told = format!(
+        "{n_shared} of {n_documents} records of source `{}` ({share:.1} %) have the id of a record with another text",
+        source.name
+    );
+    match source.ids {
+        Ids::Global => Err(Error::data(told).at(format!("[source.{}]", source.name)).hint(format!(
+            "where ids begin anew in each file, take `ids = \"file\"`; where one record replaces the other, map what \
+             says so: `--set 'source.{}.fields.version=\"<column>\"'`",
+            source.name
+        ))),
+        Ids::Auto | Ids::File => {
+            let how = match source.ids {
+                Ids::File => "they are numbered within their file",
+                _ => "they are named by their file too",
+            };
+            cx.progress.note(&format!(
+                "{told}; {how}, such as `{}:part-01.jsonl#7`. Where one replaces the other, map `fields.version`",
+                source.name
+            ));
+            Ok(())
+        }
+    }
 }
 
 /// Moves a row of the books from kept to where its fate puts it.
@@ -192,6 +284,7 @@ fn amend(books: &mut Books, fate: &Fate) {
             books.read -= 1;
             books.refuse(reason);
         }
+        None if matches!(fate, Fate::Qualified(_)) => books.note("ids_named_by_file", 1),
         None => books.note("renamed", 1),
     }
 }
@@ -200,7 +293,8 @@ fn reason(fate: &Fate) -> Option<&'static str> {
     match fate {
         Fate::Superseded(_, _) | Fate::Emptied(_, _) => Some("superseded"),
         Fate::Deleted => Some("deleted"),
-        Fate::Renamed(_) => None,
+        Fate::Repeated => Some("repeated"),
+        Fate::Renamed(_) | Fate::Qualified(_) => None,
     }
 }
 
@@ -238,12 +332,13 @@ fn settle_part(
     part: usize,
     rows: std::ops::Range<u64>,
     fates: &Fates,
+    sources: &[SourceSpec],
 ) -> Result<()> {
     let mut books = raw.committed(part)?.unwrap_or_default();
     let from = |stem| (raw.numbered(stem, part, "parquet"), cx.numbered(stem, part, "parquet"));
     let ((raw_part, place), (raw_refused, refused_place)) = (from("part"), from("refused"));
     link(&raw_part, &place)?;
-    let (changed, refused) = carry_out(&raw_part, rows.clone(), fates)?;
+    let (changed, refused) = carry_out(&raw_part, rows.clone(), fates, sources)?;
     if !changed.is_empty() {
         changes::write(&place, &changed)?;
     }
@@ -266,7 +361,12 @@ fn settle_part(
 
 /// What the fates make of the rows of a raw part: its changes, and the refusals of those that are gone. Batches that
 /// no fate hits are not read.
-fn carry_out(raw_part: &Path, rows: std::ops::Range<u64>, fates: &Fates) -> Result<(Changes, Vec<Refusal>)> {
+fn carry_out(
+    raw_part: &Path,
+    rows: std::ops::Range<u64>,
+    fates: &Fates,
+    sources: &[SourceSpec],
+) -> Result<(Changes, Vec<Refusal>)> {
     let columns = ["id", "text", "source", "file", "offset"];
     let batches = Batches::open(raw_part, Some(contract("document")?), Some(&columns))?;
     let mut end = rows.start;
@@ -277,12 +377,13 @@ fn carry_out(raw_part: &Path, rows: std::ops::Range<u64>, fates: &Fates) -> Resu
     let hit: Vec<_> = spans.enumerate().filter(|(_, span)| fates.range(span.clone()).next().is_some()).collect();
     let kernel = |(idx, span): (usize, std::ops::Range<u64>)| {
         let batch = batches.read(idx)?;
-        let ids = strings(&batch, "id")?;
+        let (ids, files) = (strings(&batch, "id")?, strings(&batch, "file")?);
         let (mut changed, mut refused) = (Changes::new(), Vec::new());
-        for (row, (_, fate)) in fates.range(span.clone()) {
+        for (row, (source, fate)) in fates.range(span.clone()) {
             let idx = (row - span.start) as usize;
             let id = match fate {
                 Fate::Renamed(nth) => Some(format!("{}-{nth}", ids.value(idx))),
+                Fate::Qualified(nth) => Some(qualified(ids.value(idx), *nth, files.value(idx), &sources[*source])),
                 _ => None,
             };
             if id.is_none() {
@@ -302,12 +403,33 @@ fn carry_out(raw_part: &Path, rows: std::ops::Range<u64>, fates: &Fates) -> Resu
     Ok((changed, refused))
 }
 
+/// The id of the `nth` record of `id` in `file`.
+fn qualified(id: &str, nth: u64, file: &str, source: &SourceSpec) -> String {
+    let mut name = match source.ids {
+        Ids::File => id.to_string(),
+        Ids::Auto | Ids::Global => {
+            let own = id.strip_prefix(&source.name).and_then(|id| id.strip_prefix(':')).unwrap_or(id);
+            id_in_file(&source.name, &name_below(&source.path, file), own)
+        }
+    };
+    if nth > 1 {
+        name += &format!("#{nth}");
+    }
+    name
+}
+
+/// How a record is named by its file and the id it has in there.
+pub(super) fn id_in_file(source: &str, file: &str, id: &str) -> String {
+    format!("{source}:{file}#{id}")
+}
+
 fn to_refusal(batch: &RecordBatch, idx: usize, fate: &Fate) -> Result<Refusal> {
     let text = |name: &str| strings(batch, name).map(|column| column.value(idx));
     let bytes = text("text")?.as_bytes();
     let detail = match fate {
         Fate::Superseded(own, other) => format!("version {own}; version {other} of the same record stays"),
         Fate::Emptied(own, other) => format!("version {own}; version {other} of the same record is no document"),
+        Fate::Repeated => "a record with this id and this text was read before".to_string(),
         _ => "a record read later withdraws it".to_string(),
     };
     let offsets = column(batch, "offset")?.as_primitive_opt::<UInt64Type>();
@@ -316,7 +438,7 @@ fn to_refusal(batch: &RecordBatch, idx: usize, fate: &Fate) -> Result<Refusal> {
         file: text("file")?.to_string(),
         offset: offsets.map_or(0, |offsets| offsets.value(idx)),
         id: Some(text("id")?.to_string()),
-        reason: reason(fate).unwrap_or("superseded"),
+        reason: reason(fate).unwrap_or("superseded").into(),
         detail,
         n_bytes: bytes.len() as u64,
         bytes: bytes[..bytes.len().min(KEPT_BYTES)].to_vec(),
@@ -335,7 +457,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn event(kind: Kind, id: u64, version: u64) -> Event {
-        Event { hash: u128::from(id) << 64 | 7, version, kind, source: 0 }
+        Event { hash: u128::from(id) << 64 | 7, version, kind, source: 0, file: 0, text: 0 }
     }
 
     fn check(events: &[Event], expected: &[(u64, Fate)]) {
@@ -346,7 +468,7 @@ mod tests {
 
     #[test]
     fn the_greatest_version_stays_then_the_last_read() {
-        let named = |id, version| event(Kind::Named, id, version);
+        let named = |id, version| event(Kind::Versioned, id, version);
         check(
             &[named(1, 5), named(1, 4), named(2, 1), named(1, 5)],
             &[(0, Fate::Superseded(5, 5)), (1, Fate::Superseded(4, 5))],
@@ -355,15 +477,25 @@ mod tests {
 
     #[test]
     fn a_withdrawal_reaches_back_only() {
-        let (named, gone) = (|id| event(Kind::Named, id, 1), |id| event(Kind::Withdrawal, id, 0));
+        let (named, gone) = (|id| event(Kind::Versioned, id, 1), |id| event(Kind::Withdrawal, id, 0));
         check(&[named(1), gone(1), gone(2), named(1), named(2)], &[(0, Fate::Deleted)]);
     }
 
     #[test]
     fn a_version_without_a_document_goes_before_older_ones() {
-        let (named, empty) = (|version| event(Kind::Named, 1, version), |version| event(Kind::Empty, 1, version));
+        let (named, empty) = (|version| event(Kind::Versioned, 1, version), |version| event(Kind::Empty, 1, version));
         check(&[named(1), empty(2), named(1)], &[(0, Fate::Emptied(1, 2)), (1, Fate::Emptied(1, 2))]);
         check(&[empty(2), named(3), empty(1)], &[]);
+    }
+
+    #[test]
+    fn without_versions_other_texts_are_other_records() {
+        let named = |file, text| Event { file, text, ..event(Kind::Named, 1, 0) };
+        check(&[named(0, 5), named(1, 5), named(1, 5)], &[(1, Fate::Repeated), (2, Fate::Repeated)]);
+        check(
+            &[named(0, 5), named(1, 6), named(1, 7), named(2, 5)],
+            &[(0, Fate::Qualified(1)), (1, Fate::Qualified(1)), (2, Fate::Qualified(2)), (3, Fate::Repeated)],
+        );
     }
 
     #[test]
@@ -376,7 +508,7 @@ mod tests {
         /// Naive: for every row, look at all others of its id.
         #[test]
         fn decisions_agree_with_a_naive_one_and_with_any_number_of_shares(
-            events in proptest::collection::vec((0_u64..4, 0_u64..3, 0_usize..5), 0..40), n_shares in 1_u128..5,
+            events in proptest::collection::vec((0_u64..4, 0_u64..3, 0_usize..6), 0..40), n_shares in 1_u128..5,
         ) {
             let events: Vec<Event> = events
                 .into_iter()
@@ -384,7 +516,8 @@ mod tests {
                     0 => event(Kind::Withdrawal, id, 0),
                     1 => event(Kind::ByContent, id + 100, version),
                     2 => event(Kind::Empty, id, version),
-                    _ => event(Kind::Named, id, version),
+                    3 => Event { file: version as usize % 2, text: version, ..event(Kind::Named, id + 200, 0) },
+                    _ => event(Kind::Versioned, id, version),
                 })
                 .collect();
             let fates = decide(events.iter().copied());
@@ -395,6 +528,16 @@ mod tests {
             for (idx, event) in events.iter().enumerate() {
                 let gone = fates.get(&row).and_then(|(_, fate)| reason(fate)).is_some();
                 if event.kind == Kind::Named {
+                    let same = |other: &&Event| other.hash == event.hash && other.kind == Kind::Named;
+                    let repeats = events[..idx].iter().any(|other| same(&other) && other.text == event.text);
+                    let mut texts: Vec<u64> = events.iter().filter(same).map(|other| other.text).collect();
+                    texts.sort_unstable();
+                    texts.dedup();
+                    prop_assert_eq!(gone, repeats, "row {}", row);
+                    let is_qualified = matches!(fates.get(&row), Some((_, Fate::Qualified(_))));
+                    prop_assert_eq!(is_qualified, !repeats && texts.len() > 1, "row {}", row);
+                }
+                if event.kind == Kind::Versioned {
                     let same = |other: &&Event| other.hash == event.hash;
                     let since = events[..idx].iter().rposition(|other| same(&other) && other.kind == Kind::Withdrawal).map_or(0, |at| at + 1);
                     let until = events[idx..].iter().position(|other| same(&other) && other.kind == Kind::Withdrawal);

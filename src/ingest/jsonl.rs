@@ -1,8 +1,8 @@
 //! JSON objects: one a line, one after the other over several lines, or the elements of an array.
 //!
 //! A line that is broken is one refusal and reading goes on at the next: a string cannot hold a line feed, and a `{`
-//! at the beginning of a line where no value may stand begins a new object. Columns are found by
-//! [`fields`].
+//! at the beginning of a line where no value may stand begins a new object. `NaN` and `Infinity`, as Python writes them,
+//! are `null`; numbers keep their digits ([`lenient`]). Columns are found by [`fields`].
 
 use std::io::BufRead;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::error::Result;
 use crate::flow::books::KEPT_BYTES;
 use crate::ingest::window::Window;
-use crate::ingest::{Broken, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, fields};
+use crate::ingest::{Broken, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, fields, lenient};
 
 /// See the module.
 #[derive(Debug)]
@@ -38,10 +38,11 @@ impl Format for Jsonl {
     }
 
     fn parse(&self, raw: &Raw, _: &FileFacts, source: &SourceSpec) -> Vec<Parsed> {
-        match serde_json::from_slice::<Value>(&raw.bytes) {
+        let json = lenient::strict(&raw.bytes);
+        match serde_json::from_slice::<Value>(&json) {
             Ok(Value::Object(object)) => vec![fields::to_document(object, source)],
             Ok(other) => vec![not_an_object(&other)],
-            Err(cause) => several(&raw.bytes, source)
+            Err(cause) => several(&json, source)
                 .unwrap_or_else(|| vec![Parsed::Refused { reason: "malformed", id: None, detail: cause.to_string() }]),
         }
     }

@@ -29,6 +29,10 @@ pub mod files;
 pub mod guess;
 pub mod ids;
 pub mod jsonl;
+mod lenient;
+mod markdown;
+pub mod marks;
+mod numbers;
 pub mod parquet;
 mod parts;
 mod prepare;
@@ -47,7 +51,7 @@ pub use guess::guess_format;
 pub use run::{run, source_books};
 
 /// Changes when the same files would give other rows.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Every format that a source may name.
 #[rustfmt::skip]
@@ -113,23 +117,50 @@ impl Params {
     }
 }
 
+/// How far the ids of a source reach, where its records say no version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ids {
+    /// One id with several texts is several records, each named by its file too.
+    #[default]
+    Auto,
+    /// Ids are begun anew in each file: every record is named by its file too.
+    File,
+    /// No id stands twice: one with several texts is an error.
+    Global,
+}
+
 /// One source of a run: an entry `[source.<name>]` of the pipeline file, with what the command line changed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSpec {
     /// Name, the first part of every document id.
     #[serde(default)]
     pub name: String,
     /// A file, a folder (all its files in name order, subfolders included) or a glob pattern.
+    #[serde(default)]
     pub path: String,
-    /// Name of a [`Format`].
+    /// Name of a [`Format`]; empty has it told by the files.
+    #[serde(default)]
     pub format: String,
+    /// Whether `format` was told by the files.
+    #[serde(skip)]
+    pub is_guessed: bool,
     /// `general` or `domain`.
+    #[serde(default = "domain")]
     pub role: String,
     /// ISO 639 code for records that do not say it themselves.
+    #[serde(default)]
     pub language: Option<String>,
     /// Licence for records that do not say it themselves.
+    #[serde(default)]
     pub licence: Option<String>,
+    /// Whether one id may stand for several records.
+    #[serde(default)]
+    pub ids: Ids,
+    /// Records left out by what their metadata say: a key that is set (`retracted`), or `key=value`. See [`marks`].
+    #[serde(default)]
+    pub drop: Vec<String>,
     /// Among duplicates the source with the highest priority survives.
     #[serde(default)]
     pub priority: i32,
@@ -155,7 +186,8 @@ impl SourceSpec {
                 .at(at())
                 .hint("`fields` are for jsonl, csv and parquet; `encoding` alone is for every format"));
         }
-        fields::check(&self.fields).map_err(|error| error.at(format!("[source.{}]", self.name)))
+        marks::check(&self.drop).map_err(|error| error.at(at()))?;
+        fields::check(&self.fields).map_err(|error| error.at(at()))
     }
 
     /// Checks the role alone, which every source of a pipeline file must have, whether it is read or not.
@@ -179,13 +211,15 @@ impl SourceSpec {
             name: name.to_string(),
             path: path.to_string_lossy().into_owned(),
             format: guess_format(path)?.to_string(),
-            role: "domain".to_string(),
-            language: None,
-            licence: None,
-            priority: 0,
-            fields: BTreeMap::new(),
+            role: domain(),
+            ..SourceSpec::default()
         })
     }
+}
+
+/// The role of a source that says none: what somebody brings along is what a model is to learn.
+fn domain() -> String {
+    "domain".to_string()
 }
 
 /// A record as it was cut out of a decompressed file, not parsed yet.
@@ -208,7 +242,7 @@ pub struct FileFacts(pub BTreeMap<String, String>);
 pub struct Document {
     /// Id within the source (`12`, `en:12`); `None` names it by its content.
     pub id: Option<String>,
-    /// Among records of one id the one with the greatest version stays, then the one read last.
+    /// Where records say versions, of those of one id the one with the greatest stays, then the one read last.
     pub version: u64,
     /// Plain text, paragraphs separated by one empty line.
     pub text: String,
@@ -313,6 +347,11 @@ pub trait Format: Sync {
 
     /// Whether its records have free columns, which a source's `fields` map.
     fn has_columns(&self) -> bool {
+        false
+    }
+
+    /// Whether its records say their version, so that one id read again replaces what was read before.
+    fn has_versions(&self) -> bool {
         false
     }
 

@@ -14,6 +14,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::{Map, Value};
 
 use crate::error::Result;
+use crate::ingest::lenient::loses_digits;
 use crate::ingest::{Access, Broken, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, fields};
 
 /// See the module.
@@ -120,8 +121,10 @@ fn to_value(column: &dyn Array, idx: usize) -> Value {
             let text = ArrayFormatter::try_new(column, &FormatOptions::default())
                 .map(|as_text| as_text.value(idx).to_string());
             let text = text.unwrap_or_default();
+            // A decimal may have more digits than a number of JSON gives back.
             match serde_json::from_str::<Value>(&text) {
-                Ok(number) if other.is_numeric() => number,
+                Ok(number) if other.is_numeric() && !loses_digits(&text) => number,
+                Err(_) if other.is_floating() => Value::Null,
                 _ => Value::String(text),
             }
         }

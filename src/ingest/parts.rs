@@ -49,6 +49,14 @@ const ENCODING: usize = 4;
 /// A row with the index of its source and the path of its file.
 type Placed = (usize, Arc<str>, Box<Row>);
 
+/// Where an outcome comes from: index of the source, of the file in it, and the file's path.
+#[derive(Clone, Copy)]
+struct Origin<'p> {
+    source: usize,
+    file: usize,
+    path: &'p Arc<str>,
+}
+
 /// Writes the raw parts.
 pub(super) struct Parts<'a> {
     raw: &'a Context<'a>,
@@ -130,9 +138,10 @@ impl<'a> Parts<'a> {
         if prepared.source < self.cursor.source {
             return Ok(());
         }
+        let origin = Origin { source: prepared.source, file: prepared.file, path: &prepared.path };
         for (idx, outcomes) in prepared.pieces.into_iter().enumerate() {
             for outcome in outcomes {
-                self.outcome(prepared.source, &prepared.path, outcome)?;
+                self.outcome(origin, outcome)?;
                 if self.is_enough(prepared.source) {
                     self.note(prepared.source, "limit_reached", 1);
                     self.enough[prepared.source].store(true, Ordering::Relaxed);
@@ -200,29 +209,30 @@ impl<'a> Parts<'a> {
         self.count(source, |books| books.note(name, n));
     }
 
-    fn outcome(&mut self, source: usize, path: &Arc<str>, outcome: Outcome) -> Result<()> {
+    fn outcome(&mut self, origin: Origin<'_>, outcome: Outcome) -> Result<()> {
+        let Origin { source, file, path } = origin;
+        let event = |hash, version, kind, text| Event { hash, version, kind, source, file, text };
         let row = match outcome {
             Outcome::Refused(refusal) => {
                 self.size += 256 + refusal.bytes.len() + refusal.detail.len();
-                self.count(source, |books| books.refuse(refusal.reason));
+                self.count(source, |books| books.refuse(&refusal.reason));
                 self.refused.push(*refusal);
                 return Ok(());
             }
             Outcome::Empty(hash, version) => {
-                Event { hash, version, kind: Kind::Empty, source }.write(&mut self.events);
+                event(hash, version, Kind::Empty, 0).write(&mut self.events);
                 return Ok(());
             }
             Outcome::Withdraws(hashes) => {
                 self.note(source, "withdrawals", hashes.len() as u64);
                 for hash in hashes {
-                    Event { hash, version: 0, kind: Kind::Withdrawal, source }.write(&mut self.events);
+                    event(hash, 0, Kind::Withdrawal, 0).write(&mut self.events);
                 }
                 return Ok(());
             }
             Outcome::Row(row) => row,
         };
-        let kind = if row.by_content { Kind::ByContent } else { Kind::Named };
-        Event { hash: row.id_hash, version: row.document.version, kind, source }.write(&mut self.events);
+        event(row.id_hash, row.document.version, row.kind, row.text_hash).write(&mut self.events);
         let Document { repaired, absent, .. } = &row.document;
         self.count(source, |books| {
             books.read += 1;

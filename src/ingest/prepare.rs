@@ -3,11 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::flow::books::{KEPT_BYTES, Refusal};
 use crate::ingest::clean::{clean, one_line};
-use crate::ingest::{Document, FileFacts, Format, Params, Parsed, Piece, SourceSpec};
+use crate::ingest::files::name_below;
+use crate::ingest::ids::{Kind, id_in_file};
+use crate::ingest::marks;
+use crate::ingest::numbers::linear;
+use crate::ingest::{Document, FileFacts, Format, Ids, Params, Parsed, Piece, SourceSpec};
 use crate::text::normal::normalise;
 
 /// Longer ids are left, and the document named by its content.
@@ -56,8 +60,10 @@ pub(super) enum Outcome {
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) id_hash: u128,
-    /// Named by its content.
-    pub(super) by_content: bool,
+    /// What it says about its id.
+    pub(super) kind: Kind,
+    /// xxh3-64 of the text.
+    pub(super) text_hash: u64,
     pub(super) offset: u64,
     pub(super) document: Document,
     /// Size in memory, in bytes.
@@ -67,7 +73,8 @@ pub(super) struct Row {
 /// Makes rows of a chunk.
 pub(super) fn prepare(chunk: Chunk, format: &dyn Format, source: &SourceSpec, params: &Params) -> Prepared {
     let Chunk { path, facts, pieces, .. } = chunk;
-    let kernel = Kernel { path: &path, facts: &facts, format, source, params };
+    let is_versioned = format.has_versions() || source.fields.contains_key("version");
+    let kernel = Kernel { path: &path, facts: &facts, format, source, params, is_versioned };
     let pieces = pieces.into_iter().map(|(piece, offset, repaired)| kernel.outcomes(piece, offset, repaired));
     let pieces = pieces.collect();
     let (source, file, first_piece, end) = (chunk.source, chunk.file, chunk.first_piece, chunk.end);
@@ -80,6 +87,8 @@ struct Kernel<'a> {
     format: &'a dyn Format,
     source: &'a SourceSpec,
     params: &'a Params,
+    /// Whether records of one id are versions of one.
+    is_versioned: bool,
 }
 
 impl Kernel<'_> {
@@ -126,17 +135,29 @@ impl Kernel<'_> {
         xxh3_128(self.full_id(&one_line(id)).as_bytes())
     }
 
+    /// The id of a record in the whole run: behind its source's name and, where the source says that ids hold within a
+    /// file, the file's.
     fn full_id(&self, id: &str) -> String {
-        format!("{}:{id}", self.source.name)
+        match self.source.ids {
+            Ids::File => id_in_file(&self.source.name, &name_below(&self.source.path, self.path), id),
+            Ids::Auto | Ids::Global => format!("{}:{id}", self.source.name),
+        }
     }
 
-    fn refused(&self, offset: u64, reason: &'static str, id: Option<String>, detail: String, bytes: &[u8]) -> Outcome {
+    fn refused(
+        &self,
+        offset: u64,
+        reason: impl Into<Cow<'static, str>>,
+        id: Option<String>,
+        detail: String,
+        bytes: &[u8],
+    ) -> Outcome {
         Outcome::Refused(Box::new(Refusal {
             source: self.source.name.clone(),
             file: self.path.to_string(),
             offset,
             id: id.map(|id| self.full_id(&one_line(&id))),
-            reason,
+            reason: reason.into(),
             detail,
             n_bytes: bytes.len() as u64,
             bytes: bytes[..bytes.len().min(KEPT_BYTES)].to_vec(),
@@ -144,20 +165,32 @@ impl Kernel<'_> {
     }
 
     fn row(&self, mut document: Document, offset: u64, bytes: &[u8]) -> Outcome {
-        document.text = clean(&document.text);
+        document.text = on_the_line(clean(&document.text));
         let id = lined(document.id.take()).filter(|id| id.len() <= MAX_ID_BYTES);
         if document.text.is_empty() {
             return self.refused(offset, "no_text", id, "the record has no text".to_string(), bytes);
+        }
+        if marks::is_placeholder(&document.text) {
+            return self.refused(offset, "placeholder", id, "the text holds nothing".to_string(), bytes);
+        }
+        if let Some(mark) = marks::dropped(&self.source.drop, document.metadata.as_deref()) {
+            let detail = format!("`drop` of the source names `{mark}`");
+            return self.refused(offset, format!("dropped:{mark}"), id, detail, bytes);
         }
         let n_chars = document.text.chars().take(self.params.min_chars).count();
         if n_chars < self.params.min_chars {
             let detail = format!("{n_chars} characters; `ingest.min_chars` is {}", self.params.min_chars);
             return self.refused(offset, "too_short", id, detail, bytes);
         }
-        let by_content = id.is_none();
-        let id = id.unwrap_or_else(|| format!("x{:032x}", xxh3_128(normalise(&document.text).as_bytes())));
-        let id = self.full_id(&id);
-        document.title = lined(document.title);
+        let (id, kind) = match id {
+            Some(id) if self.is_versioned => (self.full_id(&id), Kind::Versioned),
+            Some(id) => (self.full_id(&id), Kind::Named),
+            None => {
+                let hash = xxh3_128(normalise(&document.text).as_bytes());
+                (format!("{}:x{hash:032x}", self.source.name), Kind::ByContent)
+            }
+        };
+        document.title = lined(document.title).map(on_the_line);
         document.url = lined(document.url);
         document.date = lined(document.date);
         document.language = lined(document.language).or_else(|| self.source.language.clone());
@@ -166,7 +199,16 @@ impl Kernel<'_> {
         let bytes =
             128 + document.text.len() + sizes.iter().map(|text| text.as_ref().map_or(0, String::len)).sum::<usize>();
         let id_hash = xxh3_128(id.as_bytes());
-        Outcome::Row(Box::new(Row { id, id_hash, by_content, offset, document, bytes }))
+        let text_hash = xxh3_64(document.text.as_bytes());
+        Outcome::Row(Box::new(Row { id, id_hash, kind, text_hash, offset, document, bytes }))
+    }
+}
+
+/// A text with its raised and lowered digits on the line.
+fn on_the_line(text: String) -> String {
+    match linear(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(line) => line,
     }
 }
 

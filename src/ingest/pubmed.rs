@@ -5,8 +5,9 @@
 //! URL: the page on pubmed.ncbi.nlm.nih.gov; date: of the issue, else of the electronic article, as exact as given.
 //!
 //! The text is the title as first paragraph, then each section of the abstract as a paragraph, with its label in
-//! front (`METHODS: …`). Mark-up inside (italics, super- and subscript, MathML) is dropped and its text kept, entities
-//! escaped twice are mended, brackets around translated titles stay. Without an abstract of its own the record's
+//! front (`METHODS: …`). Mark-up inside is dropped and its text kept, raised and lowered digits and MathML are read by
+//! one rule (`ingest/numbers.rs`), entities escaped twice are mended, brackets around translated titles stay. A title
+//! that is empty or not available is the vernacular one. Without an abstract of its own the record's
 //! first other abstract is the text, in that abstract's language; else all other abstracts are in the metadata.
 //! A record without any abstract is refused as `no_text`, and older versions of it as `superseded`.
 //!
@@ -19,10 +20,12 @@ use std::io::BufRead;
 use super::xml::{self, Cut, Cutter};
 use super::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec};
 use crate::error::Result;
+use crate::ingest::marks;
 use metadata::{Metadata, OtherAbstract, Section};
 use tree::{Element, Tree};
 
 mod dates;
+mod mathml;
 mod metadata;
 mod tree;
 
@@ -42,6 +45,10 @@ pub struct Pubmed;
 impl Format for Pubmed {
     fn name(&self) -> &'static str {
         "pubmed"
+    }
+
+    fn has_versions(&self) -> bool {
+        true
     }
 
     fn about(&self) -> &'static str {
@@ -136,11 +143,17 @@ fn article<'x>(citation: Element<'_, 'x>, data: Option<Element<'_, 'x>>) -> Opti
     Read {
         identified: citation,
         abstracted: article,
-        title: article.text_of("ArticleTitle"),
+        title: title(article),
         date: issued.or_else(|| article.child("ArticleDate").and_then(dates::iso)),
         metadata: metadata::of_article(citation, article, data),
     }
     .document()
+}
+
+/// The title, or the vernacular one where there is none, as PubMed shows it.
+fn title<'x>(article: Element<'_, 'x>) -> Option<Cow<'x, str>> {
+    let is_there = |title: &Cow<'x, str>| !marks::is_placeholder(title);
+    article.text_of("ArticleTitle").filter(is_there).or_else(|| article.text_of("VernacularTitle").filter(is_there))
 }
 
 /// A book or one of its chapters.
@@ -221,12 +234,14 @@ impl Read<'_, '_> {
 fn sections<'x>(element: Element<'_, 'x>) -> Vec<Cow<'x, str>> {
     let section = |section: Element<'_, 'x>| {
         let text = section.text();
-        if text.is_empty() || text == PLACEHOLDER {
+        if marks::is_placeholder(&text) || text == PLACEHOLDER {
             return None;
         }
-        Some(match section.attribute("Label").filter(|label| label != "UNLABELLED") {
-            Some(label) => Cow::Owned(format!("{label}: {text}")),
-            None => text,
+        let label = section.attribute("Label").unwrap_or_default();
+        // Some labels end with the sign that stands behind all of them.
+        Some(match label.trim_end_matches([':', '.', '：', ' ']) {
+            "" | "UNLABELLED" => text,
+            label => Cow::Owned(format!("{label}: {text}")),
         })
     };
     element.all("AbstractText").filter_map(section).collect()
@@ -284,8 +299,12 @@ mod tests {
 "#;
 
     fn source() -> SourceSpec {
-        let (name, path, format, role) = ("p".to_owned(), String::new(), "pubmed".to_owned(), "domain".to_owned());
-        SourceSpec { name, path, format, role, language: None, licence: None, priority: 0, fields: Default::default() }
+        SourceSpec {
+            name: "p".to_owned(),
+            format: "pubmed".to_owned(),
+            role: "domain".to_owned(),
+            ..SourceSpec::default()
+        }
     }
 
     fn read(bytes: &[u8]) -> (Vec<Parsed>, Vec<Broken>, Option<Broken>) {

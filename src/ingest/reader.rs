@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::flow::progress::Progress;
 use crate::ingest::decompress::{Bounds, Decoders, Fault, Packed, Packing, Unpacked};
 use crate::ingest::encoding::{Marks, Utf8};
+use crate::ingest::files::why_passed_over;
 use crate::ingest::prepare::Chunk;
 use crate::ingest::{Access, Broken, FileFacts, Format, Limits, Params, Piece, SourceSpec};
 
@@ -92,8 +93,12 @@ impl Reader<'_> {
     ) -> Result<bool> {
         let (path, format) = (&self.files[source][file], self.formats[source]);
         let mut sink = Sink::new(self, source, file, skip, chunks);
+        if let Some((reason, why)) = why_passed_over(path) {
+            sink.broken(Some(Broken::new(0, reason, why)), None)?;
+            return sink.end();
+        }
         match opened {
-            Err(cause) => sink.refuse(Broken::new(0, "unreadable", cause.to_string()))?,
+            Err(cause) => sink.broken(Some(Broken::new(0, "unreadable", cause.to_string())), None)?,
             Ok(stream) => {
                 sink.packed = Some(stream.packed_read());
                 match format.access() {
@@ -275,10 +280,14 @@ impl<'a> Sink<'a> {
         let Broken { reason, offset, detail, .. } = broken;
         let lost = match *reason {
             "corrupt_stream" => "; what lies behind is lost, and the texts right before may be garbled",
-            "truncated" | "bomb" | "unreadable" => "; what lies behind is lost",
+            "truncated" | "bomb" => "; what lies behind is lost",
             _ => "",
         };
-        self.progress.note(&format!("`{}`: {reason} at byte {offset}: {detail}{lost}", self.chunk.path));
+        let place = match *reason {
+            "dead_link" | "unreadable" => "passed over".to_string(),
+            _ => format!("{reason} at byte {offset}"),
+        };
+        self.progress.note(&format!("`{}`: {place}: {detail}{lost}", self.chunk.path));
     }
 
     fn hand_on(&mut self) {

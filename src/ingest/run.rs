@@ -71,8 +71,7 @@ impl Job<'_> {
             self.read(&raw)?;
         }
         let last: Cursor = read_json(&finished)?.ok_or_else(|| Error::data("the raw parts are not finished"))?;
-        let names: Vec<String> = self.sources.iter().map(|source| source.name.clone()).collect();
-        let books = ids::settle(cx, &raw, &last, &names)?;
+        let books = ids::settle(cx, &raw, &last, self.sources)?;
         ids::write_sources(cx.folder, &books)?;
         remove_folder(&folder)
     }
@@ -138,7 +137,7 @@ mod tests {
     use crate::flow::contract::{contract, strings};
     use crate::flow::dataset::{Batches, Dataset};
     use crate::flow::progress::Silent;
-    use crate::ingest::fields;
+    use crate::ingest::{Ids, fields};
     use std::io::Write;
 
     const PARAMS: Params = Params {
@@ -293,6 +292,92 @@ mod tests {
         }
     }
 
+    /// The second of two files has the ids of the first, with other texts but for one.
+    fn restarted(folder: &Path) -> SourceSpec {
+        let line = |id: u32, text: &str| format!("{{\"id\": {id}, \"text\": \"{text}\"}}\n");
+        let first: String = (0..5).map(|id| line(id, &format!("first text {id}"))).collect();
+        let second: String = (0..4).map(|id| line(id, &format!("second text {id}"))).collect();
+        write(folder, "p0.jsonl", first.as_bytes());
+        write(folder, "p1.jsonl", (second + &line(4, "first text 4") + &line(3, "third text 3")).as_bytes());
+        source("a", folder, "jsonl")
+    }
+
+    #[test]
+    fn ids_that_begin_anew_in_each_file_lose_no_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = restarted(folder.path());
+        let run = Run { part_bytes: 300, ..Run::new() };
+        assert!(run.go(&[spec.clone()], None, 1 << 30));
+        let mut ids = run.documents("id");
+        ids.sort();
+        let expected = [
+            "a:4",
+            "a:p0.jsonl#0",
+            "a:p0.jsonl#1",
+            "a:p0.jsonl#2",
+            "a:p0.jsonl#3",
+            "a:p1.jsonl#0",
+            "a:p1.jsonl#1",
+            "a:p1.jsonl#2",
+            "a:p1.jsonl#3",
+            "a:p1.jsonl#3#2",
+        ];
+        assert_eq!(ids, expected);
+        assert_eq!((run.books().refused["repeated"], run.books().notes["ids_named_by_file"]), (1, 9));
+        // The same names however the run is cut into parts and shares of memory.
+        let killed = Run { part_bytes: 300, ..Run::new() };
+        while !killed.go(&[spec.clone()], Some(1), 1 << 20) {}
+        assert!(killed.bytes() == run.bytes());
+
+        let by_file = Run::new();
+        assert!(by_file.go(&[SourceSpec { ids: Ids::File, ..spec }], None, 1 << 30));
+        let mut ids = by_file.documents("id");
+        ids.sort();
+        assert_eq!((ids.len(), &*ids[0], &*ids[10]), (11, "a:p0.jsonl#0", "a:p1.jsonl#4"));
+        assert!(ids.contains(&"a:p1.jsonl#3#2".to_string()) && by_file.books().n_refused() == 0);
+    }
+
+    #[test]
+    fn ids_that_are_said_to_be_global_must_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = SourceSpec { ids: Ids::Global, ..restarted(folder.path()) };
+        let run = Run::new();
+        let (folder, params) = (run.folder.path(), &run.params);
+        let cx = Context { room: "ingest", folder, seed: 1, memory_bytes: 1 << 30, progress: &Silent };
+        let job = Job { sources: &[spec], params, limit: None, part_bytes: run.part_bytes, stop_after: None };
+        let error = job.run(&cx).unwrap_err().to_string();
+        assert!(error.contains("9 of 11 records of source `a` (81.8 %)"), "{error}");
+        assert!(error.contains("ids = \"file\"") && error.contains("fields.version"), "{error}");
+    }
+
+    #[test]
+    fn marks_and_placeholders_are_reasons_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let lines = "{\"text\": \"a\", \"bad\": true}\n{\"text\": \"N/A\"}\n{\"text\": \"b\", \"kind\": [\"x\", \"y\"]}\n{\"text\": \"c\"}\n";
+        write(folder.path(), "a.jsonl", lines.as_bytes());
+        let drop = vec!["bad".to_string(), "kind=y".to_string()];
+        let spec = SourceSpec { drop, ..source("s", folder.path(), "jsonl") };
+        let run = Run::new();
+        assert!(run.go(&[spec], None, 1 << 30));
+        let refused: Vec<(String, u64)> = run.books().refused.into_iter().collect();
+        let one = |reason: &str| (reason.to_string(), 1);
+        assert_eq!(refused, [one("dropped:bad"), one("dropped:kind=y"), one("placeholder")]);
+        assert_eq!(run.documents("text"), ["c"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_dead_link_is_one_refusal_and_the_rest_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "a.txt", b"text a");
+        write(folder.path(), "c.txt", b"text c");
+        std::os::unix::fs::symlink("gone", folder.path().join("b.txt")).unwrap();
+        std::os::unix::fs::symlink(".", folder.path().join("d")).unwrap();
+        let run = Run::new();
+        assert!(run.go(&[source("s", folder.path(), "text")], None, 1 << 30));
+        assert_eq!((run.books().kept, run.books().refused["dead_link"], run.books().n_broken()), (2, 2, 0));
+    }
+
     #[test]
     fn a_kill_while_ids_are_settled_changes_nothing() {
         let (_folder, sources) = corpus();
@@ -406,7 +491,7 @@ mod tests {
         write(folder.path(), "b.parquet.zst", &zstd::encode_all(&bytes[..], 1).unwrap());
         let run = Run::new();
         assert!(run.go(&[source("p", folder.path(), "parquet")], None, 1 << 30));
-        assert_eq!((run.books().kept, run.books().refused["superseded"]), (300, 300));
+        assert_eq!((run.books().kept, run.books().refused["repeated"]), (300, 300));
         assert_eq!(run.documents("text"), first.documents("text"));
     }
 

@@ -1,14 +1,15 @@
 //! One document a file: `.txt`, `.md` and whatever else is text.
 //!
-//! The title is the first Markdown heading (`# ...`) where the text begins with one, else the file's name without its
-//! endings. Markdown stays as it is. A file with nothing in it is refused as `no_text`.
+//! Files named `.md` or `.markdown` are read as Markdown (`ingest/markdown.rs`) and others kept as they are. The title
+//! is the heading that Markdown begins with, or a first line `# ...`, else the file's name without its endings. A file
+//! with nothing in it is refused as `no_text`.
 
 use std::io::BufRead;
 use std::path::Path;
 
 use crate::error::Result;
 use crate::ingest::window::{Window, as_text};
-use crate::ingest::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec};
+use crate::ingest::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, markdown};
 
 /// See the module.
 #[derive(Debug)]
@@ -48,7 +49,14 @@ impl Format for Text {
         if text.trim().is_empty() {
             return refused("no_text", "the file is empty");
         }
-        let title = heading(&text).or_else(|| facts.0.get("file").and_then(|file| stem(file)));
+        let file = facts.0.get("file").map_or("", String::as_str);
+        let (title, text) = if is_markdown(file) {
+            let markdown::Plain { title, text } = markdown::plain(&text);
+            (title, text)
+        } else {
+            (heading(&text), text)
+        };
+        let title = title.or_else(|| stem(file));
         vec![Parsed::Document(Box::new(Document { title, text, ..Document::default() }))]
     }
 }
@@ -64,9 +72,18 @@ fn heading(text: &str) -> Option<String> {
 
 /// A file's name without its folders, its ending and that of its packing.
 fn stem(file: &str) -> Option<String> {
+    Some(unpacked(file)?.file_stem()?.to_str()?.to_string())
+}
+
+fn is_markdown(file: &str) -> bool {
+    let ending = unpacked(file).and_then(Path::extension).and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| ending.eq_ignore_ascii_case("md") || ending.eq_ignore_ascii_case("markdown"))
+}
+
+/// A file's name without its folders and the ending of its packing.
+fn unpacked(file: &str) -> Option<&Path> {
     let name = Path::new(file).file_name()?.to_str()?;
-    let name = [".gz", ".bz2", ".zst", ".xz"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
-    Some(Path::new(name).file_stem()?.to_str()?.to_string())
+    Some(Path::new([".gz", ".bz2", ".zst", ".xz"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)))
 }
 
 #[cfg(test)]
@@ -76,9 +93,13 @@ mod tests {
     use crate::ingest::window::split_all;
 
     fn parse(text: &str) -> Parsed {
+        parse_as("a/b.v2.txt.gz", text)
+    }
+
+    fn parse_as(file: &str, text: &str) -> Parsed {
         let (pieces, broken, mut facts) = split_all(&Text, text.as_bytes(), 3, 1000, false);
         assert_eq!((pieces.len(), broken), (1, None));
-        facts.0.insert("file".into(), "a/b.v2.txt.gz".into());
+        facts.0.insert("file".into(), file.into());
         let Piece::Record(raw) = &pieces[0] else { panic!() };
         Text.parse(raw, &facts, &source(&[])).remove(0)
     }
@@ -93,6 +114,18 @@ mod tests {
         assert_eq!(title("\n# Civil *Code* ##\n\nBook one"), "Civil *Code*");
         assert_eq!(title("#hashtag first"), "b.v2");
         assert_eq!(title("plain\n# later"), "b.v2");
+    }
+
+    #[test]
+    fn markdown_is_read_by_the_name_of_its_file() {
+        for (file, expected) in [
+            ("x/rules.MD.gz", "Rules\n\nA bold rule."),
+            ("rules.markdown", "Rules\n\nA bold rule."),
+            ("rules.txt", "# Rules\n\nA **bold** rule.<!-- x -->"),
+        ] {
+            let Parsed::Document(document) = parse_as(file, "# Rules\n\nA **bold** rule.<!-- x -->") else { panic!() };
+            assert_eq!((document.title.as_deref(), document.text.as_str()), (Some("Rules"), expected), "{file}");
+        }
     }
 
     #[test]

@@ -32,6 +32,10 @@ impl Format for Wiki {
         "wiki"
     }
 
+    fn has_versions(&self) -> bool {
+        true
+    }
+
     fn about(&self) -> &'static str {
         "MediaWiki XML dumps (pages-articles, pages-meta-history), export schema 0.3 to 0.11"
     }
@@ -307,7 +311,7 @@ impl<'x> Page<'x> {
         let site = Site {
             language: fact("language").unwrap_or_default(),
             title: &self.title,
-            files: namespaces.named(&[6, -2]),
+            files: namespaces.named(&[6]),
             categories: namespaces.named(&[14]),
         };
         let cleaned = wikitext::clean(&revision.text, &site);
@@ -412,8 +416,12 @@ mod tests {
     }
 
     fn source() -> SourceSpec {
-        let (name, path, format, role) = ("w".to_owned(), String::new(), "wiki".to_owned(), "general".to_owned());
-        SourceSpec { name, path, format, role, language: None, licence: None, priority: 0, fields: Default::default() }
+        SourceSpec {
+            name: "wiki".to_owned(),
+            format: "wiki".to_owned(),
+            role: "domain".to_owned(),
+            ..SourceSpec::default()
+        }
     }
 
     /// Everything in a file: what its records parse to, what the splitter refused, how the file ended.

@@ -1,15 +1,19 @@
 //! What wikiextractor writes: `<doc id="12" url="..." title="...">`, plain text, `</doc>`.
 //!
-//! Its JSON output is read by the format `jsonl`. The first line of a block repeats the title and is left out.
+//! Its JSON output is read by the format `jsonl`. The first line of a block repeats the title and is left out. Version 3
+//! escapes `&`, `<` and `>` in texts, the ones before did not. How often a block is escaped shows in the line that
+//! repeats its title, or else in whether every `&` begins such an entity; it is read that often and no more, so text
+//! that says `&nbsp;` itself comes out as it was. Brackets whose words the tool lost, `()` and `(, )`, go.
 //! A block that another one begins inside of is refused as `malformed`; text between blocks as well.
 
+use std::borrow::Cow;
 use std::io::BufRead;
 
 use memchr::memmem;
 
 use crate::error::Result;
 use crate::ingest::window::{Window, as_text};
-use crate::ingest::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec};
+use crate::ingest::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, wikitext};
 
 /// See the module.
 #[derive(Debug)]
@@ -80,17 +84,19 @@ impl Format for Wikiextractor {
         };
         let body = body.trim_end().strip_suffix("</doc>").unwrap_or(body);
         let title = attribute(head, "title");
+        let body = unescaped(body, n_escaped(body, title.as_deref()));
         let body = match &title {
-            Some(title) => without_title(body, title),
-            None => body,
+            Some(title) => without_title(&body, title),
+            None => &body,
         };
+        let body = without_empty_brackets(body);
         if body.trim().is_empty() {
             let detail = format!("the block of `{}` is empty", title.unwrap_or_default());
             return vec![Parsed::Refused { reason: "no_text", id: attribute(head, "id"), detail }];
         }
         vec![Parsed::Document(Box::new(Document {
             id: attribute(head, "id"),
-            text: body.to_string(),
+            text: body.into_owned(),
             title,
             url: attribute(head, "url"),
             ..Document::default()
@@ -162,6 +168,60 @@ fn without_title<'a>(body: &'a str, title: &str) -> &'a str {
     }
 }
 
+/// How often the tool escaped a block.
+fn n_escaped(body: &str, title: Option<&str>) -> usize {
+    let first = body.trim_start().lines().next().unwrap_or("").trim();
+    let told = title.filter(|title| title.contains(['&', '<', '>']));
+    if let Some(n) = told.and_then(|title| (0..=2).find(|n| unescaped(first, *n) == title.trim())) {
+        return n;
+    }
+    const ESCAPED: [&str; 3] = ["&amp;", "&lt;", "&gt;"];
+    let is_escaped = |at: usize| ESCAPED.iter().any(|entity| body[at..].starts_with(entity));
+    let has_mark = memchr::memchr2(b'<', b'>', body.as_bytes()).is_some();
+    usize::from(!has_mark && memchr::memchr_iter(b'&', body.as_bytes()).all(is_escaped))
+}
+
+/// A text read `n` times.
+fn unescaped(text: &str, n: usize) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..n {
+        if memchr::memchr(b'&', text.as_bytes()).is_some() {
+            text = Cow::Owned(text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"));
+        }
+    }
+    text
+}
+
+/// Without brackets that hold nothing but separators, and the space before them; a call such as `f()` stays.
+fn without_empty_brackets(text: &str) -> Cow<'_, str> {
+    let is_left_over =
+        |c: char| c.is_whitespace() && c != '\n' || matches!(c, ',' | ';' | ':' | '、' | '，' | '；' | '：');
+    let mut out = String::new();
+    let mut copied = 0;
+    for (open, bracket) in text.match_indices(['(', '（']) {
+        let inside = &text[open + bracket.len()..];
+        let close = if bracket == "(" { ')' } else { '）' };
+        let Some(behind) = inside.trim_start_matches(is_left_over).strip_prefix(close) else { continue };
+        let before = text[..open].chars().next_back();
+        let is_call =
+            bracket == "(" && inside.starts_with(')') && before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+        if is_call || open < copied {
+            continue;
+        }
+        out.push_str(text[copied..open].trim_end_matches(' '));
+        copied = text.len() - behind.len();
+        // At the start of a line the space behind goes instead.
+        if out.is_empty() || out.ends_with('\n') {
+            copied += behind.len() - behind.trim_start_matches(' ').len();
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(&text[copied..]);
+    Cow::Owned(out)
+}
+
 /// An attribute of the block's head; titles may hold quotes, so it ends where the next attribute or the head does.
 fn attribute(head: &str, name: &str) -> Option<String> {
     let from = memmem::find(head.as_bytes(), format!(" {name}=\"").as_bytes())? + name.len() + 3;
@@ -172,7 +232,7 @@ fn attribute(head: &str, name: &str) -> Option<String> {
         Some(end) => &rest[..end],
         None => rest.trim_end().trim_end_matches('>').trim_end_matches('"'),
     };
-    let plain = value.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let plain = wikitext::decode_entities(value).into_owned();
     Some(plain).filter(|plain| !plain.trim().is_empty())
 }
 
@@ -201,6 +261,29 @@ mod tests {
         assert!(matches!(&pieces[2], Piece::Refused(refused) if refused.reason == "malformed"));
         let Some(Parsed::Document(last)) = parse(&pieces[3]) else { panic!("{pieces:?}") };
         assert_eq!(last.text.trim(), "End.");
+    }
+
+    #[test]
+    fn texts_are_read_once_and_mended() {
+        let check = |title: &str, body: &str, expected: &str| {
+            let block = format!("<doc id=\"1\" url=\"u\" title=\"{title}\">\n{body}\n</doc>");
+            let raw = Raw { offset: 0, bytes: block.into_bytes() };
+            let Parsed::Document(document) = Wikiextractor.parse(&raw, &FileFacts::default(), &source(&[])).remove(0)
+            else {
+                panic!("{title}")
+            };
+            assert_eq!(document.text.trim(), expected);
+        };
+        check("A &amp; B", "A &amp; B\n\nR&amp;D where a &lt; b, &amp;lt; too.", "R&D where a < b, &lt; too.");
+        check("A &amp;amp; B", "A &amp; B\n\nR&amp;D writes &amp;nbsp;.", "R&D writes &nbsp;.");
+        check("A &amp;amp; B", "A &amp;amp; B\n\nR&amp;amp;D.", "R&D.");
+        check("A &amp; B", "A & B\n\nR&D, no &amp; here.", "R&D, no &amp; here.");
+        check("T", "T\n\nR&D where a &lt; b and c < d.", "R&D where a &lt; b and c < d.");
+        check(
+            "T",
+            "T\n\nTin (, ) is ( ; ) a metal () for f() and g(x).\n() Lead（、）is.",
+            "Tin is a metal for f() and g(x).\nLeadis.",
+        );
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2, memchr3, memmem};
 
+use super::mathml;
 use crate::ingest::clean::one_line;
+use crate::ingest::numbers::{self, END, LOWERED, RAISED};
 use crate::ingest::{wikitext, xml};
 
 /// An element or a run of text.
@@ -193,19 +195,115 @@ impl<'t, 'x> Element<'t, 'x> {
         Some(plain(value)).filter(|value| !value.is_empty())
     }
 
-    /// All text inside, mark-up left out, white space collapsed, entities replaced (those escaped twice too).
+    /// Its texts and child elements, in order.
+    pub(super) fn content(self) -> impl Iterator<Item = Child<'t, 'x>> {
+        let end = self.tree.0[self.number].end;
+        let mut next = self.number + 1;
+        std::iter::from_fn(move || {
+            let number = next;
+            let node = self.tree.0[..end].get(number)?;
+            next = node.end.max(number + 1);
+            Some(match node.name {
+                "" => Child::Text(plain(node.raw)),
+                _ => Child::Element(Element { tree: self.tree, number }),
+            })
+        })
+    }
+
+    /// All text inside on one line: white space collapsed, entities replaced (those escaped twice too), what is raised
+    /// or lowered and formulae read by the rule of [`numbers`], other mark-up left out.
     pub(super) fn text(self) -> Cow<'x, str> {
-        let nodes = &self.tree.0[self.number + 1..self.tree.0[self.number].end.max(self.number + 1)];
-        let mut texts = nodes.iter().filter(|node| node.name.is_empty());
-        match (texts.next(), texts.next()) {
-            (None, _) => Cow::Borrowed(""),
-            (Some(only), None) => plain(only.raw),
+        let nodes = self.inside();
+        match nodes {
+            [] => Cow::Borrowed(""),
+            [only] if only.name.is_empty() => on_the_line(plain(only.raw)),
             _ => {
-                let texts = nodes.iter().filter(|node| node.name.is_empty());
-                let joined: String = texts.map(|node| xml::text(node.raw.into())).collect();
-                Cow::Owned(one_line(&wikitext::decode_entities(&joined)).into_owned())
+                let mut marked = String::new();
+                self.mark(self.number + 1, self.tree.0[self.number].end, &mut marked);
+                let text = one_line(&marked).into_owned();
+                on_the_line(Cow::Owned(text))
             }
         }
+    }
+
+    /// All text inside, mark-up left out.
+    pub(super) fn plain_text(self) -> Cow<'x, str> {
+        let texts = self.inside().iter().filter(|node| node.name.is_empty());
+        Cow::Owned(one_line(&read(texts.map(|node| node.raw))).into_owned())
+    }
+
+    fn inside(self) -> &'t [Node<'x>] {
+        &self.tree.0[self.number + 1..self.tree.0[self.number].end.max(self.number + 1)]
+    }
+
+    /// Appends the text of the nodes from `first` to `end`, with marks around what is raised or lowered.
+    ///
+    /// One loop with a stack of its own: records may nest deeper than a thread's stack.
+    fn mark(self, first: usize, end: usize, out: &mut String) {
+        // Ends of what is raised or lowered, the innermost last.
+        let mut open: Vec<usize> = Vec::new();
+        let mut number = first;
+        let mut texts = first;
+        while number < end {
+            let node = &self.tree.0[number];
+            let is_mark = matches!(node.name, "sup" | "sub" | "math") || open.last() == Some(&number);
+            if is_mark {
+                out.push_str(&self.read_between(texts, number));
+                texts = number;
+            }
+            while open.last() == Some(&number) {
+                open.pop();
+                out.push(END);
+            }
+            match node.name {
+                "sup" | "sub" => {
+                    out.push(if node.name == "sup" { RAISED } else { LOWERED });
+                    open.push(node.end.max(number + 1));
+                    number += 1;
+                }
+                "math" => {
+                    let formula = mathml::linear(Element { tree: self.tree, number });
+                    let meets = |c: char| c.is_ascii_digit();
+                    if out.ends_with(meets) && formula.starts_with(meets) {
+                        out.push(' ');
+                    }
+                    out.push_str(&formula);
+                    // A digit right behind a formula would join it.
+                    out.push_str(if formula.ends_with(meets) { "\u{fdd0}\u{fdd2}" } else { "" });
+                    number = node.end.max(number + 1);
+                    texts = number;
+                }
+                _ => number += 1,
+            }
+        }
+        out.push_str(&self.read_between(texts, end));
+        out.extend(open.iter().map(|_| END));
+    }
+
+    /// The texts of the nodes from `first` to `end`, read; entities may reach over mark-up.
+    fn read_between(self, first: usize, end: usize) -> String {
+        read(self.tree.0[first..end].iter().filter(|node| node.name.is_empty()).map(|node| node.raw))
+    }
+}
+
+/// A piece of what an element holds.
+pub(super) enum Child<'t, 'x> {
+    /// Text, read.
+    Text(Cow<'x, str>),
+    /// An element.
+    Element(Element<'t, 'x>),
+}
+
+/// Texts as they stand in the file, put together and read.
+fn read<'x>(texts: impl Iterator<Item = &'x str>) -> String {
+    let joined: String = texts.map(|raw| xml::text(raw.into())).collect();
+    wikitext::decode_entities(&joined).into_owned()
+}
+
+fn on_the_line(text: Cow<'_, str>) -> Cow<'_, str> {
+    match numbers::linear(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(line) => Cow::Owned(line),
     }
 }
 
@@ -233,6 +331,34 @@ mod tests {
         assert_eq!(root.children().map(Element::name).collect::<Vec<_>>(), ["b", "c"]);
         assert_eq!(root.at(&["b", "sub"]).map(Element::text).as_deref(), Some("2"));
         assert_eq!(root.text_of("c"), None);
+    }
+
+    #[test]
+    fn numbers_keep_their_places() {
+        let check = |xml: &str, expected: &str| {
+            let xml = format!("<a>{xml}</a>");
+            assert_eq!(Tree::read(&xml).unwrap().root().unwrap().text(), expected, "{xml}");
+        };
+        check("10<sup>6</sup> and 10<sup>-3</sup> mol/m<sup>2</sup>", "10^6 and 10^-3 mol/m^2");
+        check("<b>10<sup><i>6</i></sup></b>5, log<sub>2</sub>8", "10^6 5, log_2 8");
+        check("D<sub>3</sub>, Na<sup>+</sup>/Ca<sup>2+</sup>, SO<sub>4</sub><sup>2-</sup>", "D3, Na+/Ca2+, SO4^2-");
+        check("5½ and 10⁶", "5 1/2 and 10^6");
+        let math = |inside: &str| format!("in 5 <m:math>{inside}</m:math>9 x");
+        check(&math("<m:mfrac><m:mn>1</m:mn><m:mn>20</m:mn></m:mfrac>"), "in 5 1/20 9 x");
+        check(&math("<m:msup><m:mn>10</m:mn><m:mrow><m:mo>-</m:mo><m:mn>3</m:mn></m:mrow></m:msup>"), "in 5 10^-3 9 x");
+        check(
+            &math(
+                "<m:mfrac><m:mrow><m:mi>a</m:mi><m:mo>+</m:mo><m:mn>1</m:mn></m:mrow><m:msqrt><m:mn>2</m:mn></m:msqrt></m:mfrac>",
+            ),
+            "in 5 (a+1)/(√2)9 x",
+        );
+        check(
+            &math(
+                "<m:semantics><m:mrow><m:msub><m:mi>CO</m:mi><m:mn>2</m:mn></m:msub><m:mo>=</m:mo><m:msubsup><m:mi>x</m:mi><m:mi>i</m:mi><m:mn>2</m:mn></m:msubsup></m:mrow><m:annotation>CO_2</m:annotation></m:semantics>",
+            ),
+            "in 5 CO2 = x_i^2 9 x",
+        );
+        check("<m:math><m:mover><m:mi>x</m:mi><m:mo>¯</m:mo></m:mover><m:mo>±</m:mo><m:mi>s</m:mi></m:math>", "x ± s");
     }
 
     #[test]

@@ -22,7 +22,6 @@ static FILES: &[&str] = &[
     "imagem",
     "imagen",
     "immagine",
-    "media",
     "plik",
     "resim",
     "soubor",
@@ -30,7 +29,6 @@ static FILES: &[&str] = &[
     "tập tin",
     "изображение",
     "картинка",
-    "медия",
     "слика",
     "файл",
     "קובץ",
@@ -46,6 +44,23 @@ static FILES: &[&str] = &[
     "档案",
     "그림",
     "파일",
+];
+
+/// Names of the namespace whose links lead to a file and show their label.
+static MEDIA: &[&str] = &[
+    "media",
+    "medien",
+    "medium",
+    "média",
+    "медиа",
+    "медия",
+    "медіа",
+    "メディア",
+    "媒体",
+    "媒體",
+    "媒体文件",
+    "媒體檔案",
+    "미디어",
 ];
 
 /// Names of the category namespace, likewise.
@@ -100,7 +115,10 @@ pub(super) fn internal<'t>(content: &'t str, pipe: Option<usize>, site: &super::
     if plain.is_none() && is_hidden(trimmed, site) {
         return Shown::Nothing;
     }
+    let is_media = prefix(trimmed).is_some_and(|prefix| MEDIA.contains(&prefix.as_str()));
     match pipe {
+        // The name of a file is no word.
+        None if is_media => Shown::Nothing,
         Some(pipe) if content[pipe + 1..].trim_matches([' ', super::GAP]).is_empty() => {
             Shown::Text(pipe_trick(plain.unwrap_or(trimmed)))
         }

@@ -3,7 +3,8 @@
 //! # What stays
 //! Paragraphs, headings (a paragraph each, without `=`; only above text that stays), list items (a line each),
 //! link and external-link labels, alternative text of inline templates that carry words ([`templates`]), inline
-//! formulae as their LaTeX source, quotations. Superscript digits behind a digit get a `^` (`10^6`).
+//! formulae as their LaTeX source, quotations, source code inside a sentence. Raised and lowered digits are
+//! read by the rule of [`numbers`] (`10^6`, `H2O`).
 //!
 //! # What goes
 //! All other templates and parser functions, tables (wiki and HTML), files with their captions, categories,
@@ -23,6 +24,10 @@
 //! [`scan`] is the pass over the characters (comments, tags, templates, links, tables, entities), with [`tags`],
 //! [`links`], [`templates`] and [`variants`] for what each piece turns into; [`blocks`] is the pass over the lines
 //! (headings, lists, paragraphs); [`inline`] tidies the inside of one line.
+
+use std::borrow::Cow;
+
+use crate::ingest::numbers;
 
 mod blocks;
 mod disambiguation;
@@ -73,7 +78,12 @@ pub(super) struct Cleaned {
 /// The plain text of `wikitext`. Time and memory grow linearly with its length, whatever it holds.
 pub(super) fn clean(wikitext: &str, site: &Site) -> Cleaned {
     let scanned = scan::scan(wikitext, site);
-    Cleaned { text: blocks::paragraphs(&scanned.text), disambiguation: scanned.disambiguation }
+    let paragraphs = blocks::paragraphs(&scanned.text);
+    let text = match numbers::linear(&paragraphs) {
+        Cow::Borrowed(_) => paragraphs,
+        Cow::Owned(text) => text,
+    };
+    Cleaned { text, disambiguation: scanned.disambiguation }
 }
 
 #[cfg(test)]
@@ -104,7 +114,13 @@ mod tests {
         check("<table><tr><td>a</td></tr></table>b", "b");
         check("a<!-- b --> c\n<!-- d -->\ne", "a c e");
         check("<nowiki>[[a]] {{b}} '''c'''</nowiki>", "[[a]] {{b}} '''c'''");
-        check("x<sup>2</sup> is 10<sup>6</sup> H<sub>2</sub>O", "x2 is 10^6 H2O");
+        check("x<sup>2</sup> is 10<sup>6</sup> H<sub>2</sub>O", "x^2 is 10^6 H2O");
+        check("log<sub>2</sub>8<sup>{{x}}</sup>, 5½, <sup>14</sup>C", "log_2 8, 5 1/2, 14C");
+        check(
+            "the <code>while</code> and <syntaxhighlight lang=c inline>a[[1]]</syntaxhighlight> b",
+            "the while and a[[1]] b",
+        );
+        check("a [[Media:b.ogg|c]] d [[Media:b.ogg]] e", "a c d e");
         check("a &amp; b &lt;i&gt; &amp;nbsp;&nbsp; c &#8211; &#x2013; &unknown;", "a & b <i> c – – &unknown;");
         check("f''(x) is <math>f''(x)=\\frac{{a}}{b}</math>", "f(x) is f''(x)=\\frac{{a}}{b}");
         check("__NOTOC__\na ~~~~ b __c__", "a b __c__");

@@ -15,8 +15,12 @@ pub(super) enum Tag {
     Paragraph,
     /// An HTML table, dropped with all it encloses.
     Table,
-    /// Superscript.
-    Superscript,
+    /// Source code: a block, which goes, or a word of a sentence.
+    Code,
+    /// Raises what it encloses.
+    Raised,
+    /// Lowers what it encloses.
+    Lowered,
     /// Only changes the looks; what it encloses stays.
     Inline,
 }
@@ -90,14 +94,14 @@ static TAGS: &[(&str, Tag)] = &[
     ("score", Tag::Dropped),
     ("section", Tag::Inline),
     ("small", Tag::Inline),
-    ("source", Tag::Dropped),
+    ("source", Tag::Code),
     ("span", Tag::Inline),
     ("strike", Tag::Inline),
     ("strong", Tag::Inline),
     ("style", Tag::Dropped),
-    ("sub", Tag::Inline),
-    ("sup", Tag::Superscript),
-    ("syntaxhighlight", Tag::Dropped),
+    ("sub", Tag::Lowered),
+    ("sup", Tag::Raised),
+    ("syntaxhighlight", Tag::Code),
     ("table", Tag::Table),
     ("td", Tag::Break),
     ("templatedata", Tag::Dropped),

@@ -1,6 +1,7 @@
 //! Angle brackets: comments, HTML and extension tags.
 
 use super::{Kind, Scanner, push_verbatim};
+use crate::ingest::numbers;
 use crate::ingest::wikitext::{GAP, entities, tags};
 
 impl Scanner<'_> {
@@ -20,12 +21,16 @@ impl Scanner<'_> {
             tags::Tag::Break => self.out.push('\n'),
             tags::Tag::Paragraph => self.out.push_str("\n\n"),
             tags::Tag::Table => self.html_table(found),
-            tags::Tag::Superscript => {
-                let is_power = self.peek(0).is_some_and(|byte| byte.is_ascii_digit() || byte == b'-')
-                    || self.text[self.at..].starts_with('−');
-                if is_power && !found.closes && self.out.ends_with(|c: char| c.is_ascii_digit()) {
-                    self.out.push('^');
-                }
+            tags::Tag::Raised | tags::Tag::Lowered if found.closes => self.close_mark(),
+            tags::Tag::Raised => self.out.push(numbers::RAISED),
+            tags::Tag::Lowered => self.out.push(numbers::LOWERED),
+            tags::Tag::Code => {
+                let tag = &self.bytes[start..self.at];
+                let is_inline = ["inline", "enclose=\"none\"", "enclose=none"]
+                    .iter()
+                    .any(|attribute| memchr::memmem::find(tag, attribute.as_bytes()).is_some());
+                let tag = if is_inline { tags::Tag::Verbatim } else { tags::Tag::Dropped };
+                self.enclosing(tags::Found { tag, ..found });
             }
             tags::Tag::Inline => {
                 let tag = &self.bytes[start..self.at];
@@ -33,6 +38,18 @@ impl Scanner<'_> {
                     self.enclosing(tags::Found { tag: tags::Tag::Dropped, ..found });
                 }
             }
+        }
+    }
+
+    /// Ends what is raised or lowered; where only something removed stood there, nothing is.
+    fn close_mark(&mut self) {
+        let inside = self.out.trim_end_matches([GAP, ' ']);
+        if inside.ends_with([numbers::RAISED, numbers::LOWERED]) {
+            self.out.truncate(inside.len());
+            self.out.pop();
+            self.out.push(GAP);
+        } else {
+            self.out.push(numbers::END);
         }
     }
 
