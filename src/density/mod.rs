@@ -108,7 +108,7 @@ impl Params {
     pub fn files(&self) -> Result<Vec<PathBuf>> {
         let mut all = Vec::new();
         for spec in &self.lexicon {
-            all.extend(lexicon::files(&spec.path)?);
+            all.extend(lexicon::files(spec)?.files);
         }
         Ok(all)
     }
@@ -143,6 +143,9 @@ pub fn read_lexicon(params: &Params, cx: &Context) -> Result<Lexicon> {
         cx.progress.note(
             "no lexicon is set (`[density] lexicon`): every document gets density 0, so nothing is ranked by knowledge",
         );
+    }
+    for file in &lexicon.passed_over {
+        cx.progress.note(&format!("`{file}` stands beside the lexicons and is none; it is passed over"));
     }
     for file in lexicon.books.iter().filter(|file| !file.refused.is_empty()) {
         let refused: Vec<String> = file.refused.iter().map(|(reason, n)| format!("{n} {reason}")).collect();

@@ -87,6 +87,39 @@ impl Params {
             .map(PathBuf::from)
             .collect()
     }
+
+    /// Reads those files and forgets them.
+    ///
+    /// # Errors
+    /// If one of them cannot be used.
+    pub fn check_files(&self) -> Result<()> {
+        self.read_tokenizer()?;
+        self.read_losses()?;
+        self.read_edges().map(|_| ())
+    }
+
+    fn read_tokenizer(&self) -> Result<Option<tokenizers::Tokenizer>> {
+        let path = Some(self.tokenizer.as_str()).filter(|path| !path.is_empty());
+        let read = path.map(|path| {
+            tokenizers::Tokenizer::from_file(path).map_err(|cause| {
+                Error::data(format!("`{path}` is not a readable tokenizer.json: {cause}")).at("`difficulty.tokenizer`")
+            })
+        });
+        read.transpose()
+    }
+
+    fn read_losses(&self) -> Result<Option<losses::Losses>> {
+        let path = Some(self.losses.as_str()).filter(|path| !path.is_empty());
+        path.map(|path| losses::Losses::read(path.as_ref())).transpose()
+    }
+
+    /// Edges and words of an earlier build, which must fit these parameters.
+    fn read_edges(&self) -> Result<Option<(Edges, WordCounts)>> {
+        let folder = Some(self.edges.as_str()).filter(|folder| !folder.is_empty());
+        let read = folder.map(|folder| edges::read(folder.as_ref())).transpose()?;
+        read.iter().try_for_each(|(edges, _)| edges.check_fits(self))?;
+        Ok(read)
+    }
 }
 
 /// What the room measures with: the word counts of each language and, where given, a tokenizer and losses.
@@ -101,27 +134,11 @@ struct Measure {
 /// # Errors
 /// If a named tokenizer, loss file or edges folder cannot be read, or a part cannot be read or written.
 pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
-    let tokenizer = match params.tokenizer.as_str() {
-        "" => None,
-        path => Some(tokenizers::Tokenizer::from_file(path).map_err(|cause| {
-            Error::data(format!("`{path}` is not a readable tokenizer.json: {cause}")).at("`difficulty.tokenizer`")
-        })?),
-    };
-    let losses = match params.losses.as_str() {
-        "" => None,
-        path => Some(losses::Losses::read(&PathBuf::from(path))?),
-    };
-    let earlier = match params.edges.as_str() {
-        "" => None,
-        folder => Some(edges::read(&PathBuf::from(folder))?),
-    };
+    let (tokenizer, losses, earlier) = (params.read_tokenizer()?, params.read_losses()?, params.read_edges()?);
     // To count languages and words, to measure, and to write; where edges are given, to write alone.
     cx.readings(input, if earlier.is_some() { 1 } else { 4 });
     let (words, edges) = match earlier {
-        Some((edges, words)) => {
-            edges.check_fits(params)?;
-            (words, Some(edges))
-        }
+        Some((edges, words)) => (words, Some(edges)),
         None => (features::count_words(input, params.min_language_docs, cx)?, None),
     };
     let measure = Measure { words, tokenizer, losses };

@@ -128,6 +128,13 @@ pub fn refusals_to_batch<'a>(room: &'a str, refusals: &'a [Refusal]) -> Result<R
     ])
 }
 
+/// Note: lines of wikitext that became text.
+pub const PROSE_LINES: &str = "prose_lines";
+/// Note: templates that no table knows, where they left a hole in a line of prose.
+pub const DROPPED_INLINE: &str = "dropped_inline_templates";
+/// Begins the note of such a template, whose name in backticks follows.
+pub const DROPPED: &str = "dropped template ";
+
 /// What happened to every row of a part, a room or a source.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Books {
@@ -165,6 +172,20 @@ impl Books {
     pub fn refuse(&mut self, reason: &str) {
         self.read += 1;
         *self.refused.entry(reason.to_string()).or_default() += 1;
+    }
+
+    /// Templates that no table knows, each with how often it left a hole in a line of prose, the most frequent first.
+    pub fn dropped_templates(&self) -> Vec<(&str, u64)> {
+        let of = self.notes.iter().filter_map(|(note, n)| Some((note.strip_prefix(DROPPED)?.trim_matches('`'), *n)));
+        let mut dropped: Vec<(&str, u64)> = of.collect();
+        dropped.sort_by_key(|(name, n)| (std::cmp::Reverse(*n), *name));
+        dropped
+    }
+
+    /// Holes that unknown templates left for every 1,000 lines of prose; `None` where no wikitext was read.
+    pub fn dropped_per_1000_lines(&self) -> Option<f64> {
+        let note = |name| self.notes.get(name).copied().unwrap_or(0) as f64;
+        (note(PROSE_LINES) > 0.0).then(|| 1000.0 * note(DROPPED_INLINE) / note(PROSE_LINES))
     }
 
     /// Adds `n` to a note.

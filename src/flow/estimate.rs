@@ -3,22 +3,26 @@
 //! The first documents of every source go through all rooms in a throw-away folder, without translation. What they
 //! took, scaled by the bytes still to read, is the estimate; it cannot see how much a larger corpus repeats itself.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use arrow::datatypes::UInt64Type;
 use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
 use crate::flow::contract::{contract, numbers, strings};
 use crate::flow::dataset::{Batches, Dataset};
 use crate::flow::plan::{Job, ROOMS, memory_needed, too_little_memory};
-use crate::flow::progress::Progress;
+use crate::flow::progress::{Progress, Silent};
+use crate::flow::room::Context;
 use crate::flow::run::run;
-use crate::ingest;
+use crate::ingest::{self, Ids, SourceSpec};
+use crate::negatives::chinese::is_chinese;
 use crate::negatives::{self, back_translation};
 
 /// Documents of each source in the sample.
@@ -118,12 +122,22 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
         let factor = if kept > 0 { documents as f64 / kept as f64 } else { 1.0 };
         seconds += took * factor;
         disk_bytes += folder_bytes(&sample.out)? as f64 * factor;
+        notes.kept.lock().unwrap_or_else(PoisonError::into_inner).extend(shared_ids(source, job, folder.path())?);
         let n_files = files.iter().filter(|file| file.source == source.name).count();
         sources.push(SourceEstimate { source: source.name.clone(), files: n_files, bytes, documents });
     }
     let mut notes = notes.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
     let documents = sources.iter().map(|source| source.documents).sum();
     notes.extend(too_little_memory(documents, job.memory_bytes));
+    if job.pipeline.negatives.per_document > 0
+        && job.sources.iter().any(|source| is_chinese(source.language.as_deref()))
+    {
+        notes.push(
+            "Chinese passages are rewritten by the embedded thesaurus (synonyms, opposites, negations) and by names of \
+             the lexicon; back-translation knows no Chinese"
+                .to_string(),
+        );
+    }
     let (translation_seconds, note) = translation(&job.pipeline.negatives, documents);
     notes.push(note);
     notes.dedup();
@@ -137,6 +151,54 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
         translation_seconds,
         notes,
     })
+}
+
+/// Files of a source whose ids are compared, and documents of each.
+const COMPARED: (usize, u64) = (4, 50);
+
+/// Whether the ids of a source begin anew in its files: what the sample, which seldom reaches the second file, cannot
+/// show. `None` where records say their version, or no id stands for two texts.
+fn shared_ids(source: &SourceSpec, job: &Job, scratch: &Path) -> Result<Option<String>> {
+    let is_versioned = ingest::format(&source.format)?.has_versions() || source.fields.contains_key("version");
+    let files = ingest::files::expand(&source.path)?;
+    if is_versioned || source.ids == Ids::File || files.len() < 2 {
+        return Ok(None);
+    }
+    let (n_files, n_documents) = COMPARED;
+    let mut texts: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    let mut n_read = 0_u64;
+    for nth in 0..n_files.min(files.len()) {
+        let file = &files[nth * (files.len() - 1) / (n_files.min(files.len()) - 1)];
+        let folder = scratch.join(format!("{}-ids-{nth}", source.name));
+        let one = SourceSpec { path: file.to_string_lossy().into_owned(), ids: Ids::Auto, ..source.clone() };
+        std::fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
+        let cx = Context { room: "ingest", folder: &folder, seed: 0, memory_bytes: 1 << 30, progress: &Silent };
+        if std::fs::File::open(file).is_err() {
+            continue;
+        }
+        ingest::run(&[one], &job.pipeline.ingest, &cx, Some(n_documents))?;
+        for part in Dataset::open(&folder, contract("document")?)?.parts {
+            for batch in Batches::open(&part.path, Some(contract("document")?), Some(&["id", "text"]))? {
+                let batch = batch?;
+                for (id, text) in strings(&batch, "id")?.iter().zip(strings(&batch, "text")?) {
+                    let (id, text) = (id.unwrap_or_default(), text.unwrap_or_default());
+                    n_read += 1;
+                    texts.entry(id.to_string()).or_default().insert(xxh3_64(text.as_bytes()));
+                }
+            }
+        }
+    }
+    let n_shared: usize = texts.values().map(BTreeSet::len).filter(|n| *n > 1).sum();
+    let then = match source.ids {
+        Ids::Global => "`ids = \"global\"` makes that an error",
+        _ => "such records are named by their file too (`ids`), or map `fields.version` where one replaces the other",
+    };
+    Ok((n_shared > 0).then(|| {
+        format!(
+            "source `{}`: {n_shared} of {n_read} records of several files share an id with another text; {then}",
+            source.name
+        )
+    }))
 }
 
 /// Characters of a sentence of an abstract, to state the cost of translating it.

@@ -220,12 +220,18 @@ pub struct Room {
     pub params: fn(&Pipeline) -> Result<Value>,
     /// Files beside its input that it reads.
     pub files: fn(&Pipeline) -> Result<Vec<PathBuf>>,
+    /// Reads what its parameters name, so that a file nobody can use stops a build before any data moves.
+    pub check: fn(&Pipeline) -> Result<()>,
     /// Runs it. The input of the first room is empty.
     pub run: fn(&Job, &Dataset, &Context) -> Result<()>,
 }
 
 fn as_json(value: &impl Serialize) -> Result<Value> {
     serde_json::to_value(value).map_err(|cause| Error::usage(format!("the parameters cannot be written: {cause}")))
+}
+
+fn no_check(_: &Pipeline) -> Result<()> {
+    Ok(())
 }
 
 fn no_files(_: &Pipeline) -> Result<Vec<PathBuf>> {
@@ -241,6 +247,7 @@ pub static ROOMS: &[Room] = &[
         version: ingest::VERSION,
         params: |pipeline| as_json(&pipeline.ingest),
         files: no_files,
+        check: no_check,
         run: |job, _, cx| ingest::run(&job.sources, &job.pipeline.ingest, cx, job.limit),
     },
     Room {
@@ -250,6 +257,7 @@ pub static ROOMS: &[Room] = &[
         version: dedup::VERSION,
         params: |pipeline| Ok(json!({"dedup": as_json(&pipeline.dedup)?, "max_removed": pipeline.max_removed})),
         files: no_files,
+        check: no_check,
         run: |job, input, cx| dedup::run(input, &job.pipeline.dedup, job.pipeline.max_removed, cx),
     },
     Room {
@@ -259,6 +267,7 @@ pub static ROOMS: &[Room] = &[
         version: density::VERSION,
         params: |pipeline| as_json(&pipeline.density),
         files: |pipeline| pipeline.density.files(),
+        check: |pipeline| density::lexicon::Lexicon::read(&pipeline.density.lexicon).map(|_| ()),
         run: |job, input, cx| density::run(input, &job.pipeline.density, cx),
     },
     Room {
@@ -268,6 +277,7 @@ pub static ROOMS: &[Room] = &[
         version: difficulty::VERSION,
         params: |pipeline| as_json(&pipeline.difficulty),
         files: |pipeline| Ok(pipeline.difficulty.files()),
+        check: |pipeline| pipeline.difficulty.check_files(),
         run: |job, input, cx| difficulty::run(input, &job.pipeline.difficulty, cx),
     },
     Room {
@@ -288,6 +298,7 @@ pub static ROOMS: &[Room] = &[
             0 => Ok(Vec::new()),
             _ => Ok([pipeline.density.files()?, pipeline.negatives.files()].concat()),
         },
+        check: |pipeline| pipeline.negatives.check_files(),
         run: |job, input, cx| {
             if job.pipeline.negatives.per_document == 0 {
                 return negatives::run(input, &job.pipeline.negatives, None, cx);
@@ -303,11 +314,12 @@ pub static ROOMS: &[Room] = &[
         version: curriculum::VERSION,
         params: |pipeline| as_json(&pipeline.curriculum),
         files: no_files,
+        check: no_check,
         run: |job, input, cx| curriculum::run(input, &job.pipeline.curriculum, cx),
     },
 ];
 
-/// Checks that each room reads what the one before it writes, and that the files the rooms name exist.
+/// Checks that each room reads what the one before it writes, and that the files the rooms name exist and can be used.
 ///
 /// # Errors
 /// Names the room and the contract or file.
@@ -330,6 +342,7 @@ pub fn check(job: &Job) -> Result<()> {
                     .hint("check the key that names it; `kpipe defaults` explains each")
             })?;
         }
+        (room.check)(&job.pipeline).at_place(|| format!("a file that room `{}` needs", room.name))?;
     }
     for source in &job.sources {
         source.check()?;

@@ -262,6 +262,8 @@ pub struct Document {
     pub absent: Vec<String>,
     /// Invalid bytes that were replaced by U+FFFD, counted in the books as a marked repair.
     pub repaired: u64,
+    /// What else the books count of it, such as lines of prose.
+    pub counts: Vec<(String, u64)>,
 }
 
 /// What `parse` makes of one raw record.

@@ -230,9 +230,14 @@ fn is_charge(content: &str) -> bool {
 
 fn lowered(out: &mut String, content: &str) {
     let has_digit = content.contains(|c: char| c.is_ascii_digit());
-    let is_plain = !has_digit || out.chars().next_back().is_none_or(|c| !c.is_alphanumeric() || c.is_uppercase());
-    let is_below =
-        !is_plain && !ends_with_element(out) && out.ends_with(|c: char| c.is_ascii_digit() || c.is_ascii_lowercase());
+    let is_letter = |text: &str| text.len() == 1 && text.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_below = match out.chars().next_back() {
+        Some(c) if c.is_ascii_digit() => has_digit,
+        Some(c) if c.is_ascii_lowercase() && has_digit => !ends_with_element(out),
+        // An index: one letter behind a word of one letter.
+        Some(_) => is_letter(content) && out.rsplit(|c: char| !c.is_alphanumeric()).next().is_some_and(is_letter),
+        None => false,
+    };
     if is_below {
         out.push('_');
     }
@@ -295,6 +300,7 @@ mod tests {
         check("10{6} and 4.2 × 10{−3} mol/m{2}", "10^6 and 4.2 × 10^-3 mol/m^2");
         check("log₂8, log<2>8, log<2>(x)", "log_2 8, log_2 8, log_2(x)");
         check("p<1>5 and x₁² + x₂²", "p_1 5 and x_1^2 + x_2^2");
+        check("x<n>, a<i>, V<max>, pH<a>", "x_n, a_i, Vmax, pHa");
         check("5½ cups, ¼ and 3⅞", "5 1/2 cups, 1/4 and 3 7/8");
         check("5¹⁄₂, 5{1}/<2>, {1}⁄<20> and 1⁄3", "5 1/2, 5 1/2, 1/20 and 1/3");
         check("10 {6} cells/mm³", "10 ^6 cells/mm^3");

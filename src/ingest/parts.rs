@@ -182,6 +182,10 @@ impl<'a> Parts<'a> {
         }
         let spec = &self.sources[source];
         let books = self.cursor.books.get(&spec.name);
+        books
+            .and_then(holes)
+            .iter()
+            .for_each(|note| self.raw.progress.note(&format!("source `{}`: {note}", spec.name)));
         for column in spec.fields.values().flat_map(|columns| columns.split('+')).map(str::trim) {
             let lack = books.and_then(|books| books.notes.get(&without(column))).copied().unwrap_or(0);
             if lack > 0 && lack == self.cursor.documents {
@@ -233,12 +237,13 @@ impl<'a> Parts<'a> {
             Outcome::Row(row) => row,
         };
         event(row.id_hash, row.document.version, row.kind, row.text_hash).write(&mut self.events);
-        let Document { repaired, absent, .. } = &row.document;
+        let Document { repaired, absent, counts, .. } = &row.document;
         self.count(source, |books| {
             books.read += 1;
             books.kept += 1;
             books.note("repaired", *repaired);
             absent.iter().for_each(|column| books.note(&without(column), 1));
+            counts.iter().for_each(|(name, n)| books.note(name, *n));
         });
         self.cursor.documents += 1;
         self.cursor.rows += 1;
@@ -311,6 +316,21 @@ impl<'a> Parts<'a> {
         self.books = Books::default();
         Ok(())
     }
+}
+
+/// How many unknown templates are told by name.
+const TOLD: usize = 5;
+
+/// What to tell of templates that left holes in the text.
+fn holes(books: &Books) -> Option<String> {
+    let dropped = books.dropped_templates();
+    let rate = books.dropped_per_1000_lines().filter(|_| !dropped.is_empty())?;
+    let names: Vec<String> = dropped.iter().take(TOLD).map(|(name, n)| format!("{n} × `{name}`")).collect();
+    let more = if dropped.len() > TOLD { format!(" and {} more", dropped.len() - TOLD) } else { String::new() };
+    Some(format!(
+        "{rate:.1} inline templates per 1,000 lines of prose are unknown and leave a hole: {}{more}",
+        names.join(", ")
+    ))
 }
 
 /// The note of records that lack a column.

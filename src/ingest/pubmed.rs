@@ -471,6 +471,104 @@ mod tests {
         assert_eq!(counts, [1341, 1121, 7336, 4462, 10]);
     }
 
+    /// The runs of digits of a stretch of XML, read without our readers: mark-up that raises, lowers or belongs to a
+    /// formula ends a run, other mark-up does not; raised, lowered and fraction characters are runs of their own.
+    fn runs_of_xml(xml: &str) -> Vec<String> {
+        let mut plain = String::new();
+        let mut rest = xml;
+        while let Some(open) = rest.find('<') {
+            plain.push_str(&rest[..open]);
+            let close = rest[open..].find('>').unwrap();
+            let tag = &rest[open + 1..open + close];
+            let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap();
+            if name.contains(':') || matches!(name, "sup" | "sub" | "mn" | "cn" | "sep") {
+                plain.push('|');
+            }
+            rest = &rest[open + close + 1..];
+        }
+        plain.push_str(rest);
+        let plain =
+            crate::ingest::wikitext::decode_entities(&crate::ingest::wikitext::decode_entities(&plain)).into_owned();
+        let apart: String = plain
+            .chars()
+            .map(|c| match c {
+                '²' => "|2|".into(),
+                '³' => "|3|".into(),
+                '¹' => "|1|".into(),
+                '½' => "|1|2|".into(),
+                '¼' => "|1|4|".into(),
+                '¾' => "|3|4|".into(),
+                '\u{2070}'..='\u{2079}' => format!("\u{1}{}", u32::from(c) - 0x2070),
+                '\u{2080}'..='\u{2089}' => format!("\u{2}{}", u32::from(c) - 0x2080),
+                c => c.to_string(),
+            })
+            .collect();
+        // Raised digits side by side are one number.
+        let apart = apart.replace('\u{1}', "|").replace('\u{2}', "|");
+        runs_of_text(&apart)
+    }
+
+    fn runs_of_text(text: &str) -> Vec<String> {
+        text.split(|c: char| !c.is_ascii_digit()).filter(|run| !run.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn between<'t>(text: &'t str, open: &str, close: &str) -> Vec<&'t str> {
+        text.split(open).skip(1).filter_map(|rest| rest.split(close).next()).collect()
+    }
+
+    /// Every number of 500 and more real records is in the text as it was, in its place.
+    #[test]
+    fn no_number_changes_between_record_and_text() {
+        let Some(folder) = std::env::var_os("KPIPE_TEST_DATA") else { return };
+        let folder = std::path::Path::new(&folder).join("pubmed-xml");
+        let (mut n_records, mut n_runs, mut changed) = (0, 0, Vec::new());
+        for folder in [folder.join("pmid"), folder] {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let mut bytes = std::fs::read(&path).unwrap_or_default();
+                if path.extension().is_some_and(|extension| extension == "gz") {
+                    let mut unpacked = Vec::new();
+                    flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked).unwrap();
+                    bytes = unpacked;
+                }
+                let xml = String::from_utf8_lossy(&bytes);
+                for record in between(&xml, "<MedlineCitation ", "</MedlineCitation>") {
+                    let raw =
+                        Raw { offset: 0, bytes: format!("<MedlineCitation {record}</MedlineCitation>").into_bytes() };
+                    let parsed = Pubmed.parse(&raw, &FileFacts::default(), &source()).remove(0);
+                    let (Parsed::Document(document), [own]) =
+                        (parsed, &between(record, "<Abstract>", "</Abstract>")[..])
+                    else {
+                        continue;
+                    };
+                    let title = between(record, "<ArticleTitle>", "</ArticleTitle>");
+                    let mut expected = runs_of_xml(title.first().unwrap_or(&""));
+                    for section in between(own, "<AbstractText", "</AbstractText>") {
+                        let (attributes, text) = section.split_once('>').unwrap();
+                        let label = between(attributes, "Label=\"", "\"")
+                            .first()
+                            .map_or(Vec::new(), |label| runs_of_xml(label));
+                        expected.extend(label);
+                        expected.extend(runs_of_xml(text));
+                    }
+                    let found = runs_of_text(&document.text);
+                    (n_records, n_runs) = (n_records + 1, n_runs + expected.len());
+                    if found != expected {
+                        let first = found
+                            .iter()
+                            .zip(&expected)
+                            .position(|(a, b)| a != b)
+                            .unwrap_or(found.len().min(expected.len()));
+                        let near = |runs: &[String]| runs[first.min(runs.len())..runs.len().min(first + 4)].join(" ");
+                        changed.push(format!("{}: {} became {}", document.id.unwrap(), near(&expected), near(&found)));
+                    }
+                }
+            }
+        }
+        assert!(n_records >= 500 && n_runs > 5_000, "{n_records} records, {n_runs} runs of digits");
+        assert!(changed.is_empty(), "{} of {n_records} records:\n{}", changed.len(), changed.join("\n"));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_parsed(bytes in prop::collection::vec(any::<u8>(), 0..300)) {

@@ -14,6 +14,7 @@
 //! translation engine: see [`back_translation`].
 
 pub mod back_translation;
+pub mod chinese;
 pub mod column;
 pub mod concept;
 pub mod edits;
@@ -27,7 +28,7 @@ pub mod thesaurus;
 pub mod wordnet;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use arrow::array::Array;
 use rand_chacha::ChaCha8Rng;
@@ -43,6 +44,7 @@ use edits::{Edit, Swap};
 use gate::{Bounds, Verdict};
 use thesaurus::Thesaurus;
 use wordnet::WordNet;
+use wordnet::readers::Entries;
 
 /// Part of the room's fingerprint; raised when the same input and parameters give other rows.
 pub const VERSION: u32 = 2;
@@ -97,7 +99,7 @@ pub struct Material<'a> {
     pub mentions: &'a [Mention],
     /// The embedded English thesaurus.
     pub wordnet: &'a WordNet,
-    /// The user's thesauri.
+    /// For documents in Chinese the embedded thesaurus with the user's, for others the user's.
     pub thesaurus: Option<&'a Thesaurus>,
     /// The lexicon.
     pub concepts: Option<&'a dyn ConceptNames>,
@@ -173,7 +175,7 @@ pub struct Params {
     pub min_similarity: f64,
     /// Largest ratio of the lengths of anchor and candidate, in either direction.
     pub max_length_ratio: f64,
-    /// Thesaurus files for Chinese.
+    /// Thesaurus files for Chinese, beside the embedded one.
     pub thesaurus: Vec<String>,
     /// Back-translation.
     pub back_translation: back_translation::Params,
@@ -218,6 +220,18 @@ impl Params {
         self.thesaurus.iter().chain(&self.back_translation.tables).map(std::path::PathBuf::from).collect()
     }
 
+    /// Reads those files and forgets them; where no candidates are made, nobody reads them.
+    ///
+    /// # Errors
+    /// If one of them cannot be used, or an engine was demanded by name and is not installed.
+    pub fn check_files(&self) -> Result<()> {
+        if self.per_document == 0 {
+            return Ok(());
+        }
+        Thesauri::read(self)?;
+        back_translation::check_files(&self.back_translation)
+    }
+
     fn bounds(&self) -> Bounds {
         Bounds { min_similarity: self.min_similarity, max_length_ratio: self.max_length_ratio }
     }
@@ -228,10 +242,45 @@ struct Tools<'a> {
     params: &'a Params,
     concepts: Option<&'a dyn ConceptNames>,
     wordnet: &'static WordNet,
-    thesaurus: Option<Thesaurus>,
+    thesauri: Thesauri,
     translations: back_translation::Translations,
     seed: u64,
 }
+
+/// The thesauri that are matched in texts without spaces.
+struct Thesauri {
+    /// What the user's files say.
+    own: Entries,
+    users: Option<Thesaurus>,
+    /// Built for the first document in Chinese.
+    chinese: OnceLock<std::result::Result<Thesaurus, String>>,
+}
+
+impl Thesauri {
+    fn read(params: &Params) -> Result<Self> {
+        let mut own = Entries::default();
+        for path in &params.thesaurus {
+            wordnet::readers::read(path.as_ref(), &mut own)?;
+        }
+        let users = if params.thesaurus.is_empty() { None } else { Some(Thesaurus::build(&own)?) };
+        Ok(Thesauri { own, users, chinese: OnceLock::new() })
+    }
+
+    /// The one for a document's language.
+    fn of(&self, language: Option<&str>) -> Result<Option<&Thesaurus>> {
+        if !chinese::is_chinese(language) {
+            return Ok(self.users.as_ref());
+        }
+        let build = || {
+            let all = chinese::with_embedded(&self.own).and_then(|entries| Thesaurus::build(&entries));
+            all.map_err(|error| error.to_string())
+        };
+        self.chinese.get_or_init(build).as_ref().map(Some).map_err(|cause| Error::data(cause.clone()))
+    }
+}
+
+/// Documents of a language, and how many of them got no candidate.
+type ByLanguage = BTreeMap<String, (u64, u64)>;
 
 /// Rewrites passages of every document of `input` into the room's folder.
 ///
@@ -243,15 +292,11 @@ pub fn run(input: &Dataset, params: &Params, concepts: Option<&dyn ConceptNames>
     if params.per_document == 0 {
         return without_candidates(input, cx);
     }
-    let mut entries = wordnet::readers::Entries::default();
-    for path in &params.thesaurus {
-        wordnet::readers::read(path.as_ref(), &mut entries)?;
-    }
-    let thesaurus = if params.thesaurus.is_empty() { None } else { Some(Thesaurus::build(&entries)?) };
+    let thesauri = Thesauri::read(params)?;
     let translations = back_translation::prepare(input, params, concepts, cx)?;
-    let tools = Tools { params, concepts, wordnet: wordnet::english()?, thesaurus, translations, seed: cx.seed };
+    let tools = Tools { params, concepts, wordnet: wordnet::english()?, thesauri, translations, seed: cx.seed };
     let leaves = contract("example")?;
-    let without_language = AtomicU64::new(0);
+    let by_language: Mutex<ByLanguage> = Mutex::default();
     cx.add_columns(input, leaves, &["id", "text", "language"], |batch, span| {
         let mut counts = Counts::default();
         if span.part == 0 && span.batch == 0 {
@@ -259,25 +304,50 @@ pub fn run(input: &Dataset, params: &Params, concepts: Option<&dyn ConceptNames>
         }
         let (ids, texts, languages) = (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "language")?);
         let mut rows = Vec::with_capacity(batch.num_rows());
+        let mut languages_here = ByLanguage::new();
         for row in 0..batch.num_rows() {
             let language = languages.is_valid(row).then(|| languages.value(row));
             if language.is_none() {
                 counts.add("documents without a language");
-                without_language.fetch_add(1, Ordering::Relaxed);
             }
-            rows.push(candidates(ids.value(row), texts.value(row), language, &tools, &mut counts));
+            let found = candidates(ids.value(row), texts.value(row), language, &tools, &mut counts)?;
+            let (n, n_without) = languages_here.entry(language.unwrap_or("").to_string()).or_default();
+            *n += 1;
+            *n_without += u64::from(found.is_empty());
+            rows.push(found);
         }
+        let mut all = by_language.lock().unwrap_or_else(PoisonError::into_inner);
+        for (language, (n, n_without)) in languages_here {
+            let (n_all, n_all_without) = all.entry(language).or_default();
+            (*n_all, *n_all_without) = (*n_all + n, *n_all_without + n_without);
+        }
+        drop(all);
         let columns = vec![("negatives", column::column(&rows, leaves)?)];
         Ok(Added { columns, notes: counts.0.into_iter().collect() })
     })?;
-    let n = without_language.into_inner();
-    if n > 0 {
-        cx.progress.note(&format!(
+    let by_language = by_language.into_inner().unwrap_or_else(PoisonError::into_inner);
+    by_language
+        .iter()
+        .filter_map(|(language, of)| poorly_served(language, *of))
+        .for_each(|note| cx.progress.note(&note));
+    Ok(())
+}
+
+/// What to tell of a language in which nothing but names of the lexicon is replaced.
+fn poorly_served(language: &str, (n, n_without): (u64, u64)) -> Option<String> {
+    if language.is_empty() {
+        return Some(format!(
             "{n} documents say no language, so no words of theirs are replaced but names of the lexicon; where a source \
              has one language, give it: `[source.<name>] language = \"en\"`"
         ));
     }
-    Ok(())
+    let is_served = is_english(Some(language)) || chinese::is_chinese(Some(language));
+    (!is_served && n_without > 0).then(|| {
+        format!(
+            "{n_without} of {n} documents in `{language}` get no rewritten passage: English and Chinese words have \
+             thesauri, other languages only the names of the lexicon and of `negatives.thesaurus`"
+        )
+    })
 }
 
 /// Gives every document an empty list: nothing of it is read.
@@ -304,8 +374,15 @@ impl Counts {
 }
 
 /// The candidates of one document, in a fixed order, at most `per_document`.
-fn candidates(id: &str, text: &str, language: Option<&str>, tools: &Tools<'_>, counts: &mut Counts) -> Vec<Candidate> {
+fn candidates(
+    id: &str,
+    text: &str,
+    language: Option<&str>,
+    tools: &Tools<'_>,
+    counts: &mut Counts,
+) -> Result<Vec<Candidate>> {
     let mut found: Vec<Candidate> = Vec::new();
+    let thesaurus = tools.thesauri.of(language)?;
     for (nth, passage) in passages::pick(id, text, tools.concepts, tools.params, tools.seed).into_iter().enumerate() {
         let anchor = &text[passage];
         let mentions = tools.concepts.map_or_else(Vec::new, |concepts| concepts.mentions(anchor));
@@ -314,7 +391,7 @@ fn candidates(id: &str, text: &str, language: Option<&str>, tools: &Tools<'_>, c
             language,
             mentions: &mentions,
             wordnet: tools.wordnet,
-            thesaurus: tools.thesaurus.as_ref(),
+            thesaurus,
             concepts: tools.concepts,
             params: tools.params,
         };
@@ -333,7 +410,7 @@ fn candidates(id: &str, text: &str, language: Option<&str>, tools: &Tools<'_>, c
     if found.is_empty() {
         counts.add("documents without candidates");
     }
-    found
+    Ok(found)
 }
 
 fn counted(candidate: &Candidate) -> &'static str {

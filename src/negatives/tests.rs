@@ -175,7 +175,7 @@ fn every_document_goes_on_with_candidates_that_follow_from_their_edits() {
         assert!(DOCUMENTS[*row].1.contains(anchor.as_str()) && anchor != text);
         match engine.as_str() {
             "concept_sibling" => assert!(kind == "hard" && text.contains("vastatin")),
-            "antonym" => assert_eq!(kind, "hard"),
+            "antonym" | "thesaurus_antonym" => assert_eq!(kind, "hard"),
             _ => assert_eq!(kind, "paraphrase"),
         }
         assert_eq!(anchor.contains("12"), text.contains("12"), "numbers stay: {text}");
@@ -202,15 +202,30 @@ fn a_chinese_thesaurus_is_used_outside_concepts() {
     let mut params = quiet();
     params.thesaurus = vec![path.display().to_string()];
     params.per_document = 9;
-    let found = unpack(&build(&DOCUMENTS[2..3], &params, 17).2);
-    let of = |engine: &str| found.iter().find(|c| c.4 == engine).map(|c| (c.2.clone(), c.3.clone())).unwrap();
-    let (text, kind) = of("thesaurus");
-    assert!(
-        (text.contains("大夫") || text.contains("患者")) && text.contains("立普妥") && kind == "paraphrase",
-        "{text}"
-    );
-    let (text, kind) = of("thesaurus_antonym");
-    assert!(text.contains("停止") && kind == "hard", "{text}");
+    let mut opposites = std::collections::BTreeSet::new();
+    for seed in 0..12 {
+        let found = unpack(&build(&DOCUMENTS[2..3], &params, seed).2);
+        let of = |engine: &str| found.iter().find(|c| c.4 == engine).map(|c| (c.2.clone(), c.3.clone())).unwrap();
+        let (text, kind) = of("thesaurus");
+        assert!(
+            (text.contains("大夫") || text.contains("患者")) && text.contains("立普妥") && kind == "paraphrase",
+            "{text}"
+        );
+        let (text, kind) = of("thesaurus_antonym");
+        assert_eq!(kind, "hard", "{text}");
+        opposites.extend(["停止", "不需要"].into_iter().filter(|word| text.contains(word)));
+    }
+    assert_eq!(opposites.len(), 2, "one of the user's, one of the embedded thesaurus");
+}
+
+#[test]
+fn chinese_is_rewritten_without_any_file_and_other_languages_are_told() {
+    let law = [("zh", "承租人应当在三十日以内支付租金，不得擅自将房屋转租给他人。"); 3];
+    let found = unpack(&build(&law, &quiet(), 17).2);
+    assert!(found.iter().any(|c| c.4 == "thesaurus_antonym" && c.3 == "hard"), "{found:?}");
+    let french = [("fr", "Le locataire paie le loyer dans les trente jours et ne cède pas le bail à autrui.")];
+    let (_, notes, _) = build(&french, &quiet(), 17);
+    assert!(notes.iter().any(|note| note.contains("1 of 1 documents in `fr` get no rewritten passage")), "{notes:?}");
 }
 
 #[test]

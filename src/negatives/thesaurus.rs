@@ -1,4 +1,5 @@
-//! Words of scripts without spaces replaced from the user's thesauri: synonyms, or one word by its antonym.
+//! Words of scripts without spaces replaced from the embedded Chinese thesaurus and the user's: synonyms, or one word
+//! by its antonym.
 //!
 //! Needs no segmenter: the thesaurus' own words, matched leftmost-longest, cut the text. A word is replaced only
 //! if it has two characters or more and stands in exactly one group of synonyms, and only by a word of its own
@@ -17,13 +18,13 @@ use crate::negatives::wordnet::readers::Entries;
 use crate::negatives::{Generator, Kind, Material};
 use crate::text::words::is_cjk;
 
-/// Replaces words by synonyms of the user's thesauri.
+/// Replaces words by synonyms of the thesauri.
 pub struct ThesaurusSynonym;
 
-/// Replaces one word by its antonym of the user's thesauri.
+/// Replaces one word by its opposite or negation.
 pub struct ThesaurusAntonym;
 
-/// The user's thesauri as one automaton.
+/// Thesauri as one automaton.
 pub struct Thesaurus {
     words: Vec<String>,
     groups: Vec<Vec<usize>>,
@@ -124,7 +125,7 @@ impl Generator for ThesaurusSynonym {
     }
 
     fn about(&self) -> &'static str {
-        "Chinese words replaced by synonyms of the thesauri that `thesaurus` names"
+        "Chinese words replaced by synonyms of the embedded thesaurus and of those that `thesaurus` names"
     }
 
     fn kind(&self) -> Kind {
@@ -146,7 +147,7 @@ impl Generator for ThesaurusAntonym {
     }
 
     fn about(&self) -> &'static str {
-        "one Chinese word replaced by its antonym of the thesauri that `thesaurus` names"
+        "one Chinese word replaced by its opposite or negation, of the same thesauri"
     }
 
     fn kind(&self) -> Kind {

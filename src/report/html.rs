@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::error::{Error, Result};
-use crate::flow::books::{Books, Class, reason};
+use crate::flow::books::{Books, Class, DROPPED, reason};
 use crate::flow::publish::Manifest;
 use crate::report::facts::{BINS, Facts};
 
@@ -99,7 +99,7 @@ fn books(html: &mut String, manifest: &Manifest) {
     }
     head(html, &["room", "note", "count"], 2);
     for done in &manifest.rooms {
-        for (name, n) in &done.books.notes {
+        for (name, n) in done.books.notes.iter().filter(|(name, _)| !name.starts_with(DROPPED)) {
             row(html, &[done.room.clone(), name.replace('_', " "), n.to_string()], 2);
         }
     }
@@ -107,6 +107,28 @@ fn books(html: &mut String, manifest: &Manifest) {
         row(html, &["dedup".to_string(), format!("duplicates by {name}"), n.to_string()], 2);
     }
     html.push_str("</table>\n");
+    holes(html, manifest);
+}
+
+/// How many unknown templates of a source are listed.
+const LISTED: usize = 30;
+
+/// Templates of wikis that no table knows: each left a hole in a sentence.
+fn holes(html: &mut String, manifest: &Manifest) {
+    for (source, books) in &manifest.source_books {
+        let dropped = books.dropped_templates();
+        let Some(rate) = books.dropped_per_1000_lines().filter(|_| !dropped.is_empty()) else { continue };
+        let _ = writeln!(
+            html,
+            "<p>Source {}: {rate:.1} inline templates per 1,000 lines of prose are unknown and leave a hole; {} names, \
+             the most frequent below.</p>",
+            escape(source),
+            dropped.len()
+        );
+        head(html, &["template", "holes"], 1);
+        dropped.iter().take(LISTED).for_each(|(name, n)| row(html, &[(*name).to_string(), n.to_string()], 1));
+        html.push_str("</table>\n");
+    }
 }
 
 fn order(html: &mut String, manifest: &Manifest, facts: &Facts) {

@@ -176,6 +176,8 @@ pub struct Lexicon {
     pub concepts: Vec<Concept>,
     /// What was read from each file.
     pub books: Vec<FileBooks>,
+    /// Files of the folders and patterns given that are no lexicon.
+    pub passed_over: Vec<String>,
     /// Links that lead to no concept of the lexicon.
     pub unresolved_links: u64,
     graph: Graph,
@@ -187,9 +189,11 @@ impl Lexicon {
     /// # Errors
     /// If a path leads to no file, or a file cannot be read or recognised.
     pub fn read(specs: &[LexiconSpec]) -> Result<Self> {
-        let (mut entries, mut books) = (Vec::new(), Vec::new());
+        let (mut entries, mut books, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
         for spec in specs {
-            for file in files(&spec.path)? {
+            let listed = files(spec)?;
+            passed_over.extend(listed.passed_over.iter().map(|file| file.display().to_string()));
+            for file in listed.files {
                 let (found, format) = read_file(&file, spec.format.as_deref())?;
                 books.push(FileBooks {
                     file: file.display().to_string(),
@@ -201,14 +205,14 @@ impl Lexicon {
             }
         }
         let mut lexicon = Lexicon::build(entries);
-        lexicon.books = books;
+        (lexicon.books, lexicon.passed_over) = (books, passed_over);
         Ok(lexicon)
     }
 
     /// A lexicon of entries: concepts of one id are joined, trees and names become links.
     pub fn build(entries: Vec<Entry>) -> Self {
         let (concepts, graph, unresolved_links) = graph::build(entries);
-        Lexicon { concepts, books: Vec::new(), unresolved_links, graph }
+        Lexicon { concepts, unresolved_links, graph, ..Lexicon::default() }
     }
 
     /// The number of the concept with this id.
@@ -291,6 +295,26 @@ mod tests {
             let error = Lexicon::read(&[spec(name)]).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(says) && error.contains("hint"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_stands_in_a_folder_beside_lexicons_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("a.tsv", "id\tname\n1\taspirin\n");
+        write("README", "words\nto read\n");
+        write("SOURCE.md", "# Where it is from\n");
+        write("empty.txt", "");
+        write("page.html", "<html><body>no lexicon</body></html>");
+        let spec = |path: &str| LexiconSpec { path: folder.path().join(path).display().to_string(), format: None };
+        let lexicon = Lexicon::read(&[spec("")]).unwrap();
+        let names: Vec<&str> = lexicon.passed_over.iter().filter_map(|file| file.rsplit('/').next()).collect();
+        assert_eq!((lexicon.concepts.len(), names), (1, vec!["README", "SOURCE.md", "empty.txt", "page.html"]));
+        // Named itself, it is meant.
+        assert!(Lexicon::read(&[spec("page.html")]).unwrap_err().to_string().contains("recognises"));
+        std::fs::remove_file(folder.path().join("a.tsv")).unwrap();
+        let error = Lexicon::read(&[spec("")]).unwrap_err().to_string();
+        assert!(error.contains("no file of") && error.contains("hint"), "{error}");
     }
 
     /// The lexicons that come with the project: every format but the lists, all entries used, links within.

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Found, READERS, Reader, reader};
+use super::{Found, LexiconSpec, READERS, Reader, reader};
 use crate::error::{At, Error, Result};
 use crate::ingest::decompress::{Bounds, Unpacked};
 use crate::ingest::files::expand;
@@ -14,14 +14,55 @@ const HEAD_BYTES: usize = 16 << 10;
 /// What a lexicon file may unpack to; the largest known (MeSH descriptors) has 300 MB.
 const BOUNDS: Bounds = Bounds { max_bytes: 8 << 30, max_ratio: 1_000 };
 
-/// The files that a path, folder or glob pattern names, in name order.
+/// The files of a lexicon, and those beside them that are none.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// Files to read, in name order.
+    pub files: Vec<PathBuf>,
+    /// Files of a folder or pattern that no reader knows, such as a README.
+    pub passed_over: Vec<PathBuf>,
+}
+
+/// The files that a lexicon's path, folder or glob pattern names.
 ///
 /// # Errors
-/// If there is none.
-pub fn files(path: &str) -> Result<Vec<PathBuf>> {
-    expand(path).map_err(|error| {
+/// If there is none, or none of them is a lexicon.
+pub fn files(spec: &LexiconSpec) -> Result<Listed> {
+    let found = expand(&spec.path).map_err(|error| {
         error.at("[density] lexicon").hint("`lexicon = []` scores without a lexicon: every density is 0")
-    })
+    })?;
+    // A file that is named itself is read or is an error; so is one whose format is said.
+    if spec.format.is_some() || found == [Path::new(&spec.path)] {
+        return Ok(Listed { files: found, ..Listed::default() });
+    }
+    let (files, passed_over): (Vec<PathBuf>, Vec<PathBuf>) = found.into_iter().partition(|file| is_lexicon(file));
+    if files.is_empty() {
+        return Err(Error::usage(format!("no file of `{}` is a lexicon", spec.path))
+            .at("[density] lexicon")
+            .hint("name the format of what is there: `lexicon = [{ path = \"...\", format = \"tsv\" }]`"));
+    }
+    Ok(Listed { files, passed_over })
+}
+
+/// What a file is called that stands beside data and is about it.
+static ABOUT: &[&str] = &["readme", "source", "license", "licence", "copying", "notice", "changelog", "citation"];
+
+/// Whether a file of a folder is meant to be read: by its name, and by its beginning.
+fn is_lexicon(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let stem = name.split('.').next().unwrap_or("");
+    if ABOUT.contains(&stem) || name.ends_with(".md") {
+        return false;
+    }
+    let Ok(unpacked) = Unpacked::open(file, &BOUNDS, None) else { return false };
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    // Damage shows when the file is read.
+    let _ = unpacked.take(HEAD_BYTES as u64).read_to_end(&mut head);
+    recognise(without_mark(&head), file).is_ok()
+}
+
+fn without_mark(head: &[u8]) -> &[u8] {
+    head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head)
 }
 
 /// Reads one file with the reader that is named or recognises it; gives the entries and the reader's name.
@@ -35,9 +76,7 @@ pub(super) fn read_file(file: &Path, format: Option<&str>) -> Result<(Found, &'s
     let mut head = Vec::with_capacity(HEAD_BYTES);
     let mut first = input.by_ref().take(HEAD_BYTES as u64);
     first.read_to_end(&mut head).map_err(|cause| unreadable(file, &cause))?;
-    if head.starts_with(b"\xef\xbb\xbf") {
-        head.drain(..3);
-    }
+    head = without_mark(&head).to_vec();
     if head.trim_ascii().is_empty() {
         return Err(Error::data(format!("lexicon file `{}` is empty", file.display()))
             .hint("fetch it again, or take it out of `density.lexicon`"));

@@ -16,16 +16,18 @@ struct Page {
     in_list: bool,
     has_text: bool,
     quotes: String,
+    /// Lines of wikitext that became text.
+    n_lines: u64,
 }
 
-/// Plain paragraphs of scanned text.
-pub(super) fn paragraphs(scanned: &str) -> String {
+/// Plain paragraphs of scanned text, and how many of its lines went into them.
+pub(super) fn paragraphs(scanned: &str) -> (String, u64) {
     let mut page = Page { text: String::with_capacity(scanned.len()), ..Page::default() };
     for line in scanned.split('\n') {
         page.line(line);
     }
     page.end_paragraph();
-    page.text
+    (page.text, page.n_lines)
 }
 
 impl Page {
@@ -66,6 +68,7 @@ impl Page {
 
     /// Adds a line to the paragraph; wikitext lines of one paragraph run on, without a space between ideographs.
     fn join(&mut self, line: &str) {
+        self.n_lines += 1;
         let runs_on = is_ideographic(self.paragraph.chars().next_back()) && is_ideographic(line.chars().next());
         if !self.paragraph.is_empty() && !runs_on {
             self.paragraph.push(' ');
@@ -94,7 +97,9 @@ impl Page {
         quotes.clear();
         inline::without_quotes(item, &mut quotes);
         let before = if self.in_list { "\n" } else { "\n\n" };
-        self.in_list = self.write(&quotes, before) || self.in_list;
+        let is_written = self.write(&quotes, before);
+        self.in_list |= is_written;
+        self.n_lines += u64::from(is_written);
         self.quotes = quotes;
     }
 
@@ -175,7 +180,7 @@ mod tests {
 
     #[test]
     fn lines_become_paragraphs() {
-        let check = |lines: &str, expected: &str| assert_eq!(paragraphs(lines), expected, "{lines:?}");
+        let check = |lines: &str, expected: &str| assert_eq!(paragraphs(lines).0, expected, "{lines:?}");
         check("a\nb\n\nc", "a b\n\nc");
         check("甲\n乙", "甲乙");
         check("== H ==\na", "H\n\na");

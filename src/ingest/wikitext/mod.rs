@@ -7,7 +7,7 @@
 //! read by the rule of [`numbers`] (`10^6`, `H2O`).
 //!
 //! # What goes
-//! All other templates and parser functions, tables (wiki and HTML), files with their captions, categories,
+//! All other templates (counted, where one leaves a hole in a sentence) and parser functions, tables (wiki and HTML), files with their captions, categories,
 //! interlanguage links, references, galleries, comments, code blocks (`<pre>`, `<syntaxhighlight>`, `<source>`),
 //! scores, timelines, maps, hidden spans, magic words, signatures, sections that hold no prose ([`sections`]),
 //! parentheses and punctuation that only held what went.
@@ -26,6 +26,7 @@
 //! (headings, lists, paragraphs); [`inline`] tidies the inside of one line.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use crate::ingest::numbers;
 
@@ -73,17 +74,21 @@ pub(super) struct Cleaned {
     pub text: String,
     /// Whether the page says that it lists the meanings of a word.
     pub disambiguation: bool,
+    /// Lines of wikitext that became text.
+    pub n_lines: u64,
+    /// Templates that nobody knows and that stood in lines of prose, by name.
+    pub unknown: BTreeMap<String, u64>,
 }
 
 /// The plain text of `wikitext`. Time and memory grow linearly with its length, whatever it holds.
 pub(super) fn clean(wikitext: &str, site: &Site) -> Cleaned {
     let scanned = scan::scan(wikitext, site);
-    let paragraphs = blocks::paragraphs(&scanned.text);
+    let (paragraphs, n_lines) = blocks::paragraphs(&scanned.text);
     let text = match numbers::linear(&paragraphs) {
         Cow::Borrowed(_) => paragraphs,
         Cow::Owned(text) => text,
     };
-    Cleaned { text, disambiguation: scanned.disambiguation }
+    Cleaned { text, disambiguation: scanned.disambiguation, n_lines, unknown: scanned.unknown }
 }
 
 #[cfg(test)]
@@ -149,6 +154,19 @@ mod tests {
         check("甲（{{lang|en|tin}}）乙（{{x}}）丙", "甲（tin）乙丙");
         check("-{A|zh-hans:甲;zh-hant:乙}-是{{x|-{丙}-}}", "甲是");
         check("甲-{原文}-乙-{unclosed", "甲原文乙unclosed");
+    }
+
+    #[test]
+    fn unknown_templates_are_counted_where_they_leave_a_hole() {
+        let check = |wikitext: &str, expected: &[(&str, u64)], n_lines: u64| {
+            let cleaned = cleaned(wikitext, "en");
+            let unknown: Vec<(&str, u64)> = cleaned.unknown.iter().map(|(name, n)| (&**name, *n)).collect();
+            assert_eq!((unknown.as_slice(), cleaned.n_lines), (expected, n_lines), "{wikitext}");
+        };
+        check("A {{no such|x}} b{{No_Such}}.\n* c {{sfn|d}}\n\nE", &[("no such", 2)], 3);
+        check("{{no such box|x}}\n{{such}}\n\nTin {{cite web}}", &[], 1);
+        check("{{such}} is a metal", &[("such", 1)], 1);
+        check("{{such}}{{cite web|title=b}}\n{| \n| a {{such}} b\n|}\n{{nowrap|{{such}} b}} c", &[], 1);
     }
 
     #[test]

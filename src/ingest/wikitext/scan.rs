@@ -5,6 +5,8 @@
 //! inside and loses its brackets. Pieces deeper than [`super::MAX_DEPTH`] are not rewritten, so that no text is moved more
 //! often than that; a close tag that was once not found is not looked for again.
 
+use std::collections::BTreeMap;
+
 use super::{APOSTROPHE, GAP, Site, disambiguation, entities, links, variants};
 
 mod angles;
@@ -17,6 +19,8 @@ pub(super) struct Scanned {
     pub text: String,
     /// Whether the page is a disambiguation page.
     pub disambiguation: bool,
+    /// Templates that nobody knows and that stood in lines of prose, by name.
+    pub unknown: BTreeMap<String, u64>,
 }
 
 /// What kind of piece is open.
@@ -66,6 +70,7 @@ struct Scanner<'a> {
     site: &'a Site<'a>,
     has_variants: bool,
     disambiguation: bool,
+    unknown: BTreeMap<String, u64>,
 }
 
 /// Bytes at which something may begin or end.
@@ -94,13 +99,14 @@ pub(super) fn scan(text: &str, site: &Site) -> Scanned {
         site,
         has_variants: variants::is_converted(site.language),
         disambiguation: false,
+        unknown: BTreeMap::new(),
     };
     scanner.line_start();
     scanner.run();
     while let Some(open) = scanner.open.pop() {
         scanner.leave(&open);
     }
-    Scanned { text: scanner.out, disambiguation: scanner.disambiguation }
+    Scanned { text: scanner.out, disambiguation: scanner.disambiguation, unknown: scanner.unknown }
 }
 
 impl Scanner<'_> {

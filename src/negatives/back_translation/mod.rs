@@ -153,6 +153,16 @@ impl Params {
     }
 }
 
+/// Reads the tables and forgets them.
+///
+/// # Errors
+/// If one cannot be read, or an engine was demanded by name and is not installed.
+pub fn check_files(params: &Params) -> Result<()> {
+    params.chosen()?;
+    let mut table = Table::default();
+    params.tables.iter().try_for_each(|path| table.read(path.as_ref()))
+}
+
 /// What the results depend on beyond the parameters, for the room's fingerprint: engine and version in use.
 ///
 /// # Errors

@@ -1,7 +1,8 @@
 //! Braces and brackets: templates, links, language variants.
 
 use super::{Kind, Scanner};
-use crate::ingest::wikitext::{GAP, MAX_DEPTH, Site, disambiguation, links, templates, variants};
+use crate::ingest::wikitext::templates::{self, Shown};
+use crate::ingest::wikitext::{GAP, MAX_DEPTH, Site, disambiguation, links, variants};
 
 impl Scanner<'_> {
     pub(super) fn brace(&mut self) {
@@ -67,19 +68,37 @@ impl Scanner<'_> {
         }
         let content = &self.out[open.start..];
         let shown = if self.open.len() > MAX_DEPTH {
-            None
+            Shown::Nothing
         } else if is_parameter {
-            pipe.map(|pipe| content[pipe + 1..].to_owned())
+            pipe.map_or(Shown::Nothing, |pipe| Shown::Text(content[pipe + 1..].to_owned()))
         } else {
             let parts = Parts { content, pipes: &self.pipes[open.pipes..], offset: open.start, at: 0 };
-            call(&content[..pipe.unwrap_or(content.len())], parts, self.site, &mut self.disambiguation)
+            let head = &content[..pipe.unwrap_or(content.len())];
+            match name(head).map(|name| call(head, &name, parts, self.site, &mut self.disambiguation)) {
+                Some(Shown::Unknown) => self.unknown(open.start, pipe),
+                Some(shown) => shown,
+                None => Shown::Nothing,
+            }
         };
         self.pipes.truncate(open.pipes);
         self.cut(open.start);
-        if let Some(shown) = shown {
+        if let Shown::Text(shown) = shown {
             self.out.pop();
             self.out.push_str(&shown);
         }
+    }
+
+    /// Counts a template that nobody knows, whose content begins at `start` of the output, where it stands in a line of
+    /// prose: there a hole is left.
+    fn unknown(&mut self, start: usize, pipe: Option<usize>) -> Shown {
+        let is_inside = |kind| self.is_open(kind);
+        let is_prose = ![Kind::Template, Kind::Parameter, Kind::Table, Kind::HtmlTable].into_iter().any(is_inside);
+        if is_prose && (ends_with_words(&self.out[..start]) || begins_with_words(&self.text[self.at..])) {
+            let content = &self.out[start..];
+            let name = name(&content[..pipe.unwrap_or(content.len())]).unwrap_or_default();
+            *self.unknown.entry(name).or_default() += 1;
+        }
+        Shown::Nothing
     }
 
     pub(super) fn bracket(&mut self) {
@@ -190,23 +209,54 @@ impl<'t> Iterator for Parts<'t> {
     }
 }
 
-/// What the call `{{head|parts…}}` shows; `None` when it is dropped.
-fn call(head: &str, parts: Parts, site: &Site, disambiguation: &mut bool) -> Option<String> {
-    if head.len() > 120 {
-        return None;
+/// How far a line is looked at for words beside a template.
+const BESIDE_BYTES: usize = 300;
+
+/// Whether words stand on the line that a text ends with.
+fn ends_with_words(text: &str) -> bool {
+    let near = &text[text.floor_char_boundary(text.len().saturating_sub(BESIDE_BYTES))..];
+    near.rsplit('\n').next().is_some_and(|line| line.contains(char::is_alphanumeric))
+}
+
+/// Whether words stand on the line that a text begins with, outside of further templates.
+fn begins_with_words(text: &str) -> bool {
+    let near = &text[..text.floor_char_boundary(BESIDE_BYTES)];
+    let mut depth = 0_usize;
+    for c in near.chars().take_while(|c| *c != '\n') {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            '<' if depth == 0 => return false,
+            _ if depth == 0 && c.is_alphanumeric() => return true,
+            _ => {}
+        }
     }
-    let name = head.trim_matches(|c: char| c.is_whitespace() || c == GAP).replace('_', " ").to_lowercase();
-    let name = ["subst:", "safesubst:", "template:", "msg:"]
-        .iter()
-        .find_map(|start| name.strip_prefix(start))
-        .unwrap_or(&name);
+    false
+}
+
+/// The name that a call begins with, in lower case with spaces; `None` where it is too long to be one.
+fn name(head: &str) -> Option<String> {
+    let name = (head.len() <= MAX_NAME_BYTES).then(|| head.trim_matches(|c: char| c.is_whitespace() || c == GAP))?;
+    let name = name.replace('_', " ").to_lowercase();
+    let plain = ["subst:", "safesubst:", "template:", "msg:"].iter().find_map(|start| name.strip_prefix(start));
+    Some(plain.map_or(name.clone(), |plain| plain.trim().to_owned()))
+}
+
+/// Longest name of a template, in bytes.
+const MAX_NAME_BYTES: usize = 120;
+
+/// What the call `{{head|parts…}}` shows.
+fn call(head: &str, name: &str, parts: Parts, site: &Site, disambiguation: &mut bool) -> Shown {
     if let Some((function, first)) = head.split_once(':') {
         // Functions that only change how a word or number is written.
         let function = function.trim().to_lowercase();
         if matches!(function.as_str(), "lc" | "uc" | "lcfirst" | "ucfirst" | "formatnum") {
-            return Some(first.trim().to_owned());
+            return Shown::Text(first.trim().to_owned());
         }
     }
-    *disambiguation |= disambiguation::is_template(name);
+    if disambiguation::is_template(name) {
+        *disambiguation = true;
+        return Shown::Nothing;
+    }
     templates::shown(name, parts, site)
 }

@@ -1,6 +1,7 @@
-//! The arguments of a template, and how the templates that do more than repeat one word them.
+//! The arguments of a template, and the functions that the tables name: templates that do more than repeat their words.
 
-use crate::ingest::wikitext::{Site, languages};
+use super::{Wiki, dates};
+use crate::ingest::numbers::{END, LOWERED, RAISED};
 
 /// The arguments of a call.
 pub(super) struct Arguments<'t> {
@@ -39,9 +40,23 @@ impl<'t> Arguments<'t> {
         self.unnamed.iter().rev().find(|value| !value.is_empty()).copied().unwrap_or("")
     }
 
-    pub(super) fn joined(&self, separator: &str) -> String {
-        let filled: Vec<&str> = self.unnamed.iter().copied().filter(|value| !value.is_empty()).collect();
-        filled.join(separator)
+    /// The filled ones from the `first` on, counted from 1.
+    pub(super) fn joined_from(&self, first: usize, separator: &str) -> String {
+        self.filled()
+            .skip_while(|(place, _)| *place < first)
+            .map(|(_, value)| value)
+            .collect::<Vec<_>>()
+            .join(separator)
+    }
+
+    /// The unnamed ones that are filled, with their places.
+    pub(super) fn filled(&self) -> impl Iterator<Item = (usize, &'t str)> {
+        self.unnamed
+            .iter()
+            .copied()
+            .enumerate()
+            .map(|(index, value)| (index + 1, value))
+            .filter(|(_, value)| !value.is_empty())
     }
 }
 
@@ -50,42 +65,79 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 40 && name.chars().all(|c| c.is_alphanumeric() || matches!(c, ' ' | '_' | '-'))
 }
 
-pub(super) fn quotation(arguments: &Arguments) -> String {
-    let text = arguments.named(&["text", "quote", "content", "1", "quotetext"]).unwrap_or_else(|| arguments.get(1));
+/// How a template is worded, given the rest of its name where that stands in `[prefixes]`.
+pub(super) type Function = fn(&Arguments, &str, Wiki<'_>) -> String;
+
+/// The functions that the tables may name.
+static FUNCTIONS: &[(&str, Function)] = &[
+    ("as_of", dates::as_of),
+    ("chinese", chinese),
+    ("date", dates::date),
+    ("fraction", fraction),
+    ("harvard", harvard),
+    ("interlanguage", interlanguage),
+    ("langx", langx),
+    ("measure", measure),
+    ("music", music),
+    ("nihongo", nihongo),
+    ("old_style", dates::old_style),
+    ("quotation", quotation),
+    ("siglo", dates::siglo),
+    ("sounds", sounds),
+    ("unite", unite),
+    ("value", value),
+];
+
+/// The function called `name`.
+pub(super) fn function(name: &str) -> Option<Function> {
+    FUNCTIONS.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
+}
+
+/// A paragraph of its own.
+fn quotation(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
+    const TEXTS: &[&str] = &["text", "quote", "content", "quotetext", "texte", "citation", "Text", "texto", "текст"];
+    let text = arguments.named(TEXTS).unwrap_or_else(|| arguments.get(1));
     if text.is_empty() { String::new() } else { format!("\n\n{text}\n\n") }
 }
 
 /// Units whose code is not how they are written.
+#[rustfmt::skip]
 static UNITS: &[(&str, &str)] = &[
-    ("C", "°C"),
-    ("F", "°F"),
-    ("C-change", "°C"),
-    ("F-change", "°F"),
-    ("R", "°R"),
-    ("sqmi", "sq mi"),
-    ("sqkm", "km2"),
-    ("sqft", "sq ft"),
-    ("sqyd", "sq yd"),
-    ("cuft", "cu ft"),
-    ("cuyd", "cu yd"),
-    ("cuin", "cu in"),
-    ("kph", "km/h"),
-    ("kn", "knots"),
-    ("inHg", "inches of mercury"),
-    ("impgal", "imperial gallons"),
-    ("USgal", "US gallons"),
-    ("u.s.gal", "US gallons"),
-    ("nmi", "nautical miles"),
-    ("acre", "acres"),
-    ("LT", "long tons"),
-    ("ST", "short tons"),
-    ("m3/s", "m3/s"),
+    ("C", "°C"), ("F", "°F"), ("C-change", "°C"), ("F-change", "°F"), ("R", "°R"), ("sqmi", "sq mi"), ("sqkm", "km^2"),
+    ("sqft", "sq ft"), ("sqyd", "sq yd"), ("sqin", "sq in"), ("cuft", "cu ft"), ("cuyd", "cu yd"), ("cuin", "cu in"),
+    ("Tcuft", "trillion cubic feet"), ("kph", "km/h"), ("kn", "knots"), ("inHg", "inches of mercury"),
+    ("impgal", "imperial gallons"), ("USgal", "US gallons"), ("MUSgal", "million US gallons"), ("u.s.gal", "US gallons"),
+    ("nmi", "nautical miles"), ("NM", "nautical miles"), ("acre", "acres"), ("LT", "long tons"), ("ST", "short tons"),
+    ("oilbbl", "barrels"), ("koilbbl", "thousand barrels"), ("Moilbbl", "million barrels"), ("Goilbbl", "billion barrels"),
+    ("oilbbl/d", "barrels per day"), ("PD/sqmi", "inhabitants per square mile"), ("PD/km2", "inhabitants per km^2"),
+    ("g0", "g"),
 ];
 
+/// Powers of ten before the code of a unit.
+static POWERS: &[(&str, &str)] = &[("e3", "thousand"), ("e6", "million"), ("e9", "billion"), ("e12", "trillion")];
+
+/// A unit as people write it.
+pub(super) fn unit(code: &str) -> String {
+    if let Some((_, unit)) = UNITS.iter().find(|(known, _)| *known == code) {
+        return (*unit).to_owned();
+    }
+    if let Some((power, rest)) = POWERS.iter().find_map(|(prefix, power)| Some((power, code.strip_prefix(prefix)?))) {
+        return format!("{power} {}", unit(rest));
+    }
+    // `km2`, `m3/s`: a raised digit behind a unit of length.
+    const LENGTHS: &[&str] = &["m", "km", "cm", "mm", "dm", "nm", "um", "μm", "µm", "ft", "in", "mi", "yd"];
+    let parts = code.split('/').map(|part| match part.strip_suffix(['2', '3']) {
+        Some(length) if LENGTHS.contains(&length) => format!("{length}^{}", &part[length.len()..]),
+        _ => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
 /// `5|km|mi` → `5 km`, `5|-|10|km` → `5–10 km`, `5|ft|2|in` → `5 ft 2 in`: the part before the conversion.
-pub(super) fn measure(arguments: &Arguments) -> String {
-    let is_number =
-        |text: &str| text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '−' | '+' | '.' | '½' | '¼'));
+fn measure(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
+    let is_number = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '−' | '+' | '.' | '½' | '¼' | '¾'))
+    };
     let mut text = String::new();
     let mut place = 1;
     while is_number(arguments.get(place)) {
@@ -96,15 +148,14 @@ pub(super) fn measure(arguments: &Arguments) -> String {
         let between = arguments.get(place + 1);
         match between {
             "-" | "–" | "to(-)" => text.push('–'),
-            "to" | "and" | "or" | "by" | "x" | "×" | "+" | "," => {
+            "to" | "and" | "or" | "by" | "x" | "×" | "+" | "," | "and(-)" | "or(-)" => {
                 text.push(' ');
-                text.push_str(between);
+                text.push_str(between.trim_end_matches("(-)"));
                 text.push(' ');
             }
             _ => {
-                let unit = UNITS.iter().find(|(code, _)| *code == between).map_or(between, |(_, unit)| unit);
                 text.push(' ');
-                text.push_str(unit);
+                text.push_str(&unit(between));
                 // Feet and inches: another number and unit of the input, not of the output, follow.
                 if !matches!((between, arguments.get(place + 3)), ("ft", "in") | ("lb", "oz") | ("st", "lb")) {
                     return text;
@@ -116,7 +167,7 @@ pub(super) fn measure(arguments: &Arguments) -> String {
     text.trim().to_owned()
 }
 
-pub(super) fn value(arguments: &Arguments) -> String {
+fn value(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
     let mut text = arguments.get(1).to_owned();
     if let Some(exponent) = arguments.named(&["e"]) {
         text.push_str("×10^");
@@ -129,24 +180,72 @@ pub(super) fn value(arguments: &Arguments) -> String {
     text
 }
 
-pub(super) fn fraction(arguments: &Arguments) -> String {
+/// French and Spanish: a number, then pairs of a unit and its exponent; `par` is what it is divided by.
+fn unite(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
+    const SECOND: &[(&str, &str)] =
+        &[("à", "à"), ("et", "et"), ("ou", "ou"), ("x", "×"), ("×", "×"), ("/", "/"), ("-", "–")];
+    let mut text = arguments.get(1).to_owned();
+    if text.is_empty() {
+        return text;
+    }
+    for (name, word) in SECOND {
+        if let Some(number) = arguments.named(&[name]) {
+            text += &format!(" {word} {number}");
+        }
+    }
+    if let Some(exponent) = arguments.named(&["e"]) {
+        text += &format!("×10^{exponent}");
+    }
+    let raised = |exponent: &str| if exponent.is_empty() { String::new() } else { format!("^{exponent}") };
+    let mut units: Vec<String> = Vec::new();
+    for (nth, pair) in arguments.unnamed.get(1..).unwrap_or_default().chunks(2).enumerate() {
+        let (unit, exponent) = (pair[0], pair.get(1).copied().unwrap_or(""));
+        match arguments.named(&["par"]).filter(|_| nth == 0) {
+            Some(below) => units.push(format!("{unit}/{below}{}", raised(exponent))),
+            None if !unit.is_empty() => units.push(format!("{unit}{}", raised(exponent))),
+            None => {}
+        }
+    }
+    if units.is_empty() { text } else { format!("{text} {}", units.join("⋅")) }
+}
+
+fn fraction(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
+    // Marked as Unicode's own fractions are read, which keeps the digits around it apart.
+    let over = |top: &str, bottom: &str| format!("{RAISED}{top}{END}⁄{LOWERED}{bottom}{END}");
     match arguments.unnamed.as_slice() {
-        [bottom] => format!("1/{bottom}"),
-        [top, bottom] => format!("{top}/{bottom}"),
-        [whole, top, bottom, ..] => format!("{whole} {top}/{bottom}"),
+        [bottom] => over("1", bottom),
+        [top, bottom] => over(top, bottom),
+        [whole, top, bottom, ..] => format!("{whole} {}", over(top, bottom)),
         [] => String::new(),
     }
 }
 
-/// English wikis write the name of the language before the word.
-pub(super) fn language(code: &str, word: &str, site: &Site) -> String {
-    match languages::english_name(code).filter(|_| site.language == "en" && !word.is_empty()) {
-        Some(name) => format!("{name}: {word}"),
-        None => word.to_owned(),
+/// English wikis write the name of the language before the word, and romanisation and meaning behind it.
+fn langx(arguments: &Arguments, code: &str, wiki: Wiki<'_>) -> String {
+    let shift = usize::from(code.is_empty());
+    let code = if code.is_empty() { arguments.get(1) } else { code };
+    let text = arguments.named(&["text"]).unwrap_or_else(|| arguments.get(1 + shift));
+    if text.is_empty() {
+        return String::new();
     }
+    let label = match arguments.named(&["label"]) {
+        Some("none") => None,
+        Some(label) => Some(label),
+        None => wiki.language_name(code),
+    };
+    let romanised = arguments.named(&["translit", "tr"]).unwrap_or_else(|| arguments.get(2 + shift));
+    let meaning = arguments.named(&["lit", "translation"]).unwrap_or_else(|| arguments.get(3 + shift));
+    let mut shown = label.map_or_else(String::new, |label| format!("{label}: ")) + text;
+    if !romanised.is_empty() {
+        shown += &format!(", romanized: {romanised}");
+    }
+    if !meaning.is_empty() {
+        shown += &format!(", lit. '{meaning}'");
+    }
+    shown
 }
 
-pub(super) fn nihongo(arguments: &Arguments) -> String {
+fn nihongo(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
     let rest: Vec<&str> = arguments.unnamed.iter().skip(1).take(2).copied().filter(|word| !word.is_empty()).collect();
     let first = arguments.get(1);
     match (first.is_empty(), rest.is_empty()) {
@@ -156,15 +255,22 @@ pub(super) fn nihongo(arguments: &Arguments) -> String {
     }
 }
 
-pub(super) fn sounds(arguments: &Arguments) -> String {
+/// Sounds one by one; signs of the keyboard stand for marks of stress.
+fn sounds(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
     const NOTES: &[&str] =
         &["lang", "local", "pron", "also", "us", "uk", "ipa", "audio", "icon", "en", "uslang", "uklang"];
     let sounds = arguments.unnamed.iter().filter(|sound| !NOTES.contains(&sound.to_lowercase().as_str()));
-    let joined: String = sounds.copied().collect();
+    let joined: String = sounds
+        .map(|sound| match *sound {
+            "'" | "\u{2}" => "ˈ",
+            "," => "ˌ",
+            sound => sound,
+        })
+        .collect();
     if joined.is_empty() { joined } else { format!("/{joined}/") }
 }
 
-pub(super) fn chinese(arguments: &Arguments) -> String {
+fn chinese(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
     const SCRIPTS: &[(&str, &str)] = &[
         ("c", "Chinese: "),
         ("s", "simplified Chinese: "),
@@ -179,42 +285,63 @@ pub(super) fn chinese(arguments: &Arguments) -> String {
         .iter()
         .filter_map(|(name, label)| arguments.named(&[name]).map(|word| format!("{label}{word}")))
         .collect();
-    if parts.is_empty() { arguments.joined("; ") } else { parts.join("; ") }
+    if parts.is_empty() { arguments.joined_from(1, "; ") } else { parts.join("; ") }
 }
 
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-
-pub(super) fn date(arguments: &Arguments) -> String {
-    let month = arguments.get(2).parse::<usize>().ok().and_then(|month| MONTHS.get(month.wrapping_sub(1)).copied());
-    let month = month.unwrap_or_else(|| arguments.get(2));
-    let filled: Vec<&str> =
-        [arguments.get(3), month, arguments.get(1)].into_iter().filter(|part| !part.is_empty()).collect();
-    filled.join(" ")
-}
-
-pub(super) fn as_of(arguments: &Arguments) -> String {
-    let date = date(arguments);
-    if let Some(text) = arguments.named(&["alt"]) {
-        return text.to_owned();
+/// Authors and year, as `harvtxt` writes them into a sentence.
+fn harvard(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
+    let filled: Vec<&str> = arguments.filled().map(|(_, value)| value).collect();
+    match filled.as_slice() {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [author, year] => format!("{author} ({year})"),
+        [first, _, _, _, .., year] => format!("{first} et al. ({year})"),
+        [authors @ .., last, year] => format!("{} & {last} ({year})", authors.join(", ")),
     }
-    let words = match (arguments.named(&["since"]).is_some(), arguments.named(&["lc"]).is_some()) {
-        (false, false) => "As of",
-        (false, true) => "as of",
-        (true, false) => "Since",
-        (true, true) => "since",
+}
+
+/// A link to another wiki: its label, else the page here; some have the language first.
+fn interlanguage(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
+    if let Some(label) = arguments.named(&["lt", "text", "label"]) {
+        return label.to_owned();
+    }
+    let first = arguments.get(1);
+    let mut parts = first.split('-');
+    let is_code = parts.next().is_some_and(|code| (2..=3).contains(&code.len()))
+        && first.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    let is_old = is_code && !arguments.get(2).is_empty() && !arguments.get(3).is_empty();
+    (if is_old { arguments.get(2) } else { first }).to_owned()
+}
+
+fn music(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
+    let first = arguments.get(1);
+    let sign = match first.to_lowercase().as_str() {
+        "sharp" | "#" => "♯",
+        "flat" | "b" => "♭",
+        "natural" => "♮",
+        "doublesharp" | "double sharp" => "𝄪",
+        "doubleflat" | "double flat" => "𝄫",
+        "time" | "t" => return format!("{}/{}", arguments.get(2), arguments.get(3)),
+        _ => first,
     };
-    format!("{words} {date}")
+    sign.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_keep_their_raised_digits() {
+        for (code, expected) in [
+            ("km2", "km^2"),
+            ("m3/s", "m^3/s"),
+            ("sqmi", "sq mi"),
+            ("km", "km"),
+            ("e6acre", "million acres"),
+            ("H2", "H2"),
+        ] {
+            assert_eq!(unit(code), expected);
+        }
+    }
 }
