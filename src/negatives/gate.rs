@@ -42,48 +42,76 @@ pub struct Bounds {
     pub max_length_ratio: f64,
 }
 
-/// Judges a candidate against its anchor; `concept_changed` says whether a concept was lost or another came in.
+/// An anchor with what every candidate is compared with, worked out once.
+pub struct Anchor<'a> {
+    text: &'a str,
+    bare: Vec<char>,
+    /// Sorted n-grams, by order from 1.
+    grams: Vec<Vec<u128>>,
+}
+
+impl<'a> Anchor<'a> {
+    /// Reads an anchor.
+    pub fn new(text: &'a str) -> Self {
+        let bare = bare(text);
+        let grams = (1..=ORDER).map(|order| grams(&bare, order)).collect();
+        Anchor { text, bare, grams }
+    }
+
+    /// Judges a candidate; `concept_changed` says whether a concept was lost or another came in.
+    pub fn judge(&self, candidate: &str, concept_changed: bool, bounds: Bounds) -> Verdict {
+        let (a, b) = (&self.bare, bare(candidate));
+        if *a == b {
+            return Verdict::Identical;
+        }
+        let ratio = a.len().max(b.len()) as f64 / a.len().min(b.len()).max(1) as f64;
+        let similarity = self.chrf_of(&b);
+        if ratio > bounds.max_length_ratio || similarity < bounds.min_similarity {
+            return Verdict::Off;
+        }
+        if concept_changed || facts(self.text) != facts(candidate) {
+            return Verdict::Hard(similarity as f32);
+        }
+        Verdict::Paraphrase(similarity as f32)
+    }
+
+    /// chrF2 of a candidate whose meaning is known already; `None` where it is the same text but for spaces.
+    pub fn similarity(&self, candidate: &str) -> Option<f32> {
+        let bare = bare(candidate);
+        (bare != self.bare).then(|| self.chrf_of(&bare) as f32)
+    }
+
+    fn chrf_of(&self, hypothesis: &[char]) -> f64 {
+        let (mut precision, mut recall, mut orders) = (0.0, 0.0, 0.0);
+        for (grams_of, order) in self.grams.iter().zip(1..) {
+            if hypothesis.len() < order || self.bare.len() < order {
+                break;
+            }
+            let matches = shared(&grams(hypothesis, order), grams_of);
+            precision += matches as f64 / (hypothesis.len() + 1 - order) as f64;
+            recall += matches as f64 / (self.bare.len() + 1 - order) as f64;
+            orders += 1.0;
+        }
+        if matches!(precision + recall, 0.0) {
+            return 0.0;
+        }
+        let (precision, recall) = (precision / orders, recall / orders);
+        (1.0 + BETA * BETA) * precision * recall / (BETA * BETA * precision + recall)
+    }
+}
+
+/// Judges one candidate against its anchor, as [`Anchor::judge`].
 pub fn judge(anchor: &str, candidate: &str, concept_changed: bool, bounds: Bounds) -> Verdict {
-    let (a, b) = (bare(anchor), bare(candidate));
-    if a == b {
-        return Verdict::Identical;
-    }
-    let ratio = a.len().max(b.len()) as f64 / a.len().min(b.len()).max(1) as f64;
-    let similarity = chrf_of(&b, &a);
-    if ratio > bounds.max_length_ratio || similarity < bounds.min_similarity {
-        return Verdict::Off;
-    }
-    if concept_changed || facts(anchor) != facts(candidate) {
-        return Verdict::Hard(similarity as f32);
-    }
-    Verdict::Paraphrase(similarity as f32)
+    Anchor::new(anchor).judge(candidate, concept_changed, bounds)
 }
 
 /// chrF2 of a hypothesis against a reference, in [0, 1].
 pub fn chrf(hypothesis: &str, reference: &str) -> f64 {
-    chrf_of(&bare(hypothesis), &bare(reference))
+    Anchor::new(reference).chrf_of(&bare(hypothesis))
 }
 
 fn bare(text: &str) -> Vec<char> {
     text.chars().filter(|c| !c.is_whitespace()).collect()
-}
-
-fn chrf_of(hypothesis: &[char], reference: &[char]) -> f64 {
-    let (mut precision, mut recall, mut orders) = (0.0, 0.0, 0.0);
-    for order in 1..=ORDER {
-        if hypothesis.len() < order || reference.len() < order {
-            break;
-        }
-        let matches = shared(&grams(hypothesis, order), &grams(reference, order));
-        precision += matches as f64 / (hypothesis.len() + 1 - order) as f64;
-        recall += matches as f64 / (reference.len() + 1 - order) as f64;
-        orders += 1.0;
-    }
-    if matches!(precision + recall, 0.0) {
-        return 0.0;
-    }
-    let (precision, recall) = (precision / orders, recall / orders);
-    (1.0 + BETA * BETA) * precision * recall / (BETA * BETA * precision + recall)
 }
 
 /// The n-grams of a text, sorted; each a number, since a character needs 21 bits and six fit into 126.

@@ -4,6 +4,12 @@
 //! Writing uses a table of the strong verbs, WordNet's exception lists for doubled consonants and irregular
 //! plurals, and the regular rules; where the tables leave a choice, nothing is written rather than guessed.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use rustc_hash::FxBuildHasher;
+
 use crate::negatives::wordnet::{Pos, WordNet};
 
 /// What an inflection says.
@@ -90,8 +96,29 @@ static ENDINGS: &[(Pos, Form, &str, &str)] = &[
     (Pos::Adjective, Form::Superlative, "est", ""), (Pos::Adjective, Form::Superlative, "est", "e"),
 ];
 
-/// Every way to read a lower-case word that WordNet knows, in a fixed order.
-pub fn readings(word: &str, wordnet: &WordNet) -> Vec<Reading> {
+/// Words whose readings a thread remembers; a text has few thousand different ones, and each comes again and again.
+const REMEMBERED: usize = 1 << 15;
+
+thread_local! {
+    static READ: RefCell<HashMap<String, Rc<[Reading]>, FxBuildHasher>> = RefCell::default();
+}
+
+/// Every way to read a lower-case word that the embedded WordNet knows, in a fixed order.
+pub fn readings(word: &str, wordnet: &WordNet) -> Rc<[Reading]> {
+    if let Some(found) = READ.with_borrow(|read| read.get(word).cloned()) {
+        return found;
+    }
+    let found: Rc<[Reading]> = read(word, wordnet).into();
+    READ.with_borrow_mut(|read| {
+        if read.len() >= REMEMBERED {
+            read.clear();
+        }
+        read.insert(word.to_string(), Rc::clone(&found));
+    });
+    found
+}
+
+fn read(word: &str, wordnet: &WordNet) -> Vec<Reading> {
     let mut found: Vec<Reading> = Vec::new();
     let mut add = |lemma: &str, pos: Pos, form: Form| {
         let known = wordnet.usage(lemma).and_then(|usage| usage.count(pos)).is_some();

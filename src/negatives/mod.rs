@@ -27,7 +27,9 @@ pub mod synonym;
 pub mod thesaurus;
 pub mod wordnet;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use arrow::array::Array;
@@ -42,6 +44,8 @@ use crate::flow::room::{Added, Context};
 use crate::text::words::words;
 use edits::{Edit, Swap};
 use gate::{Bounds, Verdict};
+use inflect::Reading;
+use pos::Sentence;
 use thesaurus::Thesaurus;
 use wordnet::WordNet;
 use wordnet::readers::Entries;
@@ -93,6 +97,10 @@ impl Kind {
 pub struct Material<'a> {
     /// The anchor.
     pub passage: &'a str,
+    /// The anchor as the gate compares it, once somebody asks.
+    anchor: OnceCell<gate::Anchor<'a>>,
+    /// Its English words that may be replaced, once somebody asks.
+    readings: OnceCell<Vec<(Range<usize>, Reading)>>,
     /// ISO 639 code of the document.
     pub language: Option<&'a str>,
     /// Concepts mentioned in the passage.
@@ -107,7 +115,27 @@ pub struct Material<'a> {
     pub params: &'a Params,
 }
 
-impl Material<'_> {
+impl<'a> Material<'a> {
+    fn anchor(&self) -> &gate::Anchor<'a> {
+        self.anchor.get_or_init(|| gate::Anchor::new(self.passage))
+    }
+
+    /// Words outside of concepts whose part of speech and form are sure, with their places; none but of English.
+    pub fn readings(&self) -> &[(Range<usize>, Reading)] {
+        self.readings.get_or_init(|| {
+            if !self.is_english() {
+                return Vec::new();
+            }
+            let sentence = Sentence::new(self.passage, self.wordnet);
+            let place =
+                |at: usize| sentence.tokens[at].start..sentence.tokens[at].start + sentence.tokens[at].text.len();
+            let is_free =
+                |range: &Range<usize>| !self.mentions.iter().any(|m| m.start < range.end && range.start < m.end);
+            let free = (0..sentence.tokens.len()).map(|at| (at, place(at))).filter(|(_, range)| is_free(range));
+            free.filter_map(|(at, range)| Some((range, sentence.reading(at)?))).collect()
+        })
+    }
+
     /// Whether the document says that it is English.
     pub fn is_english(&self) -> bool {
         is_english(self.language)
@@ -383,11 +411,17 @@ fn candidates(
 ) -> Result<Vec<Candidate>> {
     let mut found: Vec<Candidate> = Vec::new();
     let thesaurus = tools.thesauri.of(language)?;
-    for (nth, passage) in passages::pick(id, text, tools.concepts, tools.params, tools.seed).into_iter().enumerate() {
-        let anchor = &text[passage];
-        let mentions = tools.concepts.map_or_else(Vec::new, |concepts| concepts.mentions(anchor));
+    let all_mentions = tools.concepts.map_or_else(Vec::new, |concepts| concepts.mentions(text));
+    let picked = passages::pick(id, text, &all_mentions, tools.params, tools.seed);
+    for (nth, passage) in picked.into_iter().enumerate() {
+        let mentions: Vec<Mention> = passages::within(&all_mentions, &passage)
+            .iter()
+            .map(|m| Mention { start: m.start - passage.start, end: m.end - passage.start, concept: m.concept })
+            .collect();
         let material = Material {
-            passage: anchor,
+            passage: &text[passage],
+            anchor: OnceCell::new(),
+            readings: OnceCell::new(),
             language,
             mentions: &mentions,
             wordnet: tools.wordnet,
@@ -400,8 +434,12 @@ fn candidates(
             let key = format!("{id}\n{nth}");
             rewrite(*generator, &material, &mut draw::stream(tools.seed, generator.name(), key.as_bytes()))
         });
-        for candidate in translated.into_iter().chain(rewritten) {
-            if found.len() < tools.params.per_document && found.iter().all(|other| other.text != candidate.text) {
+        let mut all = translated.into_iter().chain(rewritten);
+        // What nobody has room for is not made.
+        while found.len() < tools.params.per_document
+            && let Some(candidate) = all.next()
+        {
+            if found.iter().all(|other| other.text != candidate.text) {
                 counts.add(counted(&candidate));
                 found.push(candidate);
             }
@@ -426,11 +464,7 @@ fn rewrite(generator: &dyn Generator, material: &Material<'_>, stream: &mut ChaC
     let edits = edits::edits(anchor, generator.swaps(material, stream));
     let text = edits::apply(anchor, &edits);
     // A few characters of a short passage may be all it takes; closeness is given by construction.
-    let bounds = Bounds { min_similarity: 0.0, max_length_ratio: f64::INFINITY };
-    let similarity = match gate::judge(anchor, &text, false, bounds) {
-        Verdict::Hard(similarity) | Verdict::Paraphrase(similarity) => similarity,
-        Verdict::Identical | Verdict::Off => return None,
-    };
+    let similarity = material.anchor().similarity(&text)?;
     let (kind, engine) = (generator.kind(), generator.name().to_string());
     Some(Candidate { anchor: anchor.to_string(), text, kind, engine, similarity, edits })
 }
@@ -451,7 +485,7 @@ fn translation(material: &Material<'_>, tools: &Tools<'_>, counts: &mut Counts) 
     }
     let after = tools.concepts.map_or_else(Vec::new, |concepts| concepts.mentions(text));
     let changed = concepts_of(material.mentions) != concepts_of(&after);
-    let (kind, similarity) = match gate::judge(anchor, text, changed, tools.params.bounds()) {
+    let (kind, similarity) = match material.anchor().judge(text, changed, tools.params.bounds()) {
         Verdict::Identical => {
             counts.add("back-translations dropped: identical");
             return None;

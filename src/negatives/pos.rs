@@ -5,8 +5,9 @@
 //! if one part of speech holds at least [`SURE`] of the weight that is left; otherwise it is left alone, since a
 //! wrong part of speech reads worse than no replacement.
 
-use std::collections::HashSet;
 use std::sync::LazyLock;
+
+use rustc_hash::FxHashSet as HashSet;
 
 use crate::negatives::inflect::{Form, Reading, readings};
 use crate::negatives::wordnet::{Pos, WordNet};
@@ -122,7 +123,8 @@ impl<'a> Sentence<'a> {
         if !token.free || !(lower_case || opens) || word.len() < 3 || is_function(word) || is_kept(word) {
             return None;
         }
-        let left: Vec<Reading> = readings(word, self.wordnet).into_iter().filter(|r| self.allows(at, r)).collect();
+        let all = readings(word, self.wordnet);
+        let left: Vec<&Reading> = all.iter().filter(|reading| self.allows(at, reading)).collect();
         let weight = |pos: Pos| {
             let lemmas = left.iter().filter(|reading| reading.pos == pos).map(|reading| reading.lemma.as_str());
             let count = lemmas.filter_map(|lemma| self.wordnet.usage(lemma)?.count(pos)).max();
@@ -133,8 +135,8 @@ impl<'a> Sentence<'a> {
         let mut of_best = left.into_iter().filter(|reading| reading.pos == best);
         let first = of_best.next()?;
         let alike = of_best.all(|reading| reading.lemma == first.lemma);
-        let form = self.form(at, &first);
-        (alike && self.stands_alone(at, &first)).then_some(Reading { form, ..first })
+        let form = self.form(at, first);
+        (alike && self.stands_alone(at, first)).then(|| Reading { form, ..first.clone() })
     }
 
     fn before(&self, at: usize) -> &str {

@@ -9,7 +9,6 @@ use rand_chacha::ChaCha8Rng;
 use crate::draw;
 use crate::negatives::edits::{Swap, with_case_of};
 use crate::negatives::inflect::{Form, Reading, inflect};
-use crate::negatives::pos::Sentence;
 use crate::negatives::wordnet::{Pos, WordNet};
 use crate::negatives::{Generator, Kind, Material};
 
@@ -75,22 +74,15 @@ fn choices(
     material: &Material<'_>,
     others: impl Fn(&Reading, &WordNet) -> Vec<&'static str>,
 ) -> Vec<(std::ops::Range<usize>, Vec<String>)> {
-    if !material.is_english() {
-        return Vec::new();
-    }
-    let sentence = Sentence::new(material.passage, material.wordnet);
     let mut found = Vec::new();
-    for (at, token) in sentence.tokens.iter().enumerate() {
-        let range = token.start..token.start + token.text.len();
-        let in_concept = material.mentions.iter().any(|m| m.start < range.end && range.start < m.end);
-        let Some(reading) = (!in_concept).then(|| sentence.reading(at)).flatten() else { continue };
-        let words: Vec<String> = others(&reading, material.wordnet)
+    for (range, reading) in material.readings() {
+        let words: Vec<String> = others(reading, material.wordnet)
             .into_iter()
-            .filter_map(|lemma| same_form(lemma, &reading, material.wordnet))
-            .map(|word| with_case_of(token.text, &word))
+            .filter_map(|lemma| same_form(lemma, reading, material.wordnet))
+            .map(|word| with_case_of(&material.passage[range.clone()], &word))
             .collect();
         if !words.is_empty() {
-            found.push((range, words));
+            found.push((range.clone(), words));
         }
     }
     found

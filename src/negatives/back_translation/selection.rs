@@ -65,7 +65,8 @@ pub fn select(
         let sentences = mine.filter_map(|(row, rank)| {
             let at = (row - span.first_row) as usize;
             let (id, text) = (ids.value(at), texts.value(at));
-            let passage = passages::pick(id, text, concepts, params, cx.seed).into_iter().next()?;
+            let mentions = concepts.map_or_else(Vec::new, |concepts| concepts.mentions(text));
+            let passage = passages::pick(id, text, &mentions, params, cx.seed).into_iter().next()?;
             Some((*rank, text[passage].to_string()))
         });
         Ok(sentences.collect::<Vec<_>>())

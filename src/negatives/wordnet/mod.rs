@@ -9,8 +9,10 @@
 //! times in WordNet's sense-tagged corpus, and it is no mere variant: "sigh" never becomes "suspire", "dependence"
 //! never "dependency".
 
-use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
+
+// Looked up several times a word; nobody chooses these keys to collide.
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use crate::error::{Error, Result};
 
