@@ -151,7 +151,8 @@ fn no_page_of_a_cut_or_changed_dump_goes_missing() {
 /// The verdict on a file of the JSON test suite is the first letter of its name: `y` must parse, `n` must not.
 ///
 /// Two of them are no matter of parsing here: an empty file holds no record, and commas between the elements of an
-/// array, or a value behind another one, take nothing away from the values, each of which is told.
+/// array, or a value behind another one, take nothing away from the values, each of which is told. `Infinity`, as
+/// Python writes it, is null by design.
 #[test]
 fn json_is_judged_as_its_test_suite_does() {
     let Some(data) = crate::support::real_data() else { return };
@@ -170,7 +171,8 @@ fn json_is_judged_as_its_test_suite_does() {
         let is_tolerated = file.contains("comma")
             || file.contains("trailing_garbage")
             || file.contains("missing_value")
-            || file == "n_structure_no_data.json";
+            || file == "n_structure_no_data.json"
+            || file.ends_with("infinity.json");
         match &file[..1] {
             "y" if is_damaged => wrong.push(file),
             "n" if !is_damaged && is_tolerated => tolerated += 1,
@@ -178,6 +180,6 @@ fn json_is_judged_as_its_test_suite_does() {
             _ => {}
         }
     }
-    assert!(wrong.is_empty() && tolerated < 10, "{wrong:?} {tolerated}");
+    assert!(wrong.is_empty() && tolerated < 12, "{wrong:?} {tolerated}");
     assert!(sources.len() > 200);
 }

@@ -3,6 +3,8 @@
 
 /// Exit codes, messages and hints of the binary.
 mod cli;
+/// Files that people bring along: ids, columns, marks, lexicons.
+mod field;
 /// Builds on the fixtures: books, order, splits, determinism, kill and resume.
 mod flow;
 /// Every broken file of the fixtures against what it must give.

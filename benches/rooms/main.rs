@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! cargo bench --bench rooms                     # all of them, on the fixtures
-//! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, memory, stream, train,
-//!                                               # checkpointing
+//! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, chain, memory, stream,
+//!                                               # train, checkpointing
 //! ```
 //!
 //! `KPIPE_TEST_DATA` names a folder with `wikipedia-dumps`, `pubmed-xml`, `wikipedia-text/en` and `kg-lexicons` to
@@ -13,6 +13,7 @@
 //! a run slower.
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
+mod chain;
 mod checkpointing;
 mod dedup_score;
 mod ingest;
@@ -47,6 +48,7 @@ static BENCHES: &[Bench] = &[
     ("ingest", ingest::bench),
     ("minhash", minhash::bench),
     ("dedup-score", dedup_score::bench),
+    ("chain", chain::bench),
     ("memory", memory::bench),
     ("stream", stream::bench),
     ("train", train::bench),

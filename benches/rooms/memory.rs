@@ -16,9 +16,9 @@ use crate::inputs::{Inputs, altered, n_bytes};
 use crate::measure::{line, reset_peak, status_mib};
 
 /// Least text of the smaller input, in bytes: several parts of 64 MiB, so that a room meets whole ones in both.
-const LEAST_BYTES: u64 = 160_000_000;
+pub(crate) const LEAST_BYTES: u64 = 160_000_000;
 /// The same for the fixtures, which are only a try.
-const LEAST_BYTES_TRY: u64 = 4_000_000;
+pub(crate) const LEAST_BYTES_TRY: u64 = 4_000_000;
 
 /// Prints the peak of every room, and of the build, for both inputs.
 pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
@@ -30,7 +30,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
         let folder = tempfile::tempdir()?;
         let bytes = write_corpus(&texts, copies * times, folder.path())?;
         let begun = Instant::now();
-        let peaks = build(inputs, folder.path())?;
+        let peaks = build(inputs, folder.path(), &[])?;
         builds.push((bytes, peaks, begun.elapsed().as_secs_f64()));
     }
     let [(small, small_peaks, _), (large, large_peaks, seconds)] = &builds[..] else { return Ok(()) };
@@ -57,7 +57,7 @@ fn growth(before: f64, after: f64) -> f64 {
 }
 
 /// Writes two sources of about the same size, `general.jsonl` and `domain.jsonl`; gives the bytes of their texts.
-fn write_corpus(texts: &[(String, String)], copies: u64, folder: &Path) -> Result<u64> {
+pub(crate) fn write_corpus(texts: &[(String, String)], copies: u64, folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     let create = |name: &str| std::fs::File::create(folder.join(name)).map(std::io::BufWriter::new);
     let mut files = [create("general.jsonl")?, create("domain.jsonl")?];
@@ -73,15 +73,15 @@ fn write_corpus(texts: &[(String, String)], copies: u64, folder: &Path) -> Resul
     Ok(bytes)
 }
 
-/// Peak of the resident memory while a room ran.
-struct Peak {
-    room: String,
+/// Peak of the resident memory while a room ran, and how long it did.
+pub(crate) struct Peak {
+    pub(crate) room: String,
     mib: f64,
-    seconds: f64,
+    pub(crate) seconds: f64,
 }
 
-/// Runs `kpipe build` on the corpus in `folder`.
-fn build(inputs: &Inputs, folder: &Path) -> Result<Vec<Peak>> {
+/// Runs `kpipe build` anew on the corpus in `folder`, with settings beside the bench's own.
+pub(crate) fn build(inputs: &Inputs, folder: &Path, settings: &[&str]) -> Result<Vec<Peak>> {
     let (_, lexicon) = inputs.lexicons.last().ok_or("no lexicon")?;
     let lexicon: Vec<String> = lexicon.iter().map(|path| format!("{{ path = {} }}", json!(path))).collect();
     let source = |name: &str| {
@@ -99,11 +99,16 @@ fn build(inputs: &Inputs, folder: &Path) -> Result<Vec<Peak>> {
     std::fs::copy(env!("CARGO_BIN_EXE_kpipe"), &program)?;
     let file = folder.join("pipeline.toml");
     std::fs::write(&file, pipeline)?;
+    let out = folder.join("out");
+    if out.exists() {
+        std::fs::remove_dir_all(&out)?;
+    }
     let mut child = Command::new(&program)
         .args(["build", "--source", "general,domain", "--json", "--pipeline"])
         .arg(&file)
         .arg("--out")
-        .arg(folder.join("out"))
+        .arg(&out)
+        .args(settings.iter().flat_map(|setting| ["--set", setting]))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()?;

@@ -134,19 +134,20 @@ pub fn run(job: &Job, progress: &dyn Progress) -> Result<Run> {
 /// # Errors
 /// If a source has a greater share of damaged records than `max_refused`.
 pub fn check_refused(sources: &BTreeMap<String, Books>, max_refused: f64, folder: Option<&Path>) -> Result<()> {
+    let nothing_left = sources.values().all(|books| books.kept == 0);
     for (source, books) in sources {
         let share = books.n_broken() as f64 / books.read.max(1) as f64;
         let missing = books.refused.get("missing_field").copied().unwrap_or(0);
         // However much may be refused: of nothing there is no build.
-        if books.kept == 0 && 2 * missing > books.read {
-            return Err(without_text(source, missing, books.read, folder));
+        if nothing_left && 2 * missing > books.read {
+            return Err(without_text(source, books, folder));
         }
         if share > max_refused {
             let broken =
                 books.refused.iter().filter(|(name, _)| reason(name).is_some_and(|r| r.class == Class::Broken));
             let reasons: Vec<String> = broken.map(|(name, n)| format!("{n} {name}")).collect();
             if 2 * missing > books.n_broken() {
-                return Err(without_text(source, missing, books.read, folder));
+                return Err(without_text(source, books, folder));
             }
             let error = Error::data(format!(
                 "{:.1} % of the records of source `{source}` are damaged, and `max_refused` allows {:.1} %: {}",
@@ -168,8 +169,10 @@ pub fn check_refused(sources: &BTreeMap<String, Books>, max_refused: f64, folder
 }
 
 /// Records whose text stands in a column that nobody named: what a person has to type, as the first of them tells it.
-fn without_text(source: &str, n: u64, n_read: u64, folder: Option<&Path>) -> Error {
-    let error = Error::data(format!("{n} of {n_read} records of source `{source}` have no column of text"));
+fn without_text(source: &str, books: &Books, folder: Option<&Path>) -> Error {
+    let n = books.refused.get("missing_field").copied().unwrap_or(0);
+    let left = if books.kept == 0 { ", and no document is left" } else { "" };
+    let error = Error::data(format!("{n} of {} records of source `{source}` have no column of text{left}", books.read));
     match folder.and_then(|folder| first_refusal(folder, source, "missing_field").ok().flatten()) {
         Some(detail) => match detail.split_once(REMEDY) {
             Some((what, line)) => error.at(what).hint(format!("name the column: {line}")),
