@@ -46,16 +46,14 @@ pub struct Bounds {
 pub struct Anchor<'a> {
     text: &'a str,
     bare: Vec<char>,
-    /// Sorted n-grams, by order from 1.
-    grams: Vec<Vec<u128>>,
+    grams: Grams,
 }
 
 impl<'a> Anchor<'a> {
     /// Reads an anchor.
     pub fn new(text: &'a str) -> Self {
         let bare = bare(text);
-        let grams = (1..=ORDER).map(|order| grams(&bare, order)).collect();
-        Anchor { text, bare, grams }
+        Anchor { text, grams: Grams::new(&bare), bare }
     }
 
     /// Judges a candidate; `concept_changed` says whether a concept was lost or another came in.
@@ -83,11 +81,12 @@ impl<'a> Anchor<'a> {
 
     fn chrf_of(&self, hypothesis: &[char]) -> f64 {
         let (mut precision, mut recall, mut orders) = (0.0, 0.0, 0.0);
-        for (grams_of, order) in self.grams.iter().zip(1..) {
+        let grams = Grams::new(hypothesis);
+        for order in 1..=ORDER {
             if hypothesis.len() < order || self.bare.len() < order {
                 break;
             }
-            let matches = shared(&grams(hypothesis, order), grams_of);
+            let matches = shared(grams.of(order), self.grams.of(order));
             precision += matches as f64 / (hypothesis.len() + 1 - order) as f64;
             recall += matches as f64 / (self.bare.len() + 1 - order) as f64;
             orders += 1.0;
@@ -114,22 +113,41 @@ fn bare(text: &str) -> Vec<char> {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
-/// The n-grams of a text, sorted; each a number, since a character needs 21 bits and six fit into 126.
-fn grams(text: &[char], order: usize) -> Vec<u128> {
-    let pack = |gram: &[char]| gram.iter().fold(0, |packed, c| packed << 21 | u128::from(u32::from(*c)));
-    let mut grams: Vec<u128> = text.windows(order).map(pack).collect();
-    grams.sort_unstable();
-    grams
+/// Bits of a character; six of them fit into 126.
+const CHAR_BITS: usize = 21;
+
+/// What follows each place of a text, up to the longest n-gram, as numbers with the first character on top, sorted:
+/// so the n-grams of every order stand in order too, and one sort serves all.
+struct Grams(Vec<u128>);
+
+impl Grams {
+    fn new(text: &[char]) -> Self {
+        // One more than the character, so that 0 is none.
+        let code = |place: usize| text.get(place).map_or(0, |c| u128::from(u32::from(*c) + 1));
+        let follows = |place: usize| (place..place + ORDER).fold(0, |packed, place| packed << CHAR_BITS | code(place));
+        let mut grams: Vec<u128> = (0..text.len()).map(follows).collect();
+        grams.sort_unstable();
+        Grams(grams)
+    }
+
+    /// The n-grams of an order, sorted.
+    fn of(&self, order: usize) -> impl Iterator<Item = u128> {
+        let (behind, last) = (CHAR_BITS * (ORDER - order), (1 << CHAR_BITS) - 1);
+        self.0.iter().map(move |gram| gram >> behind).filter(move |gram| gram & last != 0)
+    }
 }
 
 /// How many elements two sorted lists share, each as often as the list that has it less often.
-fn shared(a: &[u128], b: &[u128]) -> usize {
-    let (mut at, mut bt, mut n) = (0, 0, 0);
-    while at < a.len() && bt < b.len() {
-        let (x, y) = (a[at], b[bt]);
-        n += usize::from(x == y);
-        at += usize::from(x <= y);
-        bt += usize::from(y <= x);
+fn shared(mut a: impl Iterator<Item = u128>, mut b: impl Iterator<Item = u128>) -> usize {
+    let (mut x, mut y, mut n) = (a.next(), b.next(), 0);
+    while let (Some(of_a), Some(of_b)) = (x, y) {
+        n += usize::from(of_a == of_b);
+        if of_a <= of_b {
+            x = a.next();
+        }
+        if of_b <= of_a {
+            y = b.next();
+        }
     }
     n
 }
