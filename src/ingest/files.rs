@@ -4,7 +4,7 @@
 //! hidden ones are left out. A path that exists is never taken for a pattern, even with `[` in its name.
 //!
 //! What a folder or pattern holds and nobody can read (a dead link, a link back into a folder around it, a file or
-//! folder without rights) stands among the files: reading refuses it by name ([`why_passed_over`]) and goes on. A path
+//! folder without rights) stands among the files: reading refuses it by name and goes on. A path
 //! that is itself such a thing is an error, since somebody meant it.
 
 use std::fs::File;
@@ -147,7 +147,7 @@ pub(super) fn why_passed_over(file: &Path) -> Option<(&'static str, String)> {
             Some(("dead_link", "the link leads back into a folder around it".to_string()))
         }
         Ok(_) => {
-            let cause = File::open(file).err().filter(|cause| is_passed_over(cause))?;
+            let cause = File::open(file).err().filter(is_passed_over)?;
             Some(("unreadable", format!("{cause}; give kpipe the right to read it")))
         }
         Err(cause) if cause.kind() == ErrorKind::PermissionDenied => {

@@ -2,7 +2,7 @@
 //!
 //! A line that is broken is one refusal and reading goes on at the next: a string cannot hold a line feed, and a `{`
 //! at the beginning of a line where no value may stand begins a new object. `NaN` and `Infinity`, as Python writes them,
-//! are `null`; numbers keep their digits ([`lenient`]). Columns are found by [`fields`].
+//! are `null`; numbers keep their digits (`ingest/lenient.rs`). Columns are found by [`fields`].
 
 use std::io::BufRead;
 

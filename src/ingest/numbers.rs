@@ -206,7 +206,7 @@ fn raised(out: &mut String, content: &str, behind: &str) {
         None | Some(' ' | '\n' | '(' | '[' | '/' | '–' | '-' | ',' | ';') if has_digit => {
             // "× 10 ⁶"
             let number = out.ends_with(' ') && out.trim_end().ends_with(|c: char| c.is_ascii_digit());
-            (number && !begins_symbol) || (last == Some(',') && !begins_symbol)
+            (number || last == Some(',')) && !begins_symbol
         }
         None | Some(' ' | '\n') => false,
         // Charges: Ca2+, but SO4^2- and 10^6.

@@ -504,7 +504,7 @@ mod tests {
             })
             .collect();
         // Raised digits side by side are one number.
-        let apart = apart.replace('\u{1}', "|").replace('\u{2}', "|");
+        let apart = apart.replace(['\u{1}', '\u{2}'], "|");
         runs_of_text(&apart)
     }
 

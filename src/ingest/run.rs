@@ -307,7 +307,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let spec = restarted(folder.path());
         let run = Run { part_bytes: 300, ..Run::new() };
-        assert!(run.go(&[spec.clone()], None, 1 << 30));
+        assert!(run.go(std::slice::from_ref(&spec), None, 1 << 30));
         let mut ids = run.documents("id");
         ids.sort();
         let expected = [
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!((run.books().refused["repeated"], run.books().notes["ids_named_by_file"]), (1, 9));
         // The same names however the run is cut into parts and shares of memory.
         let killed = Run { part_bytes: 300, ..Run::new() };
-        while !killed.go(&[spec.clone()], Some(1), 1 << 20) {}
+        while !killed.go(std::slice::from_ref(&spec), Some(1), 1 << 20) {}
         assert!(killed.bytes() == run.bytes());
 
         let by_file = Run::new();

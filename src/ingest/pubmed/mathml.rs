@@ -1,7 +1,7 @@
 //! MathML → one line: `1/20`, `x^2`, `x_i`, `√(a+b)`, `Σ_(i=1)^n`.
 //!
 //! Presentation MathML as publishers send it to PubMed. What is simple is marked as raised or lowered and read by the
-//! rule of [`numbers`]; what has several parts stands in brackets. Of `semantics` the first child counts, annotations
+//! rule of `ingest/numbers.rs`; what has several parts stands in brackets. Of `semantics` the first child counts, annotations
 //! repeat it in another language.
 
 use std::borrow::Cow;
