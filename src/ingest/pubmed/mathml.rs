@@ -1,4 +1,4 @@
-//! MathML → one line: `1/20`, `x^2`, `x_i`, `√(a+b)`, `Σ_(i=1)^n`.
+//! MathML → one line: `1/20`, `x^2`, `x_i`, `√(a+b)`, `√[3]x`, `Σ_(i=1)^n`.
 //!
 //! Presentation MathML as publishers send it to PubMed. What is simple is marked as raised or lowered and read by the
 //! rule of `ingest/numbers.rs`; what has several parts stands in brackets. Of `semantics` the first child counts, annotations
@@ -56,7 +56,7 @@ fn node(element: Element<'_, '_>, depth: usize) -> String {
             over => part(0) + &raised(&over),
         },
         "msqrt" => format!("√{}", grouped(row(element, depth))),
-        "mroot" => format!("{}^(1/{})", grouped(part(0)), part(1)),
+        "mroot" => format!("√[{}]{}", part(1), grouped(part(0))),
         "mfenced" => {
             let inside: Vec<String> = (0..parts.len()).map(part).collect();
             let sign = |name: &str, usual: &str| element.attribute(name).map_or(usual.to_owned(), Cow::into_owned);
