@@ -97,7 +97,8 @@ pub fn to_document(mut object: Map<String, Value>, source: &SourceSpec) -> Parse
         date: find("date", " ").and_then(filled),
         ..Document::default()
     };
-    object.retain(|name, value| !columns.used.contains(name) && !value.is_null());
+    let is_empty = |value: &Value| value.is_null() || value.as_str().is_some_and(str::is_empty);
+    object.retain(|name, value| !columns.used.contains(name) && !is_empty(value));
     document.absent = columns.absent;
     document.metadata = (!object.is_empty()).then(|| Value::Object(object).to_string());
     Parsed::Document(Box::new(document))
@@ -133,13 +134,28 @@ fn no_text_field(object: &Map<String, Value>, source: &SourceSpec) -> String {
         keys.push("...");
     }
     let wanted = source.fields.get("text").map_or("text, content, abstract, body or the like", String::as_str);
-    let texts: Vec<&str> = object.iter().filter(|(_, value)| looks_like_text(value)).map(|(key, _)| &**key).collect();
-    let (told, column) = match texts.as_slice() {
-        [] => (String::new(), "<column>".to_string()),
-        texts => (format!("; {} could be text", texts.join(", ")), texts.join("+")),
-    };
-    let line = format!("--set 'source.{}.fields.text={column:?}'", source.name);
+    let mut texts = Vec::new();
+    texts_in(object, "", &mut texts);
+    let told = if texts.is_empty() { String::new() } else { format!("; {} could be text", texts.join(", ")) };
+    // A key with a `+` would be taken for two.
+    texts.retain(|key| !key.contains('+'));
+    let column = if texts.is_empty() { "<column>".to_string() } else { texts.join("+") };
+    let setting = format!("source.{}.fields.text={}", source.name, Value::String(column));
+    // As a shell reads it: nothing is special between single quotes but the quote itself.
+    let line = format!("--set '{}'", setting.replace('\'', "'\\''"));
     format!("no column `{wanted}` among {}{told}{REMEDY}`{line}`", keys.join(", "))
+}
+
+/// The columns of an object that look like text, those of nested objects by their path.
+fn texts_in(object: &Map<String, Value>, path: &str, texts: &mut Vec<String>) {
+    for (key, value) in object {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match value {
+            Value::Object(inner) => texts_in(inner, &path, texts),
+            value if looks_like_text(value) => texts.push(path),
+            _ => {}
+        }
+    }
 }
 
 /// Whether a value reads like prose: some words, or some characters of a script without spaces.
@@ -174,7 +190,10 @@ fn find(
     if let Some(named) = source.fields.get(field) {
         let mut parts = Vec::new();
         let mut any = false;
-        for column in named.split('+').map(str::trim) {
+        // A column may have a `+` in its own name.
+        let whole = object.contains_key(named).then_some(named.as_str());
+        let several = named.split('+').map(str::trim).filter(|_| whole.is_none());
+        for column in whole.into_iter().chain(several) {
             let Some((top, value)) = lookup(object, column) else {
                 columns.absent.push(column.to_string());
                 continue;
@@ -290,6 +309,13 @@ mod tests {
         assert_eq!((reason, id.as_deref()), ("missing_field", Some("1")));
         assert!(detail.contains("among id, question, label, answer; question, answer could be text"), "{detail}");
         assert!(detail.ends_with("`--set 'source.s.fields.text=\"question+answer\"'`"), "{detail}");
+        let object =
+            r#"{"it's \"x\"": "one two three four", "d": {"body_x": "one two three"}, "a+b": "one two three"}"#;
+        let Parsed::Refused { detail, .. } = to_document(serde_json::from_str(object).unwrap(), &source(&[])) else {
+            panic!()
+        };
+        assert!(detail.ends_with(r#"`--set 'source.s.fields.text="it'\''s \"x\"+d.body_x"'`"#), "{detail}");
+        assert_eq!(document(r#"{"a+b": "x"}"#, &[("text", "a+b")]).text, "x");
         assert_eq!(document(r#"{"text": null}"#, &[]).text, "", "there, but empty: another reason");
     }
 

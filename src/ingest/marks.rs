@@ -2,12 +2,14 @@
 //!
 //! A source's `drop` names marks: `retracted` leaves out every record whose metadata have that key with something in
 //! it (`true`, a number other than 0, a text or list that is not empty), `publication_types=Editorial` every record
-//! where it is, or lists, that value. A path goes down by dots, through lists too: `mesh.name=Animals`. Each mark is a
-//! reason of its own in the books, `dropped:retracted`.
+//! where it is, or lists, that value. A path goes down by dots, through lists too: `mesh.name=Animals`. The columns `title`, `url`,
+//! `date`, `language` and `licence` are looked at likewise. Each mark is a reason of its own in the books,
+//! `dropped:retracted`; one that no record has is told.
 
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::ingest::Document;
 
 /// Checks that every mark names a key.
 ///
@@ -21,16 +23,25 @@ pub fn check(drop: &[String]) -> Result<()> {
     }
 }
 
-/// The first mark of `drop` that the metadata, a JSON object, have.
-pub(super) fn dropped<'d>(drop: &'d [String], metadata: Option<&str>) -> Option<&'d str> {
+/// The first mark of `drop` that a document has, in its metadata or in a column of its own.
+pub(super) fn dropped<'d>(drop: &'d [String], document: &Document) -> Option<&'d str> {
     if drop.is_empty() {
         return None;
     }
-    let metadata: Value = serde_json::from_str(metadata?).ok()?;
+    let metadata: Option<Value> = document.metadata.as_deref().and_then(|json| serde_json::from_str(json).ok());
     drop.iter().map(String::as_str).find(|mark| {
         let (key, wanted) = key_and_value(mark);
         let path: Vec<&str> = key.split('.').collect();
-        has(&metadata, &path, wanted)
+        let column = match key {
+            "title" => &document.title,
+            "url" => &document.url,
+            "date" => &document.date,
+            "language" => &document.language,
+            "licence" => &document.licence,
+            _ => &None,
+        };
+        let in_column = column.as_deref().is_some_and(|value| wanted.is_none_or(|wanted| wanted == value.trim()));
+        in_column || metadata.as_ref().is_some_and(|metadata| has(metadata, &path, wanted))
     })
 }
 
@@ -149,9 +160,11 @@ mod tests {
     #[test]
     fn marks_are_keys_or_values() {
         let metadata = r#"{"retracted":true,"kind":"article","n":3,"none":[],"publication_types":["Letter","Editorial"],"mesh":[{"name":"Mice"}]}"#;
+        let document =
+            Document { metadata: Some(metadata.to_string()), language: Some("fr".to_string()), ..Document::default() };
         let check = |mark: &str, expected: bool| {
             let marks = [mark.to_string()];
-            assert_eq!(dropped(&marks, Some(metadata)).is_some(), expected, "{mark}");
+            assert_eq!(dropped(&marks, &document).is_some(), expected, "{mark}");
         };
         for mark in ["retracted", "retracted=true", "publication_types = Editorial", "mesh.name=Mice", "n=3", "mesh"] {
             check(mark, true);
@@ -159,7 +172,9 @@ mod tests {
         for mark in ["withdrawn", "publication_types=Edit", "mesh.name=Rats", "none", "kind.name", "retracted=false"] {
             check(mark, false);
         }
-        assert_eq!(dropped(&["a".into(), "n".into()], Some(metadata)), Some("n"));
+        check("language=fr", true);
+        check("language=en", false);
+        assert_eq!(dropped(&["a".into(), "n".into()], &document), Some("n"));
         assert!(self::check(&["=x".into()]).is_err() && self::check(&["a".into()]).is_ok());
     }
 

@@ -101,7 +101,11 @@ fn to_value(column: &dyn Array, idx: usize) -> Value {
         return Value::Null;
     }
     let list = |values: &dyn Array| Value::Array((0..values.len()).map(|idx| to_value(values, idx)).collect());
-    let bytes = |bytes: &[u8]| Value::String(String::from_utf8_lossy(bytes).into_owned());
+    // Old writers store text as bytes; what is no text stands in hexadecimal digits.
+    let bytes = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => Value::String(text.to_string()),
+        Err(_) => Value::String(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+    };
     match column.data_type() {
         DataType::Utf8 => Value::String(column.as_string::<i32>().value(idx).to_string()),
         DataType::LargeUtf8 => Value::String(column.as_string::<i64>().value(idx).to_string()),
@@ -113,6 +117,15 @@ fn to_value(column: &dyn Array, idx: usize) -> Value {
         DataType::List(_) => list(&column.as_list::<i32>().value(idx)),
         DataType::LargeList(_) => list(&column.as_list::<i64>().value(idx)),
         DataType::FixedSizeList(_, _) => list(&column.as_fixed_size_list().value(idx)),
+        DataType::Map(_, _) => {
+            let entries = column.as_map().value(idx);
+            let (keys, values) = (entries.column(0), entries.column(1));
+            let name = |row: usize| match to_value(keys, row) {
+                Value::String(name) => name,
+                other => other.to_string(),
+            };
+            (0..entries.len()).map(|row| (name(row), to_value(values, row))).collect()
+        }
         DataType::Struct(fields) => {
             let columns = column.as_struct().columns();
             fields.iter().zip(columns).map(|(field, column)| (field.name().clone(), to_value(column, idx))).collect()

@@ -186,6 +186,13 @@ impl<'a> Parts<'a> {
             .and_then(holes)
             .iter()
             .for_each(|note| self.raw.progress.note(&format!("source `{}`: {note}", spec.name)));
+        for mark in &spec.drop {
+            if books.is_none_or(|books| !books.refused.contains_key(&format!("dropped:{mark}"))) {
+                self.raw
+                    .progress
+                    .note(&format!("no record of source `{}` has the mark `{mark}` that its `drop` names", spec.name));
+            }
+        }
         for column in spec.fields.values().flat_map(|columns| columns.split('+')).map(str::trim) {
             let lack = books.and_then(|books| books.notes.get(&without(column))).copied().unwrap_or(0);
             if lack > 0 && lack == self.cursor.documents {

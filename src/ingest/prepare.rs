@@ -173,7 +173,7 @@ impl Kernel<'_> {
         if marks::is_placeholder(&document.text) {
             return self.refused(offset, "placeholder", id, "the text holds nothing".to_string(), bytes);
         }
-        if let Some(mark) = marks::dropped(&self.source.drop, document.metadata.as_deref()) {
+        if let Some(mark) = marks::dropped(&self.source.drop, &document) {
             let detail = format!("`drop` of the source names `{mark}`");
             return self.refused(offset, format!("dropped:{mark}"), id, detail, bytes);
         }

@@ -294,9 +294,9 @@ impl Thesauri {
         Ok(Thesauri { own, users, chinese: OnceLock::new() })
     }
 
-    /// The one for a document's language.
-    fn of(&self, language: Option<&str>) -> Result<Option<&Thesaurus>> {
-        if !chinese::is_chinese(language) {
+    /// The one for a document's language; the embedded words are in simplified characters.
+    fn of(&self, language: Option<&str>, text: &str) -> Result<Option<&Thesaurus>> {
+        if !chinese::is_chinese(language) || chinese::is_traditional(text) {
             return Ok(self.users.as_ref());
         }
         let build = || {
@@ -410,7 +410,7 @@ fn candidates(
     counts: &mut Counts,
 ) -> Result<Vec<Candidate>> {
     let mut found: Vec<Candidate> = Vec::new();
-    let thesaurus = tools.thesauri.of(language)?;
+    let thesaurus = tools.thesauri.of(language, text)?;
     let all_mentions = tools.concepts.map_or_else(Vec::new, |concepts| concepts.mentions(text));
     let picked = passages::pick(id, text, &all_mentions, tools.params, tools.seed);
     for (nth, passage) in picked.into_iter().enumerate() {

@@ -122,6 +122,13 @@ impl<'s> Wiki<'s> {
         months.months.get(number.checked_sub(1)?).map(String::as_str)
     }
 
+    /// What the wiki calls a country by its code of capitals, where `{{FRA}}` and the like show it.
+    fn country(self, code: &str) -> Option<&'static str> {
+        let is_code = matches!(code.len(), 2 | 3) && code.bytes().all(|byte| byte.is_ascii_uppercase());
+        let table = TABLES.get(self.language).filter(|_| is_code)?;
+        table.shows.get(&code.to_lowercase()).map(String::as_str).filter(|name| !name.contains(['{', '@', '[']))
+    }
+
     /// What the wiki calls a language; a code with a suffix falls back on what stands before it.
     fn language_name(self, code: &str) -> Option<&'static str> {
         let code = code.to_lowercase();

@@ -97,7 +97,7 @@ pub(super) fn old_style(arguments: &Arguments, _: &str, wiki: Wiki<'_>) -> Strin
         let (new_day, new_month, new_year) = gregorian(day, month, year);
         [new_day, new_month, new_year, day, month, year].map(|part| part.to_string())
     } else {
-        [1, 2, 3, 4, 5, 6].map(|place| arguments.get(place).to_owned())
+        in_parts(&filled)
     };
     let (new_month, old_month) = (month_name(&new_month), month_name(&old_month));
     let old_month = if old_month.is_empty() { new_month.clone() } else { old_month };
@@ -110,6 +110,67 @@ pub(super) fn old_style(arguments: &Arguments, _: &str, wiki: Wiki<'_>) -> Strin
         format!("{old_day} ({new_day}) {new_month} {new_year}")
     };
     text.trim().to_owned()
+}
+
+/// New day, month and year, then the old ones; a day may hold its month ("24 марта").
+fn in_parts(arguments: &[&str]) -> [String; 6] {
+    let mut parts: [String; 6] = Default::default();
+    let mut rest = arguments.iter().copied().peekable();
+    for date in 0..2 {
+        let Some(day) = rest.next() else { break };
+        let (day, month) = match day.split_once(' ') {
+            Some((day, month)) => (day, month),
+            None => (day, rest.next().unwrap_or("")),
+        };
+        let year = rest.next().unwrap_or("");
+        for (place, part) in [day, month, year].into_iter().enumerate() {
+            parts[3 * date + place] = part.trim().to_owned();
+        }
+    }
+    parts
+}
+
+/// French centuries: numbers with their endings, or without, and what stands between two of them.
+pub(super) fn siecles(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
+    const ENDINGS: &[&str] = &["e", "er", "re", "ème", "ier"];
+    let is_number = |word: &str| word.chars().all(|c| c.is_ascii_digit() || "IVXLCDM".contains(c));
+    let words: Vec<&str> = arguments.filled().map(|(_, word)| word).collect();
+    let (mut text, mut n_numbers, mut is_plural, mut after_number) = (String::new(), 0, false, false);
+    let mut at = 0;
+    while let Some(word) = words.get(at).copied() {
+        at += 1;
+        if is_number(word) {
+            n_numbers += 1;
+            // Two numbers without a word between them.
+            if after_number {
+                is_plural = true;
+                text.push_str(" et ");
+            } else if !text.is_empty() {
+                text.push(' ');
+            }
+            let given = words.get(at).copied().filter(|ending| ENDINGS.contains(ending));
+            at += usize::from(given.is_some());
+            let usual = if matches!(word, "I" | "1") { "er" } else { "e" };
+            text += &format!("{word}{}", given.unwrap_or(usual));
+        } else if word == "s" && at == words.len() {
+            is_plural = true;
+        } else {
+            text += &format!(" {word}");
+        }
+        after_number = is_number(word);
+    }
+    match n_numbers {
+        0 => String::new(),
+        _ => format!("{} siècle{}", text.trim_start(), if is_plural { "s" } else { "" }),
+    }
+}
+
+/// The same before our era.
+pub(super) fn siecles_av(arguments: &Arguments, code: &str, wiki: Wiki<'_>) -> String {
+    match siecles(arguments, code, wiki) {
+        text if text.is_empty() => text,
+        text => format!("{text} av. J.-C."),
+    }
 }
 
 /// Day, month and year of `8.4.1765`.

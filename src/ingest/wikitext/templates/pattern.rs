@@ -7,6 +7,7 @@
 //! | `{last}` `{all:, }` `{2..:, }` | the last filled one; all of them, or from the second on, with this between |
 //! | `{title}` `{code}` | the page's title; the rest of a name that stands in `[prefixes]` |
 //! | `{month 2}` `{language code}` `{unit 2}` | a month by its number, a language by its code, a unit by its code |
+//! | `{country 1}` | a country by a code that has a template of its own |
 //! | `{raised 1}` `{lowered 1}` | raised and lowered, by the rule of [`numbers`] |
 //! | `[…]` | left out unless every place directly inside is filled; `\[` and `\]` are brackets |
 
@@ -104,6 +105,7 @@ impl Writer<'_, '_, '_> {
             },
             "language" => self.wiki.language_name(value)?.to_owned(),
             "unit" => unit(value),
+            "country" => self.wiki.country(value).unwrap_or(value).to_owned(),
             "upper" => value.to_uppercase(),
             "lower" => value.to_lowercase(),
             "raised" => format!("{}{value}{}", numbers::RAISED, numbers::END),

@@ -82,6 +82,8 @@ static FUNCTIONS: &[(&str, Function)] = &[
     ("nihongo", nihongo),
     ("old_style", dates::old_style),
     ("quotation", quotation),
+    ("siecles", dates::siecles),
+    ("siecles_av", dates::siecles_av),
     ("siglo", dates::siglo),
     ("sounds", sounds),
     ("unite", unite),
@@ -167,8 +169,18 @@ fn measure(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
     text.trim().to_owned()
 }
 
+/// A number, or two with a range, an uncertainty or the digits of one between them, a power of ten and a unit.
 fn value(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
     let mut text = arguments.get(1).to_owned();
+    let (second, third) = (arguments.get(2), arguments.get(3));
+    match second {
+        "" => {}
+        "-" | "–" | "to" => text += &format!("–{third}"),
+        "x" | "×" | "by" | "*" => text += &format!(" × {third}"),
+        "/" | "and" | "or" | "," => text += &format!(" {second} {third}"),
+        _ if second.starts_with(['(', '+', '-', '−', '±']) => text += &format!("{second}{third}"),
+        _ => text += &format!("±{second}"),
+    }
     if let Some(exponent) = arguments.named(&["e"]) {
         text.push_str("×10^");
         text.push_str(exponent);
