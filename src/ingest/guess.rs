@@ -81,6 +81,9 @@ fn guess_file(path: &Path) -> Result<Option<&'static str>> {
     if let Some((_, format)) = SIGNS.iter().find(|(sign, _)| memchr::memmem::find(&head, sign.as_bytes()).is_some()) {
         return Ok(Some(format));
     }
+    if is_wikiextractor_json(&head) {
+        return Ok(Some("wikiextractor"));
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let name = [".gz", ".bz2", ".zst", ".xz"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
     if let Some((_, format)) = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)) {
@@ -88,6 +91,13 @@ fn guess_file(path: &Path) -> Result<Option<&'static str>> {
     }
     let head = head.trim_ascii_start();
     Ok((head.starts_with(b"{\"") || head.starts_with(b"[{") || head.starts_with(b"{\n")).then_some("jsonl"))
+}
+
+/// Whether a file begins with an object of wikiextractor's JSON output.
+fn is_wikiextractor_json(head: &[u8]) -> bool {
+    let line = head.trim_ascii_start();
+    let has = |sign: &str| memchr::memmem::find(line, sign.as_bytes()).is_some();
+    line.starts_with(b"{\"id\": \"") && has("\"revid\": \"") && has("curid=") && has("\"title\": ")
 }
 
 #[cfg(test)]
@@ -104,6 +114,11 @@ mod tests {
             ("d.txt", "<mediawiki xmlns=", Some("wiki")),
             ("e.xml", "<?xml version=\"1.0\"?>\n<PubmedArticleSet>", Some("pubmed")),
             ("wiki_00", "<doc id=\"12\" url=", Some("wikiextractor")),
+            (
+                "wiki_01",
+                "{\"id\": \"12\", \"revid\": \"7\", \"url\": \"https://x.org/wiki?curid=12\", \"title\": \"T\"",
+                Some("wikiextractor"),
+            ),
             ("f.bin", "PAR1....", Some("parquet")),
             ("g.md", "# x", Some("text")),
             ("h.bin", "abc", None),

@@ -212,7 +212,8 @@ fn raised(out: &mut String, content: &str, behind: &str) {
         // Charges: Ca2+, but SO4^2- and 10^6.
         Some(_) if is_charge(content) => on_digit && content.len() > 1,
         Some(_) if has_digit => true,
-        // e^-x and 10^n, but 19th and 5a.
+        // 10^(a+b), e^-x and 10^n, but 19th and 5a.
+        Some(_) if on_digit && content.get(1..).is_some_and(|rest| rest.contains('+') && !rest.ends_with('+')) => true,
         Some(last) if content.starts_with('-') && content.len() > 1 => last.is_alphanumeric(),
         Some(_) => on_digit && matches!(content, "n" | "k" | "m" | "x" | "y" | "i" | "j" | "p" | "N"),
     };
@@ -305,7 +306,7 @@ mod tests {
         check("5¹⁄₂, 5{1}/<2>, {1}⁄<20> and 1⁄3", "5 1/2, 5 1/2, 1/20 and 1/3");
         check("10 {6} cells/mm³", "10 ^6 cells/mm^3");
         check("2{n+1}, e{-x}, 10{n}, 10{-n}", "2^(n+1), e^-x, 10^n, 10^-n");
-        check("10{6}5", "10^6 5");
+        check("10{6}5, 10{a+b}", "10^6 5, 10^(a+b)");
         check("R{2} = 0.98", "R^2 = 0.98");
         check("ends.{12} there,{3,4} too", "ends.^12 there,^3,4 too");
     }

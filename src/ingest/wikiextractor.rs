@@ -1,6 +1,6 @@
 //! What wikiextractor writes: `<doc id="12" url="..." title="...">`, plain text, `</doc>`.
 //!
-//! Its JSON output is read by the format `jsonl`. The first line of a block repeats the title and is left out. Version 3
+//! Its JSON output, an object with `id`, `url`, `title` and `text` a line, is read as well. The first line of a block repeats the title and is left out. Version 3
 //! escapes `&`, `<` and `>` in texts, the ones before did not. How often a block is escaped shows in the line that
 //! repeats its title, or else in whether every `&` begins such an entity; it is read that often and no more, so text
 //! that says `&nbsp;` itself comes out as it was. Brackets whose words the tool lost, `()` and `(, )`, go.
@@ -12,6 +12,7 @@ use std::io::BufRead;
 use memchr::memmem;
 
 use crate::error::Result;
+use crate::ingest::jsonl::Jsonl;
 use crate::ingest::window::{Window, as_text};
 use crate::ingest::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, wikitext};
 
@@ -34,6 +35,10 @@ impl Format for Wikiextractor {
     fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
         let (mut window, facts, max) = (Window::new(input), FileFacts::default(), limits.max_record_bytes);
         let mut any = false;
+        window.skip_any(b" \t\r\n");
+        if window.peek(1) == b"{" {
+            return lines(&mut window, max, emit);
+        }
         loop {
             window.skip_any(b" \t\r\n");
             if window.data().is_empty() {
@@ -75,7 +80,10 @@ impl Format for Wikiextractor {
         }
     }
 
-    fn parse(&self, raw: &Raw, _: &FileFacts, _: &SourceSpec) -> Vec<Parsed> {
+    fn parse(&self, raw: &Raw, facts: &FileFacts, source: &SourceSpec) -> Vec<Parsed> {
+        if raw.bytes.starts_with(b"{") {
+            return Jsonl.parse(raw, facts, source).into_iter().map(mended).collect();
+        }
         let text = as_text(&raw.bytes);
         let (head, body) = text.split_once('\n').unwrap_or((&text, ""));
         let (head, body) = match head.split_once("\">") {
@@ -84,24 +92,59 @@ impl Format for Wikiextractor {
         };
         let body = body.trim_end().strip_suffix("</doc>").unwrap_or(body);
         let title = attribute(head, "title");
-        let body = unescaped(body, n_escaped(body, title.as_deref()));
-        let body = match &title {
-            Some(title) => without_title(&body, title),
-            None => &body,
-        };
-        let body = without_empty_brackets(body);
+        let body = read(body, title.as_deref());
         if body.trim().is_empty() {
             let detail = format!("the block of `{}` is empty", title.unwrap_or_default());
             return vec![Parsed::Refused { reason: "no_text", id: attribute(head, "id"), detail }];
         }
         vec![Parsed::Document(Box::new(Document {
             id: attribute(head, "id"),
-            text: body.into_owned(),
+            text: body,
             title,
             url: attribute(head, "url"),
             ..Document::default()
         }))]
     }
+}
+
+/// Hands on the lines of the JSON output.
+fn lines(window: &mut Window<'_>, max: usize, emit: Emit<'_>) -> Result<Option<Broken>> {
+    let facts = FileFacts::default();
+    loop {
+        window.skip_any(b" \t\r\n");
+        if window.data().is_empty() {
+            return Ok(window.failure().map(|failure| window.broken("truncated", failure, 0)));
+        }
+        let piece = match window.line(max) {
+            Some(n) => match window.failure().filter(|_| window.data().len() == n) {
+                Some(failure) => return Ok(Some(window.broken("truncated", failure, n))),
+                None => Piece::Record(window.take(n)),
+            },
+            None => {
+                let refused = window.broken("too_large", format!("more than {max} bytes"), max);
+                window.skip_line();
+                Piece::Refused(refused)
+            }
+        };
+        if !emit(&facts, piece)? {
+            return Ok(None);
+        }
+    }
+}
+
+/// A record of the JSON output with its text read as that of a block.
+fn mended(parsed: Parsed) -> Parsed {
+    let Parsed::Document(mut document) = parsed else { return parsed };
+    document.title = document.title.map(|title| wikitext::decode_entities(&title).into_owned());
+    document.text = read(&document.text, document.title.as_deref());
+    Parsed::Document(document)
+}
+
+/// The text of a block: unescaped, without the line that repeats the title and without empty brackets.
+fn read(body: &str, title: Option<&str>) -> String {
+    let body = unescaped(body, n_escaped(body, title));
+    let body = title.map_or(&*body, |title| without_title(&body, title));
+    without_empty_brackets(body).into_owned()
 }
 
 enum Found {
@@ -264,6 +307,20 @@ mod tests {
     }
 
     #[test]
+    fn its_json_is_read_like_its_blocks() {
+        let file = "{\"id\": \"12\", \"revid\": \"7\", \"url\": \"https://x.org/wiki?curid=12\", \"title\": \"Salt &amp; Rye\", \"text\": \"Salt &amp; Rye\\n\\nA mill (, ) where a &lt; b.\"}\n{\"id\": broken\n";
+        let (pieces, broken, _) = split_all(&Wikiextractor, file.as_bytes(), 10, 1000, false);
+        assert_eq!((pieces.len(), broken), (2, None));
+        let Some(Parsed::Document(document)) = parse(&pieces[0]) else { panic!("{pieces:?}") };
+        assert_eq!((document.id.as_deref(), document.title.as_deref()), (Some("12"), Some("Salt & Rye")));
+        assert_eq!(
+            (document.text.trim(), document.metadata.as_deref()),
+            ("A mill where a < b.", Some("{\"revid\":\"7\"}"))
+        );
+        assert!(matches!(parse(&pieces[1]), Some(Parsed::Refused { reason: "malformed", .. })));
+    }
+
+    #[test]
     fn texts_are_read_once_and_mended() {
         let check = |title: &str, body: &str, expected: &str| {
             let block = format!("<doc id=\"1\" url=\"u\" title=\"{title}\">\n{body}\n</doc>");
@@ -288,7 +345,7 @@ mod tests {
 
     #[test]
     fn other_files_and_cut_files_are_told() {
-        let (pieces, broken, _) = split_all(&Wikiextractor, b"{\"a\": 1}\n", 10, 1000, false);
+        let (pieces, broken, _) = split_all(&Wikiextractor, b"plain text\n", 10, 1000, false);
         assert!(pieces.is_empty() && broken.unwrap().reason == "wrong_format");
         for fails in [true, false] {
             let (pieces, broken, _) = split_all(&Wikiextractor, &FILE.as_bytes()[..60], 10, 1000, fails);

@@ -29,9 +29,17 @@ fn row(element: Element<'_, '_>, depth: usize) -> String {
     line
 }
 
-/// Puts a piece behind others; two numbers side by side stay two.
+/// Puts a piece behind others; two numbers side by side stay two, and nothing joins an exponent or a fraction.
 fn push(line: &mut String, piece: &str) {
-    if line.ends_with(|c: char| c.is_ascii_digit()) && piece.starts_with(|c: char| c.is_ascii_digit()) {
+    let meets = |is: fn(char) -> bool| line.ends_with(is) && piece.starts_with(is);
+    let last = line.rsplit(|c: char| c.is_whitespace() || "()[]{}=+".contains(c)).next().unwrap_or("");
+    let is_closed = last.contains(['/', '^', '_']) && meets(char::is_alphanumeric);
+    let is_group = piece.len() == 3 && piece.bytes().all(|byte| byte.is_ascii_digit());
+    let before = line.strip_suffix(", ").filter(|before| is_group && before.ends_with(|c: char| c.is_ascii_digit()));
+    if let Some(before) = before.map(str::len) {
+        // A comma between thousands, set as an operator.
+        line.truncate(before + 1);
+    } else if is_closed || meets(|c| c.is_ascii_digit()) {
         line.push(' ');
     }
     line.push_str(piece);
@@ -45,9 +53,9 @@ fn node(element: Element<'_, '_>, depth: usize) -> String {
     let part = |place: usize| parts.get(place).map(|part| node(*part, depth + 1)).unwrap_or_default();
     match element.name() {
         "mfrac" => format!("{}/{}", grouped(part(0)), grouped(part(1))),
-        "msup" => part(0) + &raised(&part(1)),
-        "msub" => part(0) + &lowered(&part(1)),
-        "msubsup" => part(0) + &lowered(&part(1)) + &raised(&part(2)),
+        "msup" => base(part(0)) + &raised(&part(1)),
+        "msub" => base(part(0)) + &lowered(&part(1)),
+        "msubsup" => base(part(0)) + &lowered(&part(1)) + &raised(&part(2)),
         "munder" => part(0) + &lowered(&part(1)),
         "munderover" => part(0) + &lowered(&part(1)) + &raised(&part(2)),
         // A bar or a hat over a symbol, or the upper bound of a sum.
@@ -136,6 +144,15 @@ fn lowered(part: &str) -> String {
 /// A part that stands over or under a line, in brackets if it has several.
 fn grouped(part: String) -> String {
     let is_single = part.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '^' | RAISED | LOWERED | END));
-    let is_bracketed = part.starts_with('(') && part.find(')') == Some(part.len() - 1);
-    if is_single || is_bracketed { part } else { format!("({part})") }
+    if is_single || is_bracketed(&part) { part } else { format!("({part})") }
+}
+
+/// What is raised to a power or has an index, in brackets if it is a sum or a fraction.
+fn base(part: String) -> String {
+    let is_compound = part.contains(['/', '+', '-', '−', '×', '=']);
+    if is_compound && !is_bracketed(&part) { format!("({part})") } else { part }
+}
+
+fn is_bracketed(part: &str) -> bool {
+    part.starts_with('(') && part.find(')') == Some(part.len() - 1)
 }

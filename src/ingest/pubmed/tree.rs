@@ -358,6 +358,10 @@ mod tests {
             ),
             "in 5 CO2 = x_i^2 9 x",
         );
+        let mn = |number: &str| format!("<m:mn>{number}</m:mn>");
+        let half = format!("<m:mfrac>{}{}</m:mfrac>", mn("1"), mn("2"));
+        check(&math(&format!("<m:msup>{half}{}</m:msup><m:mi>x</m:mi>", mn("3"))), "in 5 (1/2)^3x9 x");
+        check(&math(&format!("{}<m:mo>,</m:mo>{}<m:mo>,</m:mo>{}", mn("1"), mn("000"), mn("2"))), "in 5 1,000, 2 9 x");
         check("<m:math><m:mover><m:mi>x</m:mi><m:mo>¯</m:mo></m:mover><m:mo>±</m:mo><m:mi>s</m:mi></m:math>", "x ± s");
     }
 
