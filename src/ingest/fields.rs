@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::ingest::{Document, Parsed, SourceSpec};
+use crate::ingest::{Document, Parsed, SourceSpec, marks};
 use crate::text::words::is_cjk;
 
 /// Our fields and the names they usually have, the likeliest first. `version` has none: only a mapping names it.
@@ -200,7 +200,9 @@ fn find(
             };
             any = true;
             columns.used.push(top.to_string());
-            parts.extend(filled(to_text(value, between)));
+            // Of several columns, one that holds nothing adds nothing.
+            let text = filled(to_text(value, between));
+            parts.extend(text.filter(|text| !named.contains('+') || !marks::is_placeholder(text)));
         }
         return any.then(|| parts.join(between));
     }

@@ -76,8 +76,15 @@ fn replaced(token: &[u8]) -> Replaced {
         [] => Replaced::Not,
         b"NaN" | b"-NaN" | b"Infinity" | b"-Infinity" => Replaced::Null,
         // What is shorter has at most fifteen digits, which a double keeps, if none is a 0 at the end of a fraction.
-        _ if token.len() <= 15 && !(token.ends_with(b"0") && token.contains(&b'.')) => Replaced::Not,
+        _ if token.len() <= 15
+            && !(token.ends_with(b"0") && token.contains(&b'.'))
+            && !token.iter().any(|byte| matches!(byte, b'e' | b'E')) =>
+        {
+            Replaced::Not
+        }
         _ => match std::str::from_utf8(token) {
+            // Python reads it as infinity.
+            Ok(number) if number.parse::<f64>().is_ok_and(f64::is_infinite) => Replaced::Null,
             Ok(number) if loses_digits(number) => Replaced::Text,
             _ => Replaced::Not,
         },
@@ -132,6 +139,7 @@ mod tests {
         );
         check("[3.14159265358979323846, 0.30000000000000004]", "[\"3.14159265358979323846\", 0.30000000000000004]");
         check(r#"{"open": "NaN"#, r#"{"open": "NaN"#);
+        check("[1e400, -1E999, 1e5]", "[null, null, 1e5]");
         check("", "");
     }
 

@@ -80,7 +80,8 @@ fn is_set(value: &Value) -> bool {
         Value::Null => false,
         Value::Bool(flag) => *flag,
         Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.trim().is_empty(),
+        // CSV has no other way to say no.
+        Value::String(text) => !matches!(text.trim().to_lowercase().as_str(), "" | "false" | "no" | "0" | "none"),
         Value::Array(list) => !list.is_empty(),
         Value::Object(object) => !object.is_empty(),
     }
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn marks_are_keys_or_values() {
-        let metadata = r#"{"retracted":true,"kind":"article","n":3,"none":[],"publication_types":["Letter","Editorial"],"mesh":[{"name":"Mice"}]}"#;
+        let metadata = r#"{"retracted":true,"kind":"article","n":3,"none":[],"csv":"False","publication_types":["Letter","Editorial"],"mesh":[{"name":"Mice"}]}"#;
         let document =
             Document { metadata: Some(metadata.to_string()), language: Some("fr".to_string()), ..Document::default() };
         let check = |mark: &str, expected: bool| {
@@ -169,7 +170,9 @@ mod tests {
         for mark in ["retracted", "retracted=true", "publication_types = Editorial", "mesh.name=Mice", "n=3", "mesh"] {
             check(mark, true);
         }
-        for mark in ["withdrawn", "publication_types=Edit", "mesh.name=Rats", "none", "kind.name", "retracted=false"] {
+        for mark in
+            ["withdrawn", "publication_types=Edit", "mesh.name=Rats", "none", "csv", "kind.name", "retracted=false"]
+        {
             check(mark, false);
         }
         check("language=fr", true);
