@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use crate::text::byte_set;
+
 /// Abbreviations after which a full stop does not end a sentence, lower case.
 static ABBREVIATIONS: &[&str] = &[
     "e.g", "i.e", "etc", "cf", "vs", "dr", "mr", "mrs", "ms", "prof", "st", "fig", "figs", "no", "al", "approx", "ca",
@@ -35,18 +37,9 @@ pub fn sentences(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Bytes that a character begins with which may end a sentence.
-const MAY_END: [bool; 256] = {
-    let mut table = [false; 256];
-    // The full stops, exclamation and question marks of full width begin with the last two.
-    let bytes = b"\n.!?\xe3\xef";
-    let mut idx = 0;
-    while idx < bytes.len() {
-        table[bytes[idx] as usize] = true;
-        idx += 1;
-    }
-    table
-};
+/// Bytes that a character begins with which may end a sentence; the full stops, exclamation and question marks of full
+/// width begin with the last two.
+const MAY_END: [bool; 256] = byte_set(b"\n.!?\xe3\xef");
 
 fn full_stop_ends(before: &str, after: &str) -> bool {
     let mut rest = after.chars().skip_while(|c| matches!(c, '"' | '\'' | ')' | '”' | '’'));

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{APOSTROPHE, GAP, Site, disambiguation, entities, links, variants};
+use crate::text::byte_set;
 
 mod angles;
 mod brackets;
@@ -74,16 +75,7 @@ struct Scanner<'a> {
 }
 
 /// Bytes at which something may begin or end.
-const SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let bytes = b"<&{}[]|-\n\r_~\x01\x02";
-    let mut index = 0;
-    while index < bytes.len() {
-        table[bytes[index] as usize] = true;
-        index += 1;
-    }
-    table
-};
+const SPECIAL: [bool; 256] = byte_set(b"<&{}[]|-\n\r_~\x01\x02");
 
 /// Scans `text`; see the module.
 pub(super) fn scan(text: &str, site: &Site) -> Scanned {
