@@ -159,9 +159,8 @@ const COMPARED: (usize, u64) = (4, 50);
 /// Whether the ids of a source begin anew in its files: what the sample, which seldom reaches the second file, cannot
 /// show. `None` where records say their version, or no id stands for two texts.
 fn shared_ids(source: &SourceSpec, job: &Job, scratch: &Path) -> Result<Option<String>> {
-    let is_versioned = ingest::format(&source.format)?.has_versions() || source.fields.contains_key("version");
     let files = ingest::files::expand(&source.path)?;
-    if is_versioned || source.ids == Ids::File || files.len() < 2 {
+    if source.has_versions(ingest::format(&source.format)?) || source.ids == Ids::File || files.len() < 2 {
         return Ok(None);
     }
     let (n_files, n_documents) = COMPARED;

@@ -97,7 +97,7 @@ impl Pipeline {
             let mut source = match (self.source.get(name), path) {
                 (Some(known), _) => known.clone(),
                 (None, Some(path)) if is_plain_name(name) && !path.is_empty() => {
-                    SourceSpec { name: name.to_string(), role: "domain".to_string(), ..SourceSpec::default() }
+                    SourceSpec { name: name.to_string(), role: ingest::domain(), ..SourceSpec::default() }
                 }
                 (None, _) => return Err(self.unknown_source(name)),
             };

@@ -190,6 +190,11 @@ impl SourceSpec {
         fields::check(&self.fields).map_err(|error| error.at(at()))
     }
 
+    /// Whether its records, in that format, say their version.
+    pub fn has_versions(&self, format: &dyn Format) -> bool {
+        format.has_versions() || self.fields.contains_key("version")
+    }
+
     /// Checks the role alone, which every source of a pipeline file must have, whether it is read or not.
     ///
     /// # Errors
@@ -218,7 +223,7 @@ impl SourceSpec {
 }
 
 /// The role of a source that says none: what somebody brings along is what a model is to learn.
-fn domain() -> String {
+pub fn domain() -> String {
     "domain".to_string()
 }
 

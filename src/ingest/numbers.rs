@@ -26,17 +26,28 @@ pub(super) const LOWERED: char = '\u{fdd1}';
 /// Ends what mark-up raises or lowers.
 pub(super) const END: char = '\u{fdd2}';
 
+/// A part that mark-up raises, as readers hand it on.
+pub(super) fn raise(part: &str) -> String {
+    format!("{RAISED}{part}{END}")
+}
+
+/// A part that mark-up lowers.
+pub(super) fn lower(part: &str) -> String {
+    format!("{LOWERED}{part}{END}")
+}
+
 /// Longest stretch between [`RAISED`] or [`LOWERED`] and [`END`] that is read as one, in bytes; beyond, somebody forgot
 /// a closing tag.
 const MAX_BYTES: usize = 60;
 
 /// A text with its raised, lowered and fraction digits on the line; as it is where there are none.
-pub(super) fn linear(text: &str) -> Cow<'_, str> {
+pub(super) fn linear<'t>(text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
+    let text = text.into();
     if !has_any(text.as_bytes()) {
-        return Cow::Borrowed(text);
+        return text;
     }
     let mut out = String::with_capacity(text.len() + 16);
-    let mut rest = text;
+    let mut rest = &*text;
     // Whether what was written last is a number that a digit must not touch.
     let mut closed = false;
     while let Some(c) = rest.chars().next() {

@@ -73,7 +73,7 @@ pub(super) struct Row {
 /// Makes rows of a chunk.
 pub(super) fn prepare(chunk: Chunk, format: &dyn Format, source: &SourceSpec, params: &Params) -> Prepared {
     let Chunk { path, facts, pieces, .. } = chunk;
-    let is_versioned = format.has_versions() || source.fields.contains_key("version");
+    let is_versioned = source.has_versions(format);
     let kernel = Kernel { path: &path, facts: &facts, format, source, params, is_versioned };
     let pieces = pieces.into_iter().map(|(piece, offset, repaired)| kernel.outcomes(piece, offset, repaired));
     let pieces = pieces.collect();
@@ -165,7 +165,7 @@ impl Kernel<'_> {
     }
 
     fn row(&self, mut document: Document, offset: u64, bytes: &[u8]) -> Outcome {
-        document.text = on_the_line(clean(&document.text));
+        document.text = linear(clean(&document.text)).into_owned();
         let id = lined(document.id.take()).filter(|id| id.len() <= MAX_ID_BYTES);
         if document.text.is_empty() {
             return self.refused(offset, "no_text", id, "the record has no text".to_string(), bytes);
@@ -190,7 +190,7 @@ impl Kernel<'_> {
                 (format!("{}:x{hash:032x}", self.source.name), Kind::ByContent)
             }
         };
-        document.title = lined(document.title).map(on_the_line);
+        document.title = lined(document.title).map(|title| linear(title).into_owned());
         document.url = lined(document.url);
         document.date = lined(document.date);
         document.language = lined(document.language).or_else(|| self.source.language.clone());
@@ -201,14 +201,6 @@ impl Kernel<'_> {
         let id_hash = xxh3_128(id.as_bytes());
         let text_hash = xxh3_64(document.text.as_bytes());
         Outcome::Row(Box::new(Row { id, id_hash, kind, text_hash, offset, document, bytes }))
-    }
-}
-
-/// A text with its raised and lowered digits on the line.
-fn on_the_line(text: String) -> String {
-    match linear(&text) {
-        Cow::Borrowed(_) => text,
-        Cow::Owned(line) => line,
     }
 }
 

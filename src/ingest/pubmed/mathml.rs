@@ -1,13 +1,13 @@
 //! MathML → one line: `1/20`, `x^2`, `x_i`, `√(a+b)`, `√[3]x`, `Σ_(i=1)^n`.
 //!
 //! Presentation MathML as publishers send it to PubMed. What is simple is marked as raised or lowered and read by the
-//! rule of `ingest/numbers.rs`; what has several parts stands in brackets. Of `semantics` the first child counts, annotations
-//! repeat it in another language.
+//! rule of `ingest/numbers.rs`; what has several parts stands in brackets. Of `semantics` the first child counts,
+//! annotations repeat it in another language.
 
 use std::borrow::Cow;
 
 use super::tree::{Child, Element};
-use crate::ingest::numbers::{END, LOWERED, RAISED};
+use crate::ingest::numbers::{END, LOWERED, RAISED, lower, raise};
 
 /// Deeper formulae are read as the texts in them; real ones have about ten levels.
 const MAX_DEPTH: usize = 64;
@@ -126,7 +126,7 @@ fn raised(part: &str) -> String {
     match part {
         "" => String::new(),
         "′" | "″" | "*" | "∗" | "†" | "∘" | "°" => part.to_owned(),
-        _ if is_simple(part) && part.contains(|c: char| c.is_ascii_digit()) => format!("{RAISED}{part}{END}"),
+        _ if is_simple(part) && part.contains(|c: char| c.is_ascii_digit()) => raise(part),
         _ if is_simple(part) => format!("^{part}"),
         _ => format!("^({part})"),
     }
@@ -135,7 +135,7 @@ fn raised(part: &str) -> String {
 fn lowered(part: &str) -> String {
     match part {
         "" => String::new(),
-        _ if is_simple(part) && part.starts_with(|c: char| c.is_ascii_digit()) => format!("{LOWERED}{part}{END}"),
+        _ if is_simple(part) && part.starts_with(|c: char| c.is_ascii_digit()) => lower(part),
         _ if is_simple(part) => format!("_{part}"),
         _ => format!("_({part})"),
     }

@@ -216,12 +216,12 @@ impl<'t, 'x> Element<'t, 'x> {
         let nodes = self.inside();
         match nodes {
             [] => Cow::Borrowed(""),
-            [only] if only.name.is_empty() => on_the_line(plain(only.raw)),
+            [only] if only.name.is_empty() => numbers::linear(plain(only.raw)),
             _ => {
                 let mut marked = String::new();
                 self.mark(self.number + 1, self.tree.0[self.number].end, &mut marked);
                 let text = one_line(&marked).into_owned();
-                on_the_line(Cow::Owned(text))
+                numbers::linear(text)
             }
         }
     }
@@ -269,7 +269,9 @@ impl<'t, 'x> Element<'t, 'x> {
                     }
                     out.push_str(&formula);
                     // A digit right behind a formula would join it.
-                    out.push_str(if formula.ends_with(meets) { "\u{fdd0}\u{fdd2}" } else { "" });
+                    if formula.ends_with(meets) {
+                        out.push_str(&numbers::raise(""));
+                    }
                     number = node.end.max(number + 1);
                     texts = number;
                 }
@@ -298,13 +300,6 @@ pub(super) enum Child<'t, 'x> {
 fn read<'x>(texts: impl Iterator<Item = &'x str>) -> String {
     let joined: String = texts.map(|raw| xml::text(raw.into())).collect();
     wikitext::decode_entities(&joined).into_owned()
-}
-
-fn on_the_line(text: Cow<'_, str>) -> Cow<'_, str> {
-    match numbers::linear(&text) {
-        Cow::Borrowed(_) => text,
-        Cow::Owned(line) => Cow::Owned(line),
-    }
 }
 
 /// Text as it stands in the file, read.

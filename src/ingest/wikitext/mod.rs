@@ -7,10 +7,10 @@
 //! read by the rule of [`numbers`] (`10^6`, `H2O`).
 //!
 //! # What goes
-//! All other templates (counted, where one leaves a hole in a sentence) and parser functions, tables (wiki and HTML), files with their captions, categories,
-//! interlanguage links, references, galleries, comments, code blocks (`<pre>`, `<syntaxhighlight>`, `<source>`),
-//! scores, timelines, maps, hidden spans, magic words, signatures, sections that hold no prose ([`sections`]),
-//! parentheses and punctuation that only held what went.
+//! All other templates (counted, where one leaves a hole in a sentence) and parser functions, tables (wiki and HTML),
+//! files with their captions, categories, interlanguage links, references, galleries, comments, code blocks (`<pre>`,
+//! `<syntaxhighlight>`, `<source>`), scores, timelines, maps, hidden spans, magic words, signatures, sections that
+//! hold no prose ([`sections`]), parentheses and punctuation that only held what went.
 //!
 //! # Why not a crate
 //! `parse-wiki-text-2` 0.2.0, the only Rust parser that is still published, was tried. It is fast on clean articles
@@ -25,7 +25,6 @@
 //! [`links`], [`templates`] and [`variants`] for what each piece turns into; [`blocks`] is the pass over the lines
 //! (headings, lists, paragraphs); [`inline`] tidies the inside of one line.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::ingest::numbers;
@@ -84,10 +83,7 @@ pub(super) struct Cleaned {
 pub(super) fn clean(wikitext: &str, site: &Site) -> Cleaned {
     let scanned = scan::scan(wikitext, site);
     let (paragraphs, n_lines) = blocks::paragraphs(&scanned.text);
-    let text = match numbers::linear(&paragraphs) {
-        Cow::Borrowed(_) => paragraphs,
-        Cow::Owned(text) => text,
-    };
+    let text = numbers::linear(paragraphs).into_owned();
     Cleaned { text, disambiguation: scanned.disambiguation, n_lines, unknown: scanned.unknown }
 }
 

@@ -116,10 +116,13 @@ impl<'s> Wiki<'s> {
         [TABLES.get(self.language), TABLES.get("all")].into_iter().flatten()
     }
 
-    /// A month by its number, as it stands in a date.
-    fn month(self, number: usize) -> Option<&'static str> {
-        let months = TABLES.get(self.language).filter(|table| !table.months.is_empty()).or_else(|| TABLES.get("en"))?;
-        months.months.get(number.checked_sub(1)?).map(String::as_str)
+    /// A month by its number, as it stands in a date; what is no number of one stays.
+    fn month(self, month: &str) -> &str {
+        let named = |number: usize| {
+            let own = TABLES.get(self.language).filter(|table| !table.months.is_empty());
+            own.or_else(|| TABLES.get("en"))?.months.get(number.checked_sub(1)?)
+        };
+        month.parse().ok().and_then(named).map_or(month, String::as_str)
     }
 
     /// What the wiki calls a country by its code of capitals, where `{{FRA}}` and the like show it.

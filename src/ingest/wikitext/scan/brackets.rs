@@ -239,7 +239,10 @@ fn name(head: &str) -> Option<String> {
     let name = (head.len() <= MAX_NAME_BYTES).then(|| head.trim_matches(|c: char| c.is_whitespace() || c == GAP))?;
     let name = name.replace('_', " ").to_lowercase();
     let plain = ["subst:", "safesubst:", "template:", "msg:"].iter().find_map(|start| name.strip_prefix(start));
-    Some(plain.map_or(name.clone(), |plain| plain.trim().to_owned()))
+    Some(match plain {
+        Some(plain) => plain.trim().to_owned(),
+        None => name,
+    })
 }
 
 /// Longest name of a template, in bytes.

@@ -5,10 +5,7 @@ use super::words::Arguments;
 
 /// A date by its parts, in the wiki's own order and words; empty parts are left out.
 fn worded(day: &str, month: &str, year: &str, wiki: Wiki<'_>) -> String {
-    let month = match month.parse().ok().and_then(|number| wiki.month(number)) {
-        Some(name) => name,
-        None => month,
-    };
+    let month = wiki.month(month);
     let day = day.trim_start_matches('0');
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if matches!(wiki.language, "ja" | "zh") {
@@ -36,7 +33,7 @@ fn iso(text: &str) -> Option<(&str, &str, &str)> {
 
 /// A date: `1984|5|2`, `14|juillet|1903` or `1984-05-02`. What stands behind the third argument is no part of it.
 pub(super) fn date(arguments: &Arguments, _: &str, wiki: Wiki<'_>) -> String {
-    let filled: Vec<&str> = arguments.filled().map(|(_, value)| value).collect();
+    let filled = arguments.filled(1);
     if let [only] = filled[..] {
         return match (iso(only), only.strip_prefix("1 ")) {
             (Some((year, month, day)), _) => worded(day, month, year, wiki),
@@ -87,11 +84,7 @@ pub(super) fn siglo(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
 
 /// Russian dates in both calendars: the Julian one, and the Gregorian in brackets; what both share stands once.
 pub(super) fn old_style(arguments: &Arguments, _: &str, wiki: Wiki<'_>) -> String {
-    let filled: Vec<&str> = arguments.filled().map(|(_, value)| value).collect();
-    let month_name = |month: &str| match month.parse().ok().and_then(|number| wiki.month(number)) {
-        Some(name) => name.to_owned(),
-        None => month.to_owned(),
-    };
+    let filled = arguments.filled(1);
     let [new_day, new_month, new_year, old_day, old_month, old_year] = if let [only] = filled[..] {
         let Some((day, month, year)) = julian(only) else { return only.to_owned() };
         let (new_day, new_month, new_year) = gregorian(day, month, year);
@@ -99,8 +92,8 @@ pub(super) fn old_style(arguments: &Arguments, _: &str, wiki: Wiki<'_>) -> Strin
     } else {
         in_parts(&filled)
     };
-    let (new_month, old_month) = (month_name(&new_month), month_name(&old_month));
-    let old_month = if old_month.is_empty() { new_month.clone() } else { old_month };
+    let (new_month, old_month) = (wiki.month(&new_month), wiki.month(&old_month));
+    let old_month = if old_month.is_empty() { new_month } else { old_month };
     let old_year = if old_year.is_empty() { new_year.clone() } else { old_year };
     let text = if old_year != new_year {
         format!("{old_day} {old_month} {old_year} ({new_day} {new_month} {new_year})")
@@ -134,7 +127,7 @@ fn in_parts(arguments: &[&str]) -> [String; 6] {
 pub(super) fn siecles(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
     const ENDINGS: &[&str] = &["e", "er", "re", "ème", "ier"];
     let is_number = |word: &str| word.chars().all(|c| c.is_ascii_digit() || "IVXLCDM".contains(c));
-    let words: Vec<&str> = arguments.filled().map(|(_, word)| word).collect();
+    let words = arguments.filled(1);
     let (mut text, mut n_numbers, mut is_plural, mut after_number) = (String::new(), 0, false, false);
     let mut at = 0;
     while let Some(word) = words.get(at).copied() {

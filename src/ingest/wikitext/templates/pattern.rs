@@ -88,10 +88,10 @@ impl Writer<'_, '_, '_> {
 
     fn place(&self, place: &str) -> Option<String> {
         if let Some(between) = place.strip_prefix("all:") {
-            return Some(self.arguments.joined_from(1, between));
+            return Some(self.arguments.filled(1).join(between));
         }
         if let Some((from, between)) = place.split_once("..:") {
-            return Some(self.arguments.joined_from(from.parse().ok()?, between));
+            return Some(self.arguments.filled(from.parse().ok()?).join(between));
         }
         let (form, names) = match place.split_once(' ') {
             Some((form, names)) if !form.contains('/') => (form, names),
@@ -99,17 +99,14 @@ impl Writer<'_, '_, '_> {
         };
         let value = names.split('/').map(|name| self.value(name)).find(|value| !value.is_empty())?;
         Some(match form {
-            "month" => match value.parse().ok().and_then(|number| self.wiki.month(number)) {
-                Some(month) => month.to_owned(),
-                None => value.to_owned(),
-            },
+            "month" => self.wiki.month(value).to_owned(),
             "language" => self.wiki.language_name(value)?.to_owned(),
             "unit" => unit(value),
             "country" => self.wiki.country(value).unwrap_or(value).to_owned(),
             "upper" => value.to_uppercase(),
             "lower" => value.to_lowercase(),
-            "raised" => format!("{}{value}{}", numbers::RAISED, numbers::END),
-            "lowered" => format!("{}{value}{}", numbers::LOWERED, numbers::END),
+            "raised" => numbers::raise(value),
+            "lowered" => numbers::lower(value),
             _ => value.to_owned(),
         })
     }

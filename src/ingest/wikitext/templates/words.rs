@@ -1,7 +1,7 @@
 //! The arguments of a template, and the functions that the tables name: templates that do more than repeat their words.
 
 use super::{Wiki, dates};
-use crate::ingest::numbers::{END, LOWERED, RAISED};
+use crate::ingest::numbers::{lower, raise};
 
 /// The arguments of a call.
 pub(super) struct Arguments<'t> {
@@ -40,23 +40,10 @@ impl<'t> Arguments<'t> {
         self.unnamed.iter().rev().find(|value| !value.is_empty()).copied().unwrap_or("")
     }
 
-    /// The filled ones from the `first` on, counted from 1.
-    pub(super) fn joined_from(&self, first: usize, separator: &str) -> String {
-        self.filled()
-            .skip_while(|(place, _)| *place < first)
-            .map(|(_, value)| value)
-            .collect::<Vec<_>>()
-            .join(separator)
-    }
-
-    /// The unnamed ones that are filled, with their places.
-    pub(super) fn filled(&self) -> impl Iterator<Item = (usize, &'t str)> {
-        self.unnamed
-            .iter()
-            .copied()
-            .enumerate()
-            .map(|(index, value)| (index + 1, value))
-            .filter(|(_, value)| !value.is_empty())
+    /// The unnamed ones that are filled, from the `first` place on, counted from 1.
+    pub(super) fn filled(&self, first: usize) -> Vec<&'t str> {
+        let from = self.unnamed.iter().skip(first.saturating_sub(1));
+        from.copied().filter(|value| !value.is_empty()).collect()
     }
 }
 
@@ -223,7 +210,7 @@ fn unite(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
 
 fn fraction(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
     // Marked as Unicode's own fractions are read, which keeps the digits around it apart.
-    let over = |top: &str, bottom: &str| format!("{RAISED}{top}{END}⁄{LOWERED}{bottom}{END}");
+    let over = |top: &str, bottom: &str| raise(top) + "⁄" + &lower(bottom);
     match arguments.unnamed.as_slice() {
         [bottom] => over("1", bottom),
         [top, bottom] => over(top, bottom),
@@ -297,13 +284,12 @@ fn chinese(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
         .iter()
         .filter_map(|(name, label)| arguments.named(&[name]).map(|word| format!("{label}{word}")))
         .collect();
-    if parts.is_empty() { arguments.joined_from(1, "; ") } else { parts.join("; ") }
+    if parts.is_empty() { arguments.filled(1).join("; ") } else { parts.join("; ") }
 }
 
 /// Authors and year, as `harvtxt` writes them into a sentence.
 fn harvard(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
-    let filled: Vec<&str> = arguments.filled().map(|(_, value)| value).collect();
-    match filled.as_slice() {
+    match arguments.filled(1).as_slice() {
         [] => String::new(),
         [only] => (*only).to_owned(),
         [author, year] => format!("{author} ({year})"),
