@@ -113,6 +113,11 @@ pub fn name_below(path: &str, file: &str) -> String {
     below.map(str::to_string).or_else(own_name).unwrap_or_else(|| file.to_string())
 }
 
+/// A file's name without the ending of its packing.
+pub(super) fn without_packing(name: &str) -> &str {
+    [".gz", ".bz2", ".zst", ".xz"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
+}
+
 fn is_pattern(path: &str) -> bool {
     path.contains(['*', '?', '['])
 }

@@ -85,7 +85,7 @@ fn guess_file(path: &Path) -> Result<Option<&'static str>> {
         return Ok(Some("wikiextractor"));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let name = [".gz", ".bz2", ".zst", ".xz"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
+    let name = files::without_packing(&name);
     if let Some((_, format)) = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)) {
         return Ok(Some(format));
     }

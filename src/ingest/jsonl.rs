@@ -64,6 +64,11 @@ fn several(bytes: &[u8], source: &SourceSpec) -> Option<Vec<Parsed>> {
     Some(objects.into_iter().map(|object| fields::to_document(object, source)).collect())
 }
 
+/// Hands on every line of a file as a record.
+pub(super) fn lines(window: Window<'_>, max: usize, emit: Emit<'_>) -> Result<Option<Broken>> {
+    Cutter { window, max, in_array: false, by_line: true, facts: FileFacts::default() }.run(emit)
+}
+
 struct Cutter<'a> {
     window: Window<'a>,
     max: usize,

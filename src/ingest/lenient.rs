@@ -23,20 +23,10 @@ pub(super) fn strict(json: &[u8]) -> Cow<'_, [u8]> {
         };
         let written = &json[at..at + token];
         let end = at + token.max(1);
-        match replaced(written) {
-            Replaced::Not => {}
-            Replaced::Null => {
-                out.extend_from_slice(&json[copied..at]);
-                out.extend_from_slice(b"null");
-                copied = end;
-            }
-            Replaced::Text => {
-                out.extend_from_slice(&json[copied..at]);
-                out.push(b'"');
-                out.extend_from_slice(written);
-                out.push(b'"');
-                copied = end;
-            }
+        if let Some(replacement) = replacement(written) {
+            out.extend_from_slice(&json[copied..at]);
+            out.extend_from_slice(replacement.as_bytes());
+            copied = end;
         }
         at = end;
     }
@@ -65,28 +55,24 @@ fn token(json: &[u8]) -> usize {
     json.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')).count()
 }
 
-enum Replaced {
-    Not,
-    Null,
-    Text,
-}
-
-fn replaced(token: &[u8]) -> Replaced {
+/// What a word or number becomes; `None` where it stays.
+fn replacement(token: &[u8]) -> Option<Cow<'static, str>> {
+    const NULL: Cow<'_, str> = Cow::Borrowed("null");
     match token {
-        [] => Replaced::Not,
-        b"NaN" | b"-NaN" | b"Infinity" | b"-Infinity" => Replaced::Null,
+        [] => None,
+        b"NaN" | b"-NaN" | b"Infinity" | b"-Infinity" => Some(NULL),
         // What is shorter has at most fifteen digits, which a double keeps, if none is a 0 at the end of a fraction.
         _ if token.len() <= 15
             && !(token.ends_with(b"0") && token.contains(&b'.'))
             && !token.iter().any(|byte| matches!(byte, b'e' | b'E')) =>
         {
-            Replaced::Not
+            None
         }
         _ => match std::str::from_utf8(token) {
             // Python reads it as infinity.
-            Ok(number) if number.parse::<f64>().is_ok_and(f64::is_infinite) => Replaced::Null,
-            Ok(number) if loses_digits(number) => Replaced::Text,
-            _ => Replaced::Not,
+            Ok(number) if number.parse::<f64>().is_ok_and(f64::is_infinite) => Some(NULL),
+            Ok(number) if loses_digits(number) => Some(Cow::Owned(format!("\"{number}\""))),
+            _ => None,
         },
     }
 }

@@ -5,7 +5,7 @@
 //! of headings, emphasis and lists, HTML tags and comments, link targets, pictures, tables' bars, rules and the settings
 //! at the head of a file (YAML between `---`) go.
 
-use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 /// A Markdown file as text.
 pub(super) struct Plain {
@@ -73,9 +73,9 @@ impl Page {
 
     fn begin(&mut self, tag: &Tag<'_>) {
         match tag {
-            Tag::Heading { level, .. } => {
+            Tag::Heading { .. } => {
                 // The title is a heading of any level that nothing stands before.
-                self.in_title = self.title.is_none() && self.text.trim().is_empty() && *level <= HeadingLevel::H6;
+                self.in_title = self.title.is_none() && self.text.trim().is_empty();
                 if self.in_title {
                     self.title = Some(String::new());
                 }

@@ -8,6 +8,7 @@ use std::io::BufRead;
 use std::path::Path;
 
 use crate::error::Result;
+use crate::ingest::files::without_packing;
 use crate::ingest::window::{Window, as_text};
 use crate::ingest::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, markdown};
 
@@ -83,7 +84,7 @@ fn is_markdown(file: &str) -> bool {
 /// A file's name without its folders and the ending of its packing.
 fn unpacked(file: &str) -> Option<&Path> {
     let name = Path::new(file).file_name()?.to_str()?;
-    Some(Path::new([".gz", ".bz2", ".zst", ".xz"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)))
+    Some(Path::new(without_packing(name)))
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! What wikiextractor writes: `<doc id="12" url="..." title="...">`, plain text, `</doc>`.
 //!
-//! Its JSON output, an object with `id`, `url`, `title` and `text` a line, is read as well. The first line of a block repeats the title and is left out. Version 3
-//! escapes `&`, `<` and `>` in texts, the ones before did not. How often a block is escaped shows in the line that
-//! repeats its title, or else in whether every `&` begins such an entity; it is read that often and no more, so text
-//! that says `&nbsp;` itself comes out as it was. Brackets whose words the tool lost, `()` and `(, )`, go.
-//! A block that another one begins inside of is refused as `malformed`; text between blocks as well.
+//! Its JSON output, an object with `id`, `url`, `title` and `text` a line, is read as well. The first line of a block
+//! repeats the title and is left out. Version 3 escapes `&`, `<` and `>` in texts, the ones before did not. How often
+//! a block is escaped shows in the line that repeats its title, or else in whether every `&` begins such an entity;
+//! it is read that often and no more, so text that says `&nbsp;` itself comes out as it was. Brackets whose words the
+//! tool lost, `()` and `(, )`, go. A block that another one begins inside of is refused as `malformed`; text between
+//! blocks as well.
 
 use std::borrow::Cow;
 use std::io::BufRead;
@@ -12,7 +13,7 @@ use std::io::BufRead;
 use memchr::memmem;
 
 use crate::error::Result;
-use crate::ingest::jsonl::Jsonl;
+use crate::ingest::jsonl::{self, Jsonl};
 use crate::ingest::window::{Window, as_text};
 use crate::ingest::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, wikitext};
 
@@ -37,7 +38,7 @@ impl Format for Wikiextractor {
         let mut any = false;
         window.skip_any(b" \t\r\n");
         if window.peek(1) == b"{" {
-            return lines(&mut window, max, emit);
+            return jsonl::lines(window, max, emit);
         }
         loop {
             window.skip_any(b" \t\r\n");
@@ -104,31 +105,6 @@ impl Format for Wikiextractor {
             url: attribute(head, "url"),
             ..Document::default()
         }))]
-    }
-}
-
-/// Hands on the lines of the JSON output.
-fn lines(window: &mut Window<'_>, max: usize, emit: Emit<'_>) -> Result<Option<Broken>> {
-    let facts = FileFacts::default();
-    loop {
-        window.skip_any(b" \t\r\n");
-        if window.data().is_empty() {
-            return Ok(window.failure().map(|failure| window.broken("truncated", failure, 0)));
-        }
-        let piece = match window.line(max) {
-            Some(n) => match window.failure().filter(|_| window.data().len() == n) {
-                Some(failure) => return Ok(Some(window.broken("truncated", failure, n))),
-                None => Piece::Record(window.take(n)),
-            },
-            None => {
-                let refused = window.broken("too_large", format!("more than {max} bytes"), max);
-                window.skip_line();
-                Piece::Refused(refused)
-            }
-        };
-        if !emit(&facts, piece)? {
-            return Ok(None);
-        }
     }
 }
 
