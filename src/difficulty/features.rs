@@ -116,8 +116,8 @@ pub fn count_words(input: &Dataset, min_docs: u64, cx: &Context) -> Result<WordC
     let mut names: Vec<String> = docs.into_iter().filter(|(_, n)| *n >= min_docs).map(|(name, _)| name).collect();
     names.push(POOLED.to_string());
     // Adding up is order-free, so all threads add to the same cells as the batches come.
-    let cells = |_: &String| (0..CELLS).map(|_| AtomicU32::new(0)).collect::<Vec<AtomicU32>>();
-    let tables: BTreeMap<String, Vec<AtomicU32>> = names.into_iter().map(|name| (name.clone(), cells(&name))).collect();
+    let cells = || (0..CELLS).map(|_| AtomicU32::new(0)).collect();
+    let tables: BTreeMap<String, Vec<AtomicU32>> = names.into_iter().map(|name| (name, cells())).collect();
     cx.scan(input, Some(&["text", "language"]), |batch, _| {
         for (text, language) in strings(batch, "text")?.iter().zip(strings(batch, "language")?) {
             let table = language.and_then(|language| tables.get(language)).or_else(|| tables.get(POOLED));

@@ -44,17 +44,15 @@ pub(super) fn bucket_edges(
     pools: &[&str],
     buckets: usize,
 ) -> Result<(ByPool<Vec<f32>>, ByPool<Grid>)> {
-    let columns = || {
-        vec![
-            pool_column(difficulties.iter().map(|(pool, _)| *pool)),
-            Column::new("difficulty".into(), difficulties.iter().map(|(_, d)| *d).collect::<Vec<f32>>()),
-        ]
-    };
+    let columns = vec![
+        pool_column(difficulties.iter().map(|(pool, _)| *pool)),
+        Column::new("difficulty".into(), difficulties.iter().map(|(_, d)| *d).collect::<Vec<f32>>()),
+    ];
     let (mut edges, mut grids) = (BTreeMap::new(), BTreeMap::new());
-    for (pool, quantiles) in quantiles(columns(), difficulties.len(), "difficulty", buckets)? {
+    for (pool, quantiles) in quantiles(columns.clone(), difficulties.len(), "difficulty", buckets)? {
         edges.insert(name(pools, pool), quantiles[1..buckets].iter().map(|q| q.unwrap_or(1.0)).collect());
     }
-    for (pool, quantiles) in quantiles(columns(), difficulties.len(), "difficulty", GRID)? {
+    for (pool, quantiles) in quantiles(columns, difficulties.len(), "difficulty", GRID)? {
         grids.insert(name(pools, pool), Grid(quantiles.into_iter().map(|q| q.unwrap_or(1.0)).collect()));
     }
     Ok((edges, grids))

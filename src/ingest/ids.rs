@@ -6,8 +6,9 @@
 //!
 //! Where they do not, an id alone proves nothing: files often count their rows anew. Of records with the same id and
 //! the same text the first stays, and the others are refused as `repeated`. Records with the same id and other texts
-//! all stay, each named by its file as well (`s:part-01.jsonl#7`, and from the second of a file on `s:part-01.jsonl#7#2`),
-//! whatever was read before them; or they are an error, where the source says that its ids are global.
+//! all stay, each named by its file as well (`s:part-01.jsonl#7`, and from the second of a file on
+//! `s:part-01.jsonl#7#2`), whatever was read before them; or they are an error, where the source says that its ids
+//! are global.
 //!
 //! A withdrawal refuses what was read of its id before as `deleted`; what is read after it stays.
 //! Documents that are named by their content are told apart, not removed: the second of one name gets `-2`, the third

@@ -2,9 +2,9 @@
 //!
 //! A source's `drop` names marks: `retracted` leaves out every record whose metadata have that key with something in
 //! it (`true`, a number other than 0, a text or list that is not empty), `publication_types=Editorial` every record
-//! where it is, or lists, that value. A path goes down by dots, through lists too: `mesh.name=Animals`. The columns `title`, `url`,
-//! `date`, `language` and `licence` are looked at likewise. Each mark is a reason of its own in the books,
-//! `dropped:retracted`; one that no record has is told.
+//! where it is, or lists, that value. A path goes down by dots, through lists too: `mesh.name=Animals`. The columns
+//! `title`, `url`, `date`, `language` and `licence` are looked at likewise. Each mark is a reason of its own in the
+//! books, `dropped:retracted`; one that no record has is told.
 
 use serde_json::Value;
 
