@@ -1,10 +1,11 @@
 //! raw parts → parts: which record of an id stays.
 //!
-//! Where records say their version (dumps, PubMed, a mapped column), the one with the greatest version of an id stays,
-//! then the one read last; the others are refused as `superseded`, also where the one that stays is no document (an
-//! article that became a redirect).
+//! Where records say their version, the one with the greatest version of an id stays; the others are refused as
+//! `superseded`, also where the one that stays is no document (an article that became a redirect). Among equal
+//! versions of dumps and of PubMed, whose ids are global, the one read last stays.
 //!
-//! Where they do not, an id alone proves nothing: files often count their rows anew. Of records with the same id and
+//! Elsewhere an id alone proves nothing, nor do equal versions of a mapped column: files often count their rows anew.
+//! Of records with the same id and
 //! the same text the first stays, and the others are refused as `repeated`. Records with the same id and other texts
 //! all stay, each named by its file as well (`s:part-01.jsonl#7`, and from the second of a file on
 //! `s:part-01.jsonl#7#2`), whatever was read before them; or they are an error, where the source says that its ids
@@ -39,9 +40,9 @@ use crate::ingest::{Ids, SourceSpec};
 /// What a record says about an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// It is a document of that id, and says which version.
+    /// It is a document of that id, in a format whose records say their version.
     Versioned,
-    /// It is a document of that id, and the records say no version.
+    /// It is a document of that id; only a mapped column may say which version, else all are 0.
     Named,
     /// It is a document whose id is the hash of its content.
     ByContent,
@@ -152,12 +153,20 @@ fn decide_share(events: impl Iterator<Item = Event>, share: u128, n_shares: u128
     fates
 }
 
-/// Records of one id that say no version: equal texts are one record, other texts are other records.
-fn decide_named<'a>(events: impl Iterator<Item = (u64, &'a Event)>, fates: &mut Fates) {
+/// Records of one id in a format that knows no versions: the greatest version that a mapped column says stays, and of
+/// those equal texts are one record, other texts are other records.
+fn decide_named<'a>(events: impl Iterator<Item = (u64, &'a Event)> + Clone, fates: &mut Fates) {
+    let is_ours = |(_, event): &(u64, &Event)| matches!(event.kind, Kind::Named | Kind::Empty);
+    let Some(newest) = events.clone().filter(is_ours).map(|(_, event)| event.version).max() else { return };
+    let of_newest = events.clone().filter(|(_, event)| event.kind == Kind::Named && event.version == newest);
+    let older = if of_newest.clone().next().is_some() { Fate::Superseded } else { Fate::Emptied };
+
     let mut texts = HashSet::new();
     let mut first_of_text = Vec::new();
     for (row, event) in events.filter(|(_, event)| event.kind == Kind::Named) {
-        if texts.insert(event.text) {
+        if event.version < newest {
+            fates.insert(row, (event.source, older(event.version, newest)));
+        } else if texts.insert(event.text) {
             first_of_text.push((row, event));
         } else {
             fates.insert(row, (event.source, Fate::Repeated));
@@ -253,25 +262,29 @@ fn check_ids(number: usize, source: &SourceSpec, fates: &Fates, last: &Cursor, c
     }
     let n_documents = last.books.get(&source.name).map_or(n_shared, |books| books.kept);
     let share = 100.0 * n_shared as f64 / n_documents as f64;
+    let (version, replaces) = match source.fields.get("version") {
+        None => {
+            let name = &source.name;
+            let map = format!("map what says so: `--set 'source.{name}.fields.version=\"<column>\"'`");
+            ("", format!("where one record replaces the other, {map}"))
+        }
+        Some(_) => (" and its version", "where one record replaces the other, its version must be greater".to_string()),
+    };
     let told = format!(
-        "{n_shared} of {n_documents} records of source `{}` ({share:.1} %) have the id of a record with another text",
+        "{n_shared} of {n_documents} records of source `{}` ({share:.1} %) have the id{version} of a record with \
+         another text",
         source.name
     );
     match source.ids {
-        Ids::Global => Err(Error::data(told).at(format!("[source.{}]", source.name)).hint(format!(
-            "where ids begin anew in each file, take `ids = \"file\"`; where one record replaces the other, map what \
-             says so: `--set 'source.{}.fields.version=\"<column>\"'`",
-            source.name
-        ))),
+        Ids::Global => Err(Error::data(told)
+            .at(format!("[source.{}]", source.name))
+            .hint(format!("where ids begin anew in each file, take `ids = \"file\"`; {replaces}",))),
         Ids::Auto | Ids::File => {
             let how = match source.ids {
                 Ids::File => "they are numbered within their file",
                 _ => "they are named by their file too",
             };
-            cx.progress.note(&format!(
-                "{told}; {how}, such as `{}:part-01.jsonl#7`. Where one replaces the other, map `fields.version`",
-                source.name
-            ));
+            cx.progress.note(&format!("{told}; {how}, such as `{}:part-01.jsonl#7`; {replaces}", source.name));
             Ok(())
         }
     }
@@ -497,6 +510,18 @@ mod tests {
             &[named(0, 5), named(1, 6), named(1, 7), named(2, 5)],
             &[(0, Fate::Qualified(1)), (1, Fate::Qualified(1)), (2, Fate::Qualified(2)), (3, Fate::Repeated)],
         );
+    }
+
+    #[test]
+    fn a_mapped_version_decides_only_where_it_is_greater() {
+        let named = |version, text| Event { text, ..event(Kind::Named, 1, version) };
+        check(&[named(1, 5), named(2, 6), named(1, 7)], &[(0, Fate::Superseded(1, 2)), (2, Fate::Superseded(1, 2))]);
+        check(
+            &[named(1, 5), named(2, 6), named(2, 7), named(2, 6)],
+            &[(0, Fate::Superseded(1, 2)), (1, Fate::Qualified(1)), (2, Fate::Qualified(2)), (3, Fate::Repeated)],
+        );
+        check(&[named(1, 5), event(Kind::Empty, 1, 2)], &[(0, Fate::Emptied(1, 2))]);
+        check(&[named(1, 5), event(Kind::Empty, 1, 1)], &[]);
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(super) struct Row {
 /// Makes rows of a chunk.
 pub(super) fn prepare(chunk: Chunk, format: &dyn Format, source: &SourceSpec, params: &Params) -> Prepared {
     let Chunk { path, facts, pieces, .. } = chunk;
-    let is_versioned = source.has_versions(format);
+    let is_versioned = format.has_versions();
     let kernel = Kernel { path: &path, facts: &facts, format, source, params, is_versioned };
     let pieces = pieces.into_iter().map(|(piece, offset, repaired)| kernel.outcomes(piece, offset, repaired));
     let pieces = pieces.collect();
@@ -87,7 +87,7 @@ struct Kernel<'a> {
     format: &'a dyn Format,
     source: &'a SourceSpec,
     params: &'a Params,
-    /// Whether records of one id are versions of one.
+    /// Whether records of one id are versions of one, by their format.
     is_versioned: bool,
 }
 
