@@ -159,7 +159,8 @@ const COMPARED: (usize, u64) = (4, 50);
 /// Whether the ids of a source begin anew in its files: what the sample, which seldom reaches the second file, cannot
 /// show. `None` where records say their version, or no id stands for two texts.
 fn shared_ids(source: &SourceSpec, job: &Job, scratch: &Path) -> Result<Option<String>> {
-    let files = ingest::files::expand(&source.path)?;
+    let mut files = ingest::files::expand(&source.path)?;
+    files.retain(|file| ingest::files::why_passed_over(file).is_none());
     if source.has_versions(ingest::format(&source.format)?) || source.ids == Ids::File || files.len() < 2 {
         return Ok(None);
     }
@@ -172,9 +173,6 @@ fn shared_ids(source: &SourceSpec, job: &Job, scratch: &Path) -> Result<Option<S
         let one = SourceSpec { path: file.to_string_lossy().into_owned(), ids: Ids::Auto, ..source.clone() };
         std::fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
         let cx = Context { room: "ingest", folder: &folder, seed: 0, memory_bytes: 1 << 30, progress: &Silent };
-        if std::fs::File::open(file).is_err() {
-            continue;
-        }
         ingest::run(&[one], &job.pipeline.ingest, &cx, Some(n_documents))?;
         for part in Dataset::open(&folder, contract("document")?)?.parts {
             for batch in Batches::open(&part.path, Some(contract("document")?), Some(&["id", "text"]))? {

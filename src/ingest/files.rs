@@ -4,8 +4,8 @@
 //! hidden ones are left out. A path that exists is never taken for a pattern, even with `[` in its name.
 //!
 //! What a folder or pattern holds and nobody can read (a dead link, a link back into a folder around it, a file or
-//! folder without rights) stands among the files: reading refuses it by name and goes on. A path
-//! that is itself such a thing is an error, since somebody meant it.
+//! folder without rights, a pipe) stands among the files: reading refuses it by name and goes on. A path that is
+//! itself such a thing is an error, since somebody meant it.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -86,9 +86,14 @@ pub fn expand(path: &str) -> Result<Vec<PathBuf>> {
     match std::fs::metadata(place) {
         Ok(facts) if facts.is_dir() => {
             std::fs::read_dir(place).map_err(|cause| missing(place, &cause))?;
-            walk(place, &mut Vec::new(), &mut found)?;
+            let real = place.canonicalize().map_err(|cause| missing(place, &cause))?;
+            walk(place, &mut folders_around(&real), &mut found)?;
         }
-        Ok(_) => walk(place, &mut Vec::new(), &mut found)?,
+        Ok(facts) if !facts.is_file() => {
+            return Err(Error::usage(format!("`{path}` is a device or a pipe, not a file"))
+                .hint("files are read more than once: write its content into one first"));
+        }
+        Ok(_) => found.push(place.to_path_buf()),
         Err(cause) if is_pattern(path) && cause.kind() == std::io::ErrorKind::NotFound => matches(path, &mut found)?,
         Err(cause) => return Err(missing(place, &cause)),
     }
@@ -134,22 +139,69 @@ fn missing(place: &Path, cause: &std::io::Error) -> Error {
     }
 }
 
+/// Adds the files that match a pattern, and those in folders that match it.
 fn matches(pattern: &str, found: &mut Vec<PathBuf>) -> Result<()> {
-    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
-    let paths = glob::glob_with(pattern, options)
-        .map_err(|cause| Error::usage(format!("`{pattern}` is not a glob pattern: {cause}")))?;
-    for path in paths {
-        let path = path.map_err(|cause| Error::file("list", cause.path(), cause.error()))?;
-        walk(&path, &mut Vec::new(), found)?;
+    let options = glob::MatchOptions {
+        require_literal_leading_dot: true,
+        require_literal_separator: true,
+        ..glob::MatchOptions::new()
+    };
+    let no_pattern = |cause| Error::usage(format!("`{pattern}` is not a glob pattern: {cause}"));
+    if pattern.contains("**") {
+        return matches_below(pattern, &glob::Pattern::new(pattern).map_err(no_pattern)?, options, found);
+    }
+
+    for path in glob::glob_with(pattern, options).map_err(no_pattern)? {
+        match path {
+            Ok(path) => walk(&path, &mut folders_around(&path), found)?,
+            Err(cause) if is_passed_over(cause.error()) => found.push(cause.path().to_path_buf()),
+            Err(cause) => return Err(Error::file("list", cause.path(), cause.error())),
+        }
     }
     Ok(())
 }
 
+/// The same for a pattern with `**`, which `glob` would follow through links into the folders around them.
+fn matches_below(
+    pattern: &str,
+    parsed: &glob::Pattern,
+    options: glob::MatchOptions,
+    found: &mut Vec<PathBuf>,
+) -> Result<()> {
+    let first = pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
+    let root = pattern[..first].rfind('/').map_or("", |slash| &pattern[..=slash]);
+    let mut below = Vec::new();
+    match std::fs::metadata(if root.is_empty() { "." } else { root }) {
+        Ok(_) => walk(Path::new(root), &mut folders_around(Path::new(root)), &mut below)?,
+        Err(cause) if cause.kind() == ErrorKind::NotFound => {}
+        Err(cause) => return Err(missing(Path::new(root), &cause)),
+    }
+    // A folder that nobody may list could hold anything.
+    let is_closed = |path: &Path| path.is_dir() && std::fs::read_dir(path).is_err();
+    let is_wanted = |path: &Path| {
+        let around = path.ancestors().take_while(|part| part.as_os_str().len() >= root.len());
+        around.into_iter().any(|part| parsed.matches_path_with(part, options)) || is_closed(path)
+    };
+    found.extend(below.into_iter().filter(|path| is_wanted(path)));
+    Ok(())
+}
+
+/// The real paths of the folders around a place.
+fn folders_around(place: &Path) -> Vec<PathBuf> {
+    let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let real = parent.canonicalize().unwrap_or_default();
+    real.ancestors().map(Path::to_path_buf).collect()
+}
+
 /// Why a file of a source is not read: a reason of the books, and what exactly. `None` for a file that can be opened.
-pub(super) fn why_passed_over(file: &Path) -> Option<(&'static str, String)> {
+pub(crate) fn why_passed_over(file: &Path) -> Option<(&'static str, String)> {
     match std::fs::metadata(file) {
         Ok(facts) if facts.is_dir() && std::fs::read_dir(file).is_ok() => {
             Some(("dead_link", "the link leads back into a folder around it".to_string()))
+        }
+        // Opening a pipe would wait for its writer.
+        Ok(facts) if !facts.is_file() && !facts.is_dir() => {
+            Some(("unreadable", "it is a pipe, a socket or a device, not a file".to_string()))
         }
         Ok(_) => {
             let cause = File::open(file).err().filter(is_passed_over)?;
@@ -161,7 +213,10 @@ pub(super) fn why_passed_over(file: &Path) -> Option<(&'static str, String)> {
         // A file that was there a moment ago is another matter.
         Err(cause) if is_passed_over(&cause) && file.is_symlink() => {
             let target = std::fs::read_link(file).map(|target| format!(" `{}`", target.display())).unwrap_or_default();
-            Some(("dead_link", format!("the link leads nowhere: there is no{target}")))
+            Some(match cause.kind() {
+                ErrorKind::NotFound => ("dead_link", format!("the link leads nowhere: there is no{target}")),
+                _ => ("dead_link", format!("the link leads by{target} back to itself")),
+            })
         }
         Err(_) => None,
     }
@@ -176,7 +231,9 @@ fn is_passed_over(cause: &std::io::Error) -> bool {
 
 /// Adds a file, or the files of a folder. `above` holds the real paths of the folders around it, against link loops.
 fn walk(place: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) -> Result<()> {
-    let facts = match std::fs::metadata(place) {
+    // The folder kpipe is called from is nameless.
+    let here = if place.as_os_str().is_empty() { Path::new(".") } else { place };
+    let facts = match std::fs::metadata(here) {
         Ok(facts) => facts,
         Err(cause) if is_passed_over(&cause) => {
             found.push(place.to_path_buf());
@@ -185,20 +242,16 @@ fn walk(place: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) -> Res
         Err(cause) => return Err(missing(place, &cause)),
     };
     if !facts.is_dir() {
-        if !facts.is_file() {
-            return Err(Error::usage(format!("`{}` is a device or a pipe, not a file", place.display()))
-                .hint("files are read more than once: write its content into one first"));
-        }
         found.push(place.to_path_buf());
         return Ok(());
     }
-    let failed = |cause| Error::file("list", place, cause).hint("check the rights of the folder");
-    let real = place.canonicalize().map_err(failed)?;
+    let failed = |cause| Error::file("list", here, cause).hint("check the rights of the folder");
+    let real = here.canonicalize().map_err(failed)?;
     if above.contains(&real) {
         found.push(place.to_path_buf());
         return Ok(());
     }
-    let entries = match std::fs::read_dir(place) {
+    let entries = match std::fs::read_dir(here) {
         Ok(entries) => entries,
         Err(cause) if is_passed_over(&cause) => {
             found.push(place.to_path_buf());
@@ -210,7 +263,7 @@ fn walk(place: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) -> Res
     for entry in entries {
         let entry = entry.map_err(failed)?;
         if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            walk(&entry.path(), above, found)?;
+            walk(&place.join(entry.file_name()), above, found)?;
         }
     }
     above.pop();
@@ -274,11 +327,28 @@ mod tests {
             })
             .collect();
         assert_eq!(found.len(), 8);
+        let root = folder.path().display();
+        for (pattern, n) in [("/**/*.txt", 6), ("/**/1*", 1), ("/*", 8), ("/a/*", 4), ("/gone/**/x", 0)] {
+            assert_eq!(expand(&format!("{root}{pattern}")).map_or(0, |found| found.len()), n, "{pattern}");
+        }
         let dead = |name: &str| (name.to_string(), "dead_link");
         assert_eq!(passed_over, [dead("a/dead.txt"), dead("a/loop"), dead("self")]);
         let hashed = SourceFile::read("s", &folder.path().join("a/dead.txt")).unwrap();
         assert_eq!((hashed.bytes, hashed.hash.as_str()), (0, "dead_link"));
         assert!(expand(&folder.path().join("a/dead.txt").to_string_lossy()).is_err(), "named itself, it is an error");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_and_links_out_of_the_folder_are_passed_over() {
+        let folder = tree();
+        let pipe = folder.path().join("a/pipe");
+        let _socket = std::os::unix::net::UnixListener::bind(&pipe).unwrap();
+        std::os::unix::fs::symlink("../..", folder.path().join("a/up")).unwrap();
+        let found = expand(folder.path().join("a").to_str().unwrap()).unwrap();
+        let reasons: Vec<_> = found.iter().map(|file| why_passed_over(file).map(|(reason, _)| reason)).collect();
+        assert_eq!(reasons, [None, None, Some("unreadable"), Some("dead_link")]);
+        assert!(expand(pipe.to_str().unwrap()).is_err(), "named itself, it is an error");
     }
 
     #[test]
