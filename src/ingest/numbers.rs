@@ -36,6 +36,14 @@ pub(super) fn lower(part: &str) -> String {
     format!("{LOWERED}{part}{END}")
 }
 
+/// A part with a line over it: a mean, a repeating decimal. Each character gets Unicode's combining line, a single
+/// letter the shorter one (x̄).
+pub(super) fn overline(part: &str) -> String {
+    let is_letter = part.chars().count() == 1 && part.chars().all(char::is_alphabetic);
+    let mark = if is_letter { '\u{304}' } else { '\u{305}' };
+    part.chars().flat_map(|c| [Some(c), Some(mark).filter(|_| c.is_alphanumeric())]).flatten().collect()
+}
+
 /// Longest stretch between [`RAISED`] or [`LOWERED`] and [`END`] that is read as one, in bytes; beyond, somebody forgot
 /// a closing tag.
 const MAX_BYTES: usize = 60;
@@ -48,13 +56,14 @@ pub(super) fn linear<'t>(text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
     }
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = &*text;
-    // Whether what was written last is a number that a digit must not touch.
+    // Whether what was written last is a number, or a power or an index, that a digit must not touch.
     let mut closed = false;
     while let Some(c) = rest.chars().next() {
         if closed && c.is_ascii_digit() {
             out.push(' ');
         }
         closed = false;
+        let start = out.len();
         match Piece::at(rest) {
             Some(Piece { kind, content, length }) => {
                 rest = &rest[length..];
@@ -69,7 +78,8 @@ pub(super) fn linear<'t>(text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
                     },
                     Kind::Lowered => lowered(&mut out, &content),
                 }
-                closed = out.ends_with(|c: char| c.is_ascii_digit());
+                let is_marked = out[start..].contains(['^', '_']);
+                closed = out.ends_with(|c: char| c.is_ascii_digit() || is_marked && c.is_alphanumeric());
             }
             None => {
                 out.push(if c == '⁄' { '/' } else { c });
@@ -259,7 +269,7 @@ fn lowered(out: &mut String, content: &str) {
 /// Sums and words of several parts need brackets behind a `^` or `_`.
 fn push_grouped(out: &mut String, content: &str, is_behind_mark: bool) {
     let body = content.strip_prefix('-').unwrap_or(content);
-    let is_sign = |c: char| matches!(c, '+' | '-' | ' ' | '=' | '×' | '*');
+    let is_sign = |c: char| matches!(c, '+' | '-' | ' ' | '=' | '×' | '*' | '/');
     let is_sum = body.chars().skip(1).any(is_sign) && !is_charge(content);
     if is_behind_mark && is_sum && !body.starts_with('(') {
         out.push('(');
@@ -317,7 +327,8 @@ mod tests {
         check("5¹⁄₂, 5{1}/<2>, {1}⁄<20> and 1⁄3", "5 1/2, 5 1/2, 1/20 and 1/3");
         check("10 {6} cells/mm³", "10 ^6 cells/mm^3");
         check("2{n+1}, e{-x}, 10{n}, 10{-n}", "2^(n+1), e^-x, 10^n, 10^-n");
-        check("10{6}5, 10{a+b}", "10^6 5, 10^(a+b)");
+        check("10{6}5, 10{a+b}, 2{n}5, x<i>2", "10^6 5, 10^(a+b), 2^n 5, x_i 2");
+        check("10{-3/2}, x{1/2}", "10^(-3/2), x^(1/2)");
         check("R{2} = 0.98", "R^2 = 0.98");
         check("ends.{12} there,{3,4} too", "ends.^12 there,^3,4 too");
     }

@@ -25,7 +25,7 @@ use metadata::{Metadata, OtherAbstract, Section};
 use tree::{Element, Tree};
 
 mod dates;
-mod mathml;
+pub(super) mod mathml;
 mod metadata;
 mod tree;
 

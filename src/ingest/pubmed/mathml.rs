@@ -6,11 +6,17 @@
 
 use std::borrow::Cow;
 
-use super::tree::{Child, Element};
-use crate::ingest::numbers::{END, LOWERED, RAISED, lower, raise};
+use super::tree::{Child, Element, Tree};
+use crate::ingest::numbers::{END, LOWERED, RAISED, lower, overline, raise};
 
 /// Deeper formulae are read as the texts in them; real ones have about ten levels.
 const MAX_DEPTH: usize = 64;
+
+/// A formula that stands in another text, from `<math` to `</math>`; `None` if it is not well-formed.
+pub(in crate::ingest) fn read(math: &str) -> Option<String> {
+    let tree = Tree::read(math).ok()?;
+    tree.root().map(linear)
+}
 
 /// The formula on one line.
 pub(super) fn linear(math: Element<'_, '_>) -> String {
@@ -60,7 +66,7 @@ fn node(element: Element<'_, '_>, depth: usize) -> String {
         "munderover" => part(0) + &lowered(&part(1)) + &raised(&part(2)),
         // A bar or a hat over a symbol, or the upper bound of a sum.
         "mover" => match part(1) {
-            over if over.chars().all(|c| !c.is_alphanumeric()) => part(0),
+            over if over.chars().all(|c| !c.is_alphanumeric()) => accented(&part(0), over.trim()),
             over => part(0) + &raised(&over),
         },
         "msqrt" => format!("√{}", grouped(row(element, depth))),
@@ -122,12 +128,40 @@ fn is_simple(part: &str) -> bool {
         && part.chars().all(|c| c.is_alphanumeric() || matches!(c, '+' | '-' | '−' | '.'))
 }
 
+/// Whether several factors stand side by side, so that what is raised would not end where it does: `-kt`, `2n`, `a+b`.
+fn is_product(part: &str) -> bool {
+    let factors = part.strip_prefix(['-', '−', '+']).unwrap_or(part);
+    factors.chars().count() > 1 && factors.chars().any(|c| !c.is_ascii_digit() && c != '.') && !is_word(factors)
+}
+
+/// A name of several letters, as of a function or an index.
+fn is_word(part: &str) -> bool {
+    matches!(part, "max" | "min" | "opt" | "eff" | "ref" | "obs" | "exp" | "th" | "st" | "nd" | "rd")
+}
+
+/// A symbol with what stands over it, as a combining character where there is one.
+fn accented(symbol: &str, over: &str) -> String {
+    let mark = match over {
+        "¯" | "‾" | "―" | "_" | "\u{304}" | "\u{305}" | "−" | "-" | "–" | "—" => return overline(symbol),
+        "^" | "ˆ" | "\u{302}" => '\u{302}',
+        "~" | "˜" | "∼" | "\u{303}" => '\u{303}',
+        "." | "˙" | "\u{307}" => '\u{307}',
+        ".." | "¨" | "\u{308}" => '\u{308}',
+        "→" | "⃗" => '\u{20d7}',
+        _ => return symbol.to_owned(),
+    };
+    match symbol.chars().count() {
+        1 => format!("{symbol}{mark}"),
+        _ => symbol.to_owned(),
+    }
+}
+
 fn raised(part: &str) -> String {
     match part {
         "" => String::new(),
         "′" | "″" | "*" | "∗" | "†" | "∘" | "°" => part.to_owned(),
-        _ if is_simple(part) && part.contains(|c: char| c.is_ascii_digit()) => raise(part),
-        _ if is_simple(part) => format!("^{part}"),
+        _ if is_simple(part) && !is_product(part) && part.contains(|c: char| c.is_ascii_digit()) => raise(part),
+        _ if is_simple(part) && !is_product(part) => format!("^{part}"),
         _ => format!("^({part})"),
     }
 }
@@ -147,9 +181,9 @@ fn grouped(part: String) -> String {
     if is_single || is_bracketed(&part) { part } else { format!("({part})") }
 }
 
-/// What is raised to a power or has an index, in brackets if it is a sum or a fraction.
+/// What is raised to a power or has an index, in brackets if it is a sum, a fraction or a power.
 fn base(part: String) -> String {
-    let is_compound = part.contains(['/', '+', '-', '−', '×', '=']);
+    let is_compound = part.contains(['/', '+', '-', '−', '×', '=', '^', RAISED]);
     if is_compound && !is_bracketed(&part) { format!("({part})") } else { part }
 }
 

@@ -299,7 +299,25 @@ pub(super) enum Child<'t, 'x> {
 /// Texts as they stand in the file, put together and read.
 fn read<'x>(texts: impl Iterator<Item = &'x str>) -> String {
     let joined: String = texts.map(|raw| xml::text(raw.into())).collect();
-    wikitext::decode_entities(&joined).into_owned()
+    escaped_marks(wikitext::decode_entities(&joined)).into_owned()
+}
+
+/// Mark-up that a publisher escaped, so that it stands as text: `&lt;sup&gt;2&lt;/sup&gt;`.
+fn escaped_marks(text: Cow<'_, str>) -> Cow<'_, str> {
+    if memmem::find(text.as_bytes(), b"</").is_none() {
+        return text;
+    }
+    let mut text = text.into_owned();
+    let marks =
+        [("sup", Some(RAISED)), ("sub", Some(LOWERED)), ("i", None), ("b", None), ("em", None), ("strong", None)];
+    for (name, mark) in marks {
+        let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+        if text.contains(&open) && text.contains(&close) {
+            let put = |c: Option<char>| c.map(String::from).unwrap_or_default();
+            text = text.replace(&open, &put(mark)).replace(&close, &put(mark.map(|_| END)));
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// Text as it stands in the file, read.
@@ -307,7 +325,7 @@ fn plain(raw: &str) -> Cow<'_, str> {
     if memchr2(b'<', b'&', raw.as_bytes()).is_none() {
         return one_line(raw);
     }
-    Cow::Owned(one_line(&wikitext::decode_entities(&xml::text(raw.into()))).into_owned())
+    Cow::Owned(one_line(&escaped_marks(wikitext::decode_entities(&xml::text(raw.into())))).into_owned())
 }
 
 #[cfg(test)]
@@ -338,6 +356,7 @@ mod tests {
         check("<b>10<sup><i>6</i></sup></b>5, log<sub>2</sub>8", "10^6 5, log_2 8");
         check("D<sub>3</sub>, Na<sup>+</sup>/Ca<sup>2+</sup>, SO<sub>4</sub><sup>2-</sup>", "D3, Na+/Ca2+, SO4^2-");
         check("5½ and 10⁶", "5 1/2 and 10^6");
+        check("10&lt;sup&gt;6&lt;/sup&gt; &amp;lt;i&amp;gt;E. coli&amp;lt;/i&amp;gt; a &lt;b", "10^6 E. coli a <b");
         let math = |inside: &str| format!("in 5 <m:math>{inside}</m:math>9 x");
         check(&math("<m:mfrac><m:mn>1</m:mn><m:mn>20</m:mn></m:mfrac>"), "in 5 1/20 9 x");
         check(&math("<m:msup><m:mn>10</m:mn><m:mrow><m:mo>-</m:mo><m:mn>3</m:mn></m:mrow></m:msup>"), "in 5 10^-3 9 x");
@@ -357,7 +376,15 @@ mod tests {
         let half = format!("<m:mfrac>{}{}</m:mfrac>", mn("1"), mn("2"));
         check(&math(&format!("<m:msup>{half}{}</m:msup><m:mi>x</m:mi>", mn("3"))), "in 5 (1/2)^3x9 x");
         check(&math(&format!("{}<m:mo>,</m:mo>{}<m:mo>,</m:mo>{}", mn("1"), mn("000"), mn("2"))), "in 5 1,000, 2 9 x");
-        check("<m:math><m:mover><m:mi>x</m:mi><m:mo>¯</m:mo></m:mover><m:mo>±</m:mo><m:mi>s</m:mi></m:math>", "x ± s");
+        let sup = |base: &str, above: &str| format!("<m:msup><m:mrow>{base}</m:mrow><m:mrow>{above}</m:mrow></m:msup>");
+        check(&math(&sup(&mn("2"), &sup(&mn("3"), &mn("2")))), "in 5 2^(3^2)9 x");
+        check(&math(&sup(&sup(&mn("2"), &mn("3")), &mn("2"))), "in 5 (2^3)^2 9 x");
+        check(&math(&sup("<m:mi>e</m:mi>", "<m:mo>-</m:mo><m:mi>k</m:mi><m:mi>t</m:mi>")), "in 5 e^(-kt)9 x");
+        check(&math(&sup(&mn("10"), &format!("<m:mo>-</m:mo>{half}"))), "in 5 10^(-1/2)9 x");
+        check(
+            "<m:math><m:mover><m:mi>x</m:mi><m:mo>¯</m:mo></m:mover><m:mo>±</m:mo><m:mi>s</m:mi></m:math>",
+            "x\u{304} ± s",
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! | `{title}` `{code}` | the page's title; the rest of a name that stands in `[prefixes]` |
 //! | `{month 2}` `{language code}` `{unit 2}` | a month by its number, a language by its code, a unit by its code |
 //! | `{country 1}` | a country by a code that has a template of its own |
-//! | `{raised 1}` `{lowered 1}` | raised and lowered, by the rule of [`numbers`] |
+//! | `{raised 1}` `{lowered 1}` `{overlined 1}` | by the rule of [`numbers`] |
 //! | `[…]` | left out unless every place directly inside is filled; `\[` and `\]` are brackets |
 
 use super::Wiki;
@@ -107,6 +107,7 @@ impl Writer<'_, '_, '_> {
             "lower" => value.to_lowercase(),
             "raised" => numbers::raise(value),
             "lowered" => numbers::lower(value),
+            "overlined" => numbers::overline(value),
             _ => value.to_owned(),
         })
     }

@@ -58,6 +58,7 @@ pub(super) type Function = fn(&Arguments, &str, Wiki<'_>) -> String;
 /// The functions that the tables may name.
 static FUNCTIONS: &[(&str, Function)] = &[
     ("as_of", dates::as_of),
+    ("chemical", chemical),
     ("chinese", chinese),
     ("date", dates::date),
     ("fraction", fraction),
@@ -68,6 +69,7 @@ static FUNCTIONS: &[(&str, Function)] = &[
     ("music", music),
     ("nihongo", nihongo),
     ("old_style", dates::old_style),
+    ("ordinal", ordinal),
     ("quotation", quotation),
     ("siecles", dates::siecles),
     ("siecles_av", dates::siecles_av),
@@ -133,7 +135,11 @@ fn measure(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
         if !text.is_empty() && !text.ends_with(['–', ' ']) {
             text.push(' ');
         }
-        text.push_str(arguments.get(place));
+        // `5+1/2` and `1//2` are fractions.
+        let number = arguments.get(place);
+        let parts = number.split_once('+').filter(|(whole, part)| !whole.is_empty() && part.contains('/'));
+        let number = parts.map_or(number.to_owned(), |(whole, part)| format!("{whole} {part}"));
+        text.push_str(&number.replace("//", "/"));
         let between = arguments.get(place + 1);
         match between {
             "-" | "–" | "to(-)" => text.push('–'),
@@ -154,6 +160,43 @@ fn measure(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
         place += 2;
     }
     text.trim().to_owned()
+}
+
+/// `SO|4|2-`: symbols, numbers of atoms and charges as arguments of their own; before the first symbol stand the mass
+/// and the atomic number.
+fn chemical(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_charge = |part: &str| {
+        let number = part.trim_end_matches(['+', '-', '−']);
+        number.len() < part.len() && is_number(number)
+    };
+    let (mut text, mut has_symbol, mut n_before) = (String::new(), false, 0);
+    for part in arguments.filled(1) {
+        if is_number(part) && !has_symbol {
+            text += &if n_before == 0 { raise(part) } else { lower(part) };
+            n_before += 1;
+        } else if is_number(part) {
+            text += &lower(part);
+        } else if is_charge(part) {
+            text += &raise(&part.replace('−', "-"));
+        } else {
+            text.push_str(part);
+            has_symbol = true;
+        }
+    }
+    text
+}
+
+/// `3` → `3rd`.
+fn ordinal(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
+    let number = arguments.get(1);
+    let ending = match (number.ends_with(['1', '2', '3']), number.as_bytes()) {
+        (true, [.., b'1', _]) | (false, _) => "th",
+        (true, [.., b'1']) => "st",
+        (true, [.., b'2']) => "nd",
+        (true, _) => "rd",
+    };
+    if number.ends_with(|c: char| c.is_ascii_digit()) { format!("{number}{ending}") } else { number.to_owned() }
 }
 
 /// A number, or two with a range, an uncertainty or the digits of one between them, a power of ten and a unit.
