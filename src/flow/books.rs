@@ -128,6 +128,10 @@ pub fn refusals_to_batch<'a>(room: &'a str, refusals: &'a [Refusal]) -> Result<R
     ])
 }
 
+/// Note: bytes of the files, unpacked; of what could not be unpacked, as many as the rest lets expect.
+pub const BYTES_READ: &str = "bytes_read";
+/// Note: those of them that are lost to damage.
+pub const BYTES_DAMAGED: &str = "bytes_damaged";
 /// Note: lines of wikitext that became text.
 pub const PROSE_LINES: &str = "prose_lines";
 /// Note: templates that no table knows, where they left a hole in a line of prose.
@@ -161,6 +165,14 @@ impl Books {
     pub fn n_broken(&self) -> u64 {
         let is_broken = |name: &str| reason(name).is_none_or(|reason| reason.class == Class::Broken);
         self.refused.iter().filter(|(name, _)| is_broken(name)).map(|(_, n)| n).sum()
+    }
+
+    /// The share of damaged records or, where that is greater, of bytes lost to damage: one record may be the rest of a
+    /// file.
+    pub fn share_broken(&self) -> f64 {
+        let note = |name| self.notes.get(name).copied().unwrap_or(0) as f64;
+        let of_bytes = (note(BYTES_DAMAGED) / note(BYTES_READ).max(1.0)).min(1.0);
+        of_bytes.max(self.n_broken() as f64 / self.read.max(1) as f64)
     }
 
     /// Rows removed as duplicates.

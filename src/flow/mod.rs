@@ -16,3 +16,4 @@ pub mod publish;
 pub mod room;
 pub mod run;
 pub mod settings;
+pub mod watched;

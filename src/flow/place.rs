@@ -3,20 +3,24 @@
 //! A file on disk is read as the reader asks for it. Of an object, the bytes of a row group's columns are fetched
 //! first, because each of a reader's many small questions would be a request of its own.
 
+use std::cell::Cell;
 use std::fmt;
-use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Once;
 
 use arrow::array::RecordBatch;
 use bytes::{Buf, Bytes};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Type;
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::file::metadata::{ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
 use crate::error::{Error, Result};
 use crate::flow::objects::Object;
+use crate::flow::watched::{Failure, Watched, unreadable};
 
 /// How much of the end of an object is fetched at first: a footer is seldom longer.
 const FOOTER_BYTES: u64 = 64 << 10;
@@ -45,7 +49,12 @@ impl Place {
     /// If it cannot be read, or is no Parquet file.
     pub fn metadata(&self) -> Result<ArrowReaderMetadata> {
         let read = match self {
-            Place::File(path) => ArrowReaderMetadata::load(&open(path)?, ArrowReaderOptions::new()),
+            Place::File(path) => {
+                let (file, failure) = open(path)?;
+                let read = caught(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()));
+                failure.check(path)?;
+                read
+            }
             Place::Object(object) => footer(object)?,
         };
         read.map_err(|cause| {
@@ -59,8 +68,19 @@ impl Place {
     /// # Errors
     /// If it cannot be read, is damaged, or has no rows.
     pub fn row_group(&self, metadata: &ArrowReaderMetadata, group: usize, mask: ProjectionMask) -> Result<RecordBatch> {
+        let size = decoded_bytes(metadata.metadata().row_group(group));
+        if size > MAX_GROUP_BYTES {
+            return Err(Error::data(format!("`{self}` cannot be read: its rows would take {size} bytes"))
+                .at(format!("row group {group}"))
+                .hint("kpipe writes no such file: build again"));
+        }
         let batch = match self {
-            Place::File(path) => decode(open(path)?, metadata, group, mask),
+            Place::File(path) => {
+                let (file, failure) = open(path)?;
+                let batch = decode(file, metadata, group, mask);
+                failure.check(path)?;
+                batch
+            }
             Place::Object(object) => decode(fetch(object, metadata, group, &mask)?, metadata, group, mask),
         };
         batch.map_err(|cause| {
@@ -80,8 +100,67 @@ impl fmt::Display for Place {
     }
 }
 
-fn open(path: &std::path::Path) -> Result<File> {
-    File::open(path).map_err(|cause| Error::file("open", path, cause))
+fn open(path: &std::path::Path) -> Result<(Watched, Failure)> {
+    let failure = Failure::default();
+    let file = Watched::open(path, &failure).map_err(|cause| unreadable(path, &cause))?;
+    Ok((file, failure))
+}
+
+/// Rows of one group that take more are not ours: a batch is closed at about 1 MiB, and a row has at most 1 GiB.
+const MAX_GROUP_BYTES: u64 = 4 << 30;
+
+/// About how many bytes the rows of a group take in memory once they are decoded, as far as the footer tells. A few
+/// bytes may stand for any number of equal values, so their number counts.
+pub fn decoded_bytes(group: &RowGroupMetaData) -> u64 {
+    let of_column = |column: &parquet::file::metadata::ColumnChunkMetaData| {
+        let n_values = u64::try_from(column.num_values()).unwrap_or(0);
+        let unpacked = u64::try_from(column.uncompressed_size()).unwrap_or(0);
+        let width = match column.column_descr().physical_type() {
+            Type::BOOLEAN => 1,
+            Type::INT32 | Type::FLOAT => 4,
+            Type::INT64 | Type::DOUBLE => 8,
+            Type::INT96 => 12,
+            Type::BYTE_ARRAY => 8,
+            Type::FIXED_LEN_BYTE_ARRAY => u64::try_from(column.column_descr().type_length()).unwrap_or(0),
+        };
+        // Each value of a list has two levels of two bytes as well.
+        let levels = if column.column_descr().max_rep_level() > 0 { 4 } else { 0 };
+        let fixed = n_values.saturating_mul(width + levels);
+        let strings = match column.unencoded_byte_array_data_bytes() {
+            _ if column.column_descr().physical_type() != Type::BYTE_ARRAY => 0,
+            bytes => bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+        };
+        fixed.saturating_add(strings).max(unpacked)
+    };
+    group.columns().iter().map(of_column).fold(0, u64::saturating_add)
+}
+
+thread_local! {
+    /// Whether this thread reads a foreign file, so that a panic will be told as damage.
+    static READING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs what reads a foreign file. The crates panic on some damaged ones, which is an error here as any other damage.
+///
+/// # Errors
+/// Those of `read`, and its panic.
+pub fn caught<T>(read: impl FnOnce() -> ParquetResult<T>) -> ParquetResult<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !READING.get() {
+                usual(panic);
+            }
+        }));
+    });
+    let outer = READING.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(read));
+    READING.set(outer);
+    result.unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(ParquetError::General(format!("the file is damaged ({})", words.unwrap_or("no word of where"))))
+    })
 }
 
 fn footer(object: &Object) -> Result<ParquetResult<ArrowReaderMetadata>> {
@@ -90,7 +169,7 @@ fn footer(object: &Object) -> Result<ParquetResult<ArrowReaderMetadata>> {
     loop {
         let range = object.size() - length..object.size();
         let end = object.fetch(std::slice::from_ref(&range))?.into_iter().next().unwrap_or_default();
-        match reader.try_parse_sized(&end, object.size()) {
+        match caught(|| reader.try_parse_sized(&end, object.size())) {
             Ok(()) => {}
             Err(ParquetError::NeedMoreData(needed)) if needed as u64 > length => {
                 length = needed as u64;
@@ -112,13 +191,18 @@ fn decode<R: ChunkReader + 'static>(
     mask: ProjectionMask,
 ) -> ParquetResult<RecordBatch> {
     let rows = metadata.metadata().row_group(group).num_rows() as usize;
-    let mut batches = ParquetRecordBatchReaderBuilder::new_with_metadata(reader, metadata.clone())
-        .with_projection(mask)
-        .with_row_groups(vec![group])
-        .with_batch_size(rows.max(1))
-        .build()?;
-    let batch = batches.next().ok_or_else(|| ParquetError::General("an empty row group".to_string()))?;
-    Ok(batch?)
+    caught(|| {
+        let mut batches = ParquetRecordBatchReaderBuilder::new_with_metadata(reader, metadata.clone())
+            .with_projection(mask)
+            .with_row_groups(vec![group])
+            .with_batch_size(rows.max(1))
+            .build()?;
+        let batch = batches.next().ok_or_else(|| ParquetError::General("an empty row group".to_string()))??;
+        match batch.num_rows() {
+            n if n == rows => Ok(batch),
+            n => Err(ParquetError::General(format!("{n} rows instead of {rows}"))),
+        }
+    })
 }
 
 /// The bytes of a row group's columns.

@@ -136,7 +136,7 @@ pub fn run(job: &Job, progress: &dyn Progress) -> Result<Run> {
 pub fn check_refused(sources: &BTreeMap<String, Books>, max_refused: f64, folder: Option<&Path>) -> Result<()> {
     let nothing_left = sources.values().all(|books| books.kept == 0);
     for (source, books) in sources {
-        let share = books.n_broken() as f64 / books.read.max(1) as f64;
+        let share = books.share_broken();
         let missing = books.refused.get("missing_field").copied().unwrap_or(0);
         // However much may be refused: of nothing there is no build.
         if nothing_left && 2 * missing > books.read {
@@ -150,8 +150,9 @@ pub fn check_refused(sources: &BTreeMap<String, Books>, max_refused: f64, folder
                 return Err(without_text(source, books, folder));
             }
             let error = Error::data(format!(
-                "{:.1} % of the records of source `{source}` are damaged, and `max_refused` allows {:.1} %: {}",
+                "{:.1} % of the {} of source `{source}` are damaged, and `max_refused` allows {:.1} %: {}",
                 100.0 * share,
+                if books.n_broken() as f64 > max_refused * books.read as f64 { "records" } else { "bytes" },
                 100.0 * max_refused,
                 reasons.join(", ")
             ));

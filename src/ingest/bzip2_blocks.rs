@@ -13,7 +13,6 @@
 //! Threads of its own, not rayon's: the thread that waits for the data may be one of rayon's.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -23,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aho_corasick::{AhoCorasick, MatchKind};
 use bzip2::{Decompress, Status};
 
+use crate::flow::watched::{Failure, Watched};
 use crate::ingest::decompress::{BZIP2_BLOCK, BZIP2_END, Counted, Packed, Packing, Streams};
 
 /// No block is longer than this, packed: bzip2 adds at most a hundredth to 900 kB.
@@ -86,6 +86,7 @@ impl Decoders {
 /// A bzip2 file as a stream of its unpacked bytes.
 pub(super) struct Blocks {
     path: PathBuf,
+    failure: Failure,
     scanner: Option<Scanner>,
     /// Pieces that were handed out, in order.
     pieces: VecDeque<Piece>,
@@ -99,17 +100,24 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Has the first blocks decoded; `packed_read` counts the bytes of the file that were read.
-    pub(super) fn open(path: &Path, decoders: &Decoders, packed_read: &Arc<AtomicU64>) -> io::Result<Self> {
-        let scanner = Scanner::open(path, decoders, packed_read)?;
+    /// Has the first blocks decoded; `packed_read` counts the bytes of the file that were read, `failure` keeps what
+    /// the system says about it.
+    pub(super) fn open(
+        path: &Path,
+        decoders: &Decoders,
+        packed_read: &Arc<AtomicU64>,
+        failure: &Failure,
+    ) -> io::Result<Self> {
+        let scanner = Scanner::open(Watched::open(path, failure)?, decoders, packed_read)?;
         let mut blocks = Blocks::of(path, Some(scanner), VecDeque::new(), decoders.ahead);
+        blocks.failure = failure.clone();
         blocks.look_ahead();
         Ok(blocks)
     }
 
     fn of(path: &Path, scanner: Option<Scanner>, pieces: VecDeque<Piece>, ahead: usize) -> Self {
-        let (path, data) = (path.to_path_buf(), Vec::new());
-        Blocks { path, scanner, pieces, ahead, stream: 0, unpacked: 0, data, taken: 0, sequential: None }
+        let (path, data, failure) = (path.to_path_buf(), Vec::new(), Failure::default());
+        Blocks { path, failure, scanner, pieces, ahead, stream: 0, unpacked: 0, data, taken: 0, sequential: None }
     }
 
     fn look_ahead(&mut self) {
@@ -144,7 +152,7 @@ impl Blocks {
             return Ok(true);
         }
         self.leave_blocks();
-        let mut file = File::open(&self.path)?;
+        let mut file = Watched::open(&self.path, &self.failure)?;
         file.seek(SeekFrom::Start(stream))?;
         let mut sequential = sequential(file);
         io::copy(&mut sequential.by_ref().take(self.unpacked), &mut io::sink())?;
@@ -354,7 +362,7 @@ fn mark_at(bytes: &[u8], start: usize) -> Option<bool> {
 
 /// Reads the file and hands out its blocks in order.
 struct Scanner {
-    file: Counted<File>,
+    file: Counted<Watched>,
     marks: Marks,
     /// What was read and not handed out, from `at` on.
     bytes: Vec<u8>,
@@ -394,8 +402,8 @@ struct Mark {
 }
 
 impl Scanner {
-    fn open(path: &Path, decoders: &Decoders, packed_read: &Arc<AtomicU64>) -> io::Result<Self> {
-        let file = Counted { inner: File::open(path)?, n: Arc::clone(packed_read) };
+    fn open(file: Watched, decoders: &Decoders, packed_read: &Arc<AtomicU64>) -> io::Result<Self> {
+        let file = Counted { inner: file, n: Arc::clone(packed_read) };
         let (marks, bytes, place, tasks) = (Marks::new()?, Vec::new(), Place::First, decoders.tasks.clone());
         Ok(Scanner { file, marks, bytes, at: 0, base: 0, failed: false, place, tasks })
     }
@@ -538,14 +546,22 @@ mod tests {
     fn unpack(bytes: &[u8], threads: usize) -> (Vec<u8>, bool) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        read(Blocks::open(file.path(), &Decoders::start(threads).unwrap(), &Arc::default()).unwrap())
+        read(
+            Blocks::open(file.path(), &Decoders::start(threads).unwrap(), &Arc::default(), &Failure::default())
+                .unwrap(),
+        )
     }
 
     /// How many blocks the scanner hands out, and what comes behind them.
     fn scan(bytes: &[u8]) -> (usize, &'static str) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        let mut scanner = Scanner::open(file.path(), &Decoders::start(2).unwrap(), &Arc::default()).unwrap();
+        let mut scanner = Scanner::open(
+            Watched::open(file.path(), &Failure::default()).unwrap(),
+            &Decoders::start(2).unwrap(),
+            &Arc::default(),
+        )
+        .unwrap();
         let mut n = 0;
         loop {
             match scanner.next().unwrap() {

@@ -6,20 +6,20 @@
 //! What a file may unpack to is bounded by [`Bounds`], so a bomb is a fault as well.
 
 use std::cell::RefCell;
-use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::flow::watched::{Failure, Watched};
 use crate::ingest::Params;
 use crate::ingest::bzip2_blocks::Blocks;
 
 pub use crate::ingest::bzip2_blocks::Decoders;
 
 /// The ratio is not looked at before this much is unpacked.
-const FREE_BYTES: u64 = 64 << 20;
+pub(super) const FREE_BYTES: u64 = 64 << 20;
 
 /// Most memory an xz stream may ask for; `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 1 << 30;
@@ -89,7 +89,8 @@ pub(super) const BZIP2_END: [u8; 6] = [0x17, 0x72, 0x45, 0x38, 0x50, 0x90];
 /// Why a stream stopped before the end of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Declared reason: `truncated`, `corrupt_stream`, `bomb` or `unreadable`.
+    /// Declared reason: `truncated`, `corrupt_stream` or `bomb`; `unreadable` where the system gave no more, which
+    /// [`Unpacked::failure`] tells and which is no damage.
     pub reason: &'static str,
     /// What exactly.
     pub detail: String,
@@ -150,7 +151,9 @@ pub struct Unpacked {
     left: u64,
     delivered: u64,
     fault: Rc<RefCell<Option<Fault>>>,
+    failure: Failure,
     packed_read: Arc<AtomicU64>,
+    unpacked: Arc<AtomicU64>,
 }
 
 impl Unpacked {
@@ -159,11 +162,9 @@ impl Unpacked {
     /// # Errors
     /// If the file cannot be opened or its first bytes not read. Damage shows while reading.
     pub fn open(path: &Path, bounds: &Bounds, decoders: Option<&Decoders>) -> io::Result<Self> {
-        let file = File::open(path)?;
-        if file.metadata()?.is_dir() {
-            return Err(io::Error::other("it is a folder"));
-        }
-        let packed_bytes = file.metadata()?.len();
+        let failure = Failure::default();
+        let file = Watched::open(path, &failure)?;
+        let packed_bytes = file.size()?;
         let packed_read = Arc::new(AtomicU64::new(0));
         let mut packed = Packed::new(Counted { inner: file, n: Arc::clone(&packed_read) });
         let packing = Packing::of(packed.peek(10)?);
@@ -172,7 +173,7 @@ impl Unpacked {
             (Packing::Bzip2, Some(decoders)) => {
                 // It opens the file again; what was looked at here does not count twice.
                 packed_read.store(0, Ordering::Relaxed);
-                Box::new(Blocks::open(path, decoders, &packed_read)?)
+                Box::new(Blocks::open(path, decoders, &packed_read, &failure)?)
             }
             _ => Box::new(Streams::new(packing, packed)),
         };
@@ -180,8 +181,19 @@ impl Unpacked {
             Packing::Plain => bounds.max_bytes,
             _ => bounds.max_bytes.min(packed_bytes.saturating_mul(bounds.max_ratio).max(FREE_BYTES)),
         };
-        let (path, fault) = (path.to_path_buf(), Rc::default());
-        Ok(Unpacked { inner, path, packing, to_the_last: false, left, delivered: 0, fault, packed_read })
+        let (path, fault, unpacked) = (path.to_path_buf(), Rc::default(), Arc::default());
+        let (to_the_last, delivered) = (false, 0);
+        Ok(Unpacked { inner, path, packing, to_the_last, left, delivered, fault, failure, packed_read, unpacked })
+    }
+
+    /// Where an error of the system shows up, which is no fault of the file.
+    pub fn failure(&self) -> Failure {
+        self.failure.clone()
+    }
+
+    /// Counts the unpacked bytes that were handed over.
+    pub fn unpacked(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.unpacked)
     }
 
     /// Counts the bytes of the file that were read so far; readers run a little ahead.
@@ -207,7 +219,7 @@ impl Unpacked {
     /// Decodes again up to here and then byte by byte: a decoder that meets damage hands over nothing of what it
     /// decoded in the same call, which may be hundreds of kilobytes of whole records.
     fn up_to_damage(&self) -> io::Result<Box<dyn Read>> {
-        let mut streams = Streams::new(self.packing, Packed::new(File::open(&self.path)?));
+        let mut streams = Streams::new(self.packing, Packed::new(Watched::open(&self.path, &self.failure)?));
         io::copy(&mut streams.by_ref().take(self.delivered), &mut io::sink())?;
         Ok(Box::new(ByteByByte { inner: streams, failure: None }))
     }
@@ -269,6 +281,7 @@ impl Read for Unpacked {
                 let n = if n as u64 > self.left { self.keep_back(buffer, n) } else { n };
                 self.left -= n as u64;
                 self.delivered += n as u64;
+                self.unpacked.store(self.delivered, Ordering::Relaxed);
                 Ok(n)
             }
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => Err(cause),

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::flow::settings::nearest;
+use crate::flow::watched::{Failure, Watched, unreadable};
 
 mod bzip2_blocks;
 pub mod clean;
@@ -312,12 +313,14 @@ pub struct Broken {
     pub detail: String,
     /// The bytes at that place, as far as they were read.
     pub bytes: Vec<u8>,
+    /// Length of the whole stretch that is lost, in bytes, where it is longer than `bytes`.
+    pub n_bytes: u64,
 }
 
 impl Broken {
     /// A break at `offset`, without bytes.
     pub fn new(offset: u64, reason: &'static str, detail: impl Into<String>) -> Self {
-        Broken { offset, reason, detail: detail.into(), bytes: Vec::new() }
+        Broken { offset, reason, detail: detail.into(), bytes: Vec::new(), n_bytes: 0 }
     }
 }
 
@@ -370,13 +373,13 @@ pub trait Format: Sync {
     /// Cuts a file on disk; called instead of [`Format::split`] where [`Format::access`] says [`Access::File`].
     ///
     /// # Errors
-    /// Only those of `emit`.
+    /// Those of `emit`, and where the system does not give the file.
     fn split_file(&self, path: &Path, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
-        let file = match std::fs::File::open(path) {
-            Ok(file) => file,
-            Err(cause) => return Ok(Some(Broken::new(0, "unreadable", cause.to_string()))),
-        };
-        self.split(&mut std::io::BufReader::new(file), limits, emit)
+        let failure = Failure::default();
+        let file = Watched::open(path, &failure).map_err(|cause| unreadable(path, &cause))?;
+        let broken = self.split(&mut std::io::BufReader::new(file), limits, emit);
+        failure.check(path)?;
+        broken
     }
 
     /// Cuts the decompressed `input` into records and hands each to `emit`, with what the file said so far.
@@ -398,4 +401,17 @@ pub trait Format: Sync {
 pub struct Limits {
     /// Largest single record, in bytes.
     pub max_record_bytes: usize,
+    /// Most bytes a file may unpack to.
+    pub max_unpacked_bytes: u64,
+    /// The same in times its own size, once that is more than 64 MiB.
+    pub max_ratio: u64,
+    /// Memory that may be used, in bytes.
+    pub memory_bytes: u64,
+}
+
+#[cfg(test)]
+impl Limits {
+    fn of_records(max_record_bytes: usize) -> Self {
+        Limits { max_record_bytes, max_unpacked_bytes: 1 << 40, max_ratio: 1_000, memory_bytes: 1 << 30 }
+    }
 }

@@ -12,7 +12,7 @@ use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray, UInt64Array};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::flow::books::{Books, Refusal};
+use crate::flow::books::{BYTES_DAMAGED, Books, Class, Refusal, reason};
 use crate::flow::contract::contract;
 use crate::flow::dataset::{BATCH_BYTES, BATCH_ROWS, PartWriter, RowGroup, read_json, write_atomically, write_json};
 use crate::flow::room::Context;
@@ -226,7 +226,11 @@ impl<'a> Parts<'a> {
         let row = match outcome {
             Outcome::Refused(refusal) => {
                 self.size += 256 + refusal.bytes.len() + refusal.detail.len();
-                self.count(source, |books| books.refuse(&refusal.reason));
+                let is_damage = reason(&refusal.reason).is_none_or(|reason| reason.class == Class::Broken);
+                self.count(source, |books| {
+                    books.refuse(&refusal.reason);
+                    books.note(BYTES_DAMAGED, if is_damage { refusal.n_bytes } else { 0 });
+                });
                 self.refused.push(*refusal);
                 return Ok(());
             }

@@ -95,7 +95,9 @@ impl Kernel<'_> {
     fn outcomes(&self, piece: Piece, offset: u64, repaired: u64) -> Vec<Outcome> {
         let raw = match piece {
             Piece::Refused(broken) => {
-                return vec![self.refused(offset, broken.reason, None, broken.detail, &broken.bytes)];
+                let mut refusal = self.refusal(offset, broken.reason, None, broken.detail, &broken.bytes);
+                refusal.n_bytes = refusal.n_bytes.max(broken.n_bytes);
+                return vec![Outcome::Refused(Box::new(refusal))];
             }
             Piece::Record(raw) => raw,
         };
@@ -152,7 +154,18 @@ impl Kernel<'_> {
         detail: String,
         bytes: &[u8],
     ) -> Outcome {
-        Outcome::Refused(Box::new(Refusal {
+        Outcome::Refused(Box::new(self.refusal(offset, reason, id, detail, bytes)))
+    }
+
+    fn refusal(
+        &self,
+        offset: u64,
+        reason: impl Into<Cow<'static, str>>,
+        id: Option<String>,
+        detail: String,
+        bytes: &[u8],
+    ) -> Refusal {
+        Refusal {
             source: self.source.name.clone(),
             file: self.path.to_string(),
             offset,
@@ -161,7 +174,7 @@ impl Kernel<'_> {
             detail,
             n_bytes: bytes.len() as u64,
             bytes: bytes[..bytes.len().min(KEPT_BYTES)].to_vec(),
-        }))
+        }
     }
 
     fn row(&self, mut document: Document, offset: u64, bytes: &[u8]) -> Outcome {

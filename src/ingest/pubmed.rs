@@ -98,7 +98,7 @@ impl Format for Pubmed {
 
 fn wrong_root(root: &[u8], bytes: Vec<u8>) -> Broken {
     let detail = format!("the root element is `{}` and holds no PubMed record", String::from_utf8_lossy(root));
-    Broken { offset: 0, reason: "wrong_format", detail, bytes }
+    Broken { bytes, ..Broken::new(0, "wrong_format", detail) }
 }
 
 /// A record that cannot be read, with its PMID where that can be found.
@@ -310,7 +310,7 @@ mod tests {
     fn read(bytes: &[u8]) -> (Vec<Parsed>, Vec<Broken>, Option<Broken>) {
         let (mut parsed, mut refused) = (Vec::new(), Vec::new());
         let mut input = std::io::BufReader::with_capacity(61, bytes);
-        let end = Pubmed.split(&mut input, &Limits { max_record_bytes: 1 << 26 }, &mut |facts, piece| {
+        let end = Pubmed.split(&mut input, &Limits::of_records(1 << 26), &mut |facts, piece| {
             match piece {
                 Piece::Record(raw) => parsed.extend(Pubmed.parse(&raw, facts, &source())),
                 Piece::Refused(broken) => refused.push(broken),

@@ -14,7 +14,9 @@ use std::sync::mpsc::SyncSender;
 use encoding_rs::Encoding;
 
 use crate::error::{Error, Result};
+use crate::flow::books::BYTES_READ;
 use crate::flow::progress::Progress;
+use crate::flow::watched::{Failure, unreadable};
 use crate::ingest::decompress::{Bounds, Decoders, Fault, Packed, Packing, Unpacked};
 use crate::ingest::encoding::{Marks, Utf8};
 use crate::ingest::files::why_passed_over;
@@ -40,6 +42,8 @@ pub(super) struct Reader<'a> {
     pub(super) formats: &'a [&'static dyn Format],
     pub(super) files: &'a [Vec<PathBuf>],
     pub(super) params: &'a Params,
+    /// Memory that may be used, in bytes.
+    pub(super) memory_bytes: u64,
     /// A folder for files that have to be unpacked onto the disk.
     pub(super) scratch: &'a Path,
     /// Decode the blocks of bzip2 files, where there are threads for it.
@@ -93,19 +97,18 @@ impl Reader<'_> {
     ) -> Result<bool> {
         let (path, format) = (&self.files[source][file], self.formats[source]);
         let mut sink = Sink::new(self, source, file, skip, chunks);
+        sink.in_rows = format.access() == Access::File;
         if let Some((reason, why)) = why_passed_over(path) {
             sink.broken(Some(Broken::new(0, reason, why)), None)?;
             return sink.end();
         }
-        match opened {
-            Err(cause) => sink.broken(Some(Broken::new(0, "unreadable", cause.to_string())), None)?,
-            Ok(stream) => {
-                sink.packed = Some(stream.packed_read());
-                match format.access() {
-                    Access::File => self.on_disk(stream, path, format, &mut sink)?,
-                    _ => self.as_text(stream, source, format, &mut sink)?,
-                }
-            }
+        let stream = opened.map_err(|cause| unreadable(path, &cause))?;
+        sink.failure = stream.failure();
+        sink.packed = Some(stream.packed_read());
+        sink.unpacked = stream.unpacked();
+        match format.access() {
+            Access::File => self.on_disk(stream, path, format, &mut sink)?,
+            _ => self.as_text(stream, source, format, &mut sink)?,
         }
         sink.end()
     }
@@ -129,13 +132,18 @@ impl Reader<'_> {
         sink.broken(broken, fault)
     }
 
+    fn limits(&self) -> Limits {
+        let Params { max_record_bytes, max_unpacked_bytes, max_ratio, .. } = *self.params;
+        Limits { max_record_bytes, max_unpacked_bytes, max_ratio, memory_bytes: self.memory_bytes }
+    }
+
     fn split(&self, input: &mut dyn BufRead, format: &dyn Format, sink: &mut Sink<'_>) -> Result<Option<Broken>> {
-        let limits = Limits { max_record_bytes: self.params.max_record_bytes };
+        let limits = self.limits();
         format.split(input, &limits, &mut |facts, piece| sink.take(facts, piece))
     }
 
     fn on_disk(&self, mut stream: Unpacked, path: &Path, format: &dyn Format, sink: &mut Sink<'_>) -> Result<()> {
-        let limits = Limits { max_record_bytes: self.params.max_record_bytes };
+        let limits = self.limits();
         if stream.packing() == Packing::Plain {
             let broken = format.split_file(path, &limits, &mut |facts, piece| sink.take(facts, piece))?;
             return sink.broken(broken, None);
@@ -146,6 +154,7 @@ impl Reader<'_> {
         while let Ok(n @ 1..) = stream.read(&mut buffer) {
             std::io::Write::write_all(&mut unpacked, &buffer[..n]).map_err(failed)?;
         }
+        sink.failure.check(path)?;
         let fault = stream.fault().borrow_mut().take();
         let broken = format.split_file(unpacked.path(), &limits, &mut |facts, piece| sink.take(facts, piece))?;
         sink.broken(broken, fault)
@@ -177,6 +186,16 @@ struct Sink<'a> {
     n_damaged: &'a Cell<usize>,
     chunks: &'a SyncSender<Chunk>,
     marks: Option<Rc<RefCell<Marks>>>,
+    /// What was refused last: how much of the file it costs shows where the next piece begins.
+    held_back: Option<HeldBack>,
+    /// Whether places are numbers of rows, not bytes.
+    in_rows: bool,
+    /// Where the last piece ends, or how many bytes the rows have.
+    end: u64,
+    /// Whether the file was read to its end.
+    cut_short: bool,
+    /// What the system says about the file.
+    failure: Failure,
     /// What the splitter said last, without the path.
     said: FileFacts,
     progress: &'a dyn Progress,
@@ -184,7 +203,17 @@ struct Sink<'a> {
     packed: Option<Arc<AtomicU64>>,
     /// How many of them were told.
     told: u64,
+    /// Counts the bytes that they unpacked to.
+    unpacked: Arc<AtomicU64>,
     size: u64,
+}
+
+/// A refused stretch of a file.
+struct HeldBack {
+    broken: Broken,
+    /// Its place in the file as it lies there, and the repairs in it.
+    place: u64,
+    repairs: u64,
 }
 
 impl<'a> Sink<'a> {
@@ -206,10 +235,16 @@ impl<'a> Sink<'a> {
             n_damaged,
             chunks,
             marks: None,
+            held_back: None,
+            in_rows: false,
+            end: 0,
+            cut_short: false,
+            failure: Failure::default(),
             said,
             progress,
             packed,
             told,
+            unpacked: Arc::default(),
             size,
         }
     }
@@ -219,6 +254,8 @@ impl<'a> Sink<'a> {
         if self.stopped {
             return Ok(false);
         }
+        // What a splitter makes of the end that a failing disk gave it is no piece.
+        self.failure.check(Path::new(&*self.chunk.path))?;
         let (start, n) = match &piece {
             Piece::Record(raw) => (raw.offset, raw.bytes.len()),
             Piece::Refused(broken) => (broken.offset, broken.bytes.len()),
@@ -230,6 +267,8 @@ impl<'a> Sink<'a> {
             }
             None => (start, 0),
         };
+        self.release(start);
+        self.end = if self.in_rows { self.end + n as u64 } else { start + n as u64 };
         self.seen += 1;
         if self.seen <= self.skip {
             return Ok(true);
@@ -239,7 +278,10 @@ impl<'a> Sink<'a> {
             self.said = facts.clone();
             self.chunk.facts = Arc::new(with_path(facts, &self.chunk.path));
         }
-        self.chunk.pieces.push((piece, place, repairs));
+        match piece {
+            Piece::Refused(broken) => self.held_back = Some(HeldBack { broken, place, repairs }),
+            Piece::Record(_) => self.chunk.pieces.push((piece, place, repairs)),
+        }
         self.bytes += n;
         if self.bytes >= CHUNK_BYTES || self.chunk.pieces.len() >= CHUNK_PIECES {
             self.hand_on();
@@ -252,10 +294,36 @@ impl<'a> Sink<'a> {
         self.take(&facts, Piece::Refused(broken)).map(|_| ())
     }
 
+    /// Lets go of what was held back, which reaches to the place `end` at most.
+    fn release(&mut self, end: u64) {
+        let Some(HeldBack { mut broken, place, repairs }) = self.held_back.take() else { return };
+        if !self.in_rows {
+            broken.n_bytes = end.saturating_sub(broken.offset);
+        }
+        self.chunk.pieces.push((Piece::Refused(broken), place, repairs));
+    }
+
+    /// About how many bytes the file would have had unpacked, were it whole: what was unpacked so far tells the rate.
+    fn whole_bytes(&self) -> u64 {
+        let packed = self.packed.as_ref().map_or(0, |packed| packed.load(Ordering::Relaxed)).min(self.size);
+        let unpacked = self.unpacked.load(Ordering::Relaxed);
+        match packed {
+            _ if self.in_rows => self.end,
+            _ if !self.cut_short => unpacked.max(self.end),
+            0 => self.size,
+            _ => ((unpacked as f64 * self.size as f64 / packed as f64) as u64).max(self.end),
+        }
+    }
+
     /// One refusal for why a file stopped before its end: the fault of its stream says it better than the splitter.
     fn broken(&mut self, broken: Option<Broken>, fault: Option<Fault>) -> Result<()> {
+        self.failure.check(Path::new(&*self.chunk.path))?;
+        self.cut_short = true;
         let broken = match (broken, fault) {
-            (None, None) => return Ok(()),
+            (None, None) => {
+                self.cut_short = false;
+                return Ok(());
+            }
             (Some(broken), None) => broken,
             (None, Some(fault)) => Broken::new(fault.offset, fault.reason, fault.detail),
             (Some(broken), Some(fault)) => {
@@ -317,7 +385,9 @@ impl<'a> Sink<'a> {
 
     /// Hands on what is left; false if nobody takes the chunks.
     fn end(mut self) -> Result<bool> {
-        let mut notes = Vec::new();
+        let whole = self.whole_bytes();
+        self.release(whole);
+        let mut notes = vec![(BYTES_READ.to_string(), whole)];
         if let Some(marks) = &self.marks {
             let mut marks = marks.borrow_mut();
             notes.push(("repaired_outside_of_records".to_string(), marks.repairs(u64::MAX)));

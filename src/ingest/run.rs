@@ -106,6 +106,7 @@ impl Job<'_> {
                 formats: &formats,
                 files: &files,
                 params: self.params,
+                memory_bytes: raw.memory_bytes,
                 scratch: raw.folder,
                 decoders,
                 enough: &enough,
@@ -115,8 +116,9 @@ impl Job<'_> {
             let (send_chunk, chunks) = sync_channel::<Chunk>(WAITING);
             let (send_rows, rows) = sync_channel::<Pending<Prepared>>(WAITING);
             let reading = scope.spawn(move || reader.run(place, &send_chunk));
-            let writing = scope.spawn(move || {
-                rows.iter().try_for_each(|prepared| parts.accept(prepared.take()?)).and_then(|()| parts.finish())
+            let writing = scope.spawn(move || -> Result<Parts<'_>> {
+                rows.iter().try_for_each(|prepared| parts.accept(prepared.take()?))?;
+                Ok(parts)
             });
             for chunk in chunks {
                 let (format, source, params) = (formats[chunk.source], &self.sources[chunk.source], self.params);
@@ -125,8 +127,13 @@ impl Job<'_> {
                 }
             }
             drop((send_rows, workers));
-            writing.join().map_err(|_| failed())??;
-            reading.join().map_err(|_| failed())?
+            let written = writing.join().map_err(|_| failed())?;
+            let read = reading.join().map_err(|_| failed())?;
+            // What was read ends here also where a file could not be read further: only with its reader's word is it
+            // all there is.
+            let parts = written?;
+            read?;
+            parts.finish()
         })
     }
 }

@@ -83,7 +83,7 @@ fn is_mediawiki(root: &[u8]) -> bool {
 
 fn wrong_root(root: &[u8], offset: u64, bytes: Vec<u8>) -> Broken {
     let detail = format!("the root element is `{}`, not `mediawiki`", String::from_utf8_lossy(root));
-    Broken { offset, reason: "wrong_format", detail, bytes }
+    Broken { bytes, ..Broken::new(offset, "wrong_format", detail) }
 }
 
 /// What the root element says: the schema's version and the language.
@@ -435,7 +435,7 @@ mod tests {
     fn read(bytes: &[u8], max_record_bytes: usize, chunk: usize) -> (Vec<Parsed>, Vec<Broken>, Option<Broken>) {
         let (mut parsed, mut refused) = (Vec::new(), Vec::new());
         let mut input = std::io::BufReader::with_capacity(chunk, bytes);
-        let end = Wiki.split(&mut input, &Limits { max_record_bytes }, &mut |facts, piece| {
+        let end = Wiki.split(&mut input, &Limits::of_records(max_record_bytes), &mut |facts, piece| {
             match piece {
                 Piece::Record(raw) => {
                     assert!(bytes[raw.offset as usize..].starts_with(&raw.bytes));
@@ -606,7 +606,7 @@ mod tests {
         {
             let mut input = std::io::BufReader::new(Failing(xml.as_bytes(), kind));
             let mut records = 0;
-            let end = Wiki.split(&mut input, &Limits { max_record_bytes: 1 << 20 }, &mut |_, _| {
+            let end = Wiki.split(&mut input, &Limits::of_records(1 << 20), &mut |_, _| {
                 records += 1;
                 Ok(true)
             });

@@ -128,7 +128,8 @@ impl<'a> Window<'a> {
     /// A refusal of what begins here, with the first of its `n` bytes.
     pub fn broken(&self, reason: &'static str, detail: impl Into<String>, n: usize) -> Broken {
         let kept = n.min(self.data().len()).min(KEPT_BYTES);
-        Broken { offset: self.offset, reason, detail: detail.into(), bytes: self.data()[..kept].to_vec() }
+        let (bytes, n_bytes) = (self.data()[..kept].to_vec(), n as u64);
+        Broken { bytes, n_bytes, ..Broken::new(self.offset, reason, detail) }
     }
 }
 
@@ -181,11 +182,15 @@ pub(crate) fn split_all(
 ) -> (Vec<crate::ingest::Piece>, Option<Broken>, crate::ingest::FileFacts) {
     let (mut pieces, mut last_facts) = (Vec::new(), crate::ingest::FileFacts::default());
     let broken = format
-        .split(&mut Drip { bytes, step, fails }, &crate::ingest::Limits { max_record_bytes }, &mut |facts, piece| {
-            pieces.push(piece);
-            last_facts = facts.clone();
-            Ok(true)
-        })
+        .split(
+            &mut Drip { bytes, step, fails },
+            &crate::ingest::Limits::of_records(max_record_bytes),
+            &mut |facts, piece| {
+                pieces.push(piece);
+                last_facts = facts.clone();
+                Ok(true)
+            },
+        )
         .unwrap();
     (pieces, broken, last_facts)
 }

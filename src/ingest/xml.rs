@@ -6,8 +6,8 @@
 //! inside a record's text is escaped (`&lt;/name&gt;`), so the first close tag is the right one. Comments and CDATA
 //! sections *between* records are skipped as such.
 //!
-//! Damage is contained: an open tag met inside an unclosed element of the same name ends the damaged stretch, a
-//! close tag that closes nothing tells of an open tag that was lost, a comment that is never closed hides no
+//! Damage is contained: an open tag met inside an unclosed element of the same name ends the damaged stretch (so many
+//! elements that are not closed are as many refusals), a close tag that closes nothing tells of an open tag that was lost, a comment that is never closed hides no
 //! records, an element above the size limit is passed over up to its end, and a file that stops early still gives
 //! every element that was whole.
 
@@ -77,6 +77,9 @@ pub(super) struct Cutter<'a> {
     handed_over: u64,
     /// A comment or the like was never closed: none is skipped any more.
     unclosed: bool,
+    /// A name and the place in the input before which it is known not to close: elements that are not closed would
+    /// each be searched to the same end.
+    not_closed: (usize, u64),
 }
 
 impl<'a> Cutter<'a> {
@@ -84,7 +87,8 @@ impl<'a> Cutter<'a> {
     pub(super) fn new(input: &'a mut dyn BufRead, names: &'a [&'a str], max_bytes: usize) -> Self {
         let (buffer, max_bytes) = (Vec::with_capacity(1 << 16), max_bytes.max(1));
         let (source, place, root) = (Source::Open, Place::BeforeRoot, Vec::new());
-        Cutter { input, names, max_bytes, buffer, at: 0, base: 0, source, place, root, handed_over: 0, unclosed: false }
+        let (at, base, handed_over, unclosed, not_closed) = (0, 0, 0, false, (0, 0));
+        Cutter { input, names, max_bytes, buffer, at, base, source, place, root, handed_over, unclosed, not_closed }
     }
 
     /// Name of the root element, empty before it was met.
@@ -249,7 +253,7 @@ impl<'a> Cutter<'a> {
         self.at += length;
         let bytes = self.buffer[start..self.at].iter().copied().take(SAMPLE_BYTES).collect();
         self.handed_over = self.offset();
-        Cut::Refused(Broken { offset, reason: "malformed", detail: format!("`{close}>` closes nothing"), bytes })
+        Cut::Refused(Broken { bytes, ..Broken::new(offset, "malformed", format!("`{close}>` closes nothing")) })
     }
 
     /// Goes behind the next `needle`, or to the end.
@@ -333,7 +337,8 @@ impl<'a> Cutter<'a> {
         }
         let close = format!("</{}", self.names[name]);
         let finder = memmem::Finder::new(close.as_bytes());
-        let mut searched = 0;
+        let known = if self.not_closed.0 == name { self.not_closed.1.saturating_sub(self.offset()) } else { 0 };
+        let mut searched = usize::try_from(known).unwrap_or(0);
         loop {
             let record = &self.buffer[self.at..];
             let window = record.len().min(self.max_bytes);
@@ -344,15 +349,19 @@ impl<'a> Cutter<'a> {
                         searched = found + close.len();
                         continue;
                     };
+                    self.not_closed = (name, self.offset() + found as u64);
                     return self.whole(name, found + length);
                 }
                 None => searched = window.saturating_sub(close.len() - 1).max(searched),
             }
-            if window == self.max_bytes {
-                return self.oversized(name, &close);
-            }
-            if !self.fill() {
-                return self.finish();
+            let is_full = window == self.max_bytes;
+            if is_full || !self.fill() {
+                self.not_closed = (name, self.offset() + searched as u64);
+                return match self.opens_again(name, window) {
+                    Some(place) => self.refuse_unclosed(name, place),
+                    None if is_full => self.oversized(name, &close),
+                    None => self.finish(),
+                };
             }
         }
     }
@@ -373,16 +382,22 @@ impl<'a> Cutter<'a> {
     /// Takes an element of `length` bytes, unless the same name opens again inside it: then what comes before
     /// that is a damaged stretch.
     fn whole(&mut self, name: usize, length: usize) -> Cut {
-        let open = format!("<{}", self.names[name]);
-        let record = &self.buffer[self.at..self.at + length];
-        let again = memmem::find_iter(&record[1..], open.as_bytes()).map(|place| place + 1);
-        match again.filter(|&place| ends_name(record, place + open.len())).last() {
-            Some(place) => {
-                let detail = format!("`<{}>` is not closed before the next one", self.names[name]);
-                self.refuse(place, "malformed", detail)
-            }
+        match self.opens_again(name, length) {
+            Some(place) => self.refuse_unclosed(name, place),
             None => self.take(name, length),
         }
+    }
+
+    /// Where the element `name` that begins here opens again within `length` bytes.
+    fn opens_again(&self, name: usize, length: usize) -> Option<usize> {
+        let open = format!("<{}", self.names[name]);
+        let record = &self.buffer[self.at..self.at + length.min(self.buffer.len() - self.at)];
+        let mut again = memmem::find_iter(record.get(1..)?, open.as_bytes()).map(|place| place + 1);
+        again.find(|&place| ends_name(record, place + open.len()))
+    }
+
+    fn refuse_unclosed(&mut self, name: usize, length: usize) -> Cut {
+        self.refuse(length, "malformed", format!("`<{}>` is not closed before the next one", self.names[name]))
     }
 
     fn take(&mut self, name: usize, length: usize) -> Cut {
@@ -398,7 +413,7 @@ impl<'a> Cutter<'a> {
         let bytes = self.buffer[self.at..self.at + length.min(SAMPLE_BYTES)].to_vec();
         self.at += length;
         self.handed_over = self.offset();
-        Cut::Refused(Broken { offset, reason, detail, bytes })
+        Cut::Refused(Broken { bytes, ..Broken::new(offset, reason, detail) })
     }
 
     /// Passes over an element that grew above the limit, up to its close tag or the next open tag.
@@ -406,10 +421,8 @@ impl<'a> Cutter<'a> {
         let start = self.offset();
         let sample = self.buffer[self.at..self.at + SAMPLE_BYTES.min(self.max_bytes)].to_vec();
         let open = format!("<{}", self.names[name]);
-        // Nothing closes in what was searched, so only the last of the open tags in it can be a whole element.
-        let searched = &self.buffer[self.at + 1..self.at + self.max_bytes];
-        let opens = memmem::find_iter(searched, open.as_bytes()).filter(|&at| ends_name(&searched[at..], open.len()));
-        self.at += 1 + opens.last().unwrap_or(searched.len().saturating_sub(close.len()));
+        // Nothing closes and nothing opens in what was searched.
+        self.at += self.max_bytes.saturating_sub(close.len()).max(1);
         loop {
             let rest = &self.buffer[self.at..];
             let closed = memmem::find(rest, close.as_bytes()).map(|place| (place, true));
@@ -439,7 +452,7 @@ impl<'a> Cutter<'a> {
         self.handed_over = self.offset();
         let detail =
             format!("a `{}` of {n_bytes} bytes is above `max_record_bytes` = {}", self.names[name], self.max_bytes);
-        Cut::Refused(Broken { offset: start, reason: "too_large", detail, bytes: sample })
+        Cut::Refused(Broken { bytes: sample, ..Broken::new(start, "too_large", detail) })
     }
 
     /// What the end of the input means, given what is left unused.
@@ -448,7 +461,8 @@ impl<'a> Cutter<'a> {
         let rest = self.buffer.split_off(self.at);
         let blank = rest.iter().all(u8::is_ascii_whitespace);
         let bytes: Vec<u8> = rest.iter().copied().take(SAMPLE_BYTES).collect();
-        let broken = |reason, detail: String| Some(Broken { offset, reason, detail, bytes: bytes.clone() });
+        let broken =
+            |reason, detail: String| Some(Broken { bytes: bytes.clone(), ..Broken::new(offset, reason, detail) });
         let root = String::from_utf8_lossy(&self.root).into_owned();
         let end = match (&self.source, &self.place) {
             (Source::Failed(reason, error), _) => broken(reason, format!("the input cannot be read further: {error}")),
