@@ -18,8 +18,8 @@ use crate::train::{SMALL, starting};
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const WEIGHTS: &str = "model.safetensors";
 
-/// What the server does with the bytes of the weights.
-#[derive(Clone, Copy, PartialEq)]
+/// What the server does with the bytes of the weights, or says about `config.json`.
+#[derive(Clone, Debug, PartialEq)]
 enum Mood {
     Well,
     /// Breaks off in the middle, once.
@@ -28,6 +28,18 @@ enum Mood {
     Stall,
     /// Sends other bytes than the hash says.
     Corrupt,
+    /// Says so of the hash.
+    Hash(String),
+    /// Says so of the commit.
+    Commit(&'static str),
+    /// Sends the client elsewhere.
+    Elsewhere(String),
+    /// Sends the client to where it came from.
+    Loop,
+    /// Says nothing.
+    Silence,
+    /// Says that nothing changed, to a client that has nothing.
+    NotModified,
 }
 
 struct State {
@@ -96,6 +108,30 @@ fn answer(request: &Request, mut stream: TcpStream, state: &Mutex<State>) -> std
         return stream.write_all(format!("{}{info}", head("200 OK", "", info.len())).as_bytes());
     }
     let named = path.strip_prefix(&format!("/acme/tiny/resolve/{COMMIT}/"));
+    if named == Some("config.json") {
+        let right = "ce013625030ba8dba906f756967f9e9ca394464a".to_string();
+        let (hash, commit) = match &state.mood {
+            Mood::Hash(hash) => (hash.clone(), COMMIT),
+            Mood::Commit(commit) => (right, *commit),
+            Mood::Elsewhere(place) => {
+                return stream.write_all(head("302 Found", &format!("location: {place}\r\n"), 0).as_bytes());
+            }
+            Mood::Loop => {
+                return stream.write_all(head("302 Found", &format!("location: {path}\r\n"), 0).as_bytes());
+            }
+            Mood::Silence => {
+                drop(state);
+                std::thread::sleep(std::time::Duration::from_mins(1));
+                return Ok(());
+            }
+            Mood::NotModified => return stream.write_all(head("304 Not Modified", "", 0).as_bytes()),
+            _ => (String::new(), COMMIT),
+        };
+        if !hash.is_empty() {
+            let more = format!("etag: \"{hash}\"\r\nx-repo-commit: {commit}\r\ncontent-range: bytes 0-0/6\r\n");
+            return stream.write_all(format!("{}h", head("206 Partial Content", &more, 1)).as_bytes());
+        }
+    }
     let name = if path == "/lfs/weights" { Some(WEIGHTS) } else { named };
     let Some((name, mut bytes)) = name.and_then(|name| Some((name, state.files.get(name)?.clone()))) else {
         return stream.write_all(head("404 Not Found", "", 0).as_bytes());
@@ -119,7 +155,7 @@ fn answer(request: &Request, mut stream: TcpStream, state: &Mutex<State>) -> std
         bytes.len()
     );
     stream.write_all(head("206 Partial Content", &more, end - start).as_bytes())?;
-    let mood = if name == WEIGHTS && !is_size { state.mood } else { Mood::Well };
+    let mood = if name == WEIGHTS && !is_size { state.mood.clone() } else { Mood::Well };
     if mood == Mood::CutOnce {
         state.mood = Mood::Well;
     }
@@ -229,6 +265,50 @@ fn a_killed_download_goes_on_where_it_was() {
     let output = hub.train(&home, &out, "acme/tiny").output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(hub.starts(), [half as usize]);
+}
+
+/// Whatever a server says, nothing is written outside of the cache, the token stays with it, and the program ends.
+#[test]
+fn what_a_server_says_decides_nothing_unchecked() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::serve(&model(folder.path()), ALL);
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let heard = Arc::clone(&told);
+    let other = serve(move |request, mut stream| {
+        let token = request.headers.get("authorization").cloned().unwrap_or_default();
+        heard.lock().unwrap().push(token);
+        stream.write_all(head("404 Not Found", "", 0).as_bytes())
+    });
+    let outside = folder.path().join("outside");
+    let absolute = outside.to_str().unwrap().to_string();
+    for (mood, code, word) in [
+        (Mood::Hash(absolute), 3, "as the hash of `config.json`"),
+        (Mood::Hash("../../../../outside".into()), 3, "as the hash"),
+        (Mood::Hash("abc".into()), 3, "as the hash"),
+        (Mood::Commit("../../.."), 3, "as the commit"),
+        (Mood::Commit("1123456789abcdef0123456789abcdef01234567"), 3, "as the commit"),
+        (Mood::Elsewhere(format!("{other}/x")), 2, "no model"),
+        (Mood::Elsewhere("file:///etc/passwd".into()), 3, "not secure"),
+        (Mood::Elsewhere("http://[".into()), 3, "no address"),
+        (Mood::Loop, 4, "redirects more than 10 times"),
+        (Mood::NotModified, 4, "HTTP status 304"),
+        (Mood::Silence, 4, "cannot fetch"),
+    ] {
+        hub.set(mood.clone());
+        let mut command = hub.train(&folder.path().join("home"), &folder.path().join("run"), "acme/tiny");
+        command.env("HF_TOKEN", "hf_secret").env("HF_HUB_DOWNLOAD_TIMEOUT", "1");
+        let endpoint = hub.endpoint.replace("http://", "http://me:pa55word@");
+        let output = command.env("HF_ENDPOINT", endpoint).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{mood:?}: {said}");
+        assert!(said.contains(word), "{mood:?}: {said}");
+        assert!(!said.contains("pa55word") && !said.contains("hf_secret"), "{mood:?}: {said}");
+        assert!(!outside.exists(), "{mood:?}");
+        let hub = folder.path().join("home/hub");
+        let models: Vec<_> = std::fs::read_dir(&hub).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(models, ["models--acme--tiny"], "{mood:?}");
+    }
+    assert_eq!(*told.lock().unwrap(), [""], "the other server was asked once, and told no token");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use url::{Position, Url};
 
 use crate::error::{Error, Result};
 
-/// How long a request is tried again before it fails.
+/// How long a request may take with all that is tried again, whatever the store does: refuse, break off, or be silent.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Ranges that are no further apart than this are fetched as one.
 const GAP_BYTES: u64 = 1 << 20;
@@ -36,6 +36,31 @@ struct Store {
     runtime: Runtime,
     /// The address of the bucket, without a slash at its end.
     root: String,
+}
+
+impl Store {
+    /// The result of a request, or an error once [`PATIENCE`] is over.
+    fn wait<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+        let late = |_| object_store::Error::Generic {
+            store: "store",
+            source: format!("it did not answer within {} s", PATIENCE.as_secs()).into(),
+        };
+        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, request).await.map_err(late)? })
+    }
+}
+
+/// An address as people may see it: without the name and password in it.
+fn shown(address: &str) -> String {
+    without_user(address, address)
+}
+
+/// A text without the name and password of an address.
+fn without_user(address: &str, text: &str) -> String {
+    let host = address.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
+    match host.rsplit_once('@') {
+        Some((user, _)) => text.replace(&format!("{user}@"), ""),
+        None => text.to_string(),
+    }
 }
 
 /// A folder of a store: what begins with its path.
@@ -61,8 +86,10 @@ impl Folder {
     /// # Errors
     /// `Usage` if the address names no store, or the environment does not tell how to reach it.
     pub fn at(address: &str) -> Result<Self> {
+        let shown = shown(address);
         let wrong = |cause: &dyn fmt::Display| {
-            Error::usage(format!("`{address}` is no address of an object store: {cause}"))
+            let cause = without_user(address, &cause.to_string());
+            Error::usage(format!("`{shown}` is no address of an object store: {cause}"))
                 .hint("addresses look like `s3://bucket/path`, `gs://bucket/path` or `az://container/path`")
         };
         let url = Url::parse(address).map_err(|cause| wrong(&cause))?;
@@ -90,10 +117,10 @@ impl Folder {
             _ => return Err(wrong(&"such a place cannot be listed")),
         };
         let objects = objects.map_err(|cause| {
-            Error::usage(format!("`{address}` cannot be reached: {cause}"))
+            Error::usage(format!("`{shown}` cannot be reached: {}", without_user(address, &cause.to_string())))
                 .hint("set what the store's own tools need, such as `AWS_REGION` and `AWS_ACCESS_KEY_ID`")
         })?;
-        let root = address.trim_end_matches('/').strip_suffix(path.as_ref()).unwrap_or(&url[..Position::BeforePath]);
+        let root = shown.trim_end_matches('/').strip_suffix(path.as_ref()).unwrap_or(&url[..Position::BeforePath]);
         Self::new(objects, root, path)
     }
 
@@ -124,7 +151,7 @@ impl Folder {
     /// # Errors
     /// If the store cannot be reached or does not let us list it.
     pub fn objects(&self) -> Result<Vec<Object>> {
-        let listed = self.store.runtime.block_on(self.store.objects.list_with_delimiter(Some(&self.path)));
+        let listed = self.store.wait(self.store.objects.list_with_delimiter(Some(&self.path)));
         let listed = listed.map_err(|cause| failed("list", self, cause))?;
         let object = |meta: object_store::ObjectMeta| Object {
             store: Arc::clone(&self.store),
@@ -143,7 +170,7 @@ impl Folder {
     /// If it cannot be read.
     pub fn read(&self, name: &str) -> Result<Option<Bytes>> {
         let path = self.path.clone().join(name);
-        let read = self.store.runtime.block_on(async { self.store.objects.get(&path).await?.bytes().await });
+        let read = self.store.wait(async { self.store.objects.get(&path).await?.bytes().await });
         match read {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -178,7 +205,7 @@ impl Object {
                 GetOptions { if_match: self.e_tag.clone(), range: Some(range.into()), ..GetOptions::default() };
             async { self.store.objects.get_opts(&self.path, options).await?.bytes().await }
         };
-        let fetched = self.store.runtime.block_on(coalesce_ranges(ranges, get, GAP_BYTES));
+        let fetched = self.store.wait(coalesce_ranges(ranges, get, GAP_BYTES));
         fetched.map_err(|cause| failed("read", self, cause))
     }
 }
@@ -267,6 +294,8 @@ mod tests {
             let error = Folder::at(address).err().unwrap();
             assert!(error.what().contains(word), "{address}: {error}");
         }
+        let error = Folder::at("ftp://me:pa55@host/x").err().unwrap().to_string();
+        assert!(error.contains("`ftp://host/x`") && !error.contains("pa55"), "{error}");
         assert_eq!(Folder::at("s3://bucket/corpus/").unwrap().join("data").to_string(), "s3://bucket/corpus/data");
     }
 }

@@ -3,24 +3,40 @@
 //!
 //! Only `config.json`, `tokenizer.json`, the safetensors and their companions are fetched, all of one commit. What was
 //! cut off goes on where it stopped. Every file is compared with the hash that the hub gives it, in the cache too.
+//!
+//! The crate `hf-hub` does the same, but writes where a server's headers say, sends the token to whatever host a
+//! redirect names, and waits for ever: a mirror, or somebody on the way to one, decides all of that. What stands here
+//! checks every word of the server before it uses it.
 
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
-use hf_hub::{Cache, CacheRepo, Repo, RepoType};
+use serde::Deserialize;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
+use ureq::Agent;
+use ureq::tls::{RootCerts, TlsConfig};
+use url::Url;
 
 use super::hugging_face::{COMPANIONS, CONFIG, INDEX, PICKLES, TOKENIZER, WEIGHTS, shards};
 use crate::error::{Error, Result};
+use crate::flow::dataset::write_atomically;
+use crate::flow::disk::{remove_file, sync_folder};
 use crate::flow::progress::Progress;
 
 /// The hub, where `HF_ENDPOINT` names no other.
 const ENDPOINT: &str = "https://huggingface.co";
 /// Times a file is asked for where the connection breaks.
 const ATTEMPTS: u32 = 4;
+/// How long a server may be silent, where `HF_HUB_ETAG_TIMEOUT` (to answer) and `HF_HUB_DOWNLOAD_TIMEOUT` (between two
+/// pieces), in seconds, say nothing else.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Redirects of one request.
+const MAX_REDIRECTS: usize = 10;
+/// Most bytes of what the hub says about a model.
+const MAX_INFO: u64 = 16 << 20;
 
 /// The folder that `init` names: itself where there is one, else the hub's model of that name in the cache.
 ///
@@ -58,36 +74,34 @@ impl Name {
     fn is_commit(&self) -> bool {
         self.revision.len() == 40 && is_hex(&self.revision)
     }
-
-    fn at(&self, revision: &str) -> Repo {
-        Repo::with_revision(self.id.clone(), RepoType::Model, revision.to_string())
-    }
 }
 
 /// Where models come from and where they are kept.
 struct Hub {
-    cache: Cache,
-    endpoint: String,
-    token: Option<String>,
+    cache: PathBuf,
+    server: Server,
     offline: bool,
 }
 
 impl Hub {
     fn from_env() -> Result<Self> {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let cache = match set("HF_HUB_CACHE") {
-            Some(folder) => Cache::new(folder.into()),
-            None if set("HF_HOME").is_some() || std::env::home_dir().is_some() => Cache::from_env(),
-            None => {
-                return Err(Error::usage("there is no home folder for the cache of models")
-                    .hint("set `HF_HOME` to a folder for it"));
-            }
-        };
+        let home = set("HF_HOME").map(PathBuf::from).or_else(|| {
+            let caches = set("XDG_CACHE_HOME").map(PathBuf::from);
+            let caches = caches.or_else(|| std::env::home_dir().map(|home| home.join(".cache")))?;
+            Some(caches.join("huggingface"))
+        });
+        let cache = set("HF_HUB_CACHE").map(PathBuf::from).or_else(|| home.as_ref().map(|home| home.join("hub")));
+        let cache = cache.ok_or_else(|| {
+            Error::usage("there is no home folder for the cache of models").hint("set `HF_HOME` to a folder for it")
+        })?;
+        let kept = || std::fs::read_to_string(home.as_ref()?.join("token")).ok();
+        let token =
+            set("HF_TOKEN").or_else(kept).map(|token| token.trim().to_string()).filter(|token| !token.is_empty());
         Ok(Hub {
-            token: set("HF_TOKEN").or_else(|| cache.token()),
-            endpoint: set("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_string()).trim_end_matches('/').to_string(),
-            offline: set("HF_HUB_OFFLINE").is_some_and(|value| !["0", "false", "no", "off"].contains(&value.as_str())),
             cache,
+            server: Server::new(&set("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_string()), token)?,
+            offline: set("HF_HUB_OFFLINE").is_some_and(|value| !["0", "false", "no", "off"].contains(&value.as_str())),
         })
     }
 
@@ -96,60 +110,61 @@ impl Hub {
         let folder = match self.cached(name) {
             Some(folder) if self.offline || name.is_commit() => folder,
             None if self.offline => {
-                return Err(Error::usage(format!("`{}` is not in `{}`", name.id, self.cache.path().display()))
+                return Err(Error::usage(format!("`{}` is not in `{}`", name.id, self.cache.display()))
                     .hint("`HF_HUB_OFFLINE` is set: unset it to fetch the model, or give a folder"));
             }
             cached => match (self.download(name, progress), cached) {
                 (Ok(folder), _) => folder,
-                (Err(Failure::NoConnection(error)), Some(folder)) => {
+                (Err(Failure::NoConnection(cause)), Some(folder)) => {
+                    let error = self.no_connection(name, &cause);
                     progress.note(&format!("{}; using `{}`, fetched before", error.what(), folder.display()));
                     folder
                 }
-                (Err(Failure::NoConnection(error) | Failure::Other(error)), _) => return Err(error),
+                (Err(failure), _) => return Err(self.told(name, failure)),
             },
         };
-        verify(&folder, progress)?;
+        verify(&folder)?;
         Ok(folder)
     }
 
     /// The folder of a model in the cache, where all of it is there.
     fn cached(&self, name: &Name) -> Option<PathBuf> {
+        let repo = self.repo(name);
         let commit = match name.is_commit() {
-            true => self.cache.repo(name.at(&name.revision)).pointer_path(&name.revision).join(CONFIG),
-            false => self.cache.repo(name.at(&name.revision)).get(CONFIG)?,
+            true => name.revision.clone(),
+            false => std::fs::read_to_string(repo.join("refs").join(&name.revision)).ok()?.trim().to_string(),
         };
-        let folder = commit.parent()?;
-        let weights = super::hugging_face::files(folder).ok()?;
-        let whole = commit.exists() && weights.iter().all(|file| file.exists());
-        whole.then(|| folder.to_path_buf())
+        let folder = repo.join("snapshots").join(commit);
+        let weights = super::hugging_face::files(&folder).ok()?;
+        let whole = folder.join(CONFIG).exists() && weights.iter().all(|file| file.exists());
+        whole.then_some(folder)
+    }
+
+    fn repo(&self, name: &Name) -> PathBuf {
+        self.cache.join(format!("models--{}", name.id.replace('/', "--")))
     }
 
     fn download(&self, name: &Name, progress: &dyn Progress) -> std::result::Result<PathBuf, Failure> {
-        let builder = ApiBuilder::from_cache(self.cache.clone())
-            .with_endpoint(self.endpoint.clone())
-            .with_token(self.token.clone())
-            .with_user_agent("kpipe", env!("CARGO_PKG_VERSION"));
-        let api = builder.build().map_err(|cause| self.failure(name, &cause))?;
-        let info = api.repo(name.at(&name.revision)).info().map_err(|cause| self.failure(name, &cause))?;
+        let info = self.info(name)?;
         let there: Vec<&str> = info.siblings.iter().map(|sibling| sibling.rfilename.as_str()).collect();
         if !there.contains(&INDEX) && !there.contains(&WEIGHTS) {
-            return Err(Failure::Other(no_safetensors(name, &there)));
+            return Err(no_safetensors(name, &there).into());
         }
-        if !is_plain(&info.sha) {
-            return Err(Failure::Other(Error::data(format!(
-                "`{}` answers with the commit `{}`",
-                self.endpoint, info.sha
-            ))));
+        let is_commit = info.sha.len() == 40 && is_hex(&info.sha);
+        if !is_commit || name.is_commit() && info.sha != name.revision {
+            let endpoint = &self.server.shown;
+            let told = info.sha.escape_default();
+            return Err(Error::data(format!("`{endpoint}` answers with the commit `{told}`"))
+                .hint("no file was written; `HF_ENDPOINT` names the server")
+                .into());
         }
         progress.note(&format!("`{}` is at commit {}", name.id, info.sha));
-        let fetch = Fetch {
-            hub: self,
-            name,
-            remote: api.repo(name.at(&info.sha)),
-            local: self.cache.repo(name.at(&info.sha)),
-            folder: self.cache.repo(name.at(&info.sha)).pointer_path(&info.sha),
-            progress,
-        };
+        let repo = self.repo(name);
+        let folder = repo.join("snapshots").join(&info.sha);
+        let fetch = Fetch { hub: self, name, commit: &info.sha, blobs: repo.join("blobs"), folder, progress };
+        for folder in [&fetch.blobs, &fetch.folder] {
+            std::fs::create_dir_all(folder).map_err(|cause| Error::file("create", folder, cause))?;
+        }
         progress.begin(&format!("fetch {}", name.id), None, "bytes");
         let mut wanted: Vec<String> = [CONFIG, TOKENIZER].into_iter().chain(COMPANIONS).map(String::from).collect();
         wanted.retain(|file| there.contains(&file.as_str()));
@@ -161,54 +176,76 @@ impl Hub {
         }
         fetch.all(&wanted)?;
         // Only now: whoever asks for the revision without a connection finds the whole model.
-        let named = self.cache.repo(name.at(&name.revision));
-        named.create_ref(&info.sha).map_err(|cause| Error::file("write to", self.cache.path(), cause))?;
+        let named = repo.join("refs").join(&name.revision);
+        let parent = named.parent().unwrap_or(&repo);
+        std::fs::create_dir_all(parent).map_err(|cause| Error::file("create", parent, cause))?;
+        sync_folder(&fetch.blobs)?;
+        sync_folder(&fetch.folder)?;
+        write_atomically(&named, info.sha.as_bytes())?;
         progress.end(&format!("{} files", wanted.len()));
         Ok(fetch.folder)
     }
 
+    /// What the hub says about a model at a revision.
+    fn info(&self, name: &Name) -> std::result::Result<Info, Failure> {
+        let revision = name.revision.replace('/', "%2F");
+        let place = self.server.address(&format!("/api/models/{}/revision/{revision}", name.id))?;
+        let (mut answer, _) = self.server.get(place, None)?;
+        let limited = answer.body_mut().with_config().limit(MAX_INFO);
+        let text = limited.read_to_string().map_err(|cause| Failure::NoConnection(cause.to_string()))?;
+        serde_json::from_str(&text)
+            .map_err(|cause| Error::data(format!("`{}` does not answer as the hub: {cause}", self.server.shown)).into())
+    }
+
     /// What a failed request means to the person who made it.
-    fn failure(&self, name: &Name, cause: &ApiError) -> Failure {
-        let (id, endpoint) = (&name.id, &self.endpoint);
-        let status = match cause {
-            ApiError::RequestError(cause) => match cause.as_ref() {
-                ureq::Error::StatusCode(status) => Some(*status),
-                _ => None,
-            },
-            _ => None,
-        };
-        let told = match status {
-            Some(401 | 403) => {
+    fn told(&self, name: &Name, failure: Failure) -> Error {
+        let (id, endpoint) = (&name.id, &self.server.shown);
+        match failure {
+            Failure::Other(error) => error,
+            Failure::NoConnection(cause) => self.no_connection(name, &cause),
+            Failure::Status(401 | 403) => {
                 Error::usage(format!("`{endpoint}` does not give `{id}`: no such model, or no access to it"))
                     .hint("for a gated or private model accept its terms there and set `HF_TOKEN`")
                     .hint(format!("for a folder, check its path: there is none called `{id}` here"))
             }
-            Some(404) => Error::usage(format!("`{endpoint}` has no model `{id}` with a revision `{}`", name.revision))
-                .hint(format!("for a folder, check its path: there is none called `{id}` here")),
-            Some(status) if status < 500 && status != 429 => {
+            Failure::Status(404) => {
+                Error::usage(format!("`{endpoint}` has no model `{id}` with a revision `{}`", name.revision))
+                    .hint(format!("for a folder, check its path: there is none called `{id}` here"))
+            }
+            Failure::Status(status) => {
                 Error::io(format!("`{endpoint}` refuses `{id}`"), format!("HTTP status {status}"))
             }
-            _ if matches!(cause, ApiError::LockAcquisition(_)) => {
-                Error::io(format!("another program is fetching `{id}`"), cause).hint("wait until it is done")
-            }
-            _ if matches!(cause, ApiError::IoError(cause) if cause.raw_os_error().is_some()) => {
-                Error::file("write to", self.cache.path(), cause)
-            }
-            _ => {
-                let error = Error::io(format!("cannot fetch `{id}` from `{endpoint}`"), cause)
-                    .hint("run the command again: it goes on where it stopped")
-                    .hint("`HF_ENDPOINT` names another server, `--init FOLDER` a model on this machine");
-                return Failure::NoConnection(error);
-            }
-        };
-        Failure::Other(told)
+        }
     }
+
+    fn no_connection(&self, name: &Name, cause: &str) -> Error {
+        Error::io(
+            format!("cannot fetch `{}` from `{}`", name.id, self.server.shown),
+            self.server.without_secrets(cause),
+        )
+        .hint("run the command again: it goes on where it stopped")
+        .hint("`HF_ENDPOINT` names another server, `--init FOLDER` a model on this machine")
+    }
+}
+
+/// What the hub says about a model.
+#[derive(Deserialize)]
+struct Info {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
 }
 
 /// Why a model was not fetched.
 enum Failure {
-    /// The server did not answer, or broke off.
-    NoConnection(Error),
+    /// The server did not answer, or broke off, or will do so again soon.
+    NoConnection(String),
+    /// It refuses, with this status.
+    Status(u16),
     Other(Error),
 }
 
@@ -218,12 +255,135 @@ impl From<Error> for Failure {
     }
 }
 
+/// A server that is asked for files. What it says decides nothing unchecked, and what it must not know it is not told:
+/// the token goes to the host it was given for, and to no other that this one names.
+struct Server {
+    agent: Agent,
+    /// The address without a slash at its end.
+    endpoint: Url,
+    /// The same as people may see it.
+    shown: String,
+    token: Option<String>,
+}
+
+type Answer = ureq::http::Response<ureq::Body>;
+
+impl Server {
+    fn new(endpoint: &str, token: Option<String>) -> Result<Self> {
+        let mut endpoint = Url::parse(endpoint.trim_end_matches('/')).map_err(|cause| {
+            Error::usage(format!("`HF_ENDPOINT` is no address: {cause}")).hint("it looks like `https://huggingface.co`")
+        })?;
+        if !matches!(endpoint.scheme(), "http" | "https") || endpoint.host().is_none() {
+            return Err(Error::usage("`HF_ENDPOINT` is no address of a web server")
+                .hint("it looks like `https://huggingface.co`"));
+        }
+        let seconds = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok()).filter(|n| *n > 0);
+        let timeout = |name| Some(seconds(name).map_or(TIMEOUT, Duration::from_secs));
+        // The system's own certificate authorities count, as `SSL_CERT_FILE` and the like say; proxies come from the
+        // environment as well.
+        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+        let config = Agent::config_builder()
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .timeout_resolve(timeout("HF_HUB_ETAG_TIMEOUT"))
+            .timeout_connect(timeout("HF_HUB_ETAG_TIMEOUT"))
+            .timeout_recv_response(timeout("HF_HUB_DOWNLOAD_TIMEOUT"))
+            .timeout_per_read(timeout("HF_HUB_DOWNLOAD_TIMEOUT"))
+            .timeout_per_write(timeout("HF_HUB_DOWNLOAD_TIMEOUT"))
+            .user_agent(concat!("kpipe/", env!("CARGO_PKG_VERSION")))
+            .tls_config(tls)
+            .build();
+        let mut shown = endpoint.clone();
+        // They fail only for addresses without a host.
+        let _ = shown.set_username("");
+        let _ = shown.set_password(None);
+        shown.set_query(None);
+        endpoint.set_fragment(None);
+        let shown = shown.as_str().trim_end_matches('/').to_string();
+        Ok(Server { agent: config.new_agent(), endpoint, shown, token })
+    }
+
+    /// The address of `path` on the server.
+    fn address(&self, path: &str) -> Result<Url> {
+        let mut address = self.endpoint.clone();
+        let path = format!("{}{path}", address.path().trim_end_matches('/'));
+        address.set_path(&path);
+        // `set_path` escapes what is escaped already.
+        Url::parse(&address.as_str().replace("%252F", "%2F"))
+            .map_err(|cause| Error::usage(format!("`{}` is no address: {cause}", self.shown)))
+    }
+
+    /// Asks for `range` of what stands at `place`, through redirects; stops before one that names the hash of a file,
+    /// since that answer is the hub's own word about it. Gives the answer and the place it came from.
+    fn get(&self, mut place: Url, range: Option<&str>) -> std::result::Result<(Answer, Url), Failure> {
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = self.agent.get(place.as_str());
+            if let Some(token) = self.token.as_ref().filter(|_| place.origin() == self.endpoint.origin()) {
+                request = request.header("authorization", format!("Bearer {token}"));
+            }
+            if let Some(range) = range {
+                request = request.header("range", range);
+            }
+            let answer = request.call().map_err(|cause| Failure::NoConnection(cause.to_string()))?;
+            match answer.status().as_u16() {
+                200 | 206 => return Ok((answer, place)),
+                301 | 302 | 303 | 307 | 308 if header(&answer, "x-linked-etag").is_some() => {
+                    return Ok((answer, place));
+                }
+                301 | 302 | 303 | 307 | 308 => place = self.redirected(&answer, &place)?,
+                status if status >= 500 || status == 429 || status == 408 => {
+                    return Err(Failure::NoConnection(format!("HTTP status {status}")));
+                }
+                status => return Err(Failure::Status(status)),
+            }
+        }
+        let what = format!("`{}` redirects more than {MAX_REDIRECTS} times", self.shown);
+        Err(Error::io(what, "it goes nowhere").hint("`HF_ENDPOINT` names the server").into())
+    }
+
+    /// Where an answer points to.
+    fn redirected(&self, answer: &Answer, place: &Url) -> Result<Url> {
+        let wrong = |what: &str| {
+            Error::data(format!("`{}` redirects to {what}", self.shown)).hint("`HF_ENDPOINT` names the server")
+        };
+        let location = header(answer, "location").ok_or_else(|| wrong("nowhere"))?;
+        let to = place.join(location).map_err(|_| wrong("what is no address"))?;
+        match to.scheme() {
+            "https" => Ok(to),
+            // A secure answer is not finished insecurely.
+            "http" if place.scheme() == "http" => Ok(to),
+            _ => Err(wrong("an address that is not secure")),
+        }
+    }
+
+    /// A message of a library without what must not be shown.
+    fn without_secrets(&self, message: &str) -> String {
+        let secrets = [self.endpoint.password(), Some(self.endpoint.username()), self.token.as_deref()];
+        let hide = |text: String, secret: &str| if secret.is_empty() { text } else { text.replace(secret, "…") };
+        secrets.into_iter().flatten().fold(message.to_string(), hide)
+    }
+}
+
+fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+    answer.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
+/// A file as the hub describes it.
+struct Described {
+    /// SHA-256 of its bytes (64 hexadecimal digits), or git's SHA-1 of it (40).
+    hash: String,
+    /// Bytes, where they are told.
+    size: Option<u64>,
+    /// Where its bytes are.
+    place: Url,
+}
+
 /// A commit of a model on the way into the cache.
 struct Fetch<'a> {
     hub: &'a Hub,
     name: &'a Name,
-    remote: ApiRepo,
-    local: CacheRepo,
+    commit: &'a str,
+    blobs: PathBuf,
     folder: PathBuf,
     progress: &'a dyn Progress,
 }
@@ -232,15 +392,13 @@ impl Fetch<'_> {
     /// Fetches those files that are not there.
     fn all(&self, files: &[String]) -> std::result::Result<(), Failure> {
         for file in files.iter().filter(|file| !self.folder.join(file).exists()) {
-            let mut told = Told { progress: self.progress, done: 0, told: 0 };
+            self.progress.message(file);
+            let mut told = 0;
             let mut attempt = 1;
-            while let Err(cause) = self.remote.download_with_progress(file, &mut told) {
-                let failure = self.hub.failure(self.name, &cause);
-                match (failure, cause) {
-                    // What is there is longer than the file: it was not written by us.
-                    (_, ApiError::InvalidResume) => self.forget_parts()?,
-                    (Failure::NoConnection(_), _) if attempt < ATTEMPTS => {}
-                    (failure, _) => return Err(failure),
+            while let Err(failure) = self.one(file, &mut told) {
+                match failure {
+                    Failure::NoConnection(_) if attempt < ATTEMPTS => {}
+                    failure => return Err(failure),
                 }
                 std::thread::sleep(Duration::from_secs(u64::from(attempt)));
                 attempt += 1;
@@ -249,37 +407,118 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    fn forget_parts(&self) -> Result<()> {
-        let blobs = self.local.blob_path("");
-        let entries = std::fs::read_dir(&blobs).map_err(|cause| Error::file("read", &blobs, cause))?;
-        for part in entries.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some("part".as_ref()))
-        {
-            std::fs::remove_file(&part).map_err(|cause| Error::file("remove", &part, cause))?;
+    /// Fetches one file, from where it broke off; `told` of its bytes are told to the progress.
+    fn one(&self, file: &str, told: &mut u64) -> std::result::Result<(), Failure> {
+        let described = self.describe(file)?;
+        let blob = self.blobs.join(&described.hash);
+        if !blob.exists() {
+            self.bytes(file, &described, told)?;
         }
+        let place = self.folder.join(file);
+        remove_file(&place)?;
+        let target = Path::new("../../blobs").join(&described.hash);
+        link_or_copy(&target, &blob, &place).map_err(|cause| Error::file("create", &place, cause))?;
+        Ok(())
+    }
+
+    /// What the hub says about a file.
+    fn describe(&self, file: &str) -> std::result::Result<Described, Failure> {
+        let server = &self.hub.server;
+        let asked = server.address(&format!("/{}/resolve/{}/{file}", self.name.id, self.commit))?;
+        let (answer, from) = server.get(asked, Some("bytes=0-0"))?;
+        let wrong =
+            |what: &str, value: Option<&str>| {
+                let value = value.map_or("nothing".to_string(), |value| format!("`{}`", value.escape_default()));
+                Failure::Other(Error::data(format!("`{}` gives {value} as the {what} of `{file}`", server.shown)).hint(
+                    "nothing was written; `HF_ENDPOINT` names the server, `--init FOLDER` a model on this machine",
+                ))
+            };
+        let commit = header(&answer, "x-repo-commit");
+        if commit != Some(self.commit) {
+            return Err(wrong("commit", commit));
+        }
+        let told = header(&answer, "x-linked-etag").or_else(|| header(&answer, "etag"));
+        let hash = told.map(|told| told.trim_start_matches("W/").trim_matches('"')).unwrap_or_default();
+        if !matches!(hash.len(), 40 | 64) || !is_hex(hash) {
+            return Err(wrong("hash", told));
+        }
+        let of_range = header(&answer, "content-range").and_then(|range| range.rsplit_once('/')).map(|(_, size)| size);
+        let size = header(&answer, "x-linked-size").or(of_range).and_then(|size| size.parse().ok());
+        let place = match answer.status().is_redirection() {
+            true => server.redirected(&answer, &from)?,
+            false => from,
+        };
+        Ok(Described { hash: hash.to_string(), size, place })
+    }
+
+    /// Fetches the bytes of a file into its blob, behind those that are there already.
+    fn bytes(&self, file: &str, described: &Described, told: &mut u64) -> std::result::Result<(), Failure> {
+        let blob = self.blobs.join(&described.hash);
+        let part = self.blobs.join(format!("{}.part", described.hash));
+        let failed = |cause| Error::file("write", &part, cause);
+        let opened = OpenOptions::new().create(true).append(true).open(&part).map_err(failed)?;
+        opened.try_lock().map_err(|_| {
+            Error::io(format!("another program is fetching `{}`", self.name.id), "its file is locked")
+                .hint("wait until it is done")
+        })?;
+        let mut start = opened.metadata().map_err(failed)?.len();
+        if described.size.is_some_and(|size| start > size) {
+            // What is there is longer than the file: it was not written by us.
+            opened.set_len(0).map_err(failed)?;
+            start = 0;
+        }
+        if described.size != Some(start) || start == 0 {
+            let (mut answer, _) = self.hub.server.get(described.place.clone(), Some(&format!("bytes={start}-")))?;
+            let from = header(&answer, "content-range").and_then(|range| range.strip_prefix("bytes "));
+            let from = from.and_then(|range| range.split('-').next()?.parse::<u64>().ok());
+            match answer.status().as_u16() {
+                206 if from == Some(start) => {}
+                // A server that knows no ranges sends all of it.
+                200 => opened.set_len(0).map_err(failed)?,
+                status => {
+                    return Err(Error::data(format!("`{}` sends another part of `{file}`", self.hub.server.shown))
+                        .at(format!("HTTP status {status}, from byte {from:?} instead of {start}"))
+                        .into());
+                }
+            }
+            let mut out = &opened;
+            let mut done = opened.metadata().map_err(failed)?.len();
+            let mut body = answer.body_mut().as_reader();
+            let mut buffer = vec![0; 64 << 10];
+            loop {
+                let n = match body.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(n) => n,
+                    Err(cause) => return Err(Failure::NoConnection(cause.to_string())),
+                };
+                done += n as u64;
+                if described.size.is_some_and(|size| done > size) {
+                    return Err(Error::data(format!("`{}` sends more of `{file}` than it has", self.hub.server.shown))
+                        .hint("`HF_ENDPOINT` names the server")
+                        .into());
+                }
+                out.write_all(&buffer[..n]).map_err(failed)?;
+                self.progress.advance(done.saturating_sub(*told));
+                *told = (*told).max(done);
+            }
+            if described.size.is_some_and(|size| done < size) {
+                return Err(Failure::NoConnection(format!("`{file}` broke off after {done} bytes")));
+            }
+        }
+        opened.sync_data().map_err(failed)?;
+        std::fs::rename(&part, &blob).map_err(|cause| Error::file("rename", &part, cause))?;
         Ok(())
     }
 }
 
-/// Tells the progress of one file; bytes that are read again after a broken connection are told once.
-struct Told<'a> {
-    progress: &'a dyn Progress,
-    done: u64,
-    told: u64,
-}
-
-impl hf_hub::api::Progress for &mut Told<'_> {
-    fn init(&mut self, _: usize, file: &str) {
-        self.done = 0;
-        self.progress.message(file);
+/// A link to a blob, as Hugging Face's tools make it; a copy where the file system knows none.
+fn link_or_copy(target: &Path, blob: &Path, place: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    if std::os::unix::fs::symlink(target, place).is_ok() {
+        return Ok(());
     }
-
-    fn update(&mut self, n: usize) {
-        self.done += n as u64;
-        self.progress.advance(self.done.saturating_sub(self.told));
-        self.told = self.told.max(self.done);
-    }
-
-    fn finish(&mut self) {}
+    let _ = target;
+    std::fs::copy(blob, place).map(drop)
 }
 
 fn no_safetensors(name: &Name, there: &[&str]) -> Error {
@@ -297,7 +536,7 @@ fn no_safetensors(name: &Name, there: &[&str]) -> Error {
 }
 
 /// Compares the files of a snapshot with the hashes they are kept under; damaged ones are removed.
-fn verify(folder: &Path, progress: &dyn Progress) -> Result<()> {
+fn verify(folder: &Path) -> Result<()> {
     let entries = std::fs::read_dir(folder).map_err(|cause| Error::file("read", folder, cause))?;
     let mut links: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     links.sort();
@@ -308,10 +547,8 @@ fn verify(folder: &Path, progress: &dyn Progress) -> Result<()> {
         let found = match hash.len() {
             64 if is_hex(&hash) => content_hash::<Sha256>(&link, |_| String::new())?,
             40 if is_hex(&hash) => content_hash::<Sha1>(&link, |length| format!("blob {length}\0"))?,
-            _ => {
-                progress.note(&format!("`{}` was not checked: the server gave no hash of it", link.display()));
-                continue;
-            }
+            // Written by another tool, under a name that is no hash.
+            _ => continue,
         };
         if found != hash {
             for place in [folder.join(&blob), link.clone()] {
