@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::environment::{give_memory_back_late, start_again_with};
-use super::{MemoryArgs, RunArgs, SettingsArgs};
+use super::{MemoryArgs, RunArgs, SettingsArgs, print};
 use crate::error::Result;
 use crate::flow::plan::{self, Job};
 use crate::flow::progress::Progress;
-use crate::flow::{estimate, publish, run as rooms};
+use crate::flow::{estimate, publish, run as rooms, stop};
+use crate::negatives::back_translation;
 
 /// Arguments of `kpipe build`.
 #[derive(Args)]
@@ -51,11 +52,22 @@ pub(super) fn run(args: &BuildArgs) -> Result<()> {
     for source in job.sources.iter().filter(|source| source.is_guessed) {
         printer.note(&format!("source `{}` is read as {}, with the role {}", source.name, source.format, source.role));
     }
+    if job.pipeline.negatives.per_document > 0
+        && let Some(warning) = back_translation::warning(&job.pipeline.negatives.back_translation)
+    {
+        printer.note(&warning);
+    }
+    let place = args.out.join(rooms::WORK);
+    let (dry_run, json) = (args.dry_run, args.run.json);
+    stop::listen(false, move |signal| {
+        let kept = format!("what is done is kept in `{}`; the same command goes on there", place.display());
+        print::stop(signal, if dry_run { "nothing was written" } else { &kept }, json);
+    })?;
     if args.dry_run {
         let estimate = estimate::estimate(&job)?;
         return printer.result(&estimate.to_string(), &serde_json::json!(estimate));
     }
     let finished = rooms::run(&job, &printer)?;
-    let manifest = publish::publish(&job, &finished)?;
+    let manifest = publish::publish(&job, &finished, &printer)?;
     printer.result(&publish::summary(&job, &manifest), &serde_json::json!(manifest))
 }

@@ -21,6 +21,7 @@ use crate::flow::plan::{Job, ROOMS, memory_needed, too_little_memory};
 use crate::flow::progress::{Progress, Silent};
 use crate::flow::room::Context;
 use crate::flow::run::run;
+use crate::flow::stop::Temporary;
 use crate::ingest::{self, Ids, SourceSpec};
 use crate::negatives::chinese::is_chinese;
 use crate::negatives::{self, back_translation};
@@ -92,7 +93,7 @@ impl Progress for Notes {
 /// Whatever the sample run itself meets.
 pub fn estimate(job: &Job) -> Result<Estimate> {
     let files = ingest::files::source_files(&job.sources)?;
-    let folder = tempfile::tempdir().map_err(|cause| Error::io("cannot create a folder for the sample", cause))?;
+    let folder = Temporary::new(&std::env::temp_dir(), ".kpipe-sample-")?;
     let mut sources = Vec::new();
     let (mut seconds, mut disk_bytes) = (0.0, 0.0);
     let notes = Notes::default();
@@ -220,6 +221,7 @@ fn translation(negatives: &negatives::Params, documents: u64) -> (Option<f64>, S
             let version = probe.version.unwrap_or_default();
             (Some(seconds), format!("back-translation: {} {version}, at most {sentences} sentences", probe.engine))
         }
+        None if let Some(warning) = back_translation::warning(params) => (None, warning),
         None => {
             let how: Vec<&str> = back_translation::probes().iter().map(|probe| probe.how_to_install).collect();
             (None, format!("back-translation: no engine is installed; install one with `{}`", how.join("` or `")))

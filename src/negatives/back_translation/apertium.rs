@@ -11,29 +11,29 @@
 //! groups run beside it. Starting costs 0.1 s; a group takes about 1 s.
 //!
 //! **When a child hangs or dies.** The first sentence without an answer is suspected. Its whole process group is
-//! killed and the group of sentences begins again in fresh processes; a sentence suspected twice is marked as
+//! killed ([`process`](super::process)) and the group of sentences begins again in fresh processes; a sentence suspected twice is marked as
 //! failed and left out, and after [`MAX_FAILED`] such sentences the rest of the group is given up. Which sentences take
 //! too long is the one thing in a build that the machine decides: a note and the books say so where it happened.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
+use crate::negatives::back_translation::process::{ask, said};
 use crate::negatives::back_translation::{Engine, Probe};
 use crate::negatives::inflect::takes_an;
 
 /// How to get it.
 pub const HOW_TO_INSTALL: &str = "apt install apertium apertium-eng-spa";
+/// How to do without it.
+const WITHOUT: &str = "build without it: `--set negatives.back_translation.engine=none`";
 /// Sentences of one group that may fail before the rest of it is given up.
 pub const MAX_FAILED: usize = 4;
-/// Answers that may wait to be read.
-const WAITING: usize = 64;
+/// How long the program may take to say its version, and then to translate one sentence.
+const TRIAL: Duration = Duration::from_secs(20);
 
 /// The two directions as shell pipelines.
 #[derive(Clone, Debug)]
@@ -45,19 +45,37 @@ pub struct Apertium {
     restarts: u64,
 }
 
-/// Looks whether Apertium and its English–Spanish data are installed.
+/// Looks whether Apertium and its English–Spanish data are installed and translate a sentence; once in a process.
 pub fn probe() -> Probe {
-    let found = locate();
-    Probe {
-        engine: "apertium",
-        available: found.is_ok(),
-        version: found.as_ref().ok().map(|(_, _, version)| version.clone()),
-        detail: found.err(),
-        how_to_install: HOW_TO_INSTALL,
-    }
+    static FOUND: OnceLock<Probe> = OnceLock::new();
+    let look = || {
+        let found = locate();
+        let is_installed = found.is_ok();
+        let found = found.and_then(|found| {
+            let mut engine = Apertium::new(found.clone(), TRIAL);
+            engine.try_out().map(|()| found).map_err(|cause| format!("it is installed, but {cause}"))
+        });
+        Probe {
+            engine: "apertium",
+            available: found.is_ok(),
+            is_broken: is_installed && found.is_err(),
+            version: found.as_ref().ok().map(|found| found.version.clone()),
+            detail: found.err(),
+            how_to_install: HOW_TO_INSTALL,
+        }
+    };
+    FOUND.get_or_init(look).clone()
 }
 
-fn locate() -> std::result::Result<(String, String, String), String> {
+/// What is installed.
+#[derive(Clone, Debug)]
+struct Installed {
+    there: String,
+    back: String,
+    version: String,
+}
+
+fn locate() -> std::result::Result<Installed, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let program = std::env::split_paths(&path).map(|folder| folder.join("apertium")).find(|file| file.is_file());
     let program = program.ok_or("there is no `apertium` on the PATH")?;
@@ -65,12 +83,11 @@ fn locate() -> std::result::Result<(String, String, String), String> {
         Some(folder) => PathBuf::from(folder),
         None => program.parent().and_then(Path::parent).unwrap_or(Path::new("/usr")).join("share/apertium"),
     };
-    let told = Command::new(&program).arg("-V").stdin(Stdio::null()).output().map_err(|cause| cause.to_string())?;
-    let told = String::from_utf8_lossy(&told.stdout).trim().replace("Apertium ", "");
+    let told = said(&program, "-V", TRIAL)?.trim().replace("Apertium ", "");
     let mut hasher = Xxh3::new();
     let there = pipeline(&data.join("modes/eng-spa.mode"), &mut hasher)?;
     let back = pipeline(&data.join("modes/spa-eng.mode"), &mut hasher)?;
-    Ok((there, back, format!("{told} eng-spa {:016x}", hasher.digest())))
+    Ok(Installed { there, back, version: format!("{told} eng-spa {:016x}", hasher.digest()) })
 }
 
 /// The pipeline of a mode file with null flush at every stage; hashes the data files it names.
@@ -92,12 +109,23 @@ impl Apertium {
     /// # Errors
     /// If it is not installed or does not answer.
     pub fn open(timeout: Duration) -> Result<Self> {
-        let missing = |cause: String| Error::io("Apertium cannot be used", cause).hint(HOW_TO_INSTALL);
-        let (there, back, version) = locate().map_err(missing)?;
-        let mut engine = Apertium { there, back, version, timeout, restarts: 0 };
-        match engine.translate(&["The house is red.".to_string()])?.first() {
-            Some(Some(_)) => Ok(Apertium { restarts: 0, ..engine }),
-            _ => Err(missing("it gives no answer to a simple sentence".to_string())),
+        let unusable = |cause: String| Error::io("Apertium cannot be used", cause);
+        let installed = locate().map_err(|cause| unusable(cause).hint(HOW_TO_INSTALL))?;
+        let mut engine = Apertium::new(installed, timeout);
+        engine.try_out().map_err(|cause| unusable(cause).hint(WITHOUT))?;
+        Ok(Apertium { restarts: 0, ..engine })
+    }
+
+    fn new(installed: Installed, timeout: Duration) -> Self {
+        let Installed { there, back, version } = installed;
+        Apertium { there, back, version, timeout, restarts: 0 }
+    }
+
+    /// Translates one sentence; the error says in words what went wrong.
+    fn try_out(&mut self) -> std::result::Result<(), String> {
+        match self.translate(&["The house is red.".to_string()]).map_err(|error| error.to_string())?.first() {
+            Some(Some(_)) => Ok(()),
+            _ => Err("it gives no answer to a simple sentence".to_string()),
         }
     }
 
@@ -114,7 +142,7 @@ impl Apertium {
         loop {
             let live: Vec<usize> = (0..sentences.len()).filter(|at| sentences[*at].is_some()).collect();
             let asked: Vec<&str> = live.iter().filter_map(|at| sentences[*at].as_deref()).collect();
-            let answers = ask(pipeline, &asked, self.timeout)?;
+            let answers: Vec<String> = ask(pipeline, &asked, self.timeout)?.iter().map(|answer| bare(answer)).collect();
             let Some(&suspect) = live.get(answers.len()) else {
                 let mut translated = vec![None; sentences.len()];
                 live.into_iter().zip(answers).for_each(|(at, answer)| translated[at] = Some(answer));
@@ -155,65 +183,9 @@ impl Engine for Apertium {
     }
 }
 
-/// Starts the pipeline, writes all sentences and returns the answers that came; fewer than asked if it died, or if
-/// one took longer than `timeout`.
-fn ask(pipeline: &str, sentences: &[&str], timeout: Duration) -> Result<Vec<String>> {
-    if sentences.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut child = Command::new("sh")
-        .args(["-c", pipeline, "kpipe", "-n", ""])
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .map_err(|cause| Error::io("cannot start a translation pipeline", cause))?;
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    let answers = std::thread::scope(|scope| {
-        let answers = stdout.map(listen);
-        scope.spawn(move || {
-            let mut stdin = stdin?;
-            // A pipeline that died shows as a missing answer; a broken pipe here says nothing more.
-            sentences.iter().try_for_each(|sentence| stdin.write_all(format!("{sentence}[]\0").as_bytes())).ok()
-        });
-        let mut found = Vec::with_capacity(sentences.len());
-        while let Some(Ok(answer)) = answers.as_ref().map(|answers| answers.recv_timeout(timeout)) {
-            found.push(answer);
-            if found.len() == sentences.len() {
-                break;
-            }
-        }
-        stop(&mut child);
-        found
-    });
-    Ok(answers.into_iter().map(|answer| answer.strip_suffix("[]").unwrap_or(&answer).to_string()).collect())
-}
-
-/// Reads answers in a thread of its own until the pipeline ends or nobody listens.
-fn listen(stdout: ChildStdout) -> Receiver<String> {
-    let (sender, receiver) = sync_channel(WAITING);
-    std::thread::spawn(move || {
-        let mut reader = BufReader::new(stdout);
-        let mut bytes = Vec::new();
-        while reader.read_until(0, &mut bytes).is_ok() && bytes.pop() == Some(0) {
-            if sender.send(String::from_utf8_lossy(&bytes).into_owned()).is_err() {
-                return;
-            }
-            bytes.clear();
-        }
-    });
-    receiver
-}
-
-/// Kills the child and everything it started. The group's number stays its own until the child is waited for.
-fn stop(child: &mut Child) {
-    let kill = format!("kill -KILL -- -{} 2>/dev/null", child.id());
-    // The group may have ended by itself; then there is nothing to kill.
-    let _ = Command::new("sh").args(["-c", &kill]).stdin(Stdio::null()).status();
-    let _ = child.kill();
-    let _ = child.wait();
+/// An answer without the mark that ends each sentence.
+fn bare(answer: &str) -> String {
+    answer.strip_suffix("[]").unwrap_or(answer).to_string()
 }
 
 /// One line without control characters, with the characters that mean something to Apertium escaped.

@@ -9,6 +9,7 @@
 //! To add an engine, such as a neural one: one file with an [`Engine`], one `mod` line, one line in [`ENGINES`].
 
 pub mod apertium;
+mod process;
 pub mod selection;
 pub mod table;
 
@@ -55,6 +56,8 @@ pub struct Probe {
     pub engine: &'static str,
     /// Whether it can be used.
     pub available: bool,
+    /// Whether it is installed and does not work.
+    pub is_broken: bool,
     /// Version of program and data.
     pub version: Option<String>,
     /// Why it cannot be used.
@@ -141,6 +144,11 @@ impl Params {
                 let engine = ENGINES.iter().find(|engine| engine.name == name);
                 let probe = engine.map(|engine| (engine.probe)());
                 match probe {
+                    Some(probe) if probe.is_broken => Err(Error::usage(format!(
+                        "`negatives.back_translation.engine` is `{name}`, which cannot be used: {}",
+                        probe.detail.unwrap_or_default()
+                    ))
+                    .hint("mend it, or set the engine to `none`")),
                     Some(probe) if !probe.available => Err(Error::usage(format!(
                         "`negatives.back_translation.engine` is `{name}`, but it is not installed: {}",
                         probe.detail.unwrap_or_default()
@@ -151,6 +159,20 @@ impl Params {
             }
         }
     }
+}
+
+/// What to tell before a build begins: an engine that is installed and would be used, and does not work.
+pub fn warning(params: &Params) -> Option<String> {
+    if params.max_sentences == 0 || params.engine != "auto" {
+        return None;
+    }
+    let probes = probes();
+    let broken = probes.iter().find(|probe| probe.is_broken)?;
+    Some(format!(
+        "nothing is back-translated by {}: {}; `--set negatives.back_translation.engine=none` does without it",
+        broken.engine,
+        broken.detail.as_deref().unwrap_or_default()
+    ))
 }
 
 /// Reads the tables and forgets them.
@@ -240,10 +262,13 @@ pub fn prepare(
         if own.engine == "auto" && own.max_sentences > 0 {
             let how: Vec<&str> = told.iter().map(|told| told.probe.how_to_install).collect();
             let instead = if translations.table.is_empty() { "nothing is" } else { "only the tables' sentences are" };
-            cx.progress.note(&format!(
-                "no translation engine is installed, so {instead} back-translated; install one with `{}`",
-                how.join("` or `")
-            ));
+            match warning(own) {
+                Some(warning) => cx.progress.note(&warning),
+                None => cx.progress.note(&format!(
+                    "no translation engine is installed, so {instead} back-translated; install one with `{}`",
+                    how.join("` or `")
+                )),
+            }
             translations.notes.push(("no translation engine installed", 1));
         }
         return Ok(translations);
