@@ -34,11 +34,12 @@ fn wrong_command_lines_say_what_and_what_next() {
     fail(&["build", "--source", "wiki", "--threads", "100000"], 2, &["`--threads` is 100000", "1..=1024"]);
     fail(&["build", "--source", "wiki", "--limit", "0"], 2, &["--limit"]);
     fail(&["build", "--source", "wiki=/dev/zero"], 2, &["`/dev/zero` is a device"]);
-    fail(&["score", "fixtures/pubmed", "--out", "fixtures"], 2, &["`fixtures` holds files", "did not write"]);
+    fail(&["score", "fixtures/pubmed", "--out", "fixtures"], 2, &["`--out fixtures` holds what is scored"]);
     fail(&["score", "fixtures/pubmed", "--lexicon", "none.obo"], 4, &["none.obo"]);
     let built = built();
     let out = built.to_str().unwrap();
-    fail(&["train", "--shards", out, "--out", out], 2, &["no training run"]);
+    fail(&["train", "--shards", out, "--out", out], 2, &["is the shards"]);
+    fail(&["train", "--shards", "fixtures", "--out", out], 2, &["holds what `kpipe build` wrote"]);
     fail(&["build", "--source", "wiki", "--memory", "4X"], 2, &["`X` is no unit"]);
     fail(&["build"], 2, &["--source"]);
     fail(&["train", "--device", "tpu"], 2, &["`tpu`"]);
@@ -134,7 +135,8 @@ fn a_shard_under_another_contract_is_refused() {
     std::fs::create_dir(&data).unwrap();
     let scores = built().join("scores/scores-00000.parquet");
     std::fs::copy(scores, data.join("train-00000-of-00001.parquet")).unwrap();
-    let run = folder.path().join("run");
+    let beside = tempfile::tempdir().unwrap();
+    let run = beside.path().join("run");
     let args = ["train", "--shards", folder.path().to_str().unwrap(), "--out", run.to_str().unwrap()];
     fail(&args, 3, &["contract", "`shard`"]);
 }
@@ -186,7 +188,8 @@ fn a_shard_that_was_damaged_is_refused() {
     bytes[middle] ^= 1;
     std::fs::write(folder.path().join(name), bytes).unwrap();
     std::fs::copy(built().join("manifest.json"), folder.path().join("manifest.json")).unwrap();
-    let run = folder.path().join("run");
+    let beside = tempfile::tempdir().unwrap();
+    let run = beside.path().join("run");
     let args = ["train", "--shards", folder.path().to_str().unwrap(), "--out", run.to_str().unwrap()];
     fail(&args, 3, &["is not what `manifest.json` says", "train-00000-of-00001.parquet"]);
 }
@@ -288,5 +291,9 @@ fn score_works_alone_on_a_file_with_a_lexicon() {
     let mut names: Vec<String> =
         std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, ["refused-00000.parquet", "scores-00000.parquet"], "no working file is left behind");
+    assert_eq!(
+        names,
+        ["kpipe.json", "refused-00000.parquet", "scores-00000.parquet"],
+        "no working file is left behind"
+    );
 }

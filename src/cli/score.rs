@@ -1,5 +1,6 @@
 //! `kpipe score`: the knowledge density of documents, and why.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -7,18 +8,20 @@ use serde_json::json;
 
 use super::environment::{give_memory_back_late, start_again_with};
 use super::print::Printer;
-use super::{MemoryArgs, RunArgs, SettingsArgs};
+use super::{MemoryArgs, RunArgs, SettingsArgs, print};
 use crate::density::lexicon::{Lexicon, LexiconSpec};
 use crate::density::{self, score, table};
 use crate::error::{Error, Result};
 use crate::flow::contract::contract;
 use crate::flow::dataset::Dataset;
 use crate::flow::disk::{Lock, files_named, lock};
+use crate::flow::owned::{Kind, Owned, check_apart};
 use crate::flow::plan::Pipeline;
 use crate::flow::progress::Progress;
 use crate::flow::publish::Manifest;
 use crate::flow::room::Context;
 use crate::flow::run::{WORK, check_refused};
+use crate::flow::stop::{self, Temporary};
 use crate::ingest::{self, SourceSpec};
 
 /// Arguments of `kpipe score`.
@@ -52,10 +55,19 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
     let mut pipeline = args.settings.pipeline()?;
     args.run.start_threads()?;
     let printer = args.run.printer();
-    let is_build = matches!(args.input.as_slice(), [folder] if folder.join("manifest.json").exists());
+    let is_build = matches!(args.input.as_slice(), [folder] if Owned::is(folder, Kind::Build));
     let sources = if is_build { Vec::new() } else { sources(&args.input)? };
     let wants_file = !is_build && args.explain.is_none();
     let out = args.out.clone().or_else(|| wants_file.then(|| PathBuf::from("scores")));
+    if let Some(out) = &out {
+        for input in &args.input {
+            check_apart(out, "what is scored", &input.to_string_lossy())?;
+        }
+    }
+    let json = args.run.json;
+    stop::listen(false, move |signal| {
+        print::stop(signal, "no scores were written; the same command begins anew", json)
+    })?;
     let work = Work::new(out.as_deref())?;
     if is_build {
         pipeline = args.settings.pipeline_over(&density_of_build(&args.input[0])?, "manifest.json")?;
@@ -175,7 +187,7 @@ fn read(
 /// A working folder: below `--out` so that it is on the same disk, thrown away at the end.
 struct Work {
     folder: PathBuf,
-    _guard: tempfile::TempDir,
+    _guard: Temporary,
     _lock: Lock,
 }
 
@@ -186,35 +198,15 @@ impl Work {
     fn new(out: Option<&Path>) -> Result<Self> {
         let place = match out {
             Some(out) => {
-                create(out)?;
-                check_out(out)?;
+                Owned::claim(out, Kind::Scores)?;
                 sweep(out)?;
                 out.to_path_buf()
             }
             None => std::env::temp_dir(),
         };
-        let guard = tempfile::Builder::new()
-            .prefix(WORK_PREFIX)
-            .tempdir_in(&place)
-            .map_err(|cause| Error::file("create a folder in", &place, cause))?;
+        let guard = Temporary::new(&place, WORK_PREFIX)?;
         let lock = lock(guard.path())?;
         Ok(Work { folder: guard.path().to_path_buf(), _guard: guard, _lock: lock })
-    }
-}
-
-/// Refuses a folder with files in it that no `kpipe score` wrote: its own would be lost among them.
-fn check_out(out: &Path) -> Result<()> {
-    let is_ours = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let number = name.strip_prefix("scores-").or_else(|| name.strip_prefix("refused-"));
-        let is_number = |digits: &str| digits.len() >= 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
-        name.starts_with(WORK_PREFIX) || number.and_then(|rest| rest.strip_suffix(".parquet")).is_some_and(is_number)
-    };
-    match files_named(out, "", "")?.iter().find(|path| !is_ours(path)) {
-        None => Ok(()),
-        Some(other) => Err(Error::usage(format!("`{}` holds files that `kpipe score` did not write", out.display()))
-            .at(other.display())
-            .hint("give `--out` a new or empty folder, or one of an earlier `kpipe score`")),
     }
 }
 
@@ -245,16 +237,18 @@ fn context<'a>(
 
 /// Moves what was written to where it is wanted, in the place of what an earlier run left there.
 fn keep(folder: &Path, begins: &str, out: &Path) -> Result<()> {
-    for path in files_named(out, begins, ".parquet")? {
-        std::fs::remove_file(&path).map_err(|cause| Error::file("delete", &path, cause))?;
+    let written = if folder.exists() { files_named(folder, begins, ".parquet")? } else { Vec::new() };
+    let named: Vec<(PathBuf, String)> = written
+        .into_iter()
+        .filter_map(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()).map(|name| (path, name)))
+        .collect();
+    let mut owned = Owned::claim(out, Kind::Scores)?;
+    // What the same command wrote of the other kind stays.
+    let others = owned.files().filter(|name| !name.starts_with(begins)).map(str::to_string);
+    let names: BTreeSet<String> = others.chain(named.iter().map(|(_, name)| name.clone())).collect();
+    owned.intend(&names)?;
+    for (path, name) in &named {
+        std::fs::rename(path, out.join(name)).map_err(|cause| Error::file("move", path, cause))?;
     }
-    if !folder.exists() {
-        return Ok(());
-    }
-    for path in files_named(folder, begins, ".parquet")? {
-        if let Some(name) = path.file_name() {
-            std::fs::rename(&path, out.join(name)).map_err(|cause| Error::file("move", &path, cause))?;
-        }
-    }
-    Ok(())
+    owned.settle(&names, &BTreeSet::new())
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::error::{At, Error, Result};
 use crate::flow::dataset::Dataset;
+use crate::flow::owned::check_apart;
 use crate::flow::room::Context;
 use crate::flow::settings::{Settings, did_you_mean};
 use crate::ingest::{SourceSpec, guess_format};
@@ -221,7 +222,7 @@ pub struct Room {
     /// Files beside its input that it reads.
     pub files: fn(&Pipeline) -> Result<Vec<PathBuf>>,
     /// Reads what its parameters name, so that a file nobody can use stops a build before any data moves.
-    pub check: fn(&Pipeline) -> Result<()>,
+    pub check: fn(&Job) -> Result<()>,
     /// Runs it. The input of the first room is empty.
     pub run: fn(&Job, &Dataset, &Context) -> Result<()>,
 }
@@ -230,7 +231,7 @@ fn as_json(value: &impl Serialize) -> Result<Value> {
     serde_json::to_value(value).map_err(|cause| Error::usage(format!("the parameters cannot be written: {cause}")))
 }
 
-fn no_check(_: &Pipeline) -> Result<()> {
+fn no_check(_: &Job) -> Result<()> {
     Ok(())
 }
 
@@ -267,7 +268,7 @@ pub static ROOMS: &[Room] = &[
         version: density::VERSION,
         params: |pipeline| as_json(&pipeline.density),
         files: |pipeline| pipeline.density.files(),
-        check: |pipeline| density::lexicon::Lexicon::read(&pipeline.density.lexicon).map(|_| ()),
+        check: |job| density::lexicon::Lexicon::read(&job.pipeline.density.lexicon, job.memory_bytes).map(|_| ()),
         run: |job, input, cx| density::run(input, &job.pipeline.density, cx),
     },
     Room {
@@ -277,7 +278,7 @@ pub static ROOMS: &[Room] = &[
         version: difficulty::VERSION,
         params: |pipeline| as_json(&pipeline.difficulty),
         files: |pipeline| Ok(pipeline.difficulty.files()),
-        check: |pipeline| pipeline.difficulty.check_files(),
+        check: |job| job.pipeline.difficulty.check_files(),
         run: |job, input, cx| difficulty::run(input, &job.pipeline.difficulty, cx),
     },
     Room {
@@ -298,12 +299,12 @@ pub static ROOMS: &[Room] = &[
             0 => Ok(Vec::new()),
             _ => Ok([pipeline.density.files()?, pipeline.negatives.files()].concat()),
         },
-        check: |pipeline| pipeline.negatives.check_files(),
+        check: |job| job.pipeline.negatives.check_files(),
         run: |job, input, cx| {
             if job.pipeline.negatives.per_document == 0 {
                 return negatives::run(input, &job.pipeline.negatives, None, cx);
             }
-            let names = negatives::lexicon::LexiconNames::read(&job.pipeline.density)?;
+            let names = negatives::lexicon::LexiconNames::read(&job.pipeline.density, cx.memory_bytes)?;
             negatives::run(input, &job.pipeline.negatives, Some(&names), cx)
         },
     },
@@ -325,6 +326,9 @@ pub static ROOMS: &[Room] = &[
 /// Names the room and the contract or file.
 pub fn check(job: &Job) -> Result<()> {
     let mut flowing = None;
+    for spec in &job.pipeline.density.lexicon {
+        check_apart(&job.out, "the lexicon", &spec.path)?;
+    }
     for room in ROOMS {
         if room.reads != flowing {
             return Err(Error::data(format!("room `{}` reads {:?}, but gets {flowing:?}", room.name, room.reads)));
@@ -342,9 +346,10 @@ pub fn check(job: &Job) -> Result<()> {
                     .hint("check the key that names it; `kpipe defaults` explains each")
             })?;
         }
-        (room.check)(&job.pipeline).at_place(|| format!("a file that room `{}` needs", room.name))?;
+        (room.check)(job).at_place(|| format!("a file that room `{}` needs", room.name))?;
     }
     for source in &job.sources {
+        check_apart(&job.out, &format!("the files of source `{}`", source.name), &source.path)?;
         source.check()?;
         ingest::files::expand(&source.path).at_place(|| format!("[source.{}]", source.name))?;
     }

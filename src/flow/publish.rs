@@ -1,11 +1,11 @@
 //! Puts a finished run together in the output folder: shards, manifest, card, ledgers, scores, report.
 //!
 //! Everything here is linked or written again from the rooms' folders, so it holds no clock and no thread count:
-//! the same run gives the same bytes. The manifest is written last.
+//! the same run gives the same bytes. The manifest is written last, and then `kpipe.json`, which names every file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,8 +16,10 @@ use crate::error::{Error, Result};
 use crate::flow::books::Books;
 use crate::flow::contract::contracts;
 use crate::flow::dataset::{read_json, write_atomically, write_json};
-use crate::flow::disk::{files_named, hash_file, link};
+use crate::flow::disk::{files_named, hash_file, link, sync_folder};
+use crate::flow::owned::{Kind, Owned};
 use crate::flow::plan::{Job, Pipeline, ROOMS};
+use crate::flow::progress::Progress;
 use crate::flow::run::{Done, Run};
 use crate::ingest::SourceSpec;
 use crate::ingest::files::SourceFile;
@@ -74,29 +76,35 @@ fn parameter_files(pipeline: &Pipeline) -> Result<Vec<ParameterFile>> {
     Ok(files)
 }
 
-/// Writes the output folder.
+/// Folders below the output folder.
+const FOLDERS: [&str; 5] = ["data", "refused", "duplicates", "scores", "difficulty"];
+/// The dataset card, which people complete by hand.
+const CARD: &str = "README.md";
+const REPORT: &str = "report.html";
+const MANIFEST: &str = "manifest.json";
+
+/// Writes the output folder. What was added to it stays; what was edited is told, and the card stays as it was edited.
 ///
 /// # Errors
-/// If a file cannot be read, linked or written, or a shard is not what was written.
-pub fn publish(job: &Job, run: &Run) -> Result<Manifest> {
+/// If a file cannot be read, linked or written, a shard is not what was written, or a file of somebody else stands in
+/// the place of one of ours.
+pub fn publish(job: &Job, run: &Run, progress: &dyn Progress) -> Result<Manifest> {
     let ordered = run.folder("curriculum")?;
     let curriculum: Curriculum = read_json(&ordered.join("curriculum.json"))?
         .ok_or_else(|| Error::data("the room `curriculum` left no curriculum.json"))?;
     check_shards(&curriculum, ordered)?;
-    link_all(&ordered.join("data"), "", &job.out.join("data"), |name| name.to_string())?;
-    for (stem, folder) in [("refused-", "refused"), ("duplicates-", "duplicates")] {
-        let place = job.out.join(folder);
-        let mut kept = BTreeSet::new();
-        for (done, from) in run.rooms.iter().zip(&run.folders) {
-            let rename = |name: &str| format!("{}-{}", done.room, &name[stem.len()..]);
-            kept.extend(link_new(from, stem, &place, rename)?);
-        }
-        remove_others(&place, &kept)?;
+    let links = links(run)?;
+    let names: BTreeSet<String> = links.keys().cloned().chain([CARD, REPORT, MANIFEST].map(str::to_string)).collect();
+    let mut owned = Owned::claim(&job.out, Kind::Build)?;
+    let edited = owned.edited()?;
+    owned.intend(&names)?;
+    tell(&edited, progress);
+
+    for folder in FOLDERS.map(|folder| job.out.join(folder)) {
+        fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
     }
-    link_all(run.folder("density")?, "scores-", &job.out.join("scores"), str::to_string)?;
-    let difficulty = job.out.join("difficulty");
-    link_all(run.folder("difficulty")?, "edges", &difficulty, str::to_string)?;
-    link_new(run.folder("difficulty")?, "words", &difficulty, str::to_string)?;
+    // A file system without hard links gets copies.
+    links.iter().try_for_each(|(name, from)| link(from, &job.out.join(name)))?;
     let engines = read_json(&run.folder("negatives")?.join("engines.json"))?.unwrap_or(Value::Null);
     let manifest = Manifest {
         kpipe: env!("CARGO_PKG_VERSION").to_string(),
@@ -113,10 +121,52 @@ pub fn publish(job: &Job, run: &Run) -> Result<Manifest> {
         engines,
     };
     let facts = report::facts::gather(&job.out, &manifest)?;
-    write_atomically(&job.out.join("README.md"), card(&manifest.curriculum, &about(job, &facts)?).as_bytes())?;
-    write_atomically(&job.out.join("report.html"), report::html::page(&manifest, &facts)?.as_bytes())?;
-    write_json(&job.out.join("manifest.json"), &manifest)?;
+    if !edited.contains(CARD) {
+        write_atomically(&job.out.join(CARD), card(&manifest.curriculum, &about(job, &facts)?).as_bytes())?;
+    }
+    write_atomically(&job.out.join(REPORT), report::html::page(&manifest, &facts)?.as_bytes())?;
+    FOLDERS.iter().try_for_each(|folder| sync_folder(&job.out.join(folder)))?;
+    write_json(&job.out.join(MANIFEST), &manifest)?;
+    owned.settle(&names, &edited.into_iter().filter(|name| name == CARD).collect())?;
+    let added = owned.added(&[&FOLDERS[..], &["."]].concat())?;
+    if !added.is_empty() {
+        progress.note(&format!("kpipe did not write these files, and leaves them: {}", added.join(", ")));
+    }
     Ok(manifest)
+}
+
+/// Tells what was changed since it was written.
+fn tell(edited: &BTreeSet<String>, progress: &dyn Progress) {
+    for name in edited {
+        progress.note(&match name.as_str() {
+            CARD => format!("`{CARD}` was edited and stays; delete it to have it written anew"),
+            _ => format!("`{name}` was changed since kpipe wrote it, and is written anew"),
+        });
+    }
+}
+
+/// The files of the rooms that are published, by the names they get.
+fn links(run: &Run) -> Result<BTreeMap<String, PathBuf>> {
+    let mut links = BTreeMap::new();
+    let mut add = |from: &Path, begins: &str, name: &dyn Fn(&str) -> String| -> Result<()> {
+        let is_hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        for path in files_named(from, begins, "")?.into_iter().filter(|path| !is_hidden(path)) {
+            let own = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            links.insert(name(own), path);
+        }
+        Ok(())
+    };
+    add(&run.folder("curriculum")?.join("data"), "", &|name| format!("data/{name}"))?;
+    for (stem, folder) in [("refused-", "refused"), ("duplicates-", "duplicates")] {
+        for (done, from) in run.rooms.iter().zip(&run.folders) {
+            add(from, stem, &|name| format!("{folder}/{}-{}", done.room, &name[stem.len()..]))?;
+        }
+    }
+    add(run.folder("density")?, "scores-", &|name| format!("scores/{name}"))?;
+    for begins in ["edges", "words"] {
+        add(run.folder("difficulty")?, begins, &|name| format!("difficulty/{name}"))?;
+    }
+    Ok(links)
 }
 
 /// Shards in the output folder are links to the room's: whoever edits one in place edits both.
@@ -126,36 +176,6 @@ fn check_shards(curriculum: &Curriculum, folder: &Path) -> Result<()> {
         if hash_file(&place)? != shard.xxh3_128 {
             return Err(Error::data(format!("shard `{}` was changed after it was written", place.display()))
                 .hint(format!("delete `{}` and run the same command again", folder.display())));
-        }
-    }
-    Ok(())
-}
-
-/// Links every file of `from` whose name begins with `begins` into `to`, and removes all others there.
-fn link_all(from: &Path, begins: &str, to: &Path, rename: impl Fn(&str) -> String) -> Result<()> {
-    let kept = link_new(from, begins, to, rename)?;
-    remove_others(to, &kept)
-}
-
-/// Links files under new names and returns those names. A file system without hard links gets copies.
-fn link_new(from: &Path, begins: &str, to: &Path, rename: impl Fn(&str) -> String) -> Result<BTreeSet<String>> {
-    fs::create_dir_all(to).map_err(|cause| Error::file("create", to, cause))?;
-    let mut kept = BTreeSet::new();
-    for path in files_named(from, begins, "")? {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let name = rename(name);
-        link(&path, &to.join(&name))?;
-        kept.insert(name);
-    }
-    Ok(kept)
-}
-
-/// Removes files of an earlier build that this one does not have.
-fn remove_others(folder: &Path, kept: &BTreeSet<String>) -> Result<()> {
-    for path in files_named(folder, "", "")? {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if path.is_file() && name.ends_with(".parquet") && !kept.contains(name) {
-            fs::remove_file(&path).map_err(|cause| Error::file("delete", &path, cause))?;
         }
     }
     Ok(())
