@@ -19,6 +19,7 @@ use crate::dedup::verify::Features;
 use crate::error::{Error, Result};
 use crate::flow::contract::strings;
 use crate::flow::dataset::{Dataset, Part, read_json, write_json};
+use crate::flow::disk::{beside, put_in_place};
 use crate::flow::room::{Context, Span, for_each_group};
 use crate::text::normal::normalise;
 
@@ -99,7 +100,7 @@ fn spill_part(
     params: &Params,
     place: &Path,
 ) -> Result<PartNames> {
-    let beside = place.with_extension("bin.tmp");
+    let beside = beside(place);
     let failed = |cause: std::io::Error| Error::file("write", &beside, cause);
     let mut file = BufWriter::new(File::create(&beside).map_err(failed)?);
     let mut names = PartNames::default();
@@ -120,7 +121,8 @@ fn spill_part(
         },
     )?;
     file.flush().map_err(failed)?;
-    std::fs::rename(&beside, place).map_err(|cause| Error::file("rename", &beside, cause))?;
+    drop(file);
+    put_in_place(place)?;
     Ok(names)
 }
 

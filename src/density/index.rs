@@ -24,6 +24,7 @@ use super::lexicon::Lexicon;
 use super::spill;
 use crate::error::{Error, Result};
 use crate::flow::dataset::{Batches, Dataset, read_json, write_json};
+use crate::flow::disk::files_named;
 
 /// Least and most memory for postings before they are written as a segment.
 const HEAP_BYTES: std::ops::RangeInclusive<u64> = 15_000_000..=256_000_000;
@@ -35,6 +36,8 @@ const IDS: &str = "ids";
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Marker {
     rows: u64,
+    /// Of its files.
+    bytes: u64,
 }
 
 fn failed(folder: &Path) -> impl Fn(tantivy::TantivyError) -> Error + '_ {
@@ -62,8 +65,10 @@ fn schema() -> Schema {
 /// If the index cannot be written or read.
 pub(super) fn open(folder: &Path, mentions: &Dataset, lexicon: &Lexicon, memory_bytes: u64) -> Result<Index> {
     let place = folder.join("index");
-    let marker = Marker { rows: mentions.rows() };
-    if read_json::<Marker>(&folder.join("index.json"))?.as_ref() == Some(&marker) {
+    let rows = mentions.rows();
+    let marker = |bytes: u64| Marker { rows, bytes };
+    let written = read_json::<Marker>(&folder.join("index.json"))?;
+    if written.is_some() && written == Some(marker(bytes_of(&place)?)) {
         return Index::open_in_dir(&place).map_err(failed(&place));
     }
     if place.exists() {
@@ -79,8 +84,16 @@ pub(super) fn open(folder: &Path, mentions: &Dataset, lexicon: &Lexicon, memory_
     add_rows(&writer, &index, mentions, lexicon, &place)?;
     writer.commit().map_err(failed(&place))?;
     writer.wait_merging_threads().map_err(failed(&place))?;
-    write_json(&folder.join("index.json"), &marker)?;
+    write_json(&folder.join("index.json"), &marker(bytes_of(&place)?))?;
     Ok(index)
+}
+
+/// Bytes of all files of the index, to notice one that was emptied; its locks are empty anyway.
+fn bytes_of(place: &Path) -> Result<u64> {
+    if !place.exists() {
+        return Ok(0);
+    }
+    Ok(files_named(place, "", "")?.iter().filter_map(|file| file.metadata().ok()).map(|facts| facts.len()).sum())
 }
 
 fn add_rows(writer: &IndexWriter, index: &Index, mentions: &Dataset, lexicon: &Lexicon, place: &Path) -> Result<()> {

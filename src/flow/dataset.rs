@@ -24,10 +24,10 @@ use parquet::file::writer::SerializedFileWriter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::flow::changes::{self, Changes};
 use crate::flow::contract::{CONTRACT_HASH_KEY, CONTRACT_KEY, Contract, contracts};
-use crate::flow::disk::{files_named, link};
+use crate::flow::disk::{beside, files_named, is_working, link, put_in_place};
 use crate::flow::place::Place;
 
 /// Most rows of a batch.
@@ -447,26 +447,19 @@ impl PartWriter {
         let failed = |cause: &dyn std::fmt::Display| Error::file("write", &self.beside, cause);
         let mut file = self.writer.into_inner().map_err(|cause| failed(&cause))?;
         file.flush().map_err(|cause| failed(&cause))?;
-        std::fs::rename(&self.beside, &self.place).map_err(|cause| Error::file("rename", &self.beside, cause))?;
+        put_in_place(&self.place)?;
         Ok(Part { path: self.place, rows: self.rows })
     }
 }
 
-/// The name a file is written under until it is whole.
-fn beside(place: &Path) -> PathBuf {
-    let mut name = place.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    place.with_file_name(name)
-}
-
-/// Writes a small file beside its place and renames it.
+/// Writes a small file beside its place, syncs it and renames it.
 ///
 /// # Errors
 /// If the file cannot be written or renamed.
 pub fn write_atomically(place: &Path, bytes: &[u8]) -> Result<()> {
     let beside = beside(place);
     std::fs::write(&beside, bytes).map_err(|cause| Error::file("write", &beside, cause))?;
-    std::fs::rename(&beside, place).map_err(|cause| Error::file("rename", &beside, cause))
+    put_in_place(place)
 }
 
 /// Writes a value as JSON with a trailing newline, beside and renamed.
@@ -479,18 +472,26 @@ pub fn write_json<T: Serialize>(place: &Path, value: &T) -> Result<()> {
     write_atomically(place, text.as_bytes())
 }
 
+/// Larger ones were not written by us, nor by Hugging Face's tools.
+const MAX_JSON: u64 = 512 << 20;
+
 /// Reads a JSON file; `None` where there is no such file.
 ///
 /// # Errors
 /// If the file exists but cannot be read or has another shape.
 pub fn read_json<T: DeserializeOwned>(place: &Path) -> Result<Option<T>> {
+    if std::fs::metadata(place).is_ok_and(|facts| facts.len() > MAX_JSON) {
+        return Err(Error::data(format!("`{}` is too large to be read: it is not ours", place.display()))
+            .hint("give the file that is meant"));
+    }
     let text = match std::fs::read_to_string(place) {
         Ok(text) => text,
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(Error::file("read", place, cause)),
     };
     serde_json::from_str(&text).map(Some).map_err(|cause| {
-        Error::data(format!("`{}` is damaged: {cause}", place.display())).hint("delete it and run again")
+        let kind = if is_working(place) { Kind::Io } else { Kind::Data };
+        Error::new(kind, format!("`{}` is damaged: {cause}", place.display())).hint("delete it and run again")
     })
 }
 

@@ -15,6 +15,7 @@ use crate::flow::contract::{Contract, contract};
 use crate::flow::dataset::{
     BATCH_ROWS, Batches, Dataset, Part, PartWriter, RowGroup, columns_writer, link_part, read_json, write_json,
 };
+use crate::flow::disk::sync_folder;
 use crate::flow::progress::Progress;
 
 /// What the runner hands to a room.
@@ -103,6 +104,8 @@ impl Context<'_> {
             }
             writer.finish()?;
         }
+        // Names of files that stand in their places, before the books that say so.
+        sync_folder(self.folder)?;
         write_json(&self.numbered("books", part, "json"), books)
     }
 

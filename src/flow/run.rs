@@ -16,15 +16,14 @@ use crate::error::{At, Error, Result};
 use crate::flow::books::{Books, Class, reason};
 use crate::flow::contract::{contract, strings};
 use crate::flow::dataset::{Batches, Dataset, read_json, write_atomically, write_json};
-use crate::flow::disk::{Lock, files_named, hash_file, lock, remove_folder};
+pub use crate::flow::disk::WORK;
+use crate::flow::disk::{Lock, damaged, files_named, hash_file, lock, remove_folder, sync_folder};
+use crate::flow::owned::{Kind, Owned};
 use crate::flow::plan::{Job, ROOMS, Room, too_little_memory};
 use crate::flow::progress::Progress;
 use crate::flow::room::Context;
 use crate::ingest;
 use crate::ingest::fields::REMEDY;
-
-/// Folder below the output folder where the rooms keep their parts.
-pub const WORK: &str = ".kpipe";
 
 /// A room that is whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,24 +62,13 @@ impl Run {
     }
 }
 
-/// Refuses an output folder with files in it that no build of kpipe wrote: publishing would replace some of them.
-fn check_out(out: &Path) -> Result<()> {
-    let ours = out.join(WORK).exists() || out.join("manifest.json").exists();
-    let is_empty = fs::read_dir(out).map_or(true, |mut entries| entries.next().is_none());
-    if ours || is_empty {
-        return Ok(());
-    }
-    Err(Error::usage(format!("`{}` holds files that kpipe did not write", out.display()))
-        .hint("give `--out` a new or empty folder, or one of an earlier build"))
-}
-
 /// Runs every room that is not whole yet.
 ///
 /// # Errors
 /// The first error of a room, or books that do not balance.
 pub fn run(job: &Job, progress: &dyn Progress) -> Result<Run> {
     let work = job.out.join(WORK);
-    check_out(&job.out)?;
+    Owned::claim(&job.out, Kind::Build)?;
     let lock = lock(&work)?;
     let files = ingest::files::source_files(&job.sources)?;
     let mut fingerprint = String::new();
@@ -89,13 +77,14 @@ pub fn run(job: &Job, progress: &dyn Progress) -> Result<Run> {
     for (idx, room) in ROOMS.iter().enumerate() {
         let folder = work.join(format!("{}-{}", idx + 1, room.name));
         fingerprint = fingerprint_of(room, job, &run.files, &fingerprint)?;
+        mend(room, &folder, progress)?;
         let done = match finished(&folder, &fingerprint)? {
             Some(done) => {
                 progress.begin(room.name, None, "rows");
                 progress.end(&format!("{} (done before)", summary(&done.books)));
                 done
             }
-            None => run_room(room, job, &input, &folder, &fingerprint, progress)
+            None => run_room(room, job, &input, &run.files, &folder, &fingerprint, progress)
                 .at_place(|| format!("room `{}`", room.name))?,
         };
         if idx > 0 && done.books.read != input.rows() {
@@ -199,6 +188,26 @@ fn first_refusal(folder: &Path, source: &str, wanted: &str) -> Result<Option<Str
     Ok(None)
 }
 
+/// Clears a room of which a file was emptied or shortened, as by a power cut: it is done again.
+fn mend(room: &Room, folder: &Path, progress: &dyn Progress) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    if let Some(file) = damaged(folder)? {
+        let told = format!("`{}` is not as long as it was written: `{}` is done again", file.display(), room.name);
+        progress.note(&told);
+        return remove_folder(folder);
+    }
+    // What says how far the room is may be cut itself: it is small, and then nothing in the room can be trusted.
+    for name in ["room.json", "fingerprint"] {
+        if fs::metadata(folder.join(name)).is_ok_and(|facts| facts.len() == 0) {
+            progress.note(&format!("`{name}` of room `{}` is empty: it is done again", room.name));
+            return remove_folder(folder);
+        }
+    }
+    Ok(())
+}
+
 fn finished(folder: &Path, fingerprint: &str) -> Result<Option<Done>> {
     let done: Option<Done> = read_json(&folder.join("room.json"))?;
     Ok(done.filter(|done| done.fingerprint == fingerprint))
@@ -208,6 +217,7 @@ fn run_room(
     room: &Room,
     job: &Job,
     input: &Dataset,
+    files: &[ingest::files::SourceFile],
     folder: &Path,
     fingerprint: &str,
     progress: &dyn Progress,
@@ -224,9 +234,17 @@ fn run_room(
     }
     let cx = Context { room: room.name, folder, seed: job.pipeline.seed, memory_bytes: job.memory_bytes, progress };
     (room.run)(job, input, &cx)?;
+    if room.reads.is_none()
+        && let Err(error) = files.iter().try_for_each(ingest::files::SourceFile::check_unchanged)
+    {
+        // What was read has no fingerprint: nobody knows what it is.
+        remove_folder(folder)?;
+        return Err(error);
+    }
     let done = Done { room: room.name.to_string(), fingerprint: fingerprint.to_string(), books: books_of(folder)? };
     done.books.balance()?;
     progress.end(&summary(&done.books));
+    sync_folder(folder)?;
     write_json(&folder.join("room.json"), &done)?;
     Ok(done)
 }
