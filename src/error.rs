@@ -24,16 +24,19 @@ pub enum Kind {
     Io,
     /// Numbers went bad while training, such as a loss that is not finite: exit 5.
     Numbers,
+    /// A signal ended the run: exit 130 (SIGINT) or 143 (SIGTERM).
+    Stopped(i32),
 }
 
 impl Kind {
-    /// The process exit code of this kind, in `2..=5`.
+    /// The process exit code of this kind: `2..=5`, or 128 and the signal.
     pub fn exit_code(self) -> u8 {
         match self {
             Kind::Usage => 2,
             Kind::Data => 3,
             Kind::Io => 4,
             Kind::Numbers => 5,
+            Kind::Stopped(signal) => u8::try_from(128 + signal).unwrap_or(130),
         }
     }
 }
@@ -166,6 +169,11 @@ mod tests {
         let error = Error::usage("`k1` is 9, outside 0..=3").at("mine.toml:14").hint("1.2 is the default");
         assert_eq!(error.to_string(), "`k1` is 9, outside 0..=3\n  at: mine.toml:14\n  hint: 1.2 is the default");
         assert_eq!(error.kind().exit_code(), 2);
+    }
+
+    #[test]
+    fn exit_codes_of_signals_are_those_of_shells() {
+        assert_eq!([2, 15].map(|signal| Kind::Stopped(signal).exit_code()), [130, 143]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 /// Exit codes, messages and hints of the binary.
 mod cli;
 /// Files that people bring along: ids, columns, marks, lexicons.
+mod faults;
 mod field;
 /// Builds on the fixtures: books, order, splits, determinism, kill and resume.
 mod flow;

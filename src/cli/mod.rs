@@ -1,7 +1,8 @@
 //! The command line: one file a command, and the only place that prints or exits.
 //!
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 2 wrong command line or
-//! pipeline file, 3 data breaks a contract or a policy, 4 disk or file trouble, 5 numbers went bad, 101 our bug.
+//! pipeline file, 3 data breaks a contract or a policy, 4 disk or file trouble, 5 numbers went bad, 101 our bug, 130 and
+//! 143 stopped by a signal.
 
 mod build;
 mod completions;
@@ -33,7 +34,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 2 wrong command line or pipeline file, 3 data breaks a contract or a policy, \
-4 disk or file trouble, 5 numbers went bad, 101 a bug.
+4 disk or file trouble, 5 numbers went bad, 101 a bug, 130 stopped by Ctrl-C, 143 by SIGTERM.
 
 Every key of a pipeline file, with its default and the reason for it: kpipe defaults";
 
@@ -129,10 +130,10 @@ impl RunArgs {
             return Err(Error::usage(format!("`--threads` is {threads}, outside 1..={MAX_THREADS}"))
                 .hint("leave it out to use all cores"));
         }
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads.unwrap_or(0))
-            .build_global()
-            .map_err(|cause| Error::io("cannot start the worker threads", cause))
+        rayon::ThreadPoolBuilder::new().num_threads(self.threads.unwrap_or(0)).build_global().map_err(|cause| {
+            Error::io("cannot start the worker threads", cause)
+                .hint("`ulimit -u` and the limits of the container say how many there may be; `--threads 1` needs few")
+        })
     }
 }
 

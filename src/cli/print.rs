@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::flow::progress::Progress;
 
 /// Prints text to standard output.
@@ -49,9 +49,22 @@ pub(super) fn error(error: &Error, as_json: bool) -> ExitCode {
         let event = json!({"event": "error", "what": what, "at": places, "hints": hints, "exit_code": code});
         tell(format_args!("{event}"));
     } else {
-        tell(format_args!("error: {error}"));
+        let word = if matches!(error.kind(), Kind::Stopped(_)) { "stopped" } else { "error" };
+        tell(format_args!("{word}: {error}"));
     }
     ExitCode::from(code)
+}
+
+/// Ends the process because a signal says so, with one line of what was saved and how to go on.
+pub(super) fn stop(signal: i32, what: &str, as_json: bool) {
+    let code = Kind::Stopped(signal).exit_code();
+    match as_json {
+        true => tell(format_args!("{}", json!({"event": "stopped", "what": what, "exit_code": code}))),
+        // A bar may stand on the line.
+        false => tell(format_args!("{}stopped: {what}", if std::io::stderr().is_terminal() { "\r\n" } else { "" })),
+    }
+    #[expect(clippy::exit, reason = "other threads are in the middle of their work, and nothing waits for them")]
+    std::process::exit(i32::from(code));
 }
 
 /// How a command tells its progress and its result.

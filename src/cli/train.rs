@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::environment::{Variable, keep_memory, start_again_with};
-use super::{RunArgs, SettingsArgs};
+use super::{RunArgs, SettingsArgs, print};
 use crate::error::Result;
 use crate::flow::plan::Pipeline;
+use crate::flow::stop;
 use crate::train;
 use crate::train::preset::preset;
 
@@ -90,6 +91,16 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     let device = train::device(&args.device)?;
     args.run.start_threads()?;
     let printer = args.run.printer();
+    let (out, json) = (args.out.clone(), args.run.json);
+    stop::listen(true, move |signal| {
+        let saved = train::checkpoint::latest(&out).ok().flatten();
+        let saved = saved.map(|folder| format!("`{}` is saved; the same command goes on from it", folder.display()));
+        print::stop(
+            signal,
+            saved.as_deref().unwrap_or("no checkpoint was saved yet; the same command begins anew"),
+            json,
+        );
+    })?;
     let job = train::Job {
         shards: &args.shards,
         out: &args.out,

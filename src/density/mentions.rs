@@ -427,7 +427,7 @@ mod tests {
             format: None,
         };
         let files = ["mesh-terms.tsv.gz", "drugbank-vocabulary.csv.gz", "doid-2016.obo.gz", "hp-2013.obo.gz"];
-        let lexicon = Lexicon::read(&files.iter().map(spec).collect::<Vec<_>>()).unwrap();
+        let lexicon = Lexicon::read(&files.iter().map(spec).collect::<Vec<_>>(), 4 << 30).unwrap();
         let finder = Finder::new(&lexicon, &params()).unwrap();
         let (mut marked, mut exact, mut touched) = (0, 0, 0);
         for file in ["CDR_sample.txt.gz", "NCBIdevelopset_corpus.txt.gz"] {

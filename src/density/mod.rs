@@ -138,7 +138,7 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
 /// # Errors
 /// If a file is missing or cannot be read.
 pub fn read_lexicon(params: &Params, cx: &Context) -> Result<Lexicon> {
-    let lexicon = Lexicon::read(&params.lexicon)?;
+    let lexicon = Lexicon::read(&params.lexicon, cx.memory_bytes)?;
     if params.lexicon.is_empty() {
         cx.progress.note(
             "no lexicon is set (`[density] lexicon`): every document gets density 0, so nothing is ranked by knowledge",

@@ -3,11 +3,8 @@
 //! A file on disk is read as the reader asks for it. Of an object, the bytes of a row group's columns are fetched
 //! first, because each of a reader's many small questions would be a request of its own.
 
-use std::cell::Cell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Once;
 
 use arrow::array::RecordBatch;
 use bytes::{Buf, Bytes};
@@ -19,6 +16,7 @@ use parquet::file::metadata::{ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
 use crate::error::{Error, Result};
+use crate::flow::foreign;
 use crate::flow::objects::Object;
 use crate::flow::watched::{Failure, Watched, unreadable};
 
@@ -135,32 +133,12 @@ pub fn decoded_bytes(group: &RowGroupMetaData) -> u64 {
     group.columns().iter().map(of_column).fold(0, u64::saturating_add)
 }
 
-thread_local! {
-    /// Whether this thread reads a foreign file, so that a panic will be told as damage.
-    static READING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs what reads a foreign file. The crates panic on some damaged ones, which is an error here as any other damage.
+/// Runs what reads a foreign Parquet file; a panic of the crate is damage as any other.
 ///
 /// # Errors
 /// Those of `read`, and its panic.
 pub fn caught<T>(read: impl FnOnce() -> ParquetResult<T>) -> ParquetResult<T> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let usual = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !READING.get() {
-                usual(panic);
-            }
-        }));
-    });
-    let outer = READING.replace(true);
-    let result = catch_unwind(AssertUnwindSafe(read));
-    READING.set(outer);
-    result.unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(ParquetError::General(format!("the file is damaged ({})", words.unwrap_or("no word of where"))))
-    })
+    foreign::caught(read).unwrap_or_else(|words| Err(ParquetError::General(words)))
 }
 
 fn footer(object: &Object) -> Result<ParquetResult<ArrowReaderMetadata>> {

@@ -47,6 +47,35 @@ impl Failure {
     }
 }
 
+/// What changes when a file is written to, replaced, or made anew: device, number, size, and the time of the last
+/// change, which nobody can set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State(u64, u64, u64, i64, i64);
+
+impl State {
+    /// What it is now.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    #[cfg(unix)]
+    pub fn of(path: &Path) -> std::io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let facts = std::fs::metadata(path)?;
+        Ok(State(facts.dev(), facts.ino(), facts.size(), facts.ctime(), facts.ctime_nsec()))
+    }
+
+    /// What it is now, as far as this system tells.
+    ///
+    /// # Errors
+    /// If it does not.
+    #[cfg(not(unix))]
+    pub fn of(path: &Path) -> std::io::Result<Self> {
+        let facts = std::fs::metadata(path)?;
+        let changed = facts.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(State(0, 0, facts.len(), changed.as_secs() as i64, i64::from(changed.subsec_nanos())))
+    }
+}
+
 /// A file that the system does not give.
 pub fn unreadable(path: &Path, cause: &io::Error) -> Error {
     Error::file("read", path, cause).hint(

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{At, Error, Result};
 use crate::flow::disk::hash_file;
+use crate::flow::watched::State;
 use crate::ingest::SourceSpec;
 
 /// What a source file is known by in fingerprints and in the manifest.
@@ -28,6 +29,9 @@ pub struct SourceFile {
     pub bytes: u64,
     /// xxh3-128 of those bytes, as 32 hex digits; of what is passed over, the reason.
     pub hash: String,
+    /// What the file system said about it when it was hashed.
+    #[serde(skip)]
+    pub state: Option<State>,
 }
 
 impl SourceFile {
@@ -38,13 +42,34 @@ impl SourceFile {
     pub fn read(source: &str, path: &Path) -> Result<Self> {
         if let Some((reason, _)) = why_passed_over(path) {
             let (source, path) = (source.to_string(), path.to_string_lossy().into_owned());
-            return Ok(SourceFile { source, path, bytes: 0, hash: reason.to_string() });
+            return Ok(SourceFile { source, path, bytes: 0, hash: reason.to_string(), state: None });
         }
         let hint = "check that the file exists and may be read";
         let failed = |cause| Error::file("read", path, cause).hint(hint);
         let bytes = std::fs::metadata(path).map_err(failed)?.len();
+        let state = State::of(path).map_err(failed)?;
         let hash = hash_file(path).map_err(|error| error.hint(hint))?;
-        Ok(SourceFile { source: source.to_string(), path: path.to_string_lossy().into_owned(), bytes, hash })
+        let (source, path) = (source.to_string(), path.to_string_lossy().into_owned());
+        Ok(SourceFile { source, path, bytes, hash, state: Some(state) })
+    }
+
+    /// Stops if the file is not what was hashed: then what was read since is not what the hash says.
+    ///
+    /// # Errors
+    /// If it was changed, replaced or taken away.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let path = Path::new(&self.path);
+        // Something that only touches the file, such as a copy of its rights, leaves its bytes.
+        if self.state.is_some() && State::of(path).ok() == self.state {
+            return Ok(());
+        }
+        let now = SourceFile::read(&self.source, path).map_err(|error| error.at("while it was read"))?;
+        if now.hash == self.hash && now.bytes == self.bytes {
+            return Ok(());
+        }
+        let changed = "was changed while it was read";
+        Err(Error::new(crate::error::Kind::Io, format!("`{}` {changed}", self.path))
+            .hint("run the same command again once nobody writes to it: it is read anew"))
     }
 }
 
@@ -363,6 +388,22 @@ mod tests {
         ] {
             assert_eq!(name_below(path, file), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_told() {
+        let folder = tree();
+        let path = folder.path().join("b.txt");
+        let hashed = SourceFile::read("s", &path).unwrap();
+        hashed.check_unchanged().unwrap();
+        // The same bytes in a new file are the same bytes.
+        std::fs::write(&path, "b.txt").unwrap();
+        hashed.check_unchanged().unwrap();
+        std::fs::write(&path, "b.TXT").unwrap();
+        let error = hashed.check_unchanged().unwrap_err();
+        assert_eq!((error.kind().exit_code(), error.what().contains("was changed")), (4, true), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(hashed.check_unchanged().unwrap_err().kind().exit_code(), 4);
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub fn guess_format(path: &Path) -> Result<&'static str> {
     let mut found: Option<(&'static str, PathBuf)> = None;
     let mut unreadable = None;
     for file in files::expand(&path.to_string_lossy())? {
+        if files::why_passed_over(&file).is_some() {
+            continue;
+        }
         let name = match guess_file(&file) {
             Ok(Some(name)) => name,
             Ok(None) => continue,

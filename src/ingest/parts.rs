@@ -226,7 +226,9 @@ impl<'a> Parts<'a> {
         let row = match outcome {
             Outcome::Refused(refusal) => {
                 self.size += 256 + refusal.bytes.len() + refusal.detail.len();
-                let is_damage = reason(&refusal.reason).is_none_or(|reason| reason.class == Class::Broken);
+                // A file of another format is no loss of this one's bytes.
+                let is_damage = reason(&refusal.reason)
+                    .is_none_or(|reason| reason.class == Class::Broken && reason.name != "wrong_format");
                 self.count(source, |books| {
                     books.refuse(&refusal.reason);
                     books.note(BYTES_DAMAGED, if is_damage { refusal.n_bytes } else { 0 });

@@ -22,19 +22,23 @@ pub(super) struct Pending<T>(Receiver<T>);
 
 impl<'scope> Workers<'scope> {
     /// Starts `n` workers.
-    pub(super) fn start(scope: &'scope Scope<'scope, '_>, n: usize) -> Self {
+    ///
+    /// # Errors
+    /// If the system gives no more threads.
+    pub(super) fn start(scope: &'scope Scope<'scope, '_>, n: usize) -> std::io::Result<Self> {
         let (jobs, given) = sync_channel::<Job<'scope>>(4 * n);
         let given = Arc::new(Mutex::new(given));
         for _ in 0..n {
             let given = Arc::clone(&given);
             let next = move || given.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            scope.spawn(move || {
+            let work = move || {
                 while let Ok(job) = next() {
                     job();
                 }
-            });
+            };
+            std::thread::Builder::new().name("worker".to_string()).spawn_scoped(scope, work)?;
         }
-        Workers { jobs }
+        Ok(Workers { jobs })
     }
 
     /// Has a job done; waits while four jobs a worker have not been begun.
@@ -73,7 +77,7 @@ mod tests {
     fn results_come_in_the_order_of_the_jobs() {
         for n_workers in [1, 3] {
             std::thread::scope(|scope| {
-                let workers = Workers::start(scope, n_workers);
+                let workers = Workers::start(scope, n_workers).unwrap();
                 let pending: Vec<Pending<u64>> = (0..20)
                     .map(|n| {
                         workers.give(move || {
@@ -92,7 +96,7 @@ mod tests {
     fn a_job_that_panics_is_an_error_to_who_waits() {
         let outcome = std::panic::catch_unwind(|| {
             std::thread::scope(|scope| {
-                let workers = Workers::start(scope, 1);
+                let workers = Workers::start(scope, 1).unwrap();
                 let (bad, behind) = (workers.give(|| panic!("on purpose")), workers.give(|| ()));
                 let bad: Result<()> = bad.take();
                 assert!(bad.is_err() && behind.take().is_err(), "nobody waits for ever");

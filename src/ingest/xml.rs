@@ -580,6 +580,26 @@ fn markup(rest: &str) -> (&str, usize) {
 mod tests {
     use super::*;
 
+    /// Each is a record that is lost, and none is searched to the end of the file again.
+    #[test]
+    fn elements_that_are_not_closed_are_as_many_refusals() {
+        for end in ["", "<page>last</page></mediawiki>"] {
+            let text = format!("<mediawiki>{}{end}", "<page><title>a</title>\n".repeat(20_000));
+            let mut input = text.as_bytes();
+            let mut cutter = Cutter::new(&mut input, &["page"], 1 << 26);
+            let (mut refused, mut whole) = (0, 0);
+            loop {
+                match cutter.next() {
+                    Cut::Refused(_) | Cut::End(Some(_)) => refused += 1,
+                    Cut::Element { .. } => whole += 1,
+                    Cut::Root(_) => {}
+                    Cut::End(None) => break,
+                }
+            }
+            assert_eq!((refused, whole), (20_000, usize::from(!end.is_empty())), "{end}");
+        }
+    }
+
     #[test]
     fn an_attribute_is_found_by_its_whole_name() {
         let tag = "<a:b xml:id='1' id = \"two\" say=\" id='3' \" empty='' bare=4 last=\"5";

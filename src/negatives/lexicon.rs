@@ -16,8 +16,8 @@ impl LexiconNames {
     ///
     /// # Errors
     /// If a lexicon file is missing or cannot be read.
-    pub fn read(params: &crate::density::Params) -> Result<Self> {
-        let lexicon = Lexicon::read(&params.lexicon)?;
+    pub fn read(params: &crate::density::Params, memory_bytes: u64) -> Result<Self> {
+        let lexicon = Lexicon::read(&params.lexicon, memory_bytes)?;
         let finder = Finder::new(&lexicon, params)?;
         Ok(LexiconNames { lexicon, finder })
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_json};
-use crate::flow::disk::{files_named, remove_folder};
+use crate::flow::disk::{files_named, remove_folder, sync_folder};
 use crate::train::model::Parameters;
 use crate::train::model::parameters::Declared;
 use crate::train::optimiser::{AdamW, Ema, LossScale};
@@ -141,7 +141,9 @@ pub fn save(
     if place.exists() {
         retire(&place)?;
     }
+    sync_folder(&beside)?;
     std::fs::rename(&beside, &place).map_err(|cause| Error::file("rename", &beside, cause))?;
+    sync_folder(&out.join(FOLDER))?;
     keep_last(out, keep)?;
     Ok(place)
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
+use crate::flow::disk::{beside, put_in_place};
 use crate::train::batch::Masker;
 use crate::train::evaluate::{language_loss, measuring};
 use crate::train::model::{Architecture, Weights};
@@ -45,7 +46,7 @@ pub fn write(
 
 fn write_measured(shards: &Shards, masker: &Masker, forward: &Forward, place: &Path) -> Result<u64> {
     let mut windows = Windows::in_order(shards, masker.tokenizer, masker.params, masker.seed)?;
-    let beside = place.with_extension("jsonl.tmp");
+    let beside = beside(place);
     let failed = |cause: std::io::Error| Error::file("write", &beside, cause);
     let mut file = BufWriter::new(File::create(&beside).map_err(failed)?);
     let (mut seen, mut n) = (HashSet::new(), 0);
@@ -76,6 +77,7 @@ fn write_measured(shards: &Shards, masker: &Masker, forward: &Forward, place: &P
         }
     }
     file.flush().map_err(failed)?;
-    std::fs::rename(&beside, place).map_err(|cause| Error::file("rename", &beside, cause))?;
+    drop(file);
+    put_in_place(place)?;
     Ok(n)
 }

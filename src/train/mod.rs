@@ -52,6 +52,7 @@ use candle_core::Device;
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
+use crate::flow::owned::{self, Owned, check_apart};
 use crate::flow::progress::Progress;
 
 pub use params::Params;
@@ -118,7 +119,11 @@ pub struct Summary {
 /// - `Numbers` if the loss or the gradient is not finite, or a parameter gets no gradient.
 pub fn train(job: &Job, params: &Params) -> Result<Summary> {
     params.check()?;
-    check_out(job.out)?;
+    let read = [("the shards", &*job.shards.to_string_lossy()), ("the model of `--init`", &params.init)];
+    for (what, path) in read.into_iter().chain([("the adapter", params.adapter.from.as_str())]) {
+        check_apart(job.out, what, path)?;
+    }
+    Owned::claim(job.out, owned::Kind::Run)?;
     let _lock = crate::flow::disk::lock(job.out)?;
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
@@ -128,19 +133,6 @@ pub fn train(job: &Job, params: &Params) -> Result<Summary> {
             .map_err(|cause| Error::io("cannot start the training thread", cause))?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
-}
-
-/// Refuses a folder in which something else than a run stands: the run's files would be lost among it.
-fn check_out(out: &Path) -> Result<()> {
-    let is_run = out.join("tokenizer.json").exists() && !out.join("manifest.json").exists();
-    let is_ours = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name == "lock");
-    let others = std::fs::read_dir(out)
-        .map_or(0, |entries| entries.flatten().filter(|entry| !is_ours(&entry.file_name())).count());
-    if is_run || others == 0 {
-        return Ok(());
-    }
-    Err(Error::usage(format!("`{}` holds files that are no training run", out.display()))
-        .hint("give `--out` a new or empty folder, or one of an earlier `kpipe train`"))
 }
 
 /// The device called `name`: `cpu`, or `cuda` or `cuda:1` in a program built with the feature `cuda`.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::flow::contract::contract;
 use crate::flow::disk::hash_file;
+use crate::flow::stop;
 use crate::train::batch::{Masker, Step};
 use crate::train::checkpoint::{self, Identity, State};
 use crate::train::consumed::{self, Consumed};
@@ -371,6 +372,16 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Writes a checkpoint of the steps that none holds yet, and says so.
+    pub(crate) fn save_if_new(&self, params: &Params) -> Result<Option<String>> {
+        let newest = checkpoint::latest(self.job.out)?.map(|path| checkpoint::state(&path)).transpose()?;
+        if self.step == 0 || newest.is_some_and(|state| state.step == self.step) {
+            return Ok(None);
+        }
+        self.save(params)?;
+        Ok(Some(format!("a checkpoint of step {} was saved", self.step)))
+    }
+
     /// Writes a checkpoint.
     pub(crate) fn save(&self, params: &Params) -> Result<()> {
         let state = State {
@@ -382,7 +393,7 @@ impl<'a> Session<'a> {
             loss_scale: self.loss_scale,
         };
         let (parameters, optimiser, ema) = (&self.parameters, &self.optimiser, self.ema.as_ref());
-        checkpoint::save(self.job.out, &state, (parameters, optimiser, ema), params.keep).map(drop)
+        stop::whole(|| checkpoint::save(self.job.out, &state, (parameters, optimiser, ema), params.keep).map(drop))
     }
 
     /// Tells that a step is done.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::UInt32Type;
@@ -18,6 +19,7 @@ use crate::flow::dataset::{Batches, read_json};
 use crate::flow::disk::{files_named, hash_file};
 use crate::flow::objects::{Folder, is_address};
 use crate::flow::place::Place;
+use crate::flow::watched::{State, unreadable};
 
 const MANIFEST: &str = "manifest.json";
 const DATA: &str = "data";
@@ -25,6 +27,46 @@ const DATA: &str = "data";
 /// The shards of a split.
 pub struct Shards {
     places: Vec<Place>,
+    /// Of each: what it was when it was opened, in the order of the places.
+    seen: Vec<Seen>,
+}
+
+/// What a shard was when it was opened.
+struct Seen {
+    /// xxh3-128 of its bytes; of one in a store, its size.
+    content: String,
+    /// What the file system said of it since, where it lies on disk.
+    state: Mutex<Option<State>>,
+}
+
+impl Seen {
+    fn of(place: &Place) -> Result<Self> {
+        Ok(match place {
+            Place::File(path) => {
+                let state = State::of(path).map_err(|cause| unreadable(path, &cause))?;
+                Seen { content: hash_file(path)?, state: Mutex::new(Some(state)) }
+            }
+            Place::Object(object) => Seen { content: object.size().to_string(), state: Mutex::default() },
+        })
+    }
+
+    /// Stops if the file is another one by now; one that was only touched or linked again is not.
+    fn check(&self, place: &Place) -> Result<()> {
+        let Place::File(path) = place else { return Ok(()) };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = State::of(path).map_err(|cause| unreadable(path, &cause))?;
+        if *state == Some(now) {
+            return Ok(());
+        }
+        if hash_file(path)? == self.content {
+            *state = Some(now);
+            return Ok(());
+        }
+        Err(Error::data(format!("`{place}` was rebuilt or changed while it is trained on")).hint(
+            "what is learned from here on would be of other shards: give `--out` another folder to train on them, or \
+             put the ones before in their place and run the same command again",
+        ))
+    }
 }
 
 /// One row, for a pass over a few columns.
@@ -74,10 +116,21 @@ impl Shards {
                     .hint("finish or repeat `kpipe build`, and keep the shards of one build only"));
             }
             Batches::at(place, Some(contract("shard")?), None)?;
-            manifests.check(place, split)?;
         }
         let places: Vec<Place> = found.into_iter().map(|(_, place)| place).collect();
-        Ok((!places.is_empty()).then_some(Shards { places }))
+        let seen = places.iter().map(Seen::of).collect::<Result<Vec<Seen>>>()?;
+        for (place, seen) in places.iter().zip(&seen) {
+            manifests.check(place, &seen.content, split)?;
+        }
+        Ok((!places.is_empty()).then_some(Shards { places, seen }))
+    }
+
+    /// Stops if the shard number `idx` is not what it was when the run was begun or resumed.
+    ///
+    /// # Errors
+    /// If it was changed or taken away.
+    pub fn check_unchanged(&self, idx: usize) -> Result<()> {
+        self.places.get(idx).zip(self.seen.get(idx)).map_or(Ok(()), |(place, seen)| seen.check(place))
     }
 
     /// The shard number `idx`.
@@ -96,8 +149,9 @@ impl Shards {
     /// If a shard cannot be read, or from `visit`.
     pub fn texts(&self, columns: &[&str], mut visit: impl FnMut(&Row) -> Result<u64>) -> Result<u64> {
         let mut total = 0;
-        for place in &self.places {
+        for (idx, place) in self.places.iter().enumerate() {
             for batch in Batches::at(place, None, Some(columns))? {
+                self.check_unchanged(idx)?;
                 let batch = batch?;
                 for row in 0..batch.num_rows() {
                     total += visit(&Row { batch: &batch, row }).map_err(|error| error.at(place))?;
@@ -107,7 +161,7 @@ impl Shards {
         Ok(total)
     }
 
-    /// Rows of the split, and a hash of their ids in order: what a run was trained on.
+    /// Rows of the split, and a hash of their ids in order and of all that the shards hold: what a run was trained on.
     ///
     /// # Errors
     /// If a shard cannot be read.
@@ -118,6 +172,7 @@ impl Shards {
             hash.update(b"\n");
             Ok(1)
         })?;
+        self.seen.iter().for_each(|seen| hash.update(seen.content.as_bytes()));
         Ok((rows, format!("{:032x}", hash.digest128())))
     }
 }
@@ -190,7 +245,7 @@ struct Manifests(BTreeMap<String, BTreeMap<String, Entry>>);
 
 impl Manifests {
     /// A shard that was changed after its build teaches something else.
-    fn check(&mut self, place: &Place, split: &str) -> Result<()> {
+    fn check(&mut self, place: &Place, content: &str, split: &str) -> Result<()> {
         let folder = place.to_string().strip_suffix(place.name()).unwrap_or_default().to_string();
         let entries = match self.0.entry(folder) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -198,7 +253,7 @@ impl Manifests {
         };
         let Some((hash, bytes)) = entries.get(&format!("{DATA}/{}", place.name())) else { return Ok(()) };
         let is_same = match place {
-            Place::File(path) => hash_file(path)? == *hash,
+            Place::File(_) => content == *hash,
             Place::Object(object) => object.size() == *bytes,
         };
         if is_same {

@@ -112,12 +112,15 @@ impl<'a> Stream<'a> {
         while self.batch.is_none() {
             let Some(place) = self.shards.place(self.cursor.shard) else { return Ok(None) };
             if self.batches.is_none() {
+                self.shards.check_unchanged(self.cursor.shard)?;
                 let mut batches = Batches::at(place, Some(contract("shard")?), Some(self.columns))?;
                 batches.skip_batches(self.cursor.group);
                 self.batches = Some(batches);
             }
             match self.batches.as_mut().and_then(Iterator::next) {
                 Some(batch) => {
+                    // Asked behind the reading, so that what was read is what was there; and before what it says.
+                    self.shards.check_unchanged(self.cursor.shard)?;
                     let batch = batch?;
                     contract("shard")?.check_nulls(&batch).map_err(|error| {
                         error.at(self.place()).hint("the shards were changed after kpipe wrote them; build them again")

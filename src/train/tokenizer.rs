@@ -25,6 +25,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::flow::dataset::write_atomically;
+use crate::flow::foreign::caught;
 use crate::train::model::{Family, Language, Special, bert};
 use crate::train::params::{self, TokenizerKind};
 use crate::train::shards::Shards;
@@ -89,6 +90,9 @@ pub struct Pieces {
     pub words: Vec<u32>,
 }
 
+/// Larger files are no tokenizers: the largest known has 35 MB.
+const MAX_BYTES: u64 = 512 << 20;
+
 impl Tokenizer {
     /// Reads a `tokenizer.json` for a model that learns in this way; `config` is the model's `config.json`, which names
     /// some of the special tokens.
@@ -96,13 +100,21 @@ impl Tokenizer {
     /// # Errors
     /// If the file cannot be read, is no tokenizer, or lacks a special token that the model needs.
     pub fn read(path: &Path, language: Language, config: &Value) -> Result<Self> {
-        let json = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
+        let failed = |cause| Error::file("read", path, cause);
+        let size = std::fs::metadata(path).map_err(failed)?.len();
+        if size > MAX_BYTES {
+            return Err(Error::data(format!("this is no tokenizer: it has {size} bytes")).at(path.display()));
+        }
+        let json = std::fs::read_to_string(path).map_err(failed)?;
         Self::parse(json, language, config).map_err(|error| error.at(path.display()))
     }
 
     fn parse(json: String, language: Language, config: &Value) -> Result<Self> {
-        let inner = Inner::from_bytes(json.as_bytes())
-            .map_err(|cause| Error::data(format!("this is no tokenizer: {cause}")))?;
+        let no_tokenizer = |cause: &dyn std::fmt::Display| Error::data(format!("this is no tokenizer: {cause}"));
+        let inner = caught(|| Inner::from_bytes(json.as_bytes())).map_err(|cause| no_tokenizer(&cause))?;
+        let mut inner = inner.map_err(|cause| no_tokenizer(&cause))?;
+        // What a file says of cutting and padding is for single sentences; documents are cut into windows here.
+        inner.with_padding(None).with_truncation(None).map_err(|cause| no_tokenizer(&cause))?;
         let frame = match language {
             Language::Masked => masked_frame(&inner)?,
             Language::Causal => causal_frame(&inner, config)?,
@@ -389,6 +401,44 @@ mod tests {
         for kind in [TokenizerKind::Wordpiece, TokenizerKind::Bpe] {
             assert_eq!(trained(kind).json, trained(kind).json);
         }
+    }
+
+    /// Libraries panic on some of these; each must be an error that says what is wrong.
+    #[test]
+    fn damaged_tokenizers_are_errors() {
+        let whole: Value = serde_json::from_str(&trained(TokenizerKind::Wordpiece).json).unwrap();
+        let with = |key: &str, value: Value| {
+            let mut changed = whole.clone();
+            changed[key] = value;
+            changed.to_string()
+        };
+        let bpe = serde_json::json!({"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b", "c d"]});
+        for text in [
+            with("model", bpe),
+            with("normalizer", serde_json::json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"})),
+            with("model", serde_json::json!({"type": "Unigram", "unk_id": 5, "vocab": [["a", 0.0]]})),
+            whole.to_string()[..900].to_string(),
+            "[".repeat(100_000),
+            "{}".to_string(),
+        ] {
+            let error = Tokenizer::parse(text, Language::Masked, &Value::Null).err().unwrap();
+            assert!(error.what().starts_with("this is no tokenizer"), "{error}");
+        }
+    }
+
+    /// What transformers sets anew at each call is not what a document is cut or filled to.
+    #[test]
+    fn truncation_and_padding_of_the_file_are_left_out() {
+        let tokenizer = trained(TokenizerKind::Wordpiece);
+        let mut json: Value = serde_json::from_str(&tokenizer.json).unwrap();
+        json["truncation"] =
+            serde_json::json!({"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"});
+        json["padding"] = serde_json::json!({"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": null,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
+        let cutting = Tokenizer::parse(json.to_string(), Language::Masked, &Value::Null).unwrap();
+        let text = &grammar(1, 1)[0].text;
+        assert_eq!(cutting.pieces(text).unwrap().ids, tokenizer.pieces(text).unwrap().ids);
+        assert!(tokenizer.pieces(text).unwrap().ids.len() > 4);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
+use crate::flow::stop;
 use crate::train::batch::{Masker, Microbatch, Step};
 use crate::train::coverage::Coverage;
 use crate::train::kernels::{self, DropoutKey};
@@ -35,11 +36,23 @@ pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
     let windows = Windows::new(&data.train, &data.tokenizer, params, job.seed, session.position)?;
     let mut coverage = Coverage::new(&session.parameters);
     std::thread::scope(|scope| {
-        let steps = read_ahead(scope, &masker, windows, session.step + 1..=params.steps);
+        let steps = read_ahead(scope, &masker, windows, session.step + 1..=params.steps)?;
         while session.step < params.steps {
             let clock = Instant::now();
-            let made = steps.recv().map_err(|_| Error::data("the thread that makes the rows failed"))??;
+            let made = match steps.recv().map_err(|_| Error::data("the thread that makes the rows failed"))? {
+                Ok(made) => made,
+                Err(error) => {
+                    // Whatever is wrong with the shards, what was learned from them before is not lost.
+                    let told = session.save_if_new(params)?;
+                    return Err(told.iter().fold(error, |error, told| error.hint(told)));
+                }
+            };
             learn(job, params, (&mut session, &masker, &mut coverage), made, clock)?;
+            if let Some(signal) = stop::requested().filter(|_| session.step < params.steps) {
+                session.save_if_new(params)?;
+                let what = format!("a checkpoint of step {} is saved; the same command goes on from it", session.step);
+                return Err(Error::new(Kind::Stopped(signal), what));
+            }
         }
         Result::Ok(())
     })?;
@@ -55,9 +68,9 @@ fn read_ahead<'scope>(
     masker: &'scope Masker,
     mut windows: Windows<'scope>,
     numbers: RangeInclusive<u64>,
-) -> Receiver<Result<(Step, Position)>> {
+) -> Result<Receiver<Result<(Step, Position)>>> {
     let (made, steps) = sync_channel(READ_AHEAD);
-    scope.spawn(move || {
+    let make = move || {
         for number in numbers {
             let step = masker.step(number, &mut windows).map(|step| (step, windows.position()));
             let failed = step.is_err();
@@ -66,8 +79,10 @@ fn read_ahead<'scope>(
                 return;
             }
         }
-    });
-    steps
+    };
+    let started = std::thread::Builder::new().name("rows".to_string()).spawn_scoped(scope, make);
+    started.map_err(|cause| Error::io("cannot start the thread that makes the rows", cause))?;
+    Ok(steps)
 }
 
 /// One step: forward, backward, the optimiser, and what is due behind it. It began at `clock`, with the wait for its rows.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Found, LexiconSpec, READERS, Reader, reader};
 use crate::error::{At, Error, Result};
+use crate::flow::watched;
 use crate::ingest::decompress::{Bounds, Unpacked};
-use crate::ingest::files::expand;
+use crate::ingest::files::{expand, why_passed_over};
 
 /// Bytes at the start of a file that a reader may look at to recognise it.
 const HEAD_BYTES: usize = 16 << 10;
@@ -35,7 +36,10 @@ pub fn files(spec: &LexiconSpec) -> Result<Listed> {
     if spec.format.is_some() || found == [Path::new(&spec.path)] {
         return Ok(Listed { files: found, ..Listed::default() });
     }
-    let (files, passed_over): (Vec<PathBuf>, Vec<PathBuf>) = found.into_iter().partition(|file| is_lexicon(file));
+    let (mut files, mut passed_over) = (Vec::new(), Vec::new());
+    for file in found {
+        if is_lexicon(&file)? { files.push(file) } else { passed_over.push(file) }
+    }
     if files.is_empty() {
         return Err(Error::usage(format!("no file of `{}` is a lexicon", spec.path))
             .at("[density] lexicon")
@@ -48,30 +52,65 @@ pub fn files(spec: &LexiconSpec) -> Result<Listed> {
 static ABOUT: &[&str] = &["readme", "source", "license", "licence", "copying", "notice", "changelog", "citation"];
 
 /// Whether a file of a folder is meant to be read: by its name, and by its beginning.
-fn is_lexicon(file: &Path) -> bool {
+fn is_lexicon(file: &Path) -> Result<bool> {
     let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let stem = name.split('.').next().unwrap_or("");
     if ABOUT.contains(&stem) || name.ends_with(".md") {
-        return false;
+        return Ok(false);
     }
-    let Ok(unpacked) = Unpacked::open(file, &BOUNDS, None) else { return false };
+    if why_passed_over(file).is_some() {
+        return Ok(false);
+    }
+    let unpacked = Unpacked::open(file, &BOUNDS, None).map_err(|cause| watched::unreadable(file, &cause))?;
+    let failure = unpacked.failure();
     let mut head = Vec::with_capacity(HEAD_BYTES);
     // Damage shows when the file is read.
     let _ = unpacked.take(HEAD_BYTES as u64).read_to_end(&mut head);
-    recognise(without_mark(&head), file).is_ok()
+    failure.check(file)?;
+    Ok(recognise(without_mark(&head), file).is_ok())
 }
 
 fn without_mark(head: &[u8]) -> &[u8] {
     head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head)
 }
 
-/// Reads one file with the reader that is named or recognises it; gives the entries and the reader's name.
+/// Reads one file with the reader that is named or recognises it; gives the entries and the reader's name. `room` is the
+/// memory that its entries may take, in bytes.
 ///
 /// # Errors
-/// If the file cannot be read or recognised.
-pub(super) fn read_file(file: &Path, format: Option<&str>) -> Result<(Found, &'static str)> {
-    let unpacked = Unpacked::open(file, &BOUNDS, None).map_err(|cause| Error::file("open", file, cause))?;
-    let fault = unpacked.fault();
+/// If the file cannot be read or recognised, or names more than fits.
+pub(super) fn read_file(file: &Path, format: Option<&str>, room: u64) -> Result<(Found, &'static str)> {
+    let bounds = Bounds { max_bytes: BOUNDS.max_bytes.min(room), ..BOUNDS };
+    let unpacked = Unpacked::open(file, &bounds, None).map_err(|cause| Error::file("open", file, cause))?;
+    let (fault, failure) = (unpacked.fault(), unpacked.failure());
+    let found = read_unpacked(unpacked, file, format, room);
+    // What a reader takes for damage may be a disk that fails, or a bound that is ours.
+    failure.check(file)?;
+    let too_large = fault.borrow().as_ref().is_some_and(|fault| fault.reason == "bomb");
+    let (mut found, reader) = match found {
+        _ if too_large => return Err(too_much(file)),
+        Ok((found, _)) if found.is_full() => return Err(too_much(file)),
+        other => other?,
+    };
+    // A stream that stops cleanly before the file's end, such as bytes behind its last member.
+    if let Some(fault) = fault.borrow().as_ref().filter(|fault| fault.clean) {
+        found.refuse(fault.reason);
+    }
+    if found.entries.is_empty() {
+        let refused: Vec<String> = found.refused.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+        let what = format!("lexicon file `{}`, read as {reader}, names nothing", file.display());
+        let what = if refused.is_empty() { what } else { format!("{what}: not used are {}", refused.join(", ")) };
+        return Err(Error::data(what).hint("say its format: `lexicon = [{ path = \"...\", format = \"tsv\" }]`"));
+    }
+    Ok((found, reader))
+}
+
+fn too_much(file: &Path) -> Error {
+    Error::data(format!("lexicon file `{}` names more than fits into memory", file.display()))
+        .hint("is it a lexicon? a name takes about 700 bytes: give more `--memory`, or a smaller file")
+}
+
+fn read_unpacked(unpacked: Unpacked, file: &Path, format: Option<&str>, room: u64) -> Result<(Found, &'static str)> {
     let mut input = BufReader::new(unpacked);
     let mut head = Vec::with_capacity(HEAD_BYTES);
     let mut first = input.by_ref().take(HEAD_BYTES as u64);
@@ -85,19 +124,9 @@ pub(super) fn read_file(file: &Path, format: Option<&str>) -> Result<(Found, &'s
         Some(format) => reader(format)?,
         None => recognise(&head, file)?,
     };
-    let mut found = Found::default();
+    let mut found = Found::within(room);
     let mut whole = std::io::Cursor::new(head).chain(input);
     reader.read(&mut whole, file, &mut found).at_place(|| format!("lexicon file `{}`", file.display()))?;
-    // A stream that stops cleanly before the file's end, such as bytes behind its last member.
-    if let Some(fault) = fault.borrow().as_ref().filter(|fault| fault.clean) {
-        found.refuse(fault.reason);
-    }
-    if found.entries.is_empty() {
-        let refused: Vec<String> = found.refused.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
-        let what = format!("lexicon file `{}`, read as {}, names nothing", file.display(), reader.name());
-        let what = if refused.is_empty() { what } else { format!("{what}: not used are {}", refused.join(", ")) };
-        return Err(Error::data(what).hint("say its format: `lexicon = [{ path = \"...\", format = \"tsv\" }]`"));
-    }
     Ok((found, reader.name()))
 }
 

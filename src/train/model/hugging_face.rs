@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::parameters::{read_tensors, write_tensors};
 use super::{Architecture, FAMILIES, Family, Parameters, Weights};
 use crate::error::{Error, Result};
-use crate::flow::dataset::{read_json, write_json};
+use crate::flow::dataset::{read_json, write_atomically, write_json};
 
 pub(super) const CONFIG: &str = "config.json";
 pub(super) const WEIGHTS: &str = "model.safetensors";
@@ -157,9 +157,8 @@ impl Pretrained {
                 tensors.entry((*copy).to_string()).or_insert(tensor.copy()?);
             }
         }
-        let (place, beside) = (folder.join(WEIGHTS), folder.join("model.safetensors.tmp"));
-        write_tensors(&beside, &tensors)?;
-        std::fs::rename(&beside, &place).map_err(|cause| Error::file("rename", &beside, cause))?;
+        let place = folder.join(WEIGHTS);
+        write_tensors(&place, &tensors)?;
         let mut config = self.config.clone();
         if let (Value::Object(config), Some(tensor)) = (&mut config, tensors.values().next()) {
             config.remove("torch_dtype");
@@ -168,7 +167,8 @@ impl Pretrained {
         write_json(&folder.join(CONFIG), &config)?;
         for name in COMPANIONS {
             let Some(from) = origin.map(|origin| origin.join(name)).filter(|from| from.exists()) else { continue };
-            std::fs::copy(&from, folder.join(name)).map_err(|cause| Error::file("copy", &from, cause))?;
+            let bytes = std::fs::read(&from).map_err(|cause| Error::file("read", &from, cause))?;
+            write_atomically(&folder.join(name), &bytes)?;
         }
         Ok(place)
     }

@@ -9,6 +9,7 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use crate::draw;
 use crate::error::{Error, Result};
+use crate::flow::disk::{beside, put_in_place};
 
 /// How a parameter begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -232,13 +233,19 @@ impl Weights {
     }
 }
 
-/// Writes named tensors as safetensors. The `format` entry is what transformers asks for.
+/// Writes named tensors as safetensors, beside and renamed. The `format` entry is what transformers asks for.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     let info = HashMap::from([("format".to_string(), "pt".to_string())]);
-    safetensors::serialize_to_file(tensors.iter(), Some(info), path).map_err(|cause| Error::file("write", path, cause))
+    let beside = beside(path);
+    let failed = |cause: &dyn std::fmt::Display| Error::file("write", &beside, cause);
+    // The crate makes files that only their owner may read; others get the rights that the user's umask leaves.
+    let usual = std::fs::File::create(&beside).and_then(|file| file.metadata()).map_err(|cause| failed(&cause))?;
+    safetensors::serialize_to_file(tensors.iter(), Some(info), &beside).map_err(|cause| failed(&cause))?;
+    std::fs::set_permissions(&beside, usual.permissions()).map_err(|cause| failed(&cause))?;
+    put_in_place(path)
 }
 
 /// Reads all tensors of a safetensors file, in name order.
