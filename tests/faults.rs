@@ -130,6 +130,23 @@ fn a_build_whose_system_fails_says_so_and_goes_on() {
     }
 }
 
+/// A container's limit of threads, met at any of them, is told as such, never as a bug.
+#[test]
+fn a_system_that_gives_no_more_threads_is_told() {
+    let Some(shim) = shim() else { return };
+    let (folder, built) = (tempfile::tempdir().unwrap(), built());
+    let out = |name: String| folder.path().join(name).to_str().unwrap().to_string();
+    let shards = built.to_str().unwrap();
+    let train = [&["train", "--shards", shards, "--quiet"], SMALL, &["--set", "train.steps=2", "--out"]].concat();
+    for (name, args) in [("build", BUILD), ("train", &train), ("score", &["score", "fixtures/pubmed", "--out"])] {
+        let n = counted(&[args, &[&out(format!("{name}-count"))]].concat(), shim, "")["thread"];
+        for nth in spread(n) {
+            let out = out(format!("{name}-{nth}"));
+            heals(&[args, &[&out]].concat(), shim, &format!("thread:{nth}:11:"), false);
+        }
+    }
+}
+
 /// As a power cut may leave it, and as nothing else should: a file with fewer bytes than were written.
 #[test]
 fn working_files_that_lost_their_bytes_are_found() {
@@ -291,6 +308,9 @@ fn a_training_run_that_is_told_to_end_saves_and_goes_on() {
         command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap()
     };
     assert!(start(&whole, "train.steps=200").wait().unwrap().success());
+    let mode =
+        |name: &str| std::os::unix::fs::PermissionsExt::mode(&whole.join(name).metadata().unwrap().permissions());
+    assert_eq!(mode("model.safetensors"), mode("config.json"), "others may read what the umask lets them");
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let out = folder.path().join(code.to_string());
         let child = start(&out, "train.steps=200");

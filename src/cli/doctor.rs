@@ -30,8 +30,12 @@ pub(super) fn run(args: &DoctorArgs) -> Result<()> {
         if engine.available {
             lines.push(format!("{name:<18} {}", engine.version.as_deref().unwrap_or("installed")));
         } else {
-            lines.push(format!("{name:<18} missing: {}", engine.detail.as_deref().unwrap_or("not installed")));
-            lines.push(format!("{:<18} without it `kpipe build` makes no back-translations; install it with", ""));
+            let (state, then) = match engine.is_broken {
+                true => ("broken", "mend it with"),
+                false => ("missing", "install it with"),
+            };
+            lines.push(format!("{name:<18} {state}: {}", engine.detail.as_deref().unwrap_or("not installed")));
+            lines.push(format!("{:<18} without it `kpipe build` makes no back-translations; {then}", ""));
             lines.push(format!("{:<18} {}", "", engine.how_to_install));
         }
     }

@@ -166,6 +166,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Plan(args) => args.is_json(),
         Command::Doctor(_) | Command::Defaults | Command::Completions(_) => false,
     };
+    tell_of_limits(json);
     let result = match cli.command {
         Command::Build(args) => build::run(&args),
         Command::Score(args) => score::run(&args),
@@ -179,6 +180,24 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => print::error(&error, json),
     }
+}
+
+/// Libraries panic where the system gives no more threads. That is a limit somebody set, not a bug, and is told as such.
+fn tell_of_limits(json: bool) {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let words = panic.payload_as_str().unwrap_or_default();
+        // EAGAIN, as `std`, rayon and tokio each say it.
+        let is_limit = words.contains("spawn") && (words.contains("os error 11") || words.contains("code: 11"));
+        if !is_limit {
+            return usual(panic);
+        }
+        let error = Error::io("cannot start a thread", "the system gives no more of them")
+            .hint("`ulimit -u` and the limits of the container say how many there may be; `--threads 1` needs few");
+        print::error(&error, json);
+        #[expect(clippy::exit, reason = "the thread that panics may be any, and the others wait for it")]
+        std::process::exit(4);
+    }));
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ pub static REASONS: &[Reason] = &[
     unwanted("repeated", "a record with the same id and the same text was read before"),
     unwanted("dropped", "a mark that the source's `drop` names; each mark is counted, as `dropped:retracted`"),
     unwanted("dead_link", "a link that leads nowhere, or back into a folder around it"),
+    unwanted("no_file", "a pipe, a socket or a device in a folder of files"),
     unwanted("deleted", "a later file withdraws the record (DeleteCitation)"),
     unwanted("superseded", "a later version of the same record was read"),
     unwanted("not_a_record", "a well-formed element of the file that is no document, such as a book or a summary"),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_json};
-use crate::flow::disk::hash_file;
+use crate::flow::disk::{hash_file, remove_file};
 
 /// The file that marks a folder as ours.
 pub const MARK: &str = "kpipe.json";
@@ -45,7 +45,9 @@ impl Kind {
         let is_empty = || fs::metadata(path).is_ok_and(|facts| facts.is_file() && facts.len() == 0);
         match name {
             // What every freshly made disk has.
-            "lost+found" | "kpipe.json.tmp" => true,
+            "lost+found" => true,
+            // `kpipe.json.1234` and `kpipe.json.1234.tmp` of a program that was killed as it began.
+            _ if name.strip_prefix(MARK).is_some_and(|rest| rest.starts_with('.')) => true,
             "lock" => self == Kind::Run && is_empty(),
             "tokenizer.json.tmp" => self == Kind::Run,
             _ => self == Kind::Scores && name.starts_with(".kpipe-score-"),
@@ -102,7 +104,7 @@ impl Owned {
                     Error::file("create", folder, cause).hint("give `--out` a folder that you may write to")
                 })?;
                 let mark = Mark { kpipe: env!("CARGO_PKG_VERSION").to_string(), holds, files: BTreeMap::new() };
-                write_json(&folder.join(MARK), &mark)?;
+                begin(folder, &mark)?;
                 mark
             }
         };
@@ -163,7 +165,7 @@ impl Owned {
     pub fn settle(&mut self, kept: &BTreeSet<String>, edited: &BTreeSet<String>) -> Result<()> {
         let gone: Vec<String> = self.mark.files.keys().filter(|name| !kept.contains(*name)).cloned().collect();
         for name in &gone {
-            crate::flow::disk::remove_file(&self.folder.join(name))?;
+            remove_file(&self.folder.join(name))?;
         }
         let mut files = BTreeMap::new();
         for name in kept {
@@ -202,6 +204,19 @@ impl Owned {
 
     fn save(&self) -> Result<()> {
         write_json(&self.folder.join(MARK), &self.mark)
+    }
+}
+
+/// Writes the first mark of a folder, unless another program did so in this moment: its own may say more by now.
+fn begin(folder: &Path, mark: &Mark) -> Result<()> {
+    let own = folder.join(format!("{MARK}.{}", std::process::id()));
+    write_json(&own, mark)?;
+    let place = folder.join(MARK);
+    match fs::hard_link(&own, &place) {
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => remove_file(&own),
+        Ok(()) => remove_file(&own),
+        // A file system without links.
+        Err(_) => fs::rename(&own, &place).map_err(|cause| Error::file("rename", &own, cause)),
     }
 }
 

@@ -15,7 +15,8 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::flow::disk::is_working;
 use crate::flow::foreign;
 use crate::flow::objects::Object;
 use crate::flow::watched::{Failure, Watched, unreadable};
@@ -56,7 +57,7 @@ impl Place {
             Place::Object(object) => footer(object)?,
         };
         read.map_err(|cause| {
-            Error::data(format!("`{self}` is not a readable Parquet file: {cause}"))
+            self.damaged(format!("`{self}` is not a readable Parquet file: {cause}"))
                 .hint("delete it and build again; kpipe writes it anew")
         })
     }
@@ -82,10 +83,21 @@ impl Place {
             Place::Object(object) => decode(fetch(object, metadata, group, &mask)?, metadata, group, mask),
         };
         batch.map_err(|cause| {
-            Error::data(format!("`{self}` cannot be read: {cause}"))
+            self.damaged(format!("`{self}` cannot be read: {cause}"))
                 .at(format!("row group {group}"))
                 .hint("the file was damaged after it was written: delete it and build again")
         })
+    }
+}
+
+impl Place {
+    /// Damage of this file: trouble with the disk where only we read it, else with somebody's data.
+    fn damaged(&self, what: String) -> Error {
+        let kind = match self {
+            Place::File(path) if is_working(path) => Kind::Io,
+            _ => Kind::Data,
+        };
+        Error::new(kind, what)
     }
 }
 

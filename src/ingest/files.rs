@@ -226,7 +226,7 @@ pub(crate) fn why_passed_over(file: &Path) -> Option<(&'static str, String)> {
         }
         // Opening a pipe would wait for its writer.
         Ok(facts) if !facts.is_file() && !facts.is_dir() => {
-            Some(("unreadable", "it is a pipe, a socket or a device, not a file".to_string()))
+            Some(("no_file", "it is a pipe, a socket or a device".to_string()))
         }
         Ok(_) => {
             let cause = File::open(file).err().filter(is_passed_over)?;
@@ -372,7 +372,7 @@ mod tests {
         std::os::unix::fs::symlink("../..", folder.path().join("a/up")).unwrap();
         let found = expand(folder.path().join("a").to_str().unwrap()).unwrap();
         let reasons: Vec<_> = found.iter().map(|file| why_passed_over(file).map(|(reason, _)| reason)).collect();
-        assert_eq!(reasons, [None, None, Some("unreadable"), Some("dead_link")]);
+        assert_eq!(reasons, [None, None, Some("no_file"), Some("dead_link")]);
         assert!(expand(pipe.to_str().unwrap()).is_err(), "named itself, it is an error");
     }
 

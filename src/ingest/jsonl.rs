@@ -211,6 +211,10 @@ enum Step {
     More,
 }
 
+/// Brackets that are kept one by one. A value that nests deeper than a hundred levels cannot be parsed anyway, and a
+/// gigabyte of `[` must not become a gigabyte of brackets.
+const MAX_DEPTH: usize = 4_096;
+
 /// Looks for the end of a value; goes on where it stopped when there is more.
 struct Scan {
     in_array: bool,
@@ -218,8 +222,9 @@ struct Scan {
     in_string: bool,
     /// The next byte of the string is escaped.
     escaped: bool,
-    /// Brackets that are open.
+    /// Brackets that are open, and how many more inside of [`MAX_DEPTH`] of them.
     open: Vec<u8>,
+    deeper: u64,
     /// The last byte outside of white space.
     last: u8,
     line_begins: bool,
@@ -228,7 +233,7 @@ struct Scan {
 impl Scan {
     fn new(in_array: bool) -> Self {
         let open = Vec::new();
-        Scan { in_array, at: 0, in_string: false, escaped: false, open, last: 0, line_begins: false }
+        Scan { in_array, at: 0, in_string: false, escaped: false, open, deeper: 0, last: 0, line_begins: false }
     }
 
     fn on(&mut self, bytes: &[u8]) -> Step {
@@ -270,8 +275,10 @@ impl Scan {
             b'{' if line_begins && !self.in_array && !self.value_may_stand() => {
                 return Some(Step::Broken(self.at, "an object begins where none may stand"));
             }
-            b'{' | b'[' => self.open.push(byte),
+            b'{' | b'[' if self.open.len() < MAX_DEPTH => self.open.push(byte),
+            b'{' | b'[' => self.deeper += 1,
             b'"' => self.in_string = true,
+            b'}' | b']' if self.deeper > 0 => self.deeper -= 1,
             b'}' | b']' => {
                 if self.open.pop().is_none() {
                     return Some(Step::End(self.at));

@@ -352,7 +352,7 @@ impl<'a> Sink<'a> {
             _ => "",
         };
         let place = match *reason {
-            "dead_link" | "unreadable" => "passed over".to_string(),
+            "dead_link" | "no_file" | "unreadable" => "passed over".to_string(),
             _ => format!("{reason} at byte {offset}"),
         };
         self.progress.note(&format!("`{}`: {place}: {detail}{lost}", self.chunk.path));

@@ -3,11 +3,12 @@
  * KPIPE_FAULT=<call>:<nth>:<what>:<path>  at the nth <call> (from 1) on a file whose path holds <path>,
  *   <what> is KILL or an error number; all later calls of that kind fail alike, but for KILL.
  * KPIPE_FAULT_COUNT=<file>  writes how many of each call there were, at the end.
- * Calls: read, write, rename, sync, link, open. */
+ * Calls: read, write, rename, sync, link, open, and thread, which has no path. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -18,8 +19,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum call { READ, WRITE, RENAME, SYNC, LINK, OPEN, CALLS };
-static const char *NAMES[CALLS] = {"read", "write", "rename", "sync", "link", "open"};
+enum call { READ, WRITE, RENAME, SYNC, LINK, OPEN, THREAD, CALLS };
+static const char *NAMES[CALLS] = {"read", "write", "rename", "sync", "link", "open", "thread"};
 static atomic_long counts[CALLS];
 static int chosen = -1, what;
 static long nth;
@@ -44,7 +45,7 @@ __attribute__((destructor)) static void end(void) {
 
 /* Whether the call fails; errno says how. */
 static int fails(enum call call, const char *path) {
-    if (path_part[0] && !(path && strstr(path, path_part))) return 0;
+    if (call != THREAD && path_part[0] && !(path && strstr(path, path_part))) return 0;
     long n = ++counts[call];
     if ((int)call != chosen || n < nth) return 0;
     if (what < 0) kill(getpid(), SIGKILL);
@@ -74,6 +75,10 @@ int rename(const char *a, const char *b) { REAL(rename); return fails(RENAME, b)
 int fsync(int fd) { REAL(fsync); return fails_fd(SYNC, fd) ? -1 : real(fd); }
 int fdatasync(int fd) { REAL(fdatasync); return fails_fd(SYNC, fd) ? -1 : real(fd); }
 int linkat(int a, const char *b, int c, const char *d, int e) { REAL(linkat); return fails(LINK, d) ? -1 : real(a, b, c, d, e); }
+int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *), void *with) {
+    REAL(pthread_create);
+    return fails(THREAD, NULL) ? EAGAIN : real(thread, how, run, with);
+}
 int open64(const char *path, int flags, ...) {
     va_list rest;
     va_start(rest, flags);

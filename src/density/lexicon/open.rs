@@ -80,7 +80,8 @@ fn without_mark(head: &[u8]) -> &[u8] {
 /// # Errors
 /// If the file cannot be read or recognised, or names more than fits.
 pub(super) fn read_file(file: &Path, format: Option<&str>, room: u64) -> Result<(Found, &'static str)> {
-    let bounds = Bounds { max_bytes: BOUNDS.max_bytes.min(room), ..BOUNDS };
+    // Readers hold the text of a file beside what they make of it.
+    let bounds = Bounds { max_bytes: BOUNDS.max_bytes.min(room / 4), ..BOUNDS };
     let unpacked = Unpacked::open(file, &bounds, None).map_err(|cause| Error::file("open", file, cause))?;
     let (fault, failure) = (unpacked.fault(), unpacked.failure());
     let found = read_unpacked(unpacked, file, format, room);
