@@ -1,7 +1,7 @@
 //! Files on disk as the runner and the rooms handle them: put in place, listed, hashed, linked, deleted, locked.
 //!
 //! Every file is written beside its place, synced, and renamed into it ([`put_in_place`]): after a power cut a name
-//! stands for whole bytes or is not there. Below the folder `.kpipe` the size of each is noted in a file [`SIZES`]
+//! stands for whole bytes or is not there. Below the folder `.kpipe` the size of each is noted in a file `.sizes`
 //! beside it, so that whatever is emptied or shortened later is found ([`damaged`]).
 
 use std::collections::BTreeMap;

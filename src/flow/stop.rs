@@ -28,7 +28,7 @@ pub fn requested() -> Option<i32> {
     Some(SIGNAL.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
 }
 
-/// Waits for signals in a thread of its own. If `asks`, the run looks at [`requested`] itself and gets [`GRACE`] to end;
+/// Waits for signals in a thread of its own. If `asks`, the run looks at [`requested`] itself and gets six seconds to end;
 /// then, or at once, `end` tells what was saved and ends the process.
 ///
 /// # Errors

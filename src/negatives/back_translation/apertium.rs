@@ -11,7 +11,7 @@
 //! groups run beside it. Starting costs 0.1 s; a group takes about 1 s.
 //!
 //! **When a child hangs or dies.** The first sentence without an answer is suspected. Its whole process group is
-//! killed ([`process`](super::process)) and the group of sentences begins again in fresh processes; a sentence suspected twice is marked as
+//! killed (`process.rs`) and the group of sentences begins again in fresh processes; a sentence suspected twice is marked as
 //! failed and left out, and after [`MAX_FAILED`] such sentences the rest of the group is given up. Which sentences take
 //! too long is the one thing in a build that the machine decides: a note and the books say so where it happened.
 
