@@ -88,6 +88,12 @@ impl Error {
         error
     }
 
+    /// A thread or process that the system does not give.
+    pub fn no_thread(cause: impl fmt::Display) -> Self {
+        Self::io("cannot start a thread", cause)
+            .hint("`ulimit -u` and the limits of the container say how many there may be; `--threads 1` needs few")
+    }
+
     /// Adds a place: where this happened, innermost first.
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {

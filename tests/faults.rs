@@ -158,8 +158,8 @@ fn working_files_that_lost_their_bytes_are_found() {
     let step = if trials() > TRIALS { 1 } else { 5 };
     for (nth, file) in files.iter().enumerate().step_by(step) {
         let name = file.strip_prefix(expected()).unwrap();
-        for (keeps, is_done) in [(0, true), (2, true), (0, false), (2, false)] {
-            let out = folder.path().join(format!("{nth}-{keeps}-{is_done}"));
+        for (keeps, is_done) in [(None, true), (Some(0), true), (Some(2), true), (Some(0), false), (Some(2), false)] {
+            let out = folder.path().join(format!("{nth}-{keeps:?}-{is_done}"));
             copy(expected(), &out);
             if !is_done {
                 // As if the room and those behind it were killed before their last word.
@@ -172,10 +172,16 @@ fn working_files_that_lost_their_bytes_are_found() {
             }
             let damaged = out.join(name);
             let Ok(facts) = damaged.metadata() else { continue };
-            std::fs::File::options().write(true).open(&damaged).unwrap().set_len(facts.len() * keeps / 4).unwrap();
+            match keeps {
+                Some(keeps) => {
+                    let file = std::fs::File::options().write(true).open(&damaged).unwrap();
+                    file.set_len(facts.len() * keeps / 4).unwrap();
+                }
+                None => std::fs::remove_file(&damaged).unwrap(),
+            }
 
             let args = [BUILD, &[out.to_str().unwrap()]].concat();
-            let what = format!("{} cut to {keeps}/4, done: {is_done}", name.display());
+            let what = format!("{} cut to {keeps:?}/4 (none: removed), done: {is_done}", name.display());
             let mut output = command(&args).output().unwrap();
             if !output.status.success() {
                 let said = text(&output.stderr);
@@ -273,7 +279,7 @@ fn several_programs_in_one_folder_do_not_mix() {
     let refused = outputs.iter().filter(|output| !output.status.success());
     refused.for_each(|output| assert!(text(&output.stderr).contains("in use"), "{}", text(&output.stderr)));
     same_bytes(&out, expected());
-    assert!(!tree(&out).keys().any(|name| name.extension().is_some_and(|ending| ending == "tmp")));
+    assert!(!tree(&out).keys().any(|name| name.extension().is_some_and(|ending| ending == "kpipe-tmp")));
 }
 
 /// A signal to a process.

@@ -130,10 +130,7 @@ impl RunArgs {
             return Err(Error::usage(format!("`--threads` is {threads}, outside 1..={MAX_THREADS}"))
                 .hint("leave it out to use all cores"));
         }
-        rayon::ThreadPoolBuilder::new().num_threads(self.threads.unwrap_or(0)).build_global().map_err(|cause| {
-            Error::io("cannot start the worker threads", cause)
-                .hint("`ulimit -u` and the limits of the container say how many there may be; `--threads 1` needs few")
-        })
+        rayon::ThreadPoolBuilder::new().num_threads(self.threads.unwrap_or(0)).build_global().map_err(Error::no_thread)
     }
 }
 
@@ -192,8 +189,7 @@ fn tell_of_limits(json: bool) {
         if !is_limit {
             return usual(panic);
         }
-        let error = Error::io("cannot start a thread", "the system gives no more of them")
-            .hint("`ulimit -u` and the limits of the container say how many there may be; `--threads 1` needs few");
+        let error = Error::no_thread("the system gives no more of them");
         print::error(&error, json);
         #[expect(clippy::exit, reason = "the thread that panics may be any, and the others wait for it")]
         std::process::exit(4);

@@ -63,6 +63,10 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
         for input in &args.input {
             check_apart(out, "what is scored", &input.to_string_lossy())?;
         }
+        let given = args.lexicon.iter().map(|path| path.to_string_lossy().into_owned());
+        for path in given.chain(pipeline.density.lexicon.iter().map(|spec| spec.path.clone())) {
+            check_apart(out, "the lexicon", &path)?;
+        }
     }
     let json = args.run.json;
     stop::listen(false, move |signal| {

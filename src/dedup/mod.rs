@@ -142,7 +142,7 @@ fn decide(input: &Dataset, params: &Params, cx: &Context) -> Result<ledger::Verd
 fn remove_spills(input: &Dataset, cx: &Context) -> Result<()> {
     for part in 0..input.parts.len() {
         for stem in ["sketch", "sets"] {
-            for ending in ["json", "bin", "json.tmp", "bin.tmp"] {
+            for ending in ["json", "bin", "json.kpipe-tmp", "bin.kpipe-tmp"] {
                 remove_file(&cx.numbered(stem, part, ending))?;
             }
         }

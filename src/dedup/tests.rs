@@ -461,7 +461,7 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
         match done {
             0 => leave_out("sketch-00001.json"),
             1 => leave_out("sets-00002.json"),
-            2 => std::fs::write(output.join("sets-00001.bin.tmp"), b"half").unwrap(),
+            2 => std::fs::write(output.join("sets-00001.bin.kpipe-tmp"), b"half").unwrap(),
             _ => {
                 let verdicts = super::decide(&dataset, &params(), &cx).unwrap();
                 verdicts.write(&cx).unwrap();

@@ -84,7 +84,13 @@ pub(super) fn open(folder: &Path, mentions: &Dataset, lexicon: &Lexicon, memory_
     add_rows(&writer, &index, mentions, lexicon, &place)?;
     writer.commit().map_err(failed(&place))?;
     writer.wait_merging_threads().map_err(failed(&place))?;
-    write_json(&folder.join("index.json"), &marker(bytes_of(&place)?))?;
+    let done = folder.join("index.json");
+    write_json(&done, &marker(bytes_of(&place)?))?;
+    // The crate makes some files that only their owner may read.
+    let usual = std::fs::metadata(&done).map_err(|cause| Error::file("read", &done, cause))?.permissions();
+    for file in files_named(&place, "", ".json")? {
+        std::fs::set_permissions(&file, usual.clone()).map_err(|cause| Error::file("write", &file, cause))?;
+    }
     Ok(index)
 }
 

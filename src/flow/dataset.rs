@@ -480,8 +480,9 @@ const MAX_JSON: u64 = 512 << 20;
 /// # Errors
 /// If the file exists but cannot be read or has another shape.
 pub fn read_json<T: DeserializeOwned>(place: &Path) -> Result<Option<T>> {
-    if std::fs::metadata(place).is_ok_and(|facts| facts.len() > MAX_JSON) {
-        return Err(Error::data(format!("`{}` is too large to be read: it is not ours", place.display()))
+    // A pipe would be waited for, and a device has no end.
+    if std::fs::metadata(place).is_ok_and(|facts| !facts.is_file() || facts.len() > MAX_JSON) {
+        return Err(Error::data(format!("`{}` is no file, or too large to be what it should", place.display()))
             .hint("give the file that is meant"));
     }
     let text = match std::fs::read_to_string(place) {

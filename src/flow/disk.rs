@@ -18,10 +18,13 @@ pub const WORK: &str = ".kpipe";
 /// Sizes of the files in a working folder: a line a file, name and bytes; of two lines the later holds.
 const SIZES: &str = ".sizes";
 
+/// Ends the name of a file that is not whole yet; nobody else's files end so.
+pub const UNFINISHED: &str = ".kpipe-tmp";
+
 /// The name a file is written under until it is whole.
 pub fn beside(place: &Path) -> PathBuf {
     let mut name = place.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
+    name.push(UNFINISHED);
     place.with_file_name(name)
 }
 
@@ -232,7 +235,7 @@ mod tests {
         let (from, to) = (folder.path().join("a"), folder.path().join("b"));
         fs::write(&from, "new").unwrap();
         fs::write(&to, "old").unwrap();
-        fs::write(folder.path().join("b.tmp"), "left by a kill").unwrap();
+        fs::write(beside(&to), "left by a kill").unwrap();
         for _ in 0..2 {
             link(&from, &to).unwrap();
             assert_eq!(fs::read_to_string(&to).unwrap(), "new");

@@ -54,8 +54,24 @@ fn shown(address: &str) -> String {
     without_user(address, address)
 }
 
+/// A message of a library without the names and passwords of the addresses in it.
+fn without_users(text: &str) -> String {
+    let mut parts = text.split("://");
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |shown, part| {
+        let end = part.find(|c: char| c.is_whitespace() || "\"'`)".contains(c)).unwrap_or(part.len());
+        let (address, rest) = part.split_at(end);
+        let address = match address.rsplit_once('@') {
+            Some((user, host)) if user.contains(':') => host,
+            _ => address,
+        };
+        shown + "://" + address + rest
+    })
+}
+
 /// A text without the name and password of an address.
 fn without_user(address: &str, text: &str) -> String {
+    let text = &without_users(text);
     let host = address.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
     match host.rsplit_once('@') {
         Some((user, _)) => text.replace(&format!("{user}@"), ""),
@@ -212,7 +228,7 @@ impl Object {
 
 fn failed(verb: &str, place: &dyn fmt::Display, cause: object_store::Error) -> Error {
     use object_store::Error as Cause;
-    let error = Error::io(format!("cannot {verb} `{place}`"), &cause);
+    let error = Error::io(format!("cannot {verb} `{place}`"), without_users(&cause.to_string()));
     match cause {
         Cause::Precondition { .. } => Error::data(format!("`{place}` was written anew while it was read"))
             .hint("let nothing write there, and run the same command again"),
@@ -296,6 +312,8 @@ mod tests {
         }
         let error = Folder::at("ftp://me:pa55@host/x").err().unwrap().to_string();
         assert!(error.contains("`ftp://host/x`") && !error.contains("pa55"), "{error}");
+        let text = "GET http://u:PW@127.0.0.1:1/x failed: \"s3://KEY:P/W@b/x\", http://a.b/c@d";
+        assert_eq!(without_users(text), "GET http://127.0.0.1:1/x failed: \"s3://b/x\", http://a.b/c@d");
         assert_eq!(Folder::at("s3://bucket/corpus/").unwrap().join("data").to_string(), "s3://bucket/corpus/data");
     }
 }

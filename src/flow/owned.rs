@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_json};
-use crate::flow::disk::{hash_file, remove_file};
+use crate::flow::disk::{UNFINISHED, hash_file, remove_file};
 
 /// The file that marks a folder as ours.
 pub const MARK: &str = "kpipe.json";
@@ -46,9 +46,11 @@ impl Kind {
         match name {
             // What every freshly made disk has.
             "lost+found" => true,
-            // `kpipe.json.1234` and `kpipe.json.1234.tmp` of a program that was killed as it began.
+            _ if name.ends_with(UNFINISHED) => true,
+            // `kpipe.json.1234` of a program that was killed as it began.
             _ if name.strip_prefix(MARK).is_some_and(|rest| rest.starts_with('.')) => true,
             "lock" => self == Kind::Run && is_empty(),
+            // As versions before called it.
             "tokenizer.json.tmp" => self == Kind::Run,
             _ => self == Kind::Scores && name.starts_with(".kpipe-score-"),
         }
@@ -86,6 +88,11 @@ impl Owned {
                 holds.command()
             ))
         };
+        if fs::metadata(folder).is_ok_and(|facts| !facts.is_dir()) {
+            return Err(
+                Error::usage(format!("`{}` is no folder", folder.display())).hint("give `--out` a new or empty folder")
+            );
+        }
         let found: Option<Mark> = match fs::metadata(folder) {
             Ok(_) => {
                 read_json(&folder.join(MARK)).map_err(|_| foreign(format!("a `{MARK}` that kpipe cannot read")))?
@@ -167,6 +174,7 @@ impl Owned {
         for name in &gone {
             remove_file(&self.folder.join(name))?;
         }
+        self.sweep()?;
         let mut files = BTreeMap::new();
         for name in kept {
             let place = self.folder.join(name);
@@ -183,6 +191,18 @@ impl Owned {
             self.save()?;
         }
         Ok(())
+    }
+
+    /// Removes what programs left that were killed as they began.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn sweep(&self) -> Result<()> {
+        let is_left = |path: &&PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.strip_prefix(MARK).is_some_and(|rest| rest.starts_with('.'))
+        };
+        entries(&self.folder)?.iter().filter(is_left).try_for_each(|path| remove_file(path))
     }
 
     /// Files beside ours in `folders` below, which stay.
@@ -213,8 +233,8 @@ fn begin(folder: &Path, mark: &Mark) -> Result<()> {
     write_json(&own, mark)?;
     let place = folder.join(MARK);
     match fs::hard_link(&own, &place) {
-        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => remove_file(&own),
         Ok(()) => remove_file(&own),
+        Err(_) if place.exists() => remove_file(&own),
         // A file system without links.
         Err(_) => fs::rename(&own, &place).map_err(|cause| Error::file("rename", &own, cause)),
     }
@@ -327,7 +347,7 @@ mod tests {
     fn a_new_disk_and_what_a_kill_left_are_no_foreign_files() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("lost+found")).unwrap();
-        for name in ["lock", "tokenizer.json.tmp", "kpipe.json.tmp"] {
+        for name in ["lock", "tokenizer.json.tmp", "tokenizer.json.kpipe-tmp", "kpipe.json.77"] {
             fs::write(folder.path().join(name), "").unwrap();
         }
         assert!(Owned::claim(folder.path(), Kind::Build).is_err());

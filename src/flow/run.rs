@@ -36,6 +36,14 @@ pub struct Done {
     pub books: Books,
 }
 
+/// What `room.json` says: the room, and the files it leaves with their sizes.
+#[derive(Serialize, Deserialize)]
+struct Whole {
+    #[serde(flatten)]
+    done: Done,
+    files: BTreeMap<String, u64>,
+}
+
 /// A finished run.
 #[derive(Debug)]
 pub struct Run {
@@ -78,7 +86,7 @@ pub fn run(job: &Job, progress: &dyn Progress) -> Result<Run> {
         let folder = work.join(format!("{}-{}", idx + 1, room.name));
         fingerprint = fingerprint_of(room, job, &run.files, &fingerprint)?;
         mend(room, &folder, progress)?;
-        let done = match finished(&folder, &fingerprint)? {
+        let done = match finished(&folder, &fingerprint, progress)? {
             Some(done) => {
                 progress.begin(room.name, None, "rows");
                 progress.end(&format!("{} (done before)", summary(&done.books)));
@@ -208,9 +216,34 @@ fn mend(room: &Room, folder: &Path, progress: &dyn Progress) -> Result<()> {
     Ok(())
 }
 
-fn finished(folder: &Path, fingerprint: &str) -> Result<Option<Done>> {
-    let done: Option<Done> = read_json(&folder.join("room.json"))?;
-    Ok(done.filter(|done| done.fingerprint == fingerprint))
+/// What a room says that is whole; one of which a file is missing or has another size is done again.
+fn finished(folder: &Path, fingerprint: &str, progress: &dyn Progress) -> Result<Option<Done>> {
+    let whole: Option<Whole> = read_json(&folder.join("room.json"))?;
+    let Some(whole) = whole.filter(|whole| whole.done.fingerprint == fingerprint) else { return Ok(None) };
+    let is_there =
+        |(name, size): &(&String, &u64)| fs::metadata(folder.join(name)).is_ok_and(|facts| facts.len() == **size);
+    if let Some((name, _)) = whole.files.iter().find(|file| !is_there(file)) {
+        let place = folder.join(name);
+        progress.note(&format!("`{}` is missing or cut: `{}` is done again", place.display(), whole.done.room));
+        remove_folder(folder)?;
+        return Ok(None);
+    }
+    Ok(Some(whole.done))
+}
+
+/// Files below a folder by their names in it, with their sizes; locks and notes of sizes left out.
+fn files_below(folder: &Path, inside: &str, files: &mut BTreeMap<String, u64>) -> Result<()> {
+    for path in files_named(&folder.join(inside), "", "")? {
+        let own = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = if inside.is_empty() { own.to_string() } else { format!("{inside}/{own}") };
+        let facts = fs::metadata(&path).map_err(|cause| Error::file("read", &path, cause))?;
+        if facts.is_dir() {
+            files_below(folder, &name, files)?;
+        } else if !own.starts_with('.') {
+            files.insert(name, facts.len());
+        }
+    }
+    Ok(())
 }
 
 fn run_room(
@@ -245,8 +278,11 @@ fn run_room(
     done.books.balance()?;
     progress.end(&summary(&done.books));
     sync_folder(folder)?;
-    write_json(&folder.join("room.json"), &done)?;
-    Ok(done)
+    let mut files = BTreeMap::new();
+    files_below(folder, "", &mut files)?;
+    let whole = Whole { done, files };
+    write_json(&folder.join("room.json"), &whole)?;
+    Ok(whole.done)
 }
 
 /// The books of all committed parts of a folder.

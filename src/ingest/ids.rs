@@ -231,7 +231,7 @@ pub(super) fn settle(
         let cursor: Option<Cursor> = read_json(&raw.numbered("cursor", cursors.len(), "json"))?;
         cursors.push(cursor.ok_or_else(|| Error::data("a cursor is missing").at(raw.folder.display()))?);
     }
-    let fates = read_and_decide(raw, cursors.len(), cx.memory_bytes)?;
+    let fates = read_and_decide(raw, &cursors, cx.memory_bytes)?;
     sources.iter().enumerate().try_for_each(|(number, source)| check_ids(number, source, &fates, last, cx))?;
     let mut first_row = 0;
     for (part, cursor) in cursors.iter().enumerate() {
@@ -312,12 +312,19 @@ fn reason(fate: &Fate) -> Option<&'static str> {
     }
 }
 
-fn read_and_decide(raw: &Context<'_>, n_parts: usize, memory_bytes: u64) -> Result<Fates> {
-    let paths: Vec<_> = (0..n_parts).map(|part| raw.numbered("ids", part, "bin")).collect();
+fn read_and_decide(raw: &Context<'_>, cursors: &[Cursor], memory_bytes: u64) -> Result<Fates> {
+    let paths: Vec<_> = (0..cursors.len()).map(|part| raw.numbered("ids", part, "bin")).collect();
     let mut n_events = 0;
-    for path in &paths {
-        let size = std::fs::metadata(path).map_err(|cause| Error::file("read", path, cause))?.len();
-        n_events += size / EVENT_BYTES as u64;
+    for (path, cursor) in paths.iter().zip(cursors) {
+        let bytes = std::fs::read(path).map_err(|cause| Error::file("read", path, cause))?;
+        // Ids that are missing would leave rows that other ones replace.
+        let rows =
+            bytes.chunks(EVENT_BYTES).filter(|event| Event::read(event).is_some_and(|event| event.kind.has_row()));
+        if !bytes.len().is_multiple_of(EVENT_BYTES) || rows.count() as u64 != cursor.rows {
+            return Err(Error::new(crate::error::Kind::Io, format!("`{}` lost some of its ids", path.display()))
+                .hint(format!("delete `{}` and run the same command again", raw.folder.display())));
+        }
+        n_events += (bytes.len() / EVENT_BYTES) as u64;
     }
     let n_shares = (n_events * EVENT_MEMORY).div_ceil((memory_bytes / 4).max(1 << 20)).max(1);
     let mut fates = Fates::new();

@@ -33,8 +33,15 @@ impl Format for Jsonl {
 
     fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
         let max = limits.max_record_bytes;
-        Cutter { window: Window::new(input), max, in_array: false, by_line: false, facts: FileFacts::default() }
-            .run(emit)
+        Cutter {
+            window: Window::new(input),
+            max,
+            in_array: false,
+            any: false,
+            by_line: false,
+            facts: FileFacts::default(),
+        }
+        .run(emit)
     }
 
     fn parse(&self, raw: &Raw, _: &FileFacts, source: &SourceSpec) -> Vec<Parsed> {
@@ -66,7 +73,7 @@ fn several(bytes: &[u8], source: &SourceSpec) -> Option<Vec<Parsed>> {
 
 /// Hands on every line of a file as a record.
 pub(super) fn lines(window: Window<'_>, max: usize, emit: Emit<'_>) -> Result<Option<Broken>> {
-    Cutter { window, max, in_array: false, by_line: true, facts: FileFacts::default() }.run(emit)
+    Cutter { window, max, in_array: false, any: false, by_line: true, facts: FileFacts::default() }.run(emit)
 }
 
 struct Cutter<'a> {
@@ -74,6 +81,8 @@ struct Cutter<'a> {
     max: usize,
     /// Inside of the file's array.
     in_array: bool,
+    /// There was a record.
+    any: bool,
     /// An object over several lines turned out to be broken: from here on every line is a record.
     by_line: bool,
     facts: FileFacts,
@@ -84,7 +93,8 @@ impl Cutter<'_> {
         loop {
             self.window.skip_any(if self.in_array { b" \t\r\n\x1e," } else { b" \t\r\n\x1e" });
             let Some(first) = self.window.data().first().copied() else { break };
-            if self.in_array && first == b']' || !self.in_array && !self.by_line && first == b'[' {
+            // Behind a record a `[` is no array of all the others, but a line of its own.
+            if self.in_array && first == b']' || !self.in_array && !self.by_line && !self.any && first == b'[' {
                 self.in_array = first == b'[';
                 self.window.skip(1);
                 continue;
@@ -92,6 +102,7 @@ impl Cutter<'_> {
             let piece = if self.in_array || (first == b'{' && !self.by_line) { self.value() } else { self.line() };
             match piece {
                 Ok(Some(piece)) => {
+                    self.any |= !self.in_array;
                     if !emit(&self.facts, piece)? {
                         return Ok(None);
                     }
@@ -351,6 +362,7 @@ mod tests {
 
     #[test]
     fn a_broken_line_costs_itself() {
+        check("{\"text\":\"a\"}\n[[[[\n{\"text\":\"b\"}\n", &["a", "!malformed", "b"]);
         check("{\"text\":\"a\"}\n{\"text\":\"b\n{\"text\":\"c\"}\n", &["a", "!malformed", "c"]);
         check("{\"text\":\"a\"\n{\"text\":\"b\"}\n", &["!malformed", "b"]);
         check("{\"text\":\"a\",\n{\"text\":\"b\"}\n", &["!malformed", "b"]);

@@ -49,10 +49,6 @@ pub fn source_books(folder: &Path) -> Result<BTreeMap<String, Books>> {
 /// stand still.
 const WAITING: usize = 24;
 
-/// What to do where the system gives no more threads.
-pub(super) const NO_THREAD: &str =
-    "`ulimit -u` and the limits of the container say how many there may be; `--threads 1` needs few";
-
 struct Job<'a> {
     sources: &'a [SourceSpec],
     params: &'a Params,
@@ -100,10 +96,9 @@ impl Job<'_> {
         };
         let threads = rayon::current_num_threads();
         let decoders = (threads > 1).then(|| Decoders::start(threads)).transpose();
-        let no_thread = |cause| Error::io("cannot start a thread", cause).hint(NO_THREAD);
-        let decoders = decoders.map_err(no_thread)?;
+        let decoders = decoders.map_err(Error::no_thread)?;
         std::thread::scope(|scope| {
-            let workers = Workers::start(scope, threads).map_err(no_thread)?;
+            let workers = Workers::start(scope, threads).map_err(Error::no_thread)?;
             let mut parts = Parts::open(raw, plan, workers.clone())?;
             let place = parts.cursor.place();
             let reader = Reader {
@@ -122,12 +117,12 @@ impl Job<'_> {
             let (send_rows, rows) = sync_channel::<Pending<Prepared>>(WAITING);
             let thread = |name: &str| std::thread::Builder::new().name(name.to_string());
             let read = move || reader.run(place, &send_chunk);
-            let reading = thread("read").spawn_scoped(scope, read).map_err(no_thread)?;
+            let reading = thread("read").spawn_scoped(scope, read).map_err(Error::no_thread)?;
             let write = move || -> Result<Parts<'_>> {
                 rows.iter().try_for_each(|prepared| parts.accept(prepared.take()?))?;
                 Ok(parts)
             };
-            let writing = thread("write").spawn_scoped(scope, write).map_err(no_thread)?;
+            let writing = thread("write").spawn_scoped(scope, write).map_err(Error::no_thread)?;
             for chunk in chunks {
                 let (format, source, params) = (formats[chunk.source], &self.sources[chunk.source], self.params);
                 if send_rows.send(workers.give(move || prepare(chunk, format, source, params))).is_err() {
@@ -300,7 +295,7 @@ mod tests {
             let mut n_kills = 0;
             while !killed.go(&sources, Some(stop_after), 1 << 20) {
                 n_kills += 1;
-                write(&killed.folder.path().join("raw"), "part-00099.parquet.tmp", b"half");
+                write(&killed.folder.path().join("raw"), "part-00099.parquet.kpipe-tmp", b"half");
             }
             assert!(n_kills >= 2, "{n_kills}");
             assert!(killed.bytes() == expected, "stopped after every {stop_after}");

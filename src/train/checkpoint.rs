@@ -174,9 +174,12 @@ pub fn tidy(out: &Path, keep: usize) -> Result<()> {
 /// If it is damaged.
 pub fn state(checkpoint: &Path) -> Result<State> {
     let path = checkpoint.join(STATE);
-    read_json(&path)?.ok_or_else(|| {
-        Error::data(format!("`{}` is missing", path.display())).hint("remove this checkpoint; the one before is used")
-    })
+    let remedy = || format!("remove `{}`; the checkpoint before it is used", checkpoint.display());
+    match read_json(&path) {
+        Ok(Some(state)) => Ok(state),
+        Ok(None) => Err(Error::data(format!("`{}` is missing", path.display())).hint(remedy())),
+        Err(error) => Err(Error::new(error.kind(), error.what()).hint(remedy())),
+    }
 }
 
 /// Reads the tensors of a checkpoint.

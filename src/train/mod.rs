@@ -123,14 +123,15 @@ pub fn train(job: &Job, params: &Params) -> Result<Summary> {
     for (what, path) in read.into_iter().chain([("the adapter", params.adapter.from.as_str())]) {
         check_apart(job.out, what, path)?;
     }
-    Owned::claim(job.out, owned::Kind::Run)?;
+    let owned = Owned::claim(job.out, owned::Kind::Run)?;
     let _lock = crate::flow::disk::lock(job.out)?;
+    owned.sweep()?;
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .name("train".to_string())
             .stack_size(STACK_BYTES)
             .spawn_scoped(scope, || trainer::run(job, params))
-            .map_err(|cause| Error::io("cannot start the training thread", cause))?;
+            .map_err(Error::no_thread)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

@@ -179,9 +179,14 @@ fn tokenizer(
     let (language, config) = (family.language, init.map_or(&Value::Null, |(_, init)| &init.config));
     let given = (!params.tokenizer.file.is_empty()).then(|| PathBuf::from(&params.tokenizer.file));
     let beside = init.map(|(folder, _)| folder.join(TOKENIZER));
-    let tokenizer = if checkpoint::latest(job.out)?.is_some() {
-        return Tokenizer::read(&place, language, config);
-    } else if let Some(file) = given {
+    if checkpoint::latest(job.out)?.is_some() {
+        match Tokenizer::read(&place, language, config) {
+            Ok(tokenizer) => return Ok(tokenizer),
+            // Made again from what it was made of it is the same, or the checkpoint says that it is not.
+            Err(error) => job.progress.note(&format!("{}; it is made again", error.what())),
+        }
+    }
+    let tokenizer = if let Some(file) = given {
         Tokenizer::read(&file, language, config)?
     } else if let Some(file) = beside {
         Tokenizer::read(&file, language, config).map_err(|error| {

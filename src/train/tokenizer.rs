@@ -174,7 +174,7 @@ impl Tokenizer {
             TokenizerKind::Wordpiece => wordpiece(counts, &family.special, params),
             TokenizerKind::Bpe => byte_level(counts, &family.special, params),
         };
-        let json = inner.and_then(|inner| inner.to_string(true)).map_err(|cause| failed(&*cause))?;
+        let json = inner.and_then(|inner| inner.to_string(true)).map_err(|cause| failed(&cause))?;
         Self::parse(json + "\n", family.language, &Value::Null)
     }
 
@@ -183,7 +183,9 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer fails on it.
     pub fn pieces(&self, text: &str) -> Result<Pieces> {
-        let encoding = self.inner.encode(text, false).map_err(|cause| failed(&*cause))?;
+        // A pattern of a foreign file may give up on some text, and its library panics.
+        let encoding = caught(|| self.inner.encode(text, false)).map_err(|words| failed(&words))?;
+        let encoding = encoding.map_err(|cause| failed(&cause))?;
         let words = encoding.get_word_ids().iter().scan(0, |last, word| {
             *last = word.unwrap_or(*last);
             Some(*last)
@@ -240,7 +242,10 @@ fn masked_frame(inner: &Inner) -> Result<Frame> {
 
 /// What the tokenizer's own post-processor puts around a row, and the end of a document behind its last.
 fn causal_frame(inner: &Inner, config: &Value) -> Result<Frame> {
-    let encode = |special: bool| inner.encode("a", special).map_err(|cause| failed(&*cause));
+    let encode = |special: bool| {
+        let encoding = caught(|| inner.encode("a", special)).map_err(|words| failed(&words))?;
+        encoding.map_err(|cause| failed(&cause))
+    };
     let (bare, framed) = (encode(false)?, encode(true)?);
     let (bare, framed) = (bare.get_ids(), framed.get_ids());
     let at = framed.windows(bare.len().max(1)).position(|window| window == bare).unwrap_or(0);
@@ -280,7 +285,7 @@ fn span_frame(inner: &Inner, config: &Value) -> Result<Frame> {
     })
 }
 
-fn failed(cause: &(dyn std::error::Error + Send + Sync)) -> Error {
+fn failed(cause: &dyn std::fmt::Display) -> Error {
     Error::data(format!("the tokenizer failed: {cause}"))
 }
 
@@ -310,7 +315,7 @@ impl Splitter {
                 bytes.pre_tokenize(&mut split).map(|()| split)
             }
         };
-        let split = split.map_err(|cause| failed(&*cause))?;
+        let split = split.map_err(|cause| failed(&cause))?;
         for (word, _, _) in split.get_splits(OffsetReferential::Original, OffsetType::Byte) {
             match counts.get_mut(word) {
                 Some(n) => *n += 1,

@@ -81,7 +81,7 @@ fn read_ahead<'scope>(
         }
     };
     let started = std::thread::Builder::new().name("rows".to_string()).spawn_scoped(scope, make);
-    started.map_err(|cause| Error::io("cannot start the thread that makes the rows", cause))?;
+    started.map_err(Error::no_thread)?;
     Ok(steps)
 }
 

@@ -397,7 +397,7 @@ mod tests {
         let second = folder.path().join("translated-00001.json");
         let bytes = std::fs::read(&second).unwrap();
         std::fs::remove_file(&second).unwrap();
-        std::fs::write(folder.path().join("translated-00001.json.tmp"), &bytes[..100]).unwrap();
+        std::fs::write(folder.path().join("translated-00001.json.kpipe-tmp"), &bytes[..100]).unwrap();
         let (again, asked) = shout(folder.path(), &jobs);
         assert_eq!(asked, GROUP);
         assert_eq!(again.translated, whole.translated);

@@ -33,7 +33,7 @@ struct Group {
 
 impl Group {
     fn start(pipeline: &str) -> Result<Self> {
-        let failed = |cause| Error::io("cannot start a translation pipeline", cause).hint("see `ulimit -u` and `-n`");
+        let failed = |cause| Error::no_thread(cause).at("the translation pipeline");
         let (end, lifeline) = std::io::pipe().map_err(failed)?;
         let child = Command::new("sh")
             .args(["-c", &format!("{WATCHED}{pipeline}"), "kpipe", "-n", ""])
@@ -73,8 +73,7 @@ pub(super) fn ask(pipeline: &str, sentences: &[&str], timeout: Duration) -> Resu
     let mut group = Group::start(pipeline)?;
     let (stdin, stdout) = (group.child.stdin.take(), group.child.stdout.take());
     std::thread::scope(|scope| {
-        let no_thread = |cause| Error::io("cannot start a thread to talk to the engine", cause);
-        let answers = stdout.map(listen).transpose().map_err(no_thread)?;
+        let answers = stdout.map(listen).transpose().map_err(Error::no_thread)?;
         let speaker = std::thread::Builder::new().spawn_scoped(scope, move || {
             let mut stdin = stdin?;
             // A pipeline that died shows as a missing answer; a broken pipe here says nothing more.
@@ -91,7 +90,7 @@ pub(super) fn ask(pipeline: &str, sentences: &[&str], timeout: Duration) -> Resu
         }
         // Ends the threads as well: what they read from and write to is gone.
         drop(group);
-        speaker.map_err(no_thread)?;
+        speaker.map_err(Error::no_thread)?;
         Ok(found)
     })
 }

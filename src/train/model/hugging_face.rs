@@ -126,6 +126,10 @@ impl Pretrained {
             for (name, tensor) in read_tensors(&file, &Device::Cpu)? {
                 let Some(name) = (self.family.canonical)(&name) else { continue };
                 if wanted.contains(name.as_str()) || !self.is_copy(&name, &wanted) {
+                    if !tensor.dtype().is_float() {
+                        let what = format!("the tensor `{name}` holds {:?}, not weights", tensor.dtype());
+                        return Err(Error::data(what).at(file.display()).hint("give a model that is not quantised"));
+                    }
                     let tensor = tensor.to_dtype(dtype)?.to_device(device)?;
                     check_finite(&name, &tensor).map_err(|error| error.at(file.display()))?;
                     found.insert(name, tensor);

@@ -3,6 +3,7 @@
 //! Candle's `VarMap` lists its variables in hash-map order and draws from an unseeded generator; neither can be resumed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
@@ -253,6 +254,7 @@ pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<
 /// # Errors
 /// If the file cannot be read.
 pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    check_size(path)?;
     let bytes = std::fs::read(path).map_err(|cause| Error::file("read", path, cause))?;
     let tensors = candle_core::safetensors::load_buffer(&bytes, device).map_err(|cause| {
         Error::data(format!("the file is no safetensors file, or was cut off: {cause}"))
@@ -261,6 +263,41 @@ pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Ten
     })?;
     Ok(tensors.into_iter().collect())
 }
+
+/// Checks that a safetensors file is as long as its header says, before it is read: eight bytes of length, a JSON object
+/// with the places of the tensors, and their bytes.
+fn check_size(path: &Path) -> Result<()> {
+    let failed = |cause| Error::file("read", path, cause);
+    let facts = std::fs::metadata(path).map_err(failed)?;
+    let wrong = |what: String| {
+        Error::data(format!("the file is no safetensors file, or was cut off: {what}"))
+            .at(path.display())
+            .hint("copy or fetch it again; `sha256sum` tells whether it is the one that was published")
+    };
+    if !facts.is_file() {
+        return Err(wrong("it is no file".to_string()));
+    }
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(|cause| wrong(cause.to_string()))?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER {
+        return Err(wrong(format!("its header would have {length} bytes")));
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).map_err(failed)?;
+    let header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&header).map_err(|cause| wrong(cause.to_string()))?;
+    let ends = header.values().filter_map(|tensor| tensor["data_offsets"][1].as_u64());
+    let expected = 8_u64.saturating_add(length).saturating_add(ends.max().unwrap_or(0));
+    if expected == facts.len() {
+        return Ok(());
+    }
+    Err(wrong(format!("it has {} bytes, and its header says {expected}", facts.len())))
+}
+
+/// What the format allows.
+const MAX_HEADER: u64 = 100 << 20;
 
 /// Names in a sentence, the first few of many.
 fn first_few(names: &[String]) -> String {
