@@ -93,17 +93,22 @@ impl Owned {
                 Error::usage(format!("`{}` is no folder", folder.display())).hint("give `--out` a new or empty folder")
             );
         }
-        let found: Option<Mark> = match fs::metadata(folder) {
-            Ok(_) => {
-                read_json(&folder.join(MARK)).map_err(|_| foreign(format!("a `{MARK}` that kpipe cannot read")))?
-            }
-            Err(_) => None,
+        let read = || match fs::metadata(folder) {
+            Ok(_) => read_json(&folder.join(MARK)).map_err(|_| foreign(format!("a `{MARK}` that kpipe cannot read"))),
+            Err(_) => Ok(None),
         };
+        let mut found: Option<Mark> = read()?;
+        let mut other = None;
+        if found.is_none() {
+            other = entries(folder)?.into_iter().find(|path| !holds.is_leftover(path));
+            // Another program may have begun there in this moment: then what was listed is its own.
+            found = if other.is_some() { read()? } else { None };
+        }
         let mark = match found {
             Some(mark) if mark.holds == holds => mark,
             Some(mark) => return Err(foreign(format!("what `{}` wrote", mark.holds.command()))),
             None => {
-                if let Some(other) = entries(folder)?.into_iter().find(|path| !holds.is_leftover(path)) {
+                if let Some(other) = other {
                     let what = format!("files that `{}` did not write", holds.command());
                     return Err(foreign(what).at(other.display()));
                 }

@@ -11,7 +11,7 @@
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use sha1::Sha1;
@@ -33,6 +33,11 @@ const ATTEMPTS: u32 = 4;
 /// How long a server may be silent, where `HF_HUB_ETAG_TIMEOUT` (to answer) and `HF_HUB_DOWNLOAD_TIMEOUT` (between two
 /// pieces), in seconds, say nothing else.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// A server that drips is as good as silent: what comes slower than this after a while is broken off.
+const SLOWEST: u64 = 1_000;
+const DRIP: Duration = Duration::from_mins(1);
+/// How long the answer to a question may take in all; files may take as long as they need.
+const QUESTION: Duration = Duration::from_mins(2);
 /// Redirects of one request.
 const MAX_REDIRECTS: usize = 10;
 /// Most bytes of what the hub says about a model.
@@ -266,6 +271,9 @@ struct Server {
     token: Option<String>,
 }
 
+/// The range of a question about a file.
+const ONE_BYTE: &str = "bytes=0-0";
+
 type Answer = ureq::http::Response<ureq::Body>;
 
 impl Server {
@@ -318,6 +326,9 @@ impl Server {
     fn get(&self, mut place: Url, range: Option<&str>) -> std::result::Result<(Answer, Url), Failure> {
         for _ in 0..=MAX_REDIRECTS {
             let mut request = self.agent.get(place.as_str());
+            if range.is_none_or(|range| range == ONE_BYTE) {
+                request = request.config().timeout_global(Some(QUESTION)).build();
+            }
             if let Some(token) = self.token.as_ref().filter(|_| place.origin() == self.endpoint.origin()) {
                 request = request.header("authorization", format!("Bearer {token}"));
             }
@@ -425,7 +436,7 @@ impl Fetch<'_> {
     fn describe(&self, file: &str) -> std::result::Result<Described, Failure> {
         let server = &self.hub.server;
         let asked = server.address(&format!("/{}/resolve/{}/{file}", self.name.id, self.commit))?;
-        let (answer, from) = server.get(asked, Some("bytes=0-0"))?;
+        let (answer, from) = server.get(asked, Some(ONE_BYTE))?;
         let wrong =
             |what: &str, value: Option<&str>| {
                 let value = value.map_or("nothing".to_string(), |value| format!("`{}`", value.escape_default()));
@@ -485,6 +496,7 @@ impl Fetch<'_> {
             let mut done = opened.metadata().map_err(failed)?.len();
             let mut body = answer.body_mut().as_reader();
             let mut buffer = vec![0; 64 << 10];
+            let (begun, first) = (Instant::now(), done);
             loop {
                 let n = match body.read(&mut buffer) {
                     Ok(0) => break,
@@ -498,6 +510,10 @@ impl Fetch<'_> {
                         .into());
                 }
                 out.write_all(&buffer[..n]).map_err(failed)?;
+                let seconds = begun.elapsed().as_secs();
+                if seconds > DRIP.as_secs() && (done - first) / seconds < SLOWEST {
+                    return Err(Failure::NoConnection(format!("`{file}` comes at less than {SLOWEST} bytes a second")));
+                }
                 self.progress.advance(done.saturating_sub(*told));
                 *told = (*told).max(done);
             }
