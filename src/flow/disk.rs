@@ -109,13 +109,12 @@ pub fn damaged(folder: &Path) -> Result<Option<PathBuf>> {
 /// If the folder cannot be listed.
 pub fn files_named(folder: &Path, begins: &str, ends: &str) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(|cause| Error::file("list", folder, cause))?;
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-            name.starts_with(begins) && name.ends_with(ends)
-        })
-        .collect();
+    let paths: std::io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths.map_err(|cause| Error::file("list", folder, cause))?;
+    paths.retain(|path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        name.starts_with(begins) && name.ends_with(ends)
+    });
     paths.sort();
     Ok(paths)
 }

@@ -6,14 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_json};
-use crate::flow::disk::{UNFINISHED, hash_file, remove_file};
+use crate::flow::disk::{UNFINISHED, files_named, hash_file, remove_file};
 
 /// The file that marks a folder as ours.
 pub const MARK: &str = "kpipe.json";
@@ -247,17 +246,11 @@ fn begin(folder: &Path, mark: &Mark) -> Result<()> {
 
 /// What is in a folder, in name order; nothing where there is none.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    match fs::read_dir(folder) {
-        Ok(entries) => {
-            let paths: std::io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-            let mut paths = paths.map_err(|cause| Error::file("list", folder, cause))?;
-            paths.sort();
-            Ok(paths)
-        }
-        // Where it cannot be at all, creating it says so.
-        Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Vec::new()),
-        Err(cause) => Err(Error::file("list", folder, cause).hint("give `--out` a folder that you may write to")),
+    // Where it cannot be at all, creating it says so.
+    if !folder.is_dir() {
+        return Ok(Vec::new());
     }
+    files_named(folder, "", "").map_err(|error| error.hint("give `--out` a folder that you may write to"))
 }
 
 /// Refuses an output folder that is, holds, or lies in what is read: `what` is `source `wiki``, `path` a file, a folder

@@ -56,6 +56,12 @@ pub(super) enum Outcome {
     Withdraws(Vec<u128>),
 }
 
+impl From<Refusal> for Outcome {
+    fn from(refusal: Refusal) -> Self {
+        Outcome::Refused(Box::new(refusal))
+    }
+}
+
 /// A document with its name.
 pub(super) struct Row {
     pub(super) id: String,
@@ -97,7 +103,7 @@ impl Kernel<'_> {
             Piece::Refused(broken) => {
                 let mut refusal = self.refusal(offset, broken.reason, None, broken.detail, &broken.bytes);
                 refusal.n_bytes = refusal.n_bytes.max(broken.n_bytes);
-                return vec![Outcome::Refused(Box::new(refusal))];
+                return vec![refusal.into()];
             }
             Piece::Record(raw) => raw,
         };
@@ -117,13 +123,13 @@ impl Kernel<'_> {
                     outcomes.push(outcome);
                 }
                 Parsed::Refused { reason, id, detail } => {
-                    outcomes.push(self.refused(offset, reason, id, detail, &raw.bytes));
+                    outcomes.push(self.refusal(offset, reason, id, detail, &raw.bytes).into());
                 }
                 Parsed::Empty { reason, id, version, detail } => {
                     if version > 0 {
                         outcomes.push(Outcome::Empty(self.id_hash(&id), version));
                     }
-                    outcomes.push(self.refused(offset, reason, Some(id), detail, &raw.bytes));
+                    outcomes.push(self.refusal(offset, reason, Some(id), detail, &raw.bytes).into());
                 }
                 Parsed::Withdraws(ids) => {
                     outcomes.push(Outcome::Withdraws(ids.iter().map(|id| self.id_hash(id)).collect()));
@@ -144,17 +150,6 @@ impl Kernel<'_> {
             Ids::File => id_in_file(&self.source.name, &name_below(&self.source.path, self.path), id),
             Ids::Auto | Ids::Global => format!("{}:{id}", self.source.name),
         }
-    }
-
-    fn refused(
-        &self,
-        offset: u64,
-        reason: impl Into<Cow<'static, str>>,
-        id: Option<String>,
-        detail: String,
-        bytes: &[u8],
-    ) -> Outcome {
-        Outcome::Refused(Box::new(self.refusal(offset, reason, id, detail, bytes)))
     }
 
     fn refusal(
@@ -181,19 +176,19 @@ impl Kernel<'_> {
         document.text = linear(clean(&document.text)).into_owned();
         let id = lined(document.id.take()).filter(|id| id.len() <= MAX_ID_BYTES);
         if document.text.is_empty() {
-            return self.refused(offset, "no_text", id, "the record has no text".to_string(), bytes);
+            return self.refusal(offset, "no_text", id, "the record has no text".to_string(), bytes).into();
         }
         if marks::is_placeholder(&document.text) {
-            return self.refused(offset, "placeholder", id, "the text holds nothing".to_string(), bytes);
+            return self.refusal(offset, "placeholder", id, "the text holds nothing".to_string(), bytes).into();
         }
         if let Some(mark) = marks::dropped(&self.source.drop, &document) {
             let detail = format!("`drop` of the source names `{mark}`");
-            return self.refused(offset, format!("dropped:{mark}"), id, detail, bytes);
+            return self.refusal(offset, format!("dropped:{mark}"), id, detail, bytes).into();
         }
         let n_chars = document.text.chars().take(self.params.min_chars).count();
         if n_chars < self.params.min_chars {
             let detail = format!("{n_chars} characters; `ingest.min_chars` is {}", self.params.min_chars);
-            return self.refused(offset, "too_short", id, detail, bytes);
+            return self.refusal(offset, "too_short", id, detail, bytes).into();
         }
         let (id, kind) = match id {
             Some(id) if self.is_versioned => (self.full_id(&id), Kind::Versioned),

@@ -51,14 +51,17 @@ impl Group {
 impl Drop for Group {
     /// Kills the child and everything it started. The group's number stays its own until the child is waited for.
     fn drop(&mut self) {
-        // The group may have ended by itself; then there is nothing to kill.
-        let _ = i32::try_from(self.child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .map(|group| kill_process_group(group, Signal::KILL));
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        kill_all(&mut self.child);
     }
+}
+
+/// Kills a child that leads a group of its own, and all of that group, and waits for it.
+fn kill_all(child: &mut Child) {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    // The group may have ended by itself; then there is nothing to kill.
+    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// Starts a pipeline, writes all sentences, each ended by NUL, and returns the answers that came; fewer than asked if it
@@ -144,9 +147,7 @@ pub(super) fn said(program: &Path, argument: &str, timeout: Duration) -> std::re
     }
     if !matches!(ended, Ok(Some(_))) {
         // It may have started others.
-        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let _ = group.map(|group| kill_process_group(group, Signal::KILL));
-        let _ = child.wait();
+        kill_all(&mut child);
         return Err(format!("`{} {argument}` does not end", program.display()));
     }
     if let Ok(Some(status)) = ended

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 
-use super::parameters::{read_tensors, write_tensors};
+use super::parameters::{header, read_tensors, write_tensors};
 use super::{Architecture, FAMILIES, Family, Parameters, Weights};
 use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_atomically, write_json};
@@ -239,24 +239,9 @@ pub(super) fn shards(index: &Path) -> Result<BTreeSet<String>> {
 fn names(files: &[PathBuf], family: &Family) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for file in files {
-        let bytes = std::fs::File::open(file).map_err(|cause| Error::file("open", file, cause))?;
-        let header = header(bytes).map_err(|cause| Error::file("read", file, cause))?;
-        names.extend(header.into_iter().filter_map(|name| (family.canonical)(&name)));
+        let header = header(file)?;
+        let tensors = header.keys().filter(|name| *name != "__metadata__");
+        names.extend(tensors.filter_map(|name| (family.canonical)(name)));
     }
     Ok(names)
-}
-
-/// The tensor names in the header of a safetensors file: eight bytes of length, then a JSON object.
-fn header(mut file: std::fs::File) -> std::io::Result<Vec<String>> {
-    use std::io::Read;
-    let mut length = [0; 8];
-    file.read_exact(&mut length)?;
-    let length = u64::from_le_bytes(length);
-    if length > 100 << 20 {
-        return Err(std::io::Error::other("the header is longer than safetensors allows"));
-    }
-    let mut text = vec![0; length as usize];
-    file.read_exact(&mut text)?;
-    let header: serde_json::Map<String, Value> = serde_json::from_slice(&text)?;
-    Ok(header.into_iter().map(|(name, _)| name).filter(|name| name != "__metadata__").collect())
 }

@@ -254,7 +254,7 @@ pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<
 /// # Errors
 /// If the file cannot be read.
 pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
-    check_size(path)?;
+    header(path)?;
     let bytes = std::fs::read(path).map_err(|cause| Error::file("read", path, cause))?;
     let tensors = candle_core::safetensors::load_buffer(&bytes, device).map_err(|cause| {
         Error::data(format!("the file is no safetensors file, or was cut off: {cause}"))
@@ -264,9 +264,12 @@ pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Ten
     Ok(tensors.into_iter().collect())
 }
 
-/// Checks that a safetensors file is as long as its header says, before it is read: eight bytes of length, a JSON object
-/// with the places of the tensors, and their bytes.
-fn check_size(path: &Path) -> Result<()> {
+/// The header of a safetensors file, by names of tensors: eight bytes of length, then a JSON object with the places of
+/// their bytes behind it. No tensor is read.
+///
+/// # Errors
+/// If it is none, or the file is not as long as it says.
+pub(super) fn header(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>> {
     let failed = |cause| Error::file("read", path, cause);
     let facts = std::fs::metadata(path).map_err(failed)?;
     let wrong = |what: String| {
@@ -291,7 +294,7 @@ fn check_size(path: &Path) -> Result<()> {
     let ends = header.values().filter_map(|tensor| tensor["data_offsets"][1].as_u64());
     let expected = 8_u64.saturating_add(length).saturating_add(ends.max().unwrap_or(0));
     if expected == facts.len() {
-        return Ok(());
+        return Ok(header);
     }
     Err(wrong(format!("it has {} bytes, and its header says {expected}", facts.len())))
 }
