@@ -89,6 +89,33 @@ fn heals(args: &[&str], shim: &Path, fault: &str, kills: bool) {
     assert!(again.status.success(), "{fault}, again: {}", text(&again.stderr));
 }
 
+/// Faults at a call, spread over the `n` times that it is made: each run must heal, and leave what `same` looks at.
+struct Trials<'a> {
+    shim: &'a Path,
+    /// What holds the outputs.
+    folder: &'a Path,
+    call: &'a str,
+    /// An error's number, or `KILL`.
+    what: &'a str,
+    /// What the path of a file holds that the call is about.
+    part: &'a str,
+    n: usize,
+}
+
+impl Trials<'_> {
+    /// Makes every `step`-th of the trials with the command `args` into a folder of its own.
+    fn make(&self, step: usize, args: &[&str], same: impl Fn(&Path)) {
+        let Trials { shim, folder, call, what, part, n } = self;
+        for nth in spread(*n).step_by(step) {
+            let out = folder.join(format!("{call}-{what}-{nth}"));
+            let args = [args, &[out.to_str().unwrap()]].concat();
+            heals(&args, shim, &format!("{call}:{nth}:{what}:{part}"), *what == "KILL");
+            same(&out);
+            std::fs::remove_dir_all(&out).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_build_that_is_killed_at_any_call_goes_on_to_the_same_bytes() {
     let Some(shim) = shim() else { return };
@@ -98,12 +125,8 @@ fn a_build_that_is_killed_at_any_call_goes_on_to_the_same_bytes() {
     let counts = counted(&[BUILD, &[&out("count")]].concat(), shim, part);
     for call in ["rename", "sync", "link", "write"] {
         assert!(counts[call] > 10, "{counts:?}");
-        for nth in spread(counts[call]) {
-            let out = out(&format!("{call}-{nth}"));
-            heals(&[BUILD, &[&out]].concat(), shim, &format!("{call}:{nth}:KILL:{part}"), true);
-            same_bytes(Path::new(&out), expected());
-            std::fs::remove_dir_all(&out).unwrap();
-        }
+        let trials = Trials { shim, folder: folder.path(), call, what: "KILL", part, n: counts[call] };
+        trials.make(1, BUILD, |out| same_bytes(out, expected()));
     }
 }
 
@@ -116,17 +139,14 @@ fn a_build_whose_system_fails_says_so_and_goes_on() {
     let part = folder.path().to_str().unwrap();
     let ours = counted(&[BUILD, &[&out("count")]].concat(), shim, part);
     let sources = counted(&[BUILD, &[&out("count-2")]].concat(), shim, "fixtures/");
-    let faults = [("write", 28, part), ("sync", 5, part), ("rename", 5, part), ("read", 5, part), ("open", 24, part)];
+    let faults =
+        [("write", "28", part), ("sync", "5", part), ("rename", "5", part), ("read", "5", part), ("open", "24", part)];
     let faults = faults.map(|(call, error, part)| (call, error, part, ours[call]));
-    let of_sources = [("read", 5), ("open", 24)].map(|(call, error)| (call, error, "fixtures/", sources[call]));
+    let of_sources = [("read", "5"), ("open", "24")].map(|(call, error)| (call, error, "fixtures/", sources[call]));
     for (call, error, part, n) in faults.into_iter().chain(of_sources) {
         assert!(n > 5, "{call} {part} {n}");
-        for nth in spread(n) {
-            let out = out(&format!("{call}-{error}-{nth}"));
-            heals(&[BUILD, &[&out]].concat(), shim, &format!("{call}:{nth}:{error}:{part}"), false);
-            same_bytes(Path::new(&out), expected());
-            std::fs::remove_dir_all(&out).unwrap();
-        }
+        let trials = Trials { shim, folder: folder.path(), call, what: error, part, n };
+        trials.make(1, BUILD, |out| same_bytes(out, expected()));
     }
 }
 
@@ -222,29 +242,19 @@ fn a_training_run_that_is_killed_or_fails_goes_on_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let built = built();
     let shards = built.to_str().unwrap();
-    let run = |out: &str| -> Vec<String> {
-        let args = [&["train", "--shards", shards, "--quiet"], SMALL, &["--set", "train.save_every=2"]].concat();
-        args.into_iter().chain(["--out", out]).map(str::to_string).collect()
-    };
-    let out = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let train = [&["train", "--shards", shards, "--quiet"], SMALL, &["--set", "train.save_every=2", "--out"]].concat();
+    let whole = folder.path().join("whole").to_str().unwrap().to_string();
     let part = folder.path().to_str().unwrap();
-    let whole = run(&out("whole"));
-    let counts = counted(&whole.iter().map(String::as_str).collect::<Vec<_>>(), shim, part);
-    let weights = |out: &str| {
+    let counts = counted(&[&train[..], &[&whole]].concat(), shim, part);
+    let weights = |out: &Path| {
         ["model.safetensors", "consumed.jsonl", "config.json", "tokenizer.json"]
-            .map(|name| std::fs::read(Path::new(out).join(name)).unwrap())
+            .map(|name| std::fs::read(out.join(name)).unwrap())
     };
     let faults =
         [("rename", "KILL"), ("sync", "KILL"), ("write", "KILL"), ("write", "28"), ("sync", "5"), ("open", "24")];
     for (call, what) in faults {
-        for nth in spread(counts[call]).step_by(2) {
-            let out = out(&format!("{call}-{what}-{nth}"));
-            let args = run(&out);
-            let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            heals(&args, shim, &format!("{call}:{nth}:{what}:{part}"), what == "KILL");
-            assert!(weights(&out) == weights(whole.last().unwrap()), "{call} {nth} {what}");
-            std::fs::remove_dir_all(&out).unwrap();
-        }
+        let trials = Trials { shim, folder: folder.path(), call, what, part, n: counts[call] };
+        trials.make(2, &train, |out| assert!(weights(out) == weights(Path::new(&whole)), "{call} {what}"));
     }
 }
 
@@ -258,11 +268,8 @@ fn scores_that_are_killed_or_fail_are_written_by_the_next_run() {
     let whole = out("whole");
     let counts = counted(&[&score[..], &[&whole]].concat(), shim, part);
     for (call, what) in [("rename", "KILL"), ("write", "KILL"), ("write", "28"), ("sync", "5")] {
-        for nth in spread(counts[call]).step_by(2) {
-            let out = out(&format!("{call}-{what}-{nth}"));
-            heals(&[&score[..], &[&out]].concat(), shim, &format!("{call}:{nth}:{what}:{part}"), what == "KILL");
-            same_bytes(Path::new(&out), Path::new(&whole));
-        }
+        let trials = Trials { shim, folder: folder.path(), call, what, part, n: counts[call] };
+        trials.make(2, &score, |out| same_bytes(out, Path::new(&whole)));
     }
 }
 

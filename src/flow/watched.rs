@@ -14,6 +14,7 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{ChunkReader, Length};
 
 use crate::error::{Error, Result};
+use crate::flow::disk::hash_file;
 
 /// What the system said first about a file, for all its readers.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +75,16 @@ impl State {
         let changed = facts.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Ok(State(0, 0, facts.len(), changed.as_secs() as i64, i64::from(changed.subsec_nanos())))
     }
+}
+
+/// The state of a file now, if it still holds the bytes of this hash; `None` if it holds others. One that was only
+/// touched, linked or made anew since `state` is hashed again to find out.
+///
+/// # Errors
+/// If it is gone or cannot be read.
+pub fn unchanged(path: &Path, state: State, hash: &str) -> Result<Option<State>> {
+    let now = State::of(path).map_err(|cause| unreadable(path, &cause))?;
+    Ok((now == state || hash_file(path)? == hash).then_some(now))
 }
 
 /// A file that the system does not give.

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{At, Error, Result};
+use crate::error::{At, Error, Kind, Result};
 use crate::flow::disk::hash_file;
-use crate::flow::watched::State;
+use crate::flow::watched::{State, unchanged};
 use crate::ingest::SourceSpec;
 
 /// What a source file is known by in fingerprints and in the manifest.
@@ -59,16 +59,14 @@ impl SourceFile {
     /// If it was changed, replaced or taken away.
     pub fn check_unchanged(&self) -> Result<()> {
         let path = Path::new(&self.path);
-        // Something that only touches the file, such as a copy of its rights, leaves its bytes.
-        if self.state.is_some() && State::of(path).ok() == self.state {
+        let is_same = match self.state {
+            Some(state) => unchanged(path, state, &self.hash)?.is_some(),
+            None => why_passed_over(path).is_some_and(|(reason, _)| reason == self.hash),
+        };
+        if is_same {
             return Ok(());
         }
-        let now = SourceFile::read(&self.source, path).map_err(|error| error.at("while it was read"))?;
-        if now.hash == self.hash && now.bytes == self.bytes {
-            return Ok(());
-        }
-        let changed = "was changed while it was read";
-        Err(Error::new(crate::error::Kind::Io, format!("`{}` {changed}", self.path))
+        Err(Error::new(Kind::Io, format!("`{}` was changed while it was read", self.path))
             .hint("run the same command again once nobody writes to it: it is read anew"))
     }
 }

@@ -19,7 +19,7 @@ use crate::flow::dataset::{Batches, read_json};
 use crate::flow::disk::{files_named, hash_file};
 use crate::flow::objects::{Folder, is_address};
 use crate::flow::place::Place;
-use crate::flow::watched::{State, unreadable};
+use crate::flow::watched::{State, unchanged, unreadable};
 
 const MANIFEST: &str = "manifest.json";
 const DATA: &str = "data";
@@ -35,8 +35,8 @@ pub struct Shards {
 struct Seen {
     /// xxh3-128 of its bytes; of one in a store, its size.
     content: String,
-    /// What the file system said of it since, where it lies on disk.
-    state: Mutex<Option<State>>,
+    /// What the file system says of it, where it lies on disk.
+    state: Option<Mutex<State>>,
 }
 
 impl Seen {
@@ -44,22 +44,18 @@ impl Seen {
         Ok(match place {
             Place::File(path) => {
                 let state = State::of(path).map_err(|cause| unreadable(path, &cause))?;
-                Seen { content: hash_file(path)?, state: Mutex::new(Some(state)) }
+                Seen { content: hash_file(path)?, state: Some(Mutex::new(state)) }
             }
-            Place::Object(object) => Seen { content: object.size().to_string(), state: Mutex::default() },
+            Place::Object(object) => Seen { content: object.size().to_string(), state: None },
         })
     }
 
     /// Stops if the file is another one by now; one that was only touched or linked again is not.
     fn check(&self, place: &Place) -> Result<()> {
-        let Place::File(path) = place else { return Ok(()) };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = State::of(path).map_err(|cause| unreadable(path, &cause))?;
-        if *state == Some(now) {
-            return Ok(());
-        }
-        if hash_file(path)? == self.content {
-            *state = Some(now);
+        let (Place::File(path), Some(state)) = (place, &self.state) else { return Ok(()) };
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(now) = unchanged(path, *state, &self.content)? {
+            *state = now;
             return Ok(());
         }
         Err(Error::data(format!("`{place}` was rebuilt or changed while it is trained on")).hint(
