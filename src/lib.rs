@@ -12,9 +12,14 @@
 //!
 //! # Around the rooms
 //!
-//! - [`flow`] plans (settings → checked plan), runs the rooms in order, balances their books, publishes the output.
-//! - [`text`] and [`draw`] are what several rooms share: words and normal form, and keyed random draws.
-//! - [`report`] draws the page about a build; [`cli`] is the command line.
+//! From the ground up; arrows lead up only (`tests/tidy.rs` has the table, and reads it off the sources):
+//!
+//! - [`error`], [`draw`] and [`text`] are what several rooms share: one error, keyed random draws, words and normal form.
+//! - [`flow`] is what rooms stand on: contracts, parts on disk, books, settings. It knows no format, no score, no model.
+//! - [`files`] makes text of paths, and [`knowledge`] concepts and mentions of lexicons.
+//! - The rooms: [`ingest`], [`dedup`], [`density`], [`difficulty`], [`negatives`], [`curriculum`], [`train`].
+//! - [`build`] stands above them: it plans, runs the rooms in order, balances their books and publishes the output.
+//! - [`cli`] is the command line.
 //!
 //! # Invariants
 //!
@@ -25,16 +30,16 @@
 //!   door, and from the footer when the trainer opens a shard.
 //! - `pipelines/default.toml` is the only definition of keys and defaults; no parameter has a default in code.
 //! - Only [`cli`] prints or exits. The rooms tell what they do through [`flow::progress`].
-//! - A room does not know the runner. The one room that reads another's types is `negatives`, which shares the
-//!   lexicon of `density`.
+//! - A room does not know the runner, nor another room: what two of them need lies below both.
 //! - Nothing is replaced silently: what was used instead stands in the output, the report and the manifest.
 //!
 //! # Where the large crates enter
 //!
 //! arrow and parquet: [`flow::dataset`] and the columns of every room. polars: `difficulty/quantiles.rs`. tantivy:
-//! `density/index.rs`. tokenizers: `train/tokenizer.rs`, and the optional feature of `difficulty`. candle: `train/`.
+//! `density/index.rs`. tokenizers: `train/data/tokenizer.rs`, and the optional feature of `difficulty`. candle: `train/`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking"))]
 
+pub mod build;
 pub mod cli;
 pub mod curriculum;
 pub mod dedup;
@@ -42,10 +47,11 @@ pub mod density;
 pub mod difficulty;
 pub mod draw;
 pub mod error;
+pub mod files;
 pub mod flow;
 pub mod ingest;
+pub mod knowledge;
 pub mod negatives;
-pub mod report;
 pub mod text;
 pub mod train;
 

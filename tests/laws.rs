@@ -1,8 +1,8 @@
+use kpipe::build::plan::{Pipeline, ROOMS};
 use kpipe::flow::books::REASONS;
 use kpipe::flow::contract::contracts;
-use kpipe::flow::plan::{Pipeline, ROOMS};
 use kpipe::flow::settings::{DEFAULT, Settings};
-use kpipe::train::preset::PRESETS;
+use kpipe::train::run::preset::PRESETS;
 
 use crate::support::project;
 

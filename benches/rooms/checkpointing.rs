@@ -9,7 +9,8 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use kpipe::train::kernels::DropoutKey;
 use kpipe::train::model::{Engine, FAMILIES, Inputs, Parameters, Tokens};
-use kpipe::train::{optimiser, plan};
+use kpipe::train::optimiser;
+use kpipe::train::run::plan;
 use serde_json::{Value, json};
 
 use crate::Result;

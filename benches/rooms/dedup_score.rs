@@ -1,8 +1,8 @@
 //! `dedup` and `density` on English text, from documents on disk to scored documents on disk, with all cores.
 
-use kpipe::density::lexicon::LexiconSpec;
 use kpipe::flow::contract::contract;
 use kpipe::flow::dataset::Dataset;
+use kpipe::knowledge::lexicon::{Lexicon, LexiconSpec};
 use kpipe::{dedup, density};
 
 use crate::Result;
@@ -34,7 +34,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
             scored = scored.best(second);
             both = both.best(Took { wall: first.wall + second.wall, cpu: first.cpu + second.cpu });
         }
-        let n_concepts = density::lexicon::Lexicon::read(&params.lexicon, 4 << 30)?.concepts.len();
+        let n_concepts = Lexicon::read(&params.lexicon, 4 << 30)?.concepts.len();
         println!("{label}: {n_concepts} concepts; {kept} documents are unique");
         let cost = |took: Took| format!("{:.2} s ({:.2} s cpu)", took.wall, took.cpu);
         line("  dedup", &rate(bytes, deduped.wall), &cost(deduped));

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
-use kpipe::ingest::decompress::Packing;
-use kpipe::ingest::{SourceSpec, files};
+use kpipe::files::decompress::Packing;
+use kpipe::files::expand::expand;
+use kpipe::ingest::SourceSpec;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use rayon::prelude::*;
@@ -40,7 +41,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
 }
 
 fn compare(inputs: &Inputs, label: &str, source: &SourceSpec, threads: usize) -> Result<()> {
-    let mut paths = files::expand(&source.path)?;
+    let mut paths = expand(&source.path)?;
     paths.sort_by_key(|path| std::cmp::Reverse(path.metadata().map_or(0, |facts| facts.len())));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let (mut floor, mut room) = (Took::FOREVER, Took::FOREVER);

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, StringArray};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use kpipe::build::plan::Pipeline;
+use kpipe::files::decompress::{Bounds, Unpacked};
+use kpipe::files::expand::expand;
 use kpipe::flow::contract::{contract, strings};
 use kpipe::flow::dataset::{Batches, Dataset};
-use kpipe::flow::plan::Pipeline;
 use kpipe::flow::progress::Silent;
 use kpipe::flow::room::Context;
 use kpipe::flow::settings::Settings;
-use kpipe::ingest::decompress::{Bounds, Unpacked};
-use kpipe::ingest::{self, SourceSpec, files};
+use kpipe::ingest::{self, SourceSpec};
 use memchr::{memchr, memmem};
 use tempfile::TempDir;
 
@@ -172,7 +173,7 @@ fn copied(fixtures: &Path) -> Result<TempDir> {
 /// PubMed files, each several times with PMIDs of its own, so that what a run costs only once does not count.
 fn renumbered(pattern: &str) -> Result<TempDir> {
     let folder = tempfile::tempdir()?;
-    for (nth, path) in files::expand(pattern)?.iter().enumerate() {
+    for (nth, path) in expand(pattern)?.iter().enumerate() {
         let mut xml = Vec::new();
         // A damaged file gives what stands before the damage.
         let _ = Unpacked::open(path, &BOUNDS, None)?.read_to_end(&mut xml);

@@ -12,11 +12,11 @@ use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 use kpipe::flow::contract::contract;
 use kpipe::flow::dataset::{Batches, PartWriter};
 use kpipe::train::Params;
-use kpipe::train::batch::Masker;
+use kpipe::train::data::batch::Masker;
+use kpipe::train::data::shards::Shards;
+use kpipe::train::data::tokenizer::Tokenizer;
+use kpipe::train::data::windows::{Position, Windows};
 use kpipe::train::model::bert::BERT;
-use kpipe::train::shards::Shards;
-use kpipe::train::tokenizer::Tokenizer;
-use kpipe::train::windows::{Position, Windows};
 
 use crate::Result;
 use crate::inputs::Inputs;

@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::environment::{give_memory_back_late, start_again_with};
 use super::{MemoryArgs, RunArgs, SettingsArgs, print};
+use crate::build::plan::{self, Job};
+use crate::build::{estimate, publish, run as rooms};
 use crate::error::Result;
-use crate::flow::plan::{self, Job};
 use crate::flow::progress::Progress;
-use crate::flow::{estimate, publish, run as rooms, stop};
+use crate::flow::stop;
 use crate::negatives::back_translation;
 
 /// Arguments of `kpipe build`.

@@ -19,8 +19,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::build::plan::Pipeline;
 use crate::error::{Error, Result};
-use crate::flow::plan::Pipeline;
 use crate::flow::settings::Settings;
 use print::Printer;
 

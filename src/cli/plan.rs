@@ -7,8 +7,8 @@ use super::train::{ModelArgs, environment};
 use super::{RunArgs, parse_size};
 use crate::error::Result;
 use crate::train::params::Params;
-use crate::train::plan::{self, Plan};
-use crate::train::preset::preset;
+use crate::train::run::plan::{self, Plan};
+use crate::train::run::preset::preset;
 
 /// Arguments of `kpipe plan`.
 #[derive(Args)]

@@ -9,20 +9,20 @@ use serde_json::json;
 use super::environment::{give_memory_back_late, start_again_with};
 use super::print::Printer;
 use super::{MemoryArgs, RunArgs, SettingsArgs, print};
-use crate::density::lexicon::{Lexicon, LexiconSpec};
+use crate::build::plan::Pipeline;
+use crate::build::publish::Manifest;
+use crate::build::run::{WORK, check_refused};
 use crate::density::{self, score, table};
 use crate::error::{Error, Result};
 use crate::flow::contract::contract;
 use crate::flow::dataset::Dataset;
-use crate::flow::disk::{Lock, files_named, lock};
+use crate::flow::disk::{Lock, files_named, lock, rename};
 use crate::flow::owned::{Kind, Owned, check_apart};
-use crate::flow::plan::Pipeline;
 use crate::flow::progress::Progress;
-use crate::flow::publish::Manifest;
 use crate::flow::room::Context;
-use crate::flow::run::{WORK, check_refused};
 use crate::flow::stop::{self, Temporary};
 use crate::ingest::{self, SourceSpec};
+use crate::knowledge::lexicon::{Lexicon, LexiconSpec};
 
 /// Arguments of `kpipe score`.
 #[derive(Args)]
@@ -165,7 +165,7 @@ fn read(
 ) -> Result<Dataset> {
     let folder = work.join("ingest");
     create(&folder)?;
-    printer.begin("ingest", Some(ingest::files::total_bytes(sources)?), "bytes");
+    printer.begin("ingest", Some(ingest::source_files::total_bytes(sources)?), "bytes");
     ingest::run(sources, &pipeline.ingest, &context("ingest", &folder, pipeline, memory_bytes, printer), None)?;
     let documents = Dataset::open(&folder, contract("document")?)?;
     if let Some(out) = out {
@@ -252,7 +252,7 @@ fn keep(folder: &Path, begins: &str, out: &Path) -> Result<()> {
     let names: BTreeSet<String> = others.chain(named.iter().map(|(_, name)| name.clone())).collect();
     owned.intend(&names)?;
     for (path, name) in &named {
-        std::fs::rename(path, out.join(name)).map_err(|cause| Error::file("move", path, cause))?;
+        rename(path, &out.join(name))?;
     }
     owned.settle(&names, &BTreeSet::new())
 }

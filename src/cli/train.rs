@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::environment::{Variable, keep_memory, start_again_with};
 use super::{RunArgs, SettingsArgs, print};
+use crate::build::plan::Pipeline;
 use crate::error::Result;
-use crate::flow::plan::Pipeline;
 use crate::flow::stop;
 use crate::train;
-use crate::train::preset::preset;
+use crate::train::run::preset::preset;
 
 /// Arguments of `kpipe train`.
 #[derive(Args)]
@@ -93,7 +93,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     let printer = args.run.printer();
     let (out, json) = (args.out.clone(), args.run.json);
     stop::listen(true, move |signal| {
-        let saved = train::checkpoint::latest(&out).ok().flatten();
+        let saved = train::run::checkpoint::latest(&out).ok().flatten();
         let saved = saved.map(|folder| format!("`{}` is saved; the same command goes on from it", folder.display()));
         print::stop(
             signal,

@@ -4,8 +4,8 @@
 //! links them (Mintz et al., ACL 2009: a sentence that names both ends of a triple likely speaks of it). One sweep
 //! over the mentions with the last `window` words behind it: at most `window` comparisons a mention.
 
-use super::lexicon::Lexicon;
-use super::mentions::Mention;
+use crate::knowledge::lexicon::Lexicon;
+use crate::knowledge::mentions::Mention;
 
 /// Distinct linked concept pairs whose mentions begin at most `window` words apart.
 pub fn linked_pairs(mentions: &[Mention], lexicon: &Lexicon, window: u32) -> u32 {
@@ -30,8 +30,8 @@ pub fn linked_pairs(mentions: &[Mention], lexicon: &Lexicon, window: u32) -> u32
 
 #[cfg(test)]
 mod tests {
-    use super::super::lexicon::{Concept, Entry, Link, Relation};
     use super::*;
+    use crate::knowledge::lexicon::{Concept, Entry, Link, Relation};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 

@@ -20,11 +20,11 @@ use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 use tantivy::{DocSet, Index, IndexWriter, TERMINATED, TantivyDocument};
 
 use super::bm25::Bm25;
-use super::lexicon::Lexicon;
 use super::spill;
 use crate::error::{Error, Result};
 use crate::flow::dataset::{Batches, Dataset, read_json, write_json};
 use crate::flow::disk::files_named;
+use crate::knowledge::lexicon::Lexicon;
 
 /// Least and most memory for postings before they are written as a segment.
 const HEAP_BYTES: std::ops::RangeInclusive<u64> = 15_000_000..=256_000_000;

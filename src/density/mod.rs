@@ -11,18 +11,14 @@
 //! ```
 //!
 //! Very frequent concepts need no list of their own: a concept that every other document holds has an idf near 0.
-//! Everyday *words* that merely look like a concept do; that is the stop list (`ambiguous.txt`, see `names.rs`).
+//! Everyday *words* that merely look like a concept do; that is the stop list of [`crate::knowledge::names`].
 //!
-//! To add a lexicon format: see [`lexicon`]. To add a formula: one arm in [`bm25::Variant`] and its parity numbers.
+//! To add a formula: one arm in [`bm25::Variant`] and its parity numbers.
 
 pub mod bm25;
 pub mod coverage;
-mod fold;
 mod index;
-pub mod lexicon;
-pub mod mentions;
 mod model;
-mod names;
 pub mod score;
 mod spill;
 pub mod table;
@@ -37,10 +33,10 @@ use crate::error::{Error, Result};
 use crate::flow::contract::contract;
 use crate::flow::dataset::{Batches, Dataset};
 use crate::flow::room::{Added, Context, Span};
+use crate::knowledge::lexicon::{self, Lexicon, LexiconSpec};
+use crate::knowledge::names::NameRules;
 use bm25::Variant;
-use lexicon::{Lexicon, LexiconSpec};
 use model::Model;
-pub use names::NameBooks;
 
 /// Version of the room, part of its fingerprint.
 pub const VERSION: u32 = 1;
@@ -99,6 +95,19 @@ impl Params {
             .iter()
             .filter_map(|spec| spec.format.as_deref())
             .try_for_each(|name| lexicon::reader(name).map(|_| ()))
+    }
+
+    /// Which names of the lexicon are looked for.
+    pub fn names(&self) -> NameRules {
+        NameRules {
+            min_name_chars: self.min_name_chars,
+            min_cjk_chars: self.min_cjk_chars,
+            acronym_chars: self.acronym_chars,
+            turn_inverted: self.turn_inverted,
+            plurals: self.plurals,
+            stop: self.stop.clone(),
+            keep: self.keep.clone(),
+        }
     }
 
     /// The files that `lexicon` names, in reading order; their content belongs into the room's fingerprint.
@@ -194,10 +203,10 @@ fn columns(spilled: &RecordBatch, model: &Model, first_row: u64) -> Result<Vec<(
 
 #[cfg(test)]
 mod tests {
-    use super::lexicon::{Concept, Entry, Link, Relation};
     use super::*;
     use crate::flow::dataset::{Part, PartWriter};
     use crate::flow::progress::Silent;
+    use crate::knowledge::lexicon::{Concept, Entry, Link, Relation};
     use arrow::array::{Int32Array, StringArray, UInt64Array};
     use std::path::Path;
 

@@ -7,13 +7,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::bm25::Bm25;
-use super::lexicon::Lexicon;
-use super::mentions::Finder;
 use super::spill::{self, Row};
 use super::{Params, VERSION, index};
 use crate::error::{Error, Result};
 use crate::flow::dataset::{Batches, Dataset, read_json, write_json};
 use crate::flow::room::Context;
+use crate::knowledge::lexicon::Lexicon;
+use crate::knowledge::mentions::Finder;
 
 /// What the side files were made from; other side files are deleted.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ impl<'a> Model<'a> {
     /// If a file cannot be read or written.
     pub(super) fn build(documents: &Dataset, lexicon: &'a Lexicon, params: &Params, cx: &Context) -> Result<Self> {
         keep_only_matching(documents, lexicon, params, cx)?;
-        let finder = Finder::new(lexicon, params)?;
+        let finder = Finder::new(lexicon, &params.names())?;
         let mentions = spill::find_all(documents, lexicon, &finder, params, cx)?;
         let mut tf = vec![0; lexicon.concepts.len()];
         let n_tokens = tally(&mentions, &mut tf)?;

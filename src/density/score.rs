@@ -12,14 +12,15 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Float32Type, UInt32Type};
 use serde::Serialize;
 
-use super::lexicon::{FileBooks, Lexicon};
 use super::model::{Measures, Model};
 use super::spill::{self, Row};
-use super::{NameBooks, Params, columns, spilled};
+use super::{Params, columns, spilled};
 use crate::error::{Error, Result};
 use crate::flow::contract::{contract, numbers, strings};
 use crate::flow::dataset::{Batches, Dataset};
 use crate::flow::room::{Context, Span};
+use crate::knowledge::lexicon::{FileBooks, Lexicon};
+use crate::knowledge::names::NameBooks;
 
 /// Terms listed with each score.
 const TOP_TERMS: usize = 8;

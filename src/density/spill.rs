@@ -13,12 +13,12 @@ use arrow::datatypes::{DataType, UInt32Type};
 
 use super::Params;
 use super::coverage::linked_pairs;
-use super::lexicon::Lexicon;
-use super::mentions::Finder;
 use crate::error::{Error, Result};
 use crate::flow::contract::{column, contract, numbers, strings};
 use crate::flow::dataset::Dataset;
 use crate::flow::room::Context;
+use crate::knowledge::lexicon::Lexicon;
+use crate::knowledge::mentions::Finder;
 
 /// The concepts of one document.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -35,8 +35,16 @@ pub fn beside(place: &Path) -> PathBuf {
 pub fn put_in_place(place: &Path) -> Result<()> {
     let beside = beside(place);
     let size = sync(&beside)?;
-    fs::rename(&beside, place).map_err(|cause| Error::file("rename", &beside, cause))?;
+    rename(&beside, place)?;
     note_size(place, size)
+}
+
+/// Gives a file or folder another name.
+///
+/// # Errors
+/// If the system does not.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|cause| Error::file("rename", from, cause))
 }
 
 /// Syncs the bytes of a file and gives their number.
@@ -162,7 +170,7 @@ pub fn link(from: &Path, to: &Path) -> Result<()> {
         sync(&beside)?;
     }
     let size = fs::metadata(&beside).map_err(|cause| Error::file("read", &beside, cause))?.len();
-    fs::rename(&beside, to).map_err(|cause| Error::file("rename", &beside, cause))?;
+    rename(&beside, to)?;
     // Renaming one hard link onto another of the same file leaves both.
     remove_file(&beside)?;
     note_size(to, size)

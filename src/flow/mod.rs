@@ -1,22 +1,18 @@
-//! The frame around the rooms: the checked plan, the contracts, the parts on disk, the books, the runner.
+//! What rooms stand on: the contracts between them, their parts on disk, the books, settings, progress and signals.
 //!
-//! Knows no format, no score and no model; those live in the rooms.
+//! Knows no format, no score and no model, and no order of rooms; those live in the rooms and in [`crate::build`].
 
 pub mod books;
 pub mod changes;
 pub mod contract;
 pub mod dataset;
 pub mod disk;
-pub mod estimate;
 pub mod foreign;
 pub mod objects;
 pub mod owned;
 pub mod place;
-pub mod plan;
 pub mod progress;
-pub mod publish;
 pub mod room;
-pub mod run;
 pub mod settings;
 pub mod stop;
 pub mod watched;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_json};
-use crate::flow::disk::{UNFINISHED, files_named, hash_file, remove_file};
+use crate::flow::disk::{UNFINISHED, files_named, hash_file, remove_file, rename};
 
 /// The file that marks a folder as ours.
 pub const MARK: &str = "kpipe.json";
@@ -240,7 +240,7 @@ fn begin(folder: &Path, mark: &Mark) -> Result<()> {
         Ok(()) => remove_file(&own),
         Err(_) if place.exists() => remove_file(&own),
         // A file system without links.
-        Err(_) => fs::rename(&own, &place).map_err(|cause| Error::file("rename", &own, cause)),
+        Err(_) => rename(&own, &place),
     }
 }
 

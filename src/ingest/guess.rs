@@ -4,31 +4,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::ingest::decompress::{Bounds, Unpacked};
-use crate::ingest::encoding::Utf8;
-use crate::ingest::{FORMATS, files};
-
-/// What the beginning of a file's text says: the first of these that stands in it names the format.
-static SIGNS: &[(&str, &str)] = &[
-    ("<mediawiki", "wiki"),
-    ("<PubmedArticle", "pubmed"),
-    ("<MedlineCitation", "pubmed"),
-    ("<PubmedBookArticle", "pubmed"),
-    ("<doc id=", "wikiextractor"),
-];
-
-/// What a name ends with, behind the ending of its packing.
-static ENDINGS: &[(&str, &str)] = &[
-    (".jsonl", "jsonl"),
-    (".ndjson", "jsonl"),
-    (".json", "jsonl"),
-    (".csv", "csv"),
-    (".tsv", "csv"),
-    (".parquet", "parquet"),
-    (".txt", "text"),
-    (".md", "text"),
-    (".markdown", "text"),
-];
+use crate::files::decompress::{Bounds, Unpacked};
+use crate::files::encoding::Utf8;
+use crate::files::expand::{expand, why_passed_over, without_packing};
+use crate::ingest::{FORMATS, Format};
 
 /// Names the format of a file, or the one that all files of a folder have that show one.
 ///
@@ -37,8 +16,8 @@ static ENDINGS: &[(&str, &str)] = &[
 pub fn guess_format(path: &Path) -> Result<&'static str> {
     let mut found: Option<(&'static str, PathBuf)> = None;
     let mut unreadable = None;
-    for file in files::expand(&path.to_string_lossy())? {
-        if files::why_passed_over(&file).is_some() {
+    for file in expand(&path.to_string_lossy())? {
+        if why_passed_over(&file).is_some() {
             continue;
         }
         let name = match guess_file(&file) {
@@ -78,29 +57,15 @@ fn guess_file(path: &Path) -> Result<Option<&'static str>> {
     let mut head = Vec::new();
     // Damage behind the head is no matter here; reading the whole file will report it.
     let _ = Utf8::new(stream, None).take(4096).read_to_end(&mut head);
-    if head.starts_with(b"PAR1") {
-        return Ok(Some("parquet"));
-    }
-    if let Some((_, format)) = SIGNS.iter().find(|(sign, _)| memchr::memmem::find(&head, sign.as_bytes()).is_some()) {
-        return Ok(Some(format));
-    }
-    if is_wikiextractor_json(&head) {
-        return Ok(Some("wikiextractor"));
-    }
+    let signed = FORMATS.iter().filter_map(|format| Some((format.recognises(&head)?, *format)));
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let name = files::without_packing(&name);
-    if let Some((_, format)) = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)) {
-        return Ok(Some(format));
-    }
-    let head = head.trim_ascii_start();
-    Ok((head.starts_with(b"{\"") || head.starts_with(b"[{") || head.starts_with(b"{\n")).then_some("jsonl"))
-}
+    let name = without_packing(&name);
+    let is_named = |format: &&&dyn Format| format.endings().iter().any(|ending| name.ends_with(ending));
 
-/// Whether a file begins with an object of wikiextractor's JSON output.
-fn is_wikiextractor_json(head: &[u8]) -> bool {
-    let line = head.trim_ascii_start();
-    let has = |sign: &str| memchr::memmem::find(line, sign.as_bytes()).is_some();
-    line.starts_with(b"{\"id\": \"") && has("\"revid\": \"") && has("curid=") && has("\"title\": ")
+    let format = signed.min_by_key(|(place, _)| *place).map(|(_, format)| format);
+    let format = format.or_else(|| FORMATS.iter().find(is_named).copied());
+    let format = format.or_else(|| FORMATS.iter().find(|format| format.resembles(&head)).copied());
+    Ok(format.map(|format| format.name()))
 }
 
 #[cfg(test)]

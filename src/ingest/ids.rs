@@ -27,13 +27,13 @@ use arrow::datatypes::UInt64Type;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::files::expand::name_below;
 use crate::flow::books::{Books, KEPT_BYTES, Refusal};
 use crate::flow::changes::{self, Changes};
 use crate::flow::contract::{column, contract, strings};
 use crate::flow::dataset::{Batches, PartWriter, read_json, write_json};
 use crate::flow::disk::link;
 use crate::flow::room::Context;
-use crate::ingest::files::name_below;
 use crate::ingest::parts::Cursor;
 use crate::ingest::{Ids, SourceSpec};
 

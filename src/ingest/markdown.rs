@@ -10,8 +10,8 @@
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
+use crate::ingest::formats::pubmed::mathml;
 use crate::ingest::numbers::{END, LOWERED, RAISED};
-use crate::ingest::pubmed::mathml;
 use crate::ingest::wikitext;
 
 /// A Markdown file as text.

@@ -5,81 +5,44 @@
 //! gives all its whole records and one refusal; equal files give equal parts for any number of threads; a rerun
 //! goes on inside a large file.
 //!
-//! The way of a file: [`files`] finds it, [`decompress`] unpacks it, [`encoding`] makes UTF-8 of it, its [`Format`]
+//! The way of a file: [`crate::files`] finds it, unpacks it and makes UTF-8 of it, its [`Format`]
 //! cuts and parses it, `prepare` makes rows, `parts` writes them, [`ids`] settles which record of an id stays.
 //!
-//! To add a format: one file with a [`Format`], one `mod` line, one line in [`FORMATS`].
+//! To add a format: see [`formats`].
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::flow::settings::nearest;
-use crate::flow::watched::{Failure, Watched, unreadable};
+use crate::files::decompress::Bounds;
 
-mod bzip2_blocks;
 pub mod clean;
-pub mod csv;
-pub mod decompress;
-pub mod encoding;
 pub mod fields;
-pub mod files;
+pub mod formats;
 pub mod guess;
 pub mod ids;
-pub mod jsonl;
 mod lenient;
 mod markdown;
 pub mod marks;
 mod numbers;
-pub mod parquet;
 mod parts;
 mod prepare;
-pub mod pubmed;
 mod reader;
 mod run;
-pub mod text;
-pub mod wiki;
-pub mod wikiextractor;
+pub mod source_files;
 mod wikitext;
 pub mod window;
 mod workers;
 mod xml;
 
+pub use formats::{Access, Broken, Document, Emit, FORMATS, FileFacts, Format, Limits, Parsed, Piece, Raw, format};
 pub use guess::guess_format;
 pub use run::{run, source_books};
 
 /// Changes when the same files would give other rows.
 pub const VERSION: u32 = 3;
-
-/// Every format that a source may name.
-#[rustfmt::skip]
-pub static FORMATS: &[&dyn Format] = &[
-    &csv::Csv,
-    &jsonl::Jsonl,
-    &parquet::Parquet,
-    &pubmed::Pubmed,
-    &text::Text,
-    &wiki::Wiki,
-    &wikiextractor::Wikiextractor,
-];
-
-/// The format called `name`.
-///
-/// # Errors
-/// If there is none; the nearest name is suggested.
-pub fn format(name: &str) -> Result<&'static dyn Format> {
-    if let Some(format) = FORMATS.iter().find(|format| format.name() == name) {
-        return Ok(*format);
-    }
-    let names: Vec<&str> = FORMATS.iter().map(|format| format.name()).collect();
-    let near = nearest(name, names.iter().copied(), 0.7);
-    let error = Error::usage(format!("there is no format `{name}`"));
-    let error = near.map(|near| format!("did you mean `{near}`?")).into_iter().fold(error, Error::hint);
-    Err(error.hint(format!("formats are: {}", names.join(", "))))
-}
 
 /// Parameters of the room: section `[ingest]` of the pipeline file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,6 +78,13 @@ impl Params {
         within("max_ratio", self.max_ratio, 2, 1_000_000)?;
         within("min_chars", self.min_chars as u64, 1, 1_000_000)?;
         within("part_bytes", self.part_bytes as u64, 65_536, 1 << 30)
+    }
+}
+
+impl Params {
+    /// How much one file may unpack to.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { max_bytes: self.max_unpacked_bytes, max_ratio: self.max_ratio }
     }
 }
 
@@ -226,192 +196,4 @@ impl SourceSpec {
 /// The role of a source that says none: what somebody brings along is what a model is to learn.
 pub fn domain() -> String {
     "domain".to_string()
-}
-
-/// A record as it was cut out of a decompressed file, not parsed yet.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Raw {
-    /// Where it begins in the decompressed file, in bytes (in Parquet, the row number).
-    pub offset: u64,
-    /// The record's own bytes.
-    pub bytes: Vec<u8>,
-}
-
-/// What a file says once for all its records, such as a dump's language; the splitter finds it, `parse` gets it.
-///
-/// Before `parse` the reader adds `file`, the path as given.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct FileFacts(pub BTreeMap<String, String>);
-
-/// A document before it gets its source's columns.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Document {
-    /// Id within the source (`12`, `en:12`); `None` names it by its content.
-    pub id: Option<String>,
-    /// Where records say versions, of those of one id the one with the greatest stays, then the one read last.
-    pub version: u64,
-    /// Plain text, paragraphs separated by one empty line.
-    pub text: String,
-    /// Title as text.
-    pub title: Option<String>,
-    /// Where a person can read it.
-    pub url: Option<String>,
-    /// Licence, where the record says it.
-    pub licence: Option<String>,
-    /// Language, where the record or its file says it.
-    pub language: Option<String>,
-    /// ISO 8601 date or time.
-    pub date: Option<String>,
-    /// What the format has beyond these: a JSON object with its keys in a fixed order.
-    pub metadata: Option<String>,
-    /// Columns that the source's `fields` name and this record lacks, counted in the books.
-    pub absent: Vec<String>,
-    /// Invalid bytes that were replaced by U+FFFD, counted in the books as a marked repair.
-    pub repaired: u64,
-    /// What else the books count of it, such as lines of prose.
-    pub counts: Vec<(String, u64)>,
-}
-
-/// What `parse` makes of one raw record.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Parsed {
-    /// A document.
-    Document(Box<Document>),
-    /// Turned away: a reason of [`crate::flow::books::REASONS`], the id where known, and what exactly.
-    Refused {
-        /// Declared reason.
-        reason: &'static str,
-        /// Id within the source.
-        id: Option<String>,
-        /// What exactly.
-        detail: String,
-    },
-    /// Turned away as a whole record that is no document, such as an article that became a redirect: older versions of
-    /// its id go with it.
-    Empty {
-        /// Declared reason.
-        reason: &'static str,
-        /// Id within the source.
-        id: String,
-        /// As [`Document::version`].
-        version: u64,
-        /// What exactly.
-        detail: String,
-    },
-    /// Ids (within the source) that this record withdraws from records read earlier; no document of its own.
-    Withdraws(Vec<String>),
-}
-
-/// Why a splitter stopped before the end of its file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Broken {
-    /// Where, in bytes of the decompressed file.
-    pub offset: u64,
-    /// Declared reason (`truncated`, `malformed`, `wrong_format`, ...).
-    pub reason: &'static str,
-    /// What exactly.
-    pub detail: String,
-    /// The bytes at that place, as far as they were read.
-    pub bytes: Vec<u8>,
-    /// Length of the whole stretch that is lost, in bytes, where it is longer than `bytes`.
-    pub n_bytes: u64,
-}
-
-impl Broken {
-    /// A break at `offset`, without bytes.
-    pub fn new(offset: u64, reason: &'static str, detail: impl Into<String>) -> Self {
-        Broken { offset, reason, detail: detail.into(), bytes: Vec::new(), n_bytes: 0 }
-    }
-}
-
-/// What a splitter hands over.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Piece {
-    /// One record.
-    Record(Raw),
-    /// A whole record, or damaged stretch, that the splitter itself turns away; splitting goes on behind it.
-    Refused(Broken),
-}
-
-/// Takes the pieces of a file one after the other; false stops the splitter.
-pub type Emit<'a> = &'a mut dyn FnMut(&FileFacts, Piece) -> Result<bool>;
-
-/// How a format wants its files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// As a stream of UTF-8: decompressed, any byte order mark off, other encodings decoded.
-    Text,
-    /// As a file on disk that can be read at any place, decompressed where it was not plain.
-    File,
-}
-
-/// A file format: how to cut a file into records, and how to make a document of one.
-///
-/// Cutting is sequential and cheap; parsing is pure and runs in parallel.
-pub trait Format: Sync {
-    /// Name in pipeline files, equal to the file stem of its module.
-    fn name(&self) -> &'static str;
-
-    /// What it reads, in one line.
-    fn about(&self) -> &'static str;
-
-    /// Whether its records have free columns, which a source's `fields` map.
-    fn has_columns(&self) -> bool {
-        false
-    }
-
-    /// Whether its records say their version, so that one id read again replaces what was read before.
-    fn has_versions(&self) -> bool {
-        false
-    }
-
-    /// How it wants its files; formats of text leave this as it is.
-    fn access(&self) -> Access {
-        Access::Text
-    }
-
-    /// Cuts a file on disk; called instead of [`Format::split`] where [`Format::access`] says [`Access::File`].
-    ///
-    /// # Errors
-    /// Those of `emit`, and where the system does not give the file.
-    fn split_file(&self, path: &Path, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
-        let failure = Failure::default();
-        let file = Watched::open(path, &failure).map_err(|cause| unreadable(path, &cause))?;
-        let broken = self.split(&mut std::io::BufReader::new(file), limits, emit);
-        failure.check(path)?;
-        broken
-    }
-
-    /// Cuts the decompressed `input` into records and hands each to `emit`, with what the file said so far.
-    ///
-    /// Memory is bounded by the largest record; a record above `max_record_bytes` is refused as `too_large` and
-    /// skipped. When `input` returns an I/O error or ends early, everything whole has been emitted before, and
-    /// the return value says where it broke. `emit` returns false to stop early.
-    ///
-    /// # Errors
-    /// Only those of `emit`.
-    fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>>;
-
-    /// Makes documents of one record. Never panics, whatever the bytes are.
-    fn parse(&self, raw: &Raw, facts: &FileFacts, source: &SourceSpec) -> Vec<Parsed>;
-}
-
-/// Bounds that protect a run from hostile input.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Limits {
-    /// Largest single record, in bytes.
-    pub max_record_bytes: usize,
-    /// Most bytes a file may unpack to.
-    pub max_unpacked_bytes: u64,
-    /// The same in times its own size, once that is more than 64 MiB.
-    pub max_ratio: u64,
-    /// Memory that may be used, in bytes.
-    pub memory_bytes: u64,
-}
-
-#[cfg(test)]
-impl Limits {
-    fn of_records(max_record_bytes: usize) -> Self {
-        Limits { max_record_bytes, max_unpacked_bytes: 1 << 40, max_ratio: 1_000, memory_bytes: 1 << 30 }
-    }
 }

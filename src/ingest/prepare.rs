@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use crate::files::expand::name_below;
 use crate::flow::books::{KEPT_BYTES, Refusal};
 use crate::ingest::clean::{clean, one_line};
-use crate::ingest::files::name_below;
 use crate::ingest::ids::{Kind, id_in_file};
 use crate::ingest::marks;
 use crate::ingest::numbers::linear;

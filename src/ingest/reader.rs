@@ -14,12 +14,12 @@ use std::sync::mpsc::SyncSender;
 use encoding_rs::Encoding;
 
 use crate::error::{Error, Result};
+use crate::files::decompress::{Decoders, Fault, Packed, Packing, Unpacked};
+use crate::files::encoding::{Marks, Utf8};
+use crate::files::expand::why_passed_over;
 use crate::flow::books::BYTES_READ;
 use crate::flow::progress::Progress;
 use crate::flow::watched::{Failure, unreadable};
-use crate::ingest::decompress::{Bounds, Decoders, Fault, Packed, Packing, Unpacked};
-use crate::ingest::encoding::{Marks, Utf8};
-use crate::ingest::files::why_passed_over;
 use crate::ingest::prepare::Chunk;
 use crate::ingest::{Access, Broken, FileFacts, Format, Limits, Params, Piece, SourceSpec};
 
@@ -83,7 +83,7 @@ impl Reader<'_> {
     }
 
     fn open(&self, source: usize, file: usize) -> std::io::Result<Unpacked> {
-        Unpacked::open(&self.files[source][file], &Bounds::from(self.params), self.decoders.as_ref())
+        Unpacked::open(&self.files[source][file], &self.params.bounds(), self.decoders.as_ref())
     }
 
     /// Reads one file; false if nobody takes the chunks.

@@ -10,16 +10,17 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 
 use crate::error::{Error, Result};
+use crate::files::decompress::Decoders;
+use crate::files::expand::expand;
 use crate::flow::books::Books;
 use crate::flow::dataset::read_json;
 use crate::flow::disk::remove_folder;
 use crate::flow::room::Context;
-use crate::ingest::decompress::Decoders;
 use crate::ingest::parts::{Cursor, Parts, Plan};
 use crate::ingest::prepare::{Chunk, Prepared, prepare};
 use crate::ingest::reader::Reader;
 use crate::ingest::workers::{Pending, Workers, failed};
-use crate::ingest::{Format, Params, SourceSpec, files, format, ids};
+use crate::ingest::{Format, Params, SourceSpec, format, ids};
 
 /// Reads every file of `sources`, in order, into parts of the contract `document`.
 ///
@@ -83,7 +84,7 @@ impl Job<'_> {
         for source in self.sources {
             source.check()?;
             formats.push(format(&source.format)?);
-            files.push(files::expand(&source.path).map_err(|error| error.at(format!("[source.{}]", source.name)))?);
+            files.push(expand(&source.path).map_err(|error| error.at(format!("[source.{}]", source.name)))?);
         }
         let enough: Vec<AtomicBool> = self.sources.iter().map(|_| AtomicBool::new(false)).collect();
         let plan = Plan {

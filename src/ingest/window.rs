@@ -133,43 +133,14 @@ impl<'a> Window<'a> {
     }
 }
 
-/// The bytes of a record as text. They are valid UTF-8 when they come through [`encoding`](crate::ingest::encoding).
+/// The bytes of a record as text. They are valid UTF-8 when they come through [`encoding`](crate::files::encoding).
 pub fn as_text(bytes: &[u8]) -> Cow<'_, str> {
     // Much faster than the lossy conversion where nothing is lost.
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
-/// How a splitter's input is cut up in tests: `step` bytes at a time, with an error at the end where `fails`.
 #[cfg(test)]
-pub(crate) struct Drip<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) step: usize,
-    pub(crate) fails: bool,
-}
-
-#[cfg(test)]
-impl std::io::Read for Drip<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.fill_buf()?.len().min(buffer.len());
-        buffer[..n].copy_from_slice(&self.bytes[..n]);
-        self.consume(n);
-        Ok(n)
-    }
-}
-
-#[cfg(test)]
-impl BufRead for Drip<'_> {
-    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
-        if self.bytes.is_empty() && self.fails {
-            return Err(std::io::Error::other("the stream is damaged"));
-        }
-        Ok(&self.bytes[..self.step.min(self.bytes.len())])
-    }
-
-    fn consume(&mut self, n: usize) {
-        self.bytes = &self.bytes[n..];
-    }
-}
+use crate::files::drip::Drip;
 
 /// All pieces of `bytes` as a splitter gives them when it is fed `step` bytes at a time.
 #[cfg(test)]

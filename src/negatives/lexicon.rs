@@ -1,8 +1,9 @@
-//! The density room's lexicon as this room sees it: mentions, names and siblings.
+//! A lexicon as this room sees it: mentions, names and siblings.
 
-use crate::density::lexicon::Lexicon;
-use crate::density::mentions::Finder;
 use crate::error::Result;
+use crate::knowledge::lexicon::{Lexicon, LexiconSpec};
+use crate::knowledge::mentions::Finder;
+use crate::knowledge::names::NameRules;
 use crate::negatives::{ConceptNames, Mention};
 
 /// A lexicon with what finds its names in a text.
@@ -12,13 +13,13 @@ pub struct LexiconNames {
 }
 
 impl LexiconNames {
-    /// Reads the lexicon that `[density]` names.
+    /// Reads lexicon files, of whose names those count that the rules allow.
     ///
     /// # Errors
     /// If a lexicon file is missing or cannot be read.
-    pub fn read(params: &crate::density::Params, memory_bytes: u64) -> Result<Self> {
-        let lexicon = Lexicon::read(&params.lexicon, memory_bytes)?;
-        let finder = Finder::new(&lexicon, params)?;
+    pub fn read(files: &[LexiconSpec], rules: &NameRules, memory_bytes: u64) -> Result<Self> {
+        let lexicon = Lexicon::read(files, memory_bytes)?;
+        let finder = Finder::new(&lexicon, rules)?;
         Ok(LexiconNames { lexicon, finder })
     }
 }

@@ -16,10 +16,10 @@ use crate::draw;
 use crate::flow::contract::contract;
 use crate::flow::dataset::PartWriter;
 use crate::train::Params;
+use crate::train::data::stream::{Document, Rewrite};
 use crate::train::model::bert::Bert;
 use crate::train::model::hugging_face::Pretrained;
 use crate::train::model::{Family, Language, Parameters};
-use crate::train::stream::{Document, Rewrite};
 
 /// The parameters of `pipelines/default.toml`.
 pub(crate) fn default_params() -> Params {

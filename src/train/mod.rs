@@ -6,42 +6,24 @@
 //!
 //! The rooms of the trainer, in the order data passes them:
 //!
-//! - [`shards`] finds them, on disk or in an object store; [`stream`] reads them in `seq` order and knows where it
-//!   stands; [`shuffle`] mixes blocks of that order where it is asked to; [`windows`] cuts documents into token windows;
-//!   [`batch`] packs them into the rows of one optimiser step's microbatches, with their labels.
+//! - [`data`] reads the shards in `seq` order and makes the rows of a step's microbatches;
 //! - [`model`] holds the families as pure functions over named weights and the engine that differentiates them;
 //!   [`kernels`] holds every operation they are made of, because some of candle's own have no backward and cut the
-//!   graph without a word.
+//!   graph without a word;
 //! - [`objective`] holds the loss terms, [`schedule`] the learning rates, [`optimiser`] AdamW and clipping. Each is a
-//!   registry: one file, one `mod` line, one line in the `static` slice adds one.
-//! - [`coverage`] fails the run if a parameter gets no gradient; [`checkpoint`] saves and resumes; [`evaluate`] measures
-//!   the validation split; [`metrics`] and [`consumed`] keep the books; [`plan`] tells what a run needs, [`preset`] holds
-//!   the settings of well-known models; `session` begins, resumes and ends a run; `trainer` is the loop.
+//!   registry: one file, one `mod` line, one line in the `static` slice adds one;
+//! - [`run`] is the loop and what stands around it: sessions, checkpoints, measures, plans and presets.
 //!
 //! Everything random is keyed by what it is for (seed, step, microbatch, block, site), never by call order.
 
-pub mod batch;
-pub mod checkpoint;
-pub mod consumed;
-pub mod coverage;
-pub mod evaluate;
+pub mod data;
 pub mod kernels;
-pub mod losses;
-pub mod metrics;
 pub mod model;
 pub mod objective;
 pub mod optimiser;
 pub mod params;
-pub mod plan;
-pub mod preset;
+pub mod run;
 pub mod schedule;
-mod session;
-pub mod shards;
-pub mod shuffle;
-pub mod stream;
-pub mod tokenizer;
-mod trainer;
-pub mod windows;
 
 #[cfg(test)]
 mod fixture;
@@ -67,7 +49,7 @@ const STACK_BYTES: usize = 256 << 20;
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
     /// A folder with `data/train-*-of-*.parquet` or with those files themselves, a pattern of them, or an address: what
-    /// [`shards::Shards::open`] takes.
+    /// [`data::shards::Shards::open`] takes.
     pub shards: &'a Path,
     /// Where the model, the checkpoints and the books go. A run that stands there is resumed.
     pub out: &'a Path,
@@ -130,7 +112,7 @@ pub fn train(job: &Job, params: &Params) -> Result<Summary> {
         let thread = std::thread::Builder::new()
             .name("train".to_string())
             .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, || trainer::run(job, params))
+            .spawn_scoped(scope, || run::trainer::run(job, params))
             .map_err(Error::no_thread)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

@@ -12,7 +12,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::ingest::decompress::{Bounds, Unpacked};
+use crate::files::decompress::{Bounds, Unpacked};
 
 /// Largest thesaurus read, in bytes after decompression; real ones have a few MB.
 const MAX_BYTES: u64 = 256 << 20;

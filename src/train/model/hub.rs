@@ -23,7 +23,7 @@ use url::Url;
 use super::hugging_face::{COMPANIONS, CONFIG, INDEX, PICKLES, TOKENIZER, WEIGHTS, shards};
 use crate::error::{Error, Result};
 use crate::flow::dataset::write_atomically;
-use crate::flow::disk::{remove_file, sync_folder};
+use crate::flow::disk::{remove_file, rename, sync_folder};
 use crate::flow::progress::Progress;
 
 /// The hub, where `HF_ENDPOINT` names no other.
@@ -522,7 +522,7 @@ impl Fetch<'_> {
             }
         }
         opened.sync_data().map_err(failed)?;
-        std::fs::rename(&part, &blob).map_err(|cause| Error::file("rename", &part, cause))?;
+        rename(&part, &blob)?;
         Ok(())
     }
 }

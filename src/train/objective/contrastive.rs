@@ -14,7 +14,7 @@
 use candle_core::{D, DType, Result, Tensor};
 
 use super::{Forward, Term};
-use crate::train::batch::{Contrast, Microbatch};
+use crate::train::data::batch::{Contrast, Microbatch};
 use crate::train::kernels::{self, MASKED};
 use crate::train::model::parameters::{Declared, Init};
 use crate::train::model::{Inputs, Language, Tokens};

@@ -9,10 +9,10 @@ pub mod spans;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::train::batch::{Microbatch, Rows};
+use crate::train::data::batch::{Microbatch, Rows};
+use crate::train::data::tokenizer::Frame;
 use crate::train::model::{Architecture, Inputs, Language, Pass, Tokens};
 use crate::train::params::{self, Params, Pooling};
-use crate::train::tokenizer::Frame;
 
 /// A loss term: one pass of the model over some rows, and a sum computed from the last hidden state.
 pub struct Term {
@@ -121,7 +121,11 @@ fn language_sum(forward: &Forward, batch: &Microbatch, _: &Inputs, hidden: &Tens
 mod tests {
     use super::*;
     use crate::flow::contract::contract;
-    use crate::train::batch::{Contrast, Masker};
+    use crate::train::data::batch::{Contrast, Masker};
+    use crate::train::data::shards::Shards;
+    use crate::train::data::stream::Document;
+    use crate::train::data::tokenizer::Tokenizer;
+    use crate::train::data::windows::{Position, Windows};
     use crate::train::fixture::{checkpoint_folder, default_params, grammar, shard_folder, tiny_encoder, tiny_params};
     use crate::train::kernels::{self, DropoutKey};
     use crate::train::model::bert::Bert;
@@ -129,10 +133,6 @@ mod tests {
     use crate::train::model::{Engine, FAMILIES, Parameters, Weights, hugging_face, infer};
     use crate::train::optimiser::{Gradients, empty};
     use crate::train::params::Norm;
-    use crate::train::shards::Shards;
-    use crate::train::stream::Document;
-    use crate::train::tokenizer::Tokenizer;
-    use crate::train::windows::{Position, Windows};
     use std::collections::BTreeMap;
 
     #[test]

@@ -8,9 +8,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Term, labels, language_inputs, language_sum};
 use crate::draw;
+use crate::train::data::tokenizer::Frame;
 use crate::train::model::Language;
 use crate::train::params;
-use crate::train::tokenizer::Frame;
 
 /// See the module.
 pub static SPANS: Term = Term {

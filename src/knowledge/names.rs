@@ -1,0 +1,299 @@
+//! Which names of a lexicon are looked for, in which spellings, and whose they are.
+//!
+//! - Shorter than `min_name_chars` letters and digits (`min_cjk_chars` for names with CJK characters), or without
+//!   any letter: not looked for.
+//! - On the stop list: not looked for. The embedded list (`ambiguous.txt`) holds everyday words that are also
+//!   aliases; `stop` adds to it. An entry in lower case stops that word, one with capitals stops that acronym.
+//!   `keep` overrides length and stop list.
+//! - An acronym (at most `acronym_chars` characters, no space, at least two capitals: HIV, mRNA, IL-2) must stand
+//!   in the text with exactly its capitals; every other name is found in any case.
+//! - "Infarction, Myocardial" is also looked for as "Myocardial Infarction" (`turn_inverted`), and a name of an
+//!   alphabetic script also with or without its plural s (`plurals`).
+//! - A name of several concepts counts for one: for the concept whose preferred name it is, before one that has
+//!   it as a synonym, before one that has it only turned round or in another number; among equals for the first
+//!   by id. The others are counted as ambiguous.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::fold::{fold, plain};
+use super::lexicon::{Concept, Lexicon};
+use crate::text::words::is_cjk;
+
+/// Everyday words that are also names: `word<TAB>reason`.
+static AMBIGUOUS: &str = include_str!("ambiguous.txt");
+
+/// Shortest name that gets a plural, in characters.
+const PLURAL_CHARS: usize = 5;
+
+/// One spelling of a name.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Name {
+    /// The folded spelling.
+    pub(super) folded: String,
+    /// The spelling with its case, for acronyms.
+    pub(super) exact: Option<String>,
+    /// Number of the concept.
+    pub(super) concept: u32,
+}
+
+/// Which names are looked for; the keys of `[density]` with the same names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NameRules {
+    /// Shortest name in letters and digits, at least 1.
+    pub min_name_chars: usize,
+    /// The same for names with CJK characters, at least 1.
+    pub min_cjk_chars: usize,
+    /// Longest name that is an acronym where it has two capitals or more.
+    pub acronym_chars: usize,
+    /// Whether "Infarction, Myocardial" is also "Myocardial Infarction".
+    pub turn_inverted: bool,
+    /// Whether a name is also found with or without its plural s.
+    pub plurals: bool,
+    /// Names not looked for, beside the embedded list.
+    pub stop: Vec<String>,
+    /// Names looked for although they are short or stopped.
+    pub keep: Vec<String>,
+}
+
+/// What became of the names of a lexicon.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NameBooks {
+    /// Names of all concepts as the lexicon has them.
+    pub names: u64,
+    /// Spellings that are looked for.
+    pub spellings: u64,
+    /// Names not looked for: too short, without a letter, on the stop list.
+    pub left_out: BTreeMap<String, u64>,
+    /// Spellings that several concepts share; each counts for one of them.
+    pub ambiguous: u64,
+}
+
+/// The spellings to look for, in order of the folded form, acronyms first, and what was left out.
+pub(super) fn spellings(lexicon: &Lexicon, rules: &NameRules) -> (Vec<Name>, NameBooks) {
+    let stop = StopList::new(rules);
+    let mut books = NameBooks::default();
+    let mut ranked: Vec<(Name, u8)> = Vec::new();
+    for (number, concept) in lexicon.concepts.iter().enumerate() {
+        for (rank, name) in names(concept) {
+            books.names += 1;
+            let name = clean(name);
+            if let Some(reason) = stop.reason(&name, rules) {
+                *books.left_out.entry(reason.to_string()).or_default() += 1;
+                continue;
+            }
+            for (extra, spelling) in variants(&name, rules) {
+                // A variant may itself be an everyday word.
+                if extra == 0 || stop.reason(&spelling, rules).is_none() {
+                    ranked.push((spell(&spelling, number as u32, rules), rank + extra));
+                }
+            }
+        }
+    }
+    // `false` stands before `true`: acronyms first.
+    ranked.sort_by(|(a, rank_a), (b, rank_b)| {
+        (&a.folded, a.exact.is_none(), &a.exact, rank_a, a.concept).cmp(&(
+            &b.folded,
+            b.exact.is_none(),
+            &b.exact,
+            rank_b,
+            b.concept,
+        ))
+    });
+    let mut found: Vec<Name> = Vec::with_capacity(ranked.len());
+    let mut other_owners = 0;
+    for (name, _) in ranked {
+        match found.last() {
+            Some(last) if last.folded == name.folded && last.exact == name.exact => {
+                other_owners += u64::from(last.concept != name.concept);
+            }
+            _ => found.push(name),
+        }
+    }
+    books.ambiguous = other_owners;
+    books.spellings = found.len() as u64;
+    (found, books)
+}
+
+fn names(concept: &Concept) -> impl Iterator<Item = (u8, &str)> {
+    let synonyms = concept.synonyms.iter().map(|synonym| (1, synonym.as_str()));
+    std::iter::once((0, concept.name.as_str())).chain(synonyms)
+}
+
+/// The name with plain characters and single spaces.
+fn clean(name: &str) -> String {
+    let plain: String = name.chars().map(plain).collect();
+    plain.split(' ').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn spell(name: &str, concept: u32, rules: &NameRules) -> Name {
+    Name { folded: fold(name).text, exact: is_acronym(name, rules).then(|| name.to_string()), concept }
+}
+
+/// A short name with two capitals or more; a plural s does not count.
+fn is_acronym(name: &str, rules: &NameRules) -> bool {
+    let stem = name.strip_suffix('s').unwrap_or(name);
+    stem.chars().count() <= rules.acronym_chars
+        && !stem.contains(' ')
+        && stem.chars().filter(|c| c.is_uppercase()).count() >= 2
+}
+
+/// The name, and its other spellings with how much less they are the name itself.
+fn variants(name: &str, rules: &NameRules) -> Vec<(u8, String)> {
+    let mut all = vec![(0, name.to_string())];
+    if rules.turn_inverted
+        && let Some((head, tail)) = name.split_once(", ")
+        && !tail.contains(", ")
+    {
+        all.push((2, format!("{tail} {head}")));
+    }
+    if rules.plurals {
+        let other: Vec<(u8, String)> =
+            all.iter().filter_map(|(rank, name)| Some((rank + 2, other_number(name, rules)?))).collect();
+        all.extend(other);
+    }
+    all
+}
+
+/// The plural of a singular or the singular of a plural, as far as an s at the end tells.
+fn other_number(name: &str, rules: &NameRules) -> Option<String> {
+    let last = name.chars().next_back()?;
+    if is_acronym(name, rules) {
+        return last.is_uppercase().then(|| format!("{name}s"));
+    }
+    if name.chars().count() < PLURAL_CHARS || !last.is_alphabetic() || is_cjk(last) {
+        return None;
+    }
+    match name.strip_suffix('s') {
+        None => Some(format!("{name}s")),
+        Some(stem) if stem.ends_with(['s', 'i', 'u', '\'']) => None,
+        Some(stem) => Some(stem.to_string()),
+    }
+}
+
+/// Names that are not looked for.
+struct StopList {
+    words: BTreeSet<String>,
+    acronyms: BTreeSet<String>,
+    keep: BTreeSet<String>,
+}
+
+impl StopList {
+    fn new(rules: &NameRules) -> Self {
+        let embedded = AMBIGUOUS.lines().filter(|line| !line.starts_with('#'));
+        let entries = embedded.filter_map(|line| line.split('\t').next()).chain(rules.stop.iter().map(String::as_str));
+        let (mut words, mut acronyms) = (BTreeSet::new(), BTreeSet::new());
+        for entry in entries.map(clean).filter(|entry| !entry.is_empty()) {
+            if entry.chars().any(char::is_uppercase) {
+                acronyms.insert(entry);
+            } else {
+                words.insert(entry);
+            }
+        }
+        StopList { words, acronyms, keep: rules.keep.iter().map(|name| fold(&clean(name)).text).collect() }
+    }
+
+    /// Why a cleaned name is not looked for.
+    fn reason(&self, name: &str, rules: &NameRules) -> Option<&'static str> {
+        let folded = fold(name).text;
+        if self.keep.contains(&folded) {
+            return None;
+        }
+        let shortest = if name.chars().any(is_cjk) { rules.min_cjk_chars } else { rules.min_name_chars };
+        if name.chars().filter(|c| c.is_alphanumeric()).count() < shortest {
+            return Some("too_short");
+        }
+        if !name.chars().any(char::is_alphabetic) {
+            return Some("no_letter");
+        }
+        let stopped = if is_acronym(name, rules) { self.acronyms.contains(name) } else { self.words.contains(&folded) };
+        stopped.then_some("stop_list")
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::lexicon::Entry;
+    use super::*;
+
+    /// The defaults of `[density]`.
+    pub(in crate::knowledge) fn rules() -> NameRules {
+        NameRules {
+            min_name_chars: 3,
+            min_cjk_chars: 2,
+            acronym_chars: 6,
+            turn_inverted: true,
+            plurals: true,
+            stop: Vec::new(),
+            keep: Vec::new(),
+        }
+    }
+
+    fn lexicon(concepts: &[(&str, &str, &[&str])]) -> Lexicon {
+        let entry = |(id, name, synonyms): &(&str, &str, &[&str])| Entry {
+            concept: Concept {
+                id: (*id).into(),
+                name: (*name).into(),
+                synonyms: synonyms.iter().map(|s| (*s).to_string()).collect(),
+                ..Concept::default()
+            },
+            ..Entry::default()
+        };
+        Lexicon::build(concepts.iter().map(entry).collect())
+    }
+
+    fn check(name: &str, expected: &[&str]) {
+        let (found, _) = spellings(&lexicon(&[("1", name, &[])]), &rules());
+        let found: Vec<String> = found.into_iter().map(|name| name.exact.unwrap_or(name.folded)).collect();
+        assert_eq!(found, expected, "{name}");
+    }
+
+    #[test]
+    fn spellings_of_a_name() {
+        check(
+            "Infarction,  Myocardial",
+            &["infarction, myocardial", "infarction, myocardials", "myocardial infarction", "myocardial infarctions"],
+        );
+        check("Lung Neoplasms", &["lung neoplasm", "lung neoplasms"]);
+        check("HIV", &["HIV", "HIVs"]);
+        check("p53", &["p53"]);
+        check("Diabetes insipidus", &["diabetes insipidus"]);
+        check("阿司匹林", &["阿司匹林"]);
+        check("ＩＬ‐2", &["IL-2"]);
+    }
+
+    #[test]
+    fn what_is_not_looked_for() {
+        for name in ["Na", "肺", "2,000", "Was", "CAN"] {
+            let mut set = rules();
+            set.stop = vec!["CAN".into()];
+            let (found, books) = spellings(&lexicon(&[("1", name, &[])]), &set);
+            assert!(found.is_empty(), "{name}: {found:?}");
+            assert_eq!(books.left_out.values().sum::<u64>(), 1);
+            set.keep = vec![name.into()];
+            assert!(!spellings(&lexicon(&[("1", name, &[])]), &set).0.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_shared_name_counts_for_its_best_owner() {
+        let (found, books) = spellings(
+            &lexicon(&[("A", "salicylates", &["aspirin"]), ("B", "Aspirin", &[]), ("C", "aspirin", &[])]),
+            &rules(),
+        );
+        let aspirin = found.iter().find(|name| name.folded == "aspirin").unwrap();
+        assert_eq!((aspirin.concept, books.ambiguous), (1, 4), "aspirin and aspirins, each with two other owners");
+    }
+
+    #[test]
+    fn the_stop_list_gives_a_reason_for_every_word() {
+        let mut words = BTreeSet::new();
+        for line in AMBIGUOUS.lines().filter(|line| !line.starts_with('#')) {
+            let columns: Vec<&str> = line.split('\t').collect();
+            assert_eq!(columns.len(), 2, "{line}");
+            assert!(columns.iter().all(|column| !column.trim().is_empty()), "{line}");
+            assert!(words.insert(columns[0]), "`{}` stands twice", columns[0]);
+        }
+    }
+}

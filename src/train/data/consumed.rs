@@ -1,0 +1,211 @@
+//! `consumed.jsonl`: the proof that the shards were read in their order, one line a step.
+//!
+//! A line holds the ranges of `seq` (one, or more where an epoch ends) that its windows came from, with a hash of the
+//! ids of their documents. [`verify`] reads the ids from the shards again and follows the ranges from the first
+//! document on: none is skipped, repeated or out of order, and each is the document that stands there. Where blocks of
+//! the order were shuffled, it shuffles them again.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::error::{Error, Result};
+use crate::train::data::shards::Shards;
+use crate::train::data::shuffle::Documents;
+use crate::train::data::stream::Stream;
+use crate::train::data::windows::Window;
+
+/// One line: what a step consumed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Consumed {
+    /// Number of the step, from 1.
+    pub step: u64,
+    /// What it consumed, in order.
+    pub ranges: Vec<Range>,
+}
+
+/// Consecutive windows of one epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// Epoch, from 0.
+    pub epoch: u64,
+    /// `seq` of the first document.
+    pub first: u64,
+    /// Number of the first window in its document.
+    pub first_window: u64,
+    /// `seq` of the last document.
+    pub last: u64,
+    /// Number of the last window in its document.
+    pub last_window: u64,
+    /// Whether that is the document's last window.
+    pub ends: bool,
+    /// Running xxh3-64 over the ids of the documents, as 16 hex digits.
+    pub ids: String,
+}
+
+impl Range {
+    /// Adds the next window to ranges: to the last one if it follows on it, else as a new one.
+    pub fn extend(ranges: &mut Vec<Range>, window: &Window) {
+        if let Some(last) = ranges.last_mut().filter(|last| last.epoch == window.epoch && last.precedes(window)) {
+            if window.seq != last.last {
+                last.ids = add_id(&last.ids, &window.id);
+            }
+            (last.last, last.last_window, last.ends) = (window.seq, window.index, window.last);
+            return;
+        }
+        ranges.push(Range {
+            epoch: window.epoch,
+            first: window.seq,
+            first_window: window.index,
+            last: window.seq,
+            last_window: window.index,
+            ends: window.last,
+            ids: add_id("", &window.id),
+        });
+    }
+
+    /// Whether the window comes right after this range in the same epoch.
+    fn precedes(&self, window: &Window) -> bool {
+        match self.ends {
+            true => (window.seq, window.index) == (self.last + 1, 0),
+            false => (window.seq, window.index) == (self.last, self.last_window + 1),
+        }
+    }
+}
+
+fn add_id(hash: &str, id: &str) -> String {
+    format!("{:016x}", xxh3_64(format!("{hash}\n{id}").as_bytes()))
+}
+
+/// Checks that a `consumed.jsonl` is the order of the shards without a gap, from their first document on, with `shuffle`
+/// documents shuffled together under `seed`.
+///
+/// # Errors
+/// Names the first step that is out of order, or whose documents are not those of the shards.
+pub fn verify(path: &Path, shards: &Shards, shuffle: usize, seed: u64) -> Result<()> {
+    let documents = Documents::new(Stream::names(shards), shuffle, seed, 0)?;
+    let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
+    let mut order = Order { documents, current: None, before: None };
+    for (line, number) in text.lines().zip(1..) {
+        let consumed: Consumed = serde_json::from_str(line).map_err(|cause| {
+            Error::data(format!("`{}` is damaged: {cause}", path.display())).at(format!("line {number}"))
+        })?;
+        for range in consumed.ranges {
+            order.follow(range).map_err(|error| error.at(format!("{}, line {number}", path.display())))?;
+        }
+    }
+    Ok(())
+}
+
+/// Follows ranges through the shards.
+struct Order<'a> {
+    documents: Documents<'a>,
+    /// Epoch, `seq` and id of the document that was reached.
+    current: Option<(u64, u64, String)>,
+    before: Option<Range>,
+}
+
+impl Order<'_> {
+    fn follow(&mut self, range: Range) -> Result<()> {
+        let next_window = match &self.before {
+            Some(before) if !before.ends => before.last_window + 1,
+            _ => {
+                self.advance()?;
+                0
+            }
+        };
+        let (epoch, seq, id) = self.current()?;
+        let (begins, found) = ((*epoch, *seq, next_window), (range.epoch, range.first, range.first_window));
+        if found != begins {
+            return Err(Error::data(format!("(epoch, seq, window) {found:?} was read where {begins:?} comes next")));
+        }
+        let mut ids = add_id("", id);
+        for expected in range.first + 1..=range.last {
+            self.advance()?;
+            let (epoch, seq, id) = self.current()?;
+            if (*epoch, *seq) != (range.epoch, expected) {
+                return Err(Error::data(format!("document {expected} was read where {seq} comes next")));
+            }
+            ids = add_id(&ids, id);
+        }
+        if ids != range.ids {
+            let (first, last) = (range.first, range.last);
+            return Err(Error::data(format!("the documents {first} to {last} were not those of the shards")));
+        }
+        self.before = Some(range);
+        Ok(())
+    }
+
+    fn current(&self) -> Result<&(u64, u64, String)> {
+        self.current.as_ref().ok_or_else(|| Error::data("more was read than the shards hold"))
+    }
+
+    /// Reaches the next document, from the beginning again where the epoch ends.
+    fn advance(&mut self) -> Result<()> {
+        let mut next = self.documents.next_document()?;
+        if next.is_none() {
+            self.documents.begin_next_epoch();
+            next = self.documents.next_document()?;
+        }
+        let epoch = self.documents.epoch();
+        self.current = next.map(|document| (epoch, document.seq, document.id));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::data::batch::Masker;
+    use crate::train::data::tokenizer::Tokenizer;
+    use crate::train::data::windows::{Position, Windows};
+    use crate::train::fixture::{grammar, shard_folder, tiny_params};
+    use crate::train::model::bert::BERT;
+    use crate::train::params::Params;
+
+    /// The lines of a run of 30 steps over 20 documents: several epochs, documents over several windows.
+    fn lines(shards: &Shards, shuffle: usize) -> Vec<Consumed> {
+        let params = Params { max_tokens: 12, shuffle, ..tiny_params() };
+        let tokenizer = Tokenizer::train(shards, &BERT, &params.tokenizer, 1).unwrap();
+        let masker = Masker { tokenizer: &tokenizer, params: &params, seed: 1 };
+        let mut windows = Windows::new(shards, &tokenizer, &params, 1, Position::default()).unwrap();
+        (1..=30).map(|step| Consumed { step, ranges: masker.step(step, &mut windows).unwrap().ranges }).collect()
+    }
+
+    fn check(lines: &[Consumed], shards: &Shards, shuffle: usize) -> Result<()> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text: Vec<String> = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
+        std::fs::write(file.path(), text.concat()).unwrap();
+        verify(file.path(), shards, shuffle, 1)
+    }
+
+    #[test]
+    fn a_run_proves_its_order_and_tampering_shows() {
+        let folder = shard_folder(&grammar(20, 3), &[]);
+        let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
+        let mut other = grammar(20, 3);
+        other[11].id = "toy:another".into();
+        let other = shard_folder(&other, &[]);
+        let other = Shards::open(other.path(), "train").unwrap().unwrap();
+        for shuffle in [0, 8] {
+            let good = lines(&shards, shuffle);
+            assert!(good.iter().any(|line| line.ranges.len() > 1), "an epoch ends inside a step");
+            assert!(good.iter().any(|line| line.ranges[0].first_window > 0), "a document goes on in the next step");
+            check(&good, &shards, shuffle).unwrap();
+            let mut swapped = good.clone();
+            swapped.swap(3, 4);
+            let mut without = good.clone();
+            without.remove(6);
+            let mut twice = good.clone();
+            twice.insert(6, good[5].clone());
+            for bad in [swapped, without, twice] {
+                assert!(check(&bad, &shards, shuffle).unwrap_err().what().contains("comes next"));
+            }
+            assert!(check(&good, &other, shuffle).unwrap_err().what().contains("not those of the shards"));
+            assert!(check(&good, &shards, 8 - shuffle).unwrap_err().what().contains("comes next"), "another order");
+        }
+    }
+}

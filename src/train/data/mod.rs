@@ -1,0 +1,14 @@
+//! shards → rows: what one optimiser step learns from, in the order of the curriculum.
+//!
+//! [`shards`] finds them, on disk or in an object store; [`stream`] reads them in `seq` order and knows where it stands;
+//! [`shuffle`] mixes blocks of that order where it is asked to; [`tokenizer`] makes pieces of text and [`windows`] cuts
+//! documents into them; [`batch`] packs windows into the rows of a step's microbatches, with their labels.
+//! [`consumed`] keeps the proof of what was read.
+
+pub mod batch;
+pub mod consumed;
+pub mod shards;
+pub mod shuffle;
+pub mod stream;
+pub mod tokenizer;
+pub mod windows;

@@ -1,0 +1,15 @@
+//! The training loop and what stands around it.
+//!
+//! [`plan`] tells what a run needs and [`preset`] holds the settings of well-known models; `session` begins, resumes and
+//! ends a run, and `trainer` is the loop. [`coverage`] fails the run if a parameter gets no gradient; [`checkpoint`] saves
+//! and resumes; [`evaluate`] measures the validation split, [`losses`] every training document; [`metrics`] keeps the log.
+
+pub mod checkpoint;
+pub mod coverage;
+pub mod evaluate;
+pub mod losses;
+pub mod metrics;
+pub mod plan;
+pub mod preset;
+pub(super) mod session;
+pub(super) mod trainer;

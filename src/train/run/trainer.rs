@@ -1,0 +1,635 @@
+//! The training loop.
+
+use std::ops::RangeInclusive;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Instant;
+
+use crate::error::{Error, Kind, Result};
+use crate::flow::stop;
+use crate::train::data::batch::{Masker, Microbatch, Step};
+use crate::train::data::windows::{Position, Windows};
+use crate::train::kernels::{self, DropoutKey};
+use crate::train::model::{Engine, Language};
+use crate::train::objective::{Forward, TERMS, Term};
+use crate::train::optimiser::{self, Gradients};
+use crate::train::params::Params;
+use crate::train::run::checkpoint;
+use crate::train::run::coverage::Coverage;
+use crate::train::run::metrics::Metric;
+use crate::train::run::session::{Data, Session};
+use crate::train::schedule::learning_rate;
+use crate::train::{Job, Summary};
+
+/// Steps whose rows are made before they are needed.
+const READ_AHEAD: usize = 2;
+
+/// Trains, and exports the model. Called by [`crate::train::train`], on a thread with a large stack.
+pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
+    let mut params = params.clone();
+    if params.adapter.on && params.objective.contrastive_weight > 0.0 {
+        job.progress.note("the contrastive term is left out: it would train more than the adapter");
+        params.objective.contrastive_weight = 0.0;
+    }
+    let params = &params;
+    let data = Data::open(job, params)?;
+    let mut session = Session::open(job, params, &data)?;
+    let masker = data.masker(job, params);
+    let windows = Windows::new(&data.train, &data.tokenizer, params, job.seed, session.position)?;
+    let mut coverage = Coverage::new(&session.parameters);
+    std::thread::scope(|scope| {
+        let steps = read_ahead(scope, &masker, windows, session.step + 1..=params.steps)?;
+        while session.step < params.steps {
+            let clock = Instant::now();
+            let made = match steps.recv().map_err(|_| Error::data("the thread that makes the rows failed"))? {
+                Ok(made) => made,
+                Err(error) => {
+                    // Whatever is wrong with the shards, what was learned from them before is not lost.
+                    let told = session.save_if_new(params)?;
+                    return Err(told.iter().fold(error, |error, told| error.hint(told)));
+                }
+            };
+            learn(job, params, (&mut session, &masker, &mut coverage), made, clock)?;
+            if let Some(signal) = stop::requested().filter(|_| session.step < params.steps) {
+                session.save_if_new(params)?;
+                let what = format!("a checkpoint of step {} is saved; the same command goes on from it", session.step);
+                return Err(Error::new(Kind::Stopped(signal), what));
+            }
+        }
+        Result::Ok(())
+    })?;
+    if job.losses {
+        session.write_losses(&masker)?;
+    }
+    session.finish(params, &coverage)
+}
+
+/// Makes the steps' rows on a thread of their own, a few ahead; what is made does not depend on how far ahead it is.
+fn read_ahead<'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    masker: &'scope Masker,
+    mut windows: Windows<'scope>,
+    numbers: RangeInclusive<u64>,
+) -> Result<Receiver<Result<(Step, Position)>>> {
+    let (made, steps) = sync_channel(READ_AHEAD);
+    let make = move || {
+        for number in numbers {
+            let step = masker.step(number, &mut windows).map(|step| (step, windows.position()));
+            let failed = step.is_err();
+            // Where nobody listens any more, the run failed or was stopped.
+            if made.send(step).is_err() || failed {
+                return;
+            }
+        }
+    };
+    let started = std::thread::Builder::new().name("rows".to_string()).spawn_scoped(scope, make);
+    started.map_err(Error::no_thread)?;
+    Ok(steps)
+}
+
+/// One step: forward, backward, the optimiser, and what is due behind it. It began at `clock`, with the wait for its rows.
+fn learn(
+    job: &Job,
+    params: &Params,
+    (session, masker, coverage): (&mut Session, &Masker, &mut Coverage),
+    (step, position): (Step, Position),
+    clock: Instant,
+) -> Result<()> {
+    let scale = session.loss_scale.map_or(1.0, |scale| scale.scale);
+    let (gradients, losses) = backward(job, params, session, &step, scale)?;
+    let grad_norm = optimiser::norm(&gradients)? / scale;
+    let lr = learning_rate(session.updates(), params.steps, params.optimiser.lr, &params.schedule)?;
+    let mut metric = losses.metric(&step, params, session.language(), (lr, grad_norm));
+    metric.loss_scale = session.loss_scale.map(|scale| scale.scale);
+    if session.loss_scale.is_some() && !grad_norm.is_finite() {
+        metric.grad_norm = None;
+        let number = step.number;
+        job.progress.note(&format!("step {number} overflowed in f16 at the loss scale {scale} and was skipped"));
+    }
+    refuse_bad_numbers(job, &metric)?;
+    if let Some(grad_norm) = metric.grad_norm {
+        coverage.check(&gradients, &losses.active(params, session.language()))?;
+        session.learn(&gradients, lr, optimiser::clip(grad_norm, params.optimiser.clip) / scale)?;
+    }
+    session.loss_scale.as_mut().map_or(Ok(()), |scale| scale.update(metric.grad_norm.is_some()))?;
+    session.advance(&step, position);
+    metric.tokens_per_s = step.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
+    if due(session.step, params.eval_every, params.steps) {
+        (metric.val_loss, metric.ema_val_loss) = session.evaluate(masker)?;
+    }
+    session.log(&metric, step)?;
+    if due(session.step, params.save_every, params.steps) {
+        session.save(params)?;
+    }
+    session.tell();
+    Ok(())
+}
+
+/// Whether something that happens every so many steps (0: at the end only) happens after this one.
+fn due(step: u64, every: u64, last: u64) -> bool {
+    step == last || (every > 0 && step.is_multiple_of(every))
+}
+
+/// What each term came to over a step: its sum and its count, in the order of [`TERMS`].
+struct Losses(Vec<(f64, usize)>);
+
+/// Forward and backward of all microbatches of a step, in order, and of all terms in each; the gradients are multiplied by
+/// `scale`.
+fn backward(job: &Job, params: &Params, session: &Session, step: &Step, scale: f64) -> Result<(Gradients, Losses)> {
+    let count = |term: &&Term| step.microbatches.iter().map(|batch| (term.count)(batch)).sum();
+    let mut losses = Losses(TERMS.iter().map(|term| (0.0, count(term))).collect());
+    let mut sums = optimiser::Tree::default();
+    let engine = Engine::new(session.model(), &session.parameters, params.checkpoint_every);
+    for batch in &step.microbatches {
+        let mut gradients = optimiser::empty();
+        for (term, (total, count)) in TERMS.iter().zip(&mut losses.0) {
+            if !term.is_on(session.language(), &params.objective) || (term.count)(batch) == 0 {
+                continue;
+            }
+            let key = DropoutKey { seed: job.seed, step: step.number, microbatch: batch.index, term: term.name };
+            let share = scale * (term.weight)(&params.objective) / *count as f64;
+            *total += term_backward(job, params, session, &engine, (term, batch, key, share), &mut gradients)?;
+        }
+        sums.push(gradients)?;
+    }
+    Ok((sums.sum()?, losses))
+}
+
+/// Forward and backward of one term over one microbatch; gives its sum, of which `share` is differentiated.
+fn term_backward(
+    job: &Job,
+    params: &Params,
+    session: &Session,
+    engine: &Engine,
+    (term, batch, key, share): (&Term, &Microbatch, DropoutKey, f64),
+    gradients: &mut Gradients,
+) -> Result<f64> {
+    let forward = Forward {
+        model: session.model(),
+        pass: engine.pass(Some(key)),
+        objective: &params.objective,
+        pooling: params.model.pooling,
+        frame: session.frame(),
+        share,
+        dtype: params.precision.compute(),
+        device: job.device,
+    };
+    let inputs = (term.inputs)(&forward, batch)?;
+    let run = engine.forward(&inputs, Some(key))?;
+    let hidden = session.model().hidden(&forward.pass, &run.last())?;
+    let sum = (term.sum)(&forward, batch, &inputs, &hidden)?;
+    let found = kernels::number(&sum.detach())?;
+    run.backward(&sum.affine(share, 0.0)?, gradients)?;
+    Ok(found)
+}
+
+impl Losses {
+    /// The terms that taught something in this step.
+    fn active(&self, params: &Params, language: Language) -> Vec<&'static Term> {
+        let on = TERMS.iter().zip(&self.0).filter(|(term, _)| term.is_on(language, &params.objective));
+        on.filter(|(_, (_, count))| *count > 0).map(|(term, _)| *term).collect()
+    }
+
+    fn metric(&self, step: &Step, params: &Params, language: Language, (lr, grad_norm): (f64, f64)) -> Metric {
+        let active = self.active(params, language);
+        let mean = |name: &str| {
+            active.iter().find(|term| term.name == name)?;
+            let found = TERMS.iter().zip(&self.0).find(|(term, _)| term.name == name);
+            found.map(|(_, (sum, count))| sum / *count as f64)
+        };
+        Metric {
+            step: step.number,
+            train_loss: active
+                .iter()
+                .filter_map(|term| Some((term.weight)(&params.objective) * mean(term.name)?))
+                .sum(),
+            mlm_loss: mean("mlm"),
+            clm_loss: mean("clm"),
+            span_loss: mean("span"),
+            contrastive_loss: mean("contrastive"),
+            val_loss: None,
+            ema_val_loss: None,
+            lr,
+            grad_norm: Some(grad_norm),
+            loss_scale: None,
+            tokens: step.tokens,
+            padding: share(step.padding, step.tokens + step.padding),
+            tokens_per_s: 0.0,
+            seq_first: step.ranges.first().map_or(0, |range| range.first),
+            seq_last: step.ranges.last().map_or(0, |range| range.last),
+        }
+    }
+}
+
+/// `part` of `whole`; 0 of nothing.
+pub(crate) fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Stops before a loss or a gradient that is not finite reaches the weights.
+fn refuse_bad_numbers(job: &Job, metric: &Metric) -> Result<()> {
+    if metric.train_loss.is_finite() && metric.grad_norm.is_none_or(f64::is_finite) {
+        return Ok(());
+    }
+    let good = match checkpoint::latest(job.out)? {
+        Some(path) => format!("the last good checkpoint is `{}`", path.display()),
+        None => "there is no checkpoint yet".to_string(),
+    };
+    let Metric { step, train_loss, grad_norm, seq_first, seq_last, .. } = metric;
+    let grad_norm = grad_norm.map_or("unknown".to_string(), |norm| norm.to_string());
+    let what = format!("the loss is {train_loss} and the norm of the gradient {grad_norm} in step {step}");
+    Err(Error::new(Kind::Numbers, what)
+        .at(format!("documents with `seq` {seq_first} to {seq_last}"))
+        .hint(good)
+        .hint("lower `train.optimiser.lr` or raise `train.schedule.warmup`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use crate::flow::progress::{Progress, Silent};
+    use crate::train::data::stream::{Document, Rewrite};
+    use crate::train::fixture::{checkpoint_folder, grammar, shard_folder, tiny_params};
+    use crate::train::model::FAMILIES;
+    use crate::train::params::{self, Precision};
+    use crate::train::{Params, train};
+    use candle_core::Device;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Panics when the given number of steps is done, as a kill would end the run.
+    struct Kill(AtomicU64);
+
+    impl Progress for Kill {
+        fn begin(&self, _: &str, _: Option<u64>, _: &'static str) {}
+        fn expect(&self, _: u64) {}
+        fn advance(&self, n: u64) {
+            assert!(self.0.fetch_sub(n, Ordering::Relaxed) > n, "killed");
+        }
+        fn message(&self, _: &str) {}
+        fn note(&self, _: &str) {}
+        fn end(&self, _: &str) {}
+    }
+
+    fn job<'a>(shards: &'a Path, out: &'a Path, progress: &'a dyn Progress) -> Job<'a> {
+        Job { shards, out, seed: 17, device: &Device::Cpu, losses: false, progress }
+    }
+
+    /// The lines of a run's `metrics.jsonl`.
+    fn metrics(out: &Path) -> Vec<Metric> {
+        let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The bytes of everything a run leaves, with `tokens_per_s` taken out of the metrics.
+    fn outcome(out: &Path) -> Vec<Vec<u8>> {
+        let read = |name: &str| std::fs::read(out.join(name)).unwrap();
+        let steady = |metric| Metric { tokens_per_s: 0.0, ..metric }.line().unwrap();
+        let metrics: Vec<String> = metrics(out).into_iter().map(steady).collect();
+        let checkpoint = checkpoint::latest(out).unwrap().unwrap();
+        let mut all: Vec<Vec<u8>> =
+            ["model.safetensors", "config.json", "tokenizer.json", "consumed.jsonl"].into_iter().map(read).collect();
+        let saved = ["model.safetensors", "optimiser.safetensors", "state.json"];
+        all.extend(saved.into_iter().map(|name| std::fs::read(checkpoint.join(name)).unwrap()));
+        all.push(metrics.join("\n").into_bytes());
+        all
+    }
+
+    #[test]
+    fn a_killed_run_goes_on_bit_for_bit() {
+        let folder = shard_folder(&grammar(50, 3), &grammar(12, 9));
+        for (shuffle, packing) in [(0, false), (8, true)] {
+            let params = Params { shuffle, packing, ..tiny_params() };
+            let (straight, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let summary = train(&job(folder.path(), straight.path(), &Silent), &params).unwrap();
+            assert_eq!((summary.steps, summary.resumed_from), (20, 0));
+            // Before the first checkpoint, on one, between two; the last attempt finds a run to go on with.
+            for steps in [2, 4, 7, 1] {
+                let kill = Kill(AtomicU64::new(steps));
+                let dies = || train(&job(folder.path(), killed.path(), &kill), &params);
+                assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(dies)).is_err());
+            }
+            let resumed = train(&job(folder.path(), killed.path(), &Silent), &params).unwrap();
+            assert!(resumed.resumed_from > 0);
+            assert_eq!((resumed.val_loss, resumed.train_loss), (summary.val_loss, summary.train_loss));
+            assert!(outcome(straight.path()) == outcome(killed.path()), "the bytes differ");
+            // A finished run that is started again changes nothing.
+            train(&job(folder.path(), killed.path(), &Silent), &params).unwrap();
+            assert!(outcome(straight.path()) == outcome(killed.path()), "the bytes differ");
+        }
+    }
+
+    /// Runs itself as a child process for each number of threads, since candle reads it from the environment.
+    #[test]
+    fn threads_change_no_bit() {
+        let Some(out) = std::env::var_os("KPIPE_TEST_TRAIN_OUT") else {
+            let outcomes: Vec<Vec<Vec<u8>>> = ["1", "2"]
+                .iter()
+                .map(|threads| {
+                    let out = tempfile::tempdir().unwrap();
+                    let status = std::process::Command::new(std::env::current_exe().unwrap())
+                        .args(["--exact", "train::run::trainer::tests::threads_change_no_bit"])
+                        .env("KPIPE_TEST_TRAIN_OUT", out.path())
+                        .env("RAYON_NUM_THREADS", threads)
+                        .stdout(std::process::Stdio::null())
+                        .status()
+                        .unwrap();
+                    assert!(status.success());
+                    outcome(out.path())
+                })
+                .collect();
+            assert!(outcomes[0] == outcomes[1], "the bytes differ");
+            return;
+        };
+        let folder = shard_folder(&grammar(50, 3), &[]);
+        let mut params = tiny_params();
+        (params.steps, params.model.hidden, params.model.feed_forward, params.batch) = (4, 64, 256, 16);
+        train(&job(folder.path(), Path::new(&out), &Silent), &params).unwrap();
+    }
+
+    /// The rate is high for so few steps, so where it ends depends on the rounding: 0.06 to 0.8 over seeds.
+    #[test]
+    fn the_toy_grammar_is_learnt() {
+        let folder = shard_folder(&grammar(200, 3), &grammar(40, 9));
+        let mut params = tiny_params();
+        (params.steps, params.batch, params.accumulate, params.max_tokens) = (300, 16, 1, 40);
+        (params.model.hidden, params.model.feed_forward, params.model.dropout) = (32, 128, 0.0);
+        params.optimiser.lr = 1e-2;
+        (params.eval_every, params.save_every) = (0, 0);
+        let out = tempfile::tempdir().unwrap();
+        let summary = train(&job(folder.path(), out.path(), &Silent), &params).unwrap();
+        let (first, last) = summary.val_loss.unwrap();
+        assert!(first > 4.0 && last < 1.2, "held-out loss from {first} to {last}");
+    }
+
+    /// A checkpoint of every family, as a Hugging Face folder, goes on learning; a killed run goes on bit for bit; with
+    /// states kept every two steps of the model the bytes are the same; what is exported is a folder to go on from.
+    #[test]
+    fn every_family_goes_on_from_a_folder() {
+        let shards = shard_folder(&grammar(80, 3), &grammar(20, 9));
+        for family in FAMILIES {
+            let init = checkpoint_folder(family);
+            let mut params = tiny_params();
+            (params.steps, params.eval_every, params.save_every, params.max_tokens) = (30, 0, 8, 20);
+            (params.optimiser.lr, params.optimiser.ema) = (1e-2, 0.9);
+            params.init = init.path().to_str().unwrap().into();
+            let [whole, killed, again] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+            let summary = train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
+            let (first, last) = summary.val_loss.unwrap();
+            assert!(last < first - 0.5, "{}: held-out loss from {first} to {last}", family.name);
+            let sparing = Params { checkpoint_every: 2, ..params.clone() };
+            let kill = Kill(AtomicU64::new(13));
+            let run = || train(&job(shards.path(), killed.path(), &kill), &sparing);
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+            train(&job(shards.path(), killed.path(), &Silent), &sparing).unwrap();
+            assert!(outcome(whole.path()) == outcome(killed.path()), "{}", family.name);
+            let means = [&whole, &killed].map(|out| std::fs::read(out.path().join("ema/model.safetensors")).unwrap());
+            assert!(means[0] == means[1], "{}: the running mean", family.name);
+            let params = Params { init: whole.path().to_str().unwrap().into(), steps: 1, ..params };
+            let summary = train(&job(shards.path(), again.path(), &Silent), &params).unwrap();
+            let begun = summary.val_loss.unwrap().0;
+            assert!((begun - last).abs() < 1e-12, "{}: exported at {last}, read at {begun}", family.name);
+        }
+    }
+
+    /// Prompts learn, the model stays as it is; they are saved alone, and put onto the model again.
+    #[test]
+    fn an_adapter_learns_on_a_model_that_does_not() {
+        let shards = shard_folder(&grammar(80, 3), &grammar(20, 9));
+        for family in FAMILIES.iter().filter(|family| family.language == Language::Causal) {
+            let (init, [whole, killed, again]) =
+                (checkpoint_folder(family), [(); 3].map(|()| tempfile::tempdir().unwrap()));
+            let mut params = Params { steps: 30, eval_every: 0, save_every: 8, max_tokens: 20, ..tiny_params() };
+            (params.optimiser.lr, params.optimiser.ema, params.adapter.on) = (3e-2, 0.9, true);
+            params.init = init.path().to_str().unwrap().into();
+            let before = std::fs::read(init.path().join("model.safetensors")).unwrap();
+            let summary = train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
+            let (first, last) = summary.val_loss.unwrap();
+            assert!(last < first, "{}: held-out loss from {first} to {last}", family.name);
+            assert!(std::fs::read(init.path().join("model.safetensors")).unwrap() == before);
+            assert!(!whole.path().join("model.safetensors").exists(), "the adapter alone is written");
+            let plain = Params { adapter: tiny_params().adapter, steps: 1, ..params.clone() };
+            let other = tempfile::tempdir().unwrap();
+            let alone = train(&job(shards.path(), other.path(), &Silent), &plain).unwrap();
+            assert_eq!(alone.val_loss.unwrap().0, first, "{} begins as another model", family.name);
+
+            let kill = Kill(AtomicU64::new(13));
+            let run = || train(&job(shards.path(), killed.path(), &kill), &params);
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+            train(&job(shards.path(), killed.path(), &Silent), &params).unwrap();
+            for name in ["adapter.safetensors", "ema/adapter.safetensors", "consumed.jsonl"] {
+                let read = |out: &tempfile::TempDir| std::fs::read(out.path().join(name)).unwrap();
+                assert!(read(&whole) == read(&killed), "{}: {name}", family.name);
+            }
+
+            params.steps = 1;
+            params.adapter.from = whole.path().to_str().unwrap().into();
+            let summary = train(&job(shards.path(), again.path(), &Silent), &params).unwrap();
+            assert_eq!(summary.val_loss.unwrap().0, last, "{}: put onto the model again", family.name);
+            params.adapter.tokens = 7;
+            let error = train(&job(shards.path(), other.path().join("x").as_path(), &Silent), &params).unwrap_err();
+            assert!(error.to_string().contains("tokens: 7"), "{error}");
+        }
+        let params = Params { init: String::new(), ..tiny_params() };
+        let params = Params { adapter: params::Adapter { on: true, ..params.adapter.clone() }, ..params };
+        let out = tempfile::tempdir().unwrap();
+        let error = train(&job(shards.path(), out.path(), &Silent), &params).unwrap_err();
+        assert!(error.to_string().contains("--init"), "{error}");
+    }
+
+    /// Within 2 % of each other, on the mean over 100 steps. For f16 without the contrastive term, whose gradients overflow
+    /// at the first scale: what is skipped is learnt later.
+    #[test]
+    fn halves_learn_as_f32_does() {
+        let shards = shard_folder(&grammar(200, 3), &[]);
+        let losses = |init: &Path, precision, contrastive_weight| {
+            let mut params = Params { precision, steps: 100, max_tokens: 24, ..tiny_params() };
+            params.init = init.to_str().unwrap().into();
+            params.objective.contrastive_weight = contrastive_weight;
+            (params.eval_every, params.save_every, params.optimiser.lr) = (0, 0, 2e-3);
+            let out = tempfile::tempdir().unwrap();
+            train(&job(shards.path(), out.path(), &Silent), &params).unwrap();
+            metrics(out.path()).into_iter().map(|metric| metric.train_loss).collect::<Vec<f64>>()
+        };
+        for family in FAMILIES {
+            let init = checkpoint_folder(family);
+            let all = [(Precision::F64, 0.1), (Precision::Bf16, 0.1), (Precision::F16, 0.0)];
+            for (precision, contrastive) in all {
+                let expected = losses(init.path(), Precision::F32, contrastive);
+                assert!(expected[99] < expected[0] - 0.5, "{}: {expected:?}", family.name);
+                let found = losses(init.path(), precision, contrastive);
+                assert_ne!(found, expected);
+                let off = found.iter().zip(&expected).map(|(a, b)| (a / b - 1.0).abs()).sum::<f64>() / 100.0;
+                assert!(off < 0.02, "{} in {precision:?}: off by {off}", family.name);
+            }
+        }
+    }
+
+    /// A step that overflows leaves the weights alone and halves the scale; a killed run goes on with the same scale.
+    #[test]
+    fn an_overflow_in_f16_costs_the_step_only() {
+        let shards = shard_folder(&grammar(60, 3), &[]);
+        let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let params = Params { precision: Precision::F16, steps: 12, save_every: 1, keep: 20, ..tiny_params() };
+        let shorter = |out: &Path, steps| {
+            let kill = Kill(AtomicU64::new(steps));
+            let run = || train(&job(shards.path(), out, &kill), &params);
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+        };
+        let checkpoint = |out: &Path, step: u64| out.join(format!("checkpoints/step-{step:08}"));
+        for out in [whole.path(), killed.path()] {
+            shorter(out, 7);
+            let place = checkpoint(out, 6).join("state.json");
+            let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&place).unwrap()).unwrap();
+            state["loss_scale"]["scale"] = 2_f64.powi(40).into();
+            std::fs::write(&place, state.to_string()).unwrap();
+            let behind = checkpoint(out, 7);
+            if behind.exists() {
+                std::fs::remove_dir_all(behind).unwrap();
+            }
+        }
+        shorter(killed.path(), 3);
+        for out in [whole.path(), killed.path()] {
+            train(&job(shards.path(), out, &Silent), &params).unwrap();
+        }
+        assert!(outcome(whole.path()) == outcome(killed.path()), "the bytes differ");
+        let weights = |step| std::fs::read(checkpoint(whole.path(), step).join("model.safetensors")).unwrap();
+        assert!(weights(5) != weights(6) && weights(6) == weights(7), "step 7 overflowed");
+        let metrics = metrics(whole.path());
+        assert_eq!((metrics[6].grad_norm, metrics[6].loss_scale), (None, Some(2_f64.powi(40))));
+        let state = checkpoint::state(&checkpoint(whole.path(), 12)).unwrap();
+        let skipped = metrics.iter().filter(|metric| metric.grad_norm.is_none()).count() as u64;
+        assert_eq!(state.loss_scale.unwrap().skipped, skipped);
+        assert!(metrics[7].lr == metrics[6].lr, "a skipped step does not advance the schedule");
+    }
+
+    /// Updates too small for bf16 reach the weights.
+    #[test]
+    fn weights_stay_f32_in_mixed_precision() {
+        let shards = shard_folder(&grammar(60, 3), &[]);
+        let init = checkpoint_folder(FAMILIES[0]);
+        let mut params = Params { precision: Precision::Bf16, steps: 1, max_tokens: 24, ..tiny_params() };
+        params.init = init.path().to_str().unwrap().into();
+        (params.optimiser.lr, params.optimiser.weight_decay, params.schedule.warmup) = (1e-6, 0.0, 0.0);
+        let out = tempfile::tempdir().unwrap();
+        train(&job(shards.path(), out.path(), &Silent), &params).unwrap();
+        let read = |folder: &Path| {
+            let place = folder.join("model.safetensors");
+            let tensors = candle_core::safetensors::load(place, &Device::Cpu).unwrap();
+            tensors["bert.encoder.layer.0.output.dense.weight"].flatten_all().unwrap()
+        };
+        let (before, after) = (read(init.path()), read(out.path()));
+        let moved = |dtype| {
+            let numbers = |x: &candle_core::Tensor| {
+                x.to_dtype(dtype).unwrap().to_dtype(candle_core::DType::F32).unwrap().to_vec1::<f32>().unwrap()
+            };
+            numbers(&before).iter().zip(numbers(&after)).filter(|(a, b)| **a != *b).count()
+        };
+        let (exactly, in_halves) = (moved(candle_core::DType::F32), moved(candle_core::DType::BF16));
+        assert!(exactly > 400 && in_halves * 10 < exactly, "{exactly} of 512 moved, {in_halves} as bf16");
+    }
+
+    #[test]
+    fn a_model_that_does_not_fit_is_refused() {
+        let shards = shard_folder(&grammar(20, 3), &[]);
+        let fails = |init: &Path, params: Params| {
+            let params = Params { init: init.to_str().unwrap().into(), steps: 1, ..params };
+            let out = tempfile::tempdir().unwrap();
+            train(&job(shards.path(), out.path(), &Silent), &params).unwrap_err().to_string()
+        };
+        let init = checkpoint_folder(FAMILIES[0]);
+        let text = fails(init.path(), Params { max_tokens: 500, ..tiny_params() });
+        assert!(text.contains("positions") && text.contains("train.max_tokens="), "{text}");
+        let place = init.path().join("tokenizer.json");
+        let other = checkpoint_folder(FAMILIES.iter().find(|family| family.name == "t5").unwrap());
+        std::fs::copy(other.path().join("tokenizer.json"), &place).unwrap();
+        let text = fails(init.path(), tiny_params());
+        assert!(text.contains("no token `[PAD]`") && text.contains("tokenizer.json"), "{text}");
+        std::fs::remove_file(&place).unwrap();
+        assert!(fails(init.path(), tiny_params()).contains("the model's tokenizer is needed"));
+        let mut larger = tiny_params();
+        let folder = shard_folder(&grammar(60, 3), &[]);
+        let tokenizer = crate::train::data::tokenizer::Tokenizer::train(
+            &crate::train::data::shards::Shards::open(folder.path(), "train").unwrap().unwrap(),
+            &crate::train::model::bert::BERT,
+            &crate::train::params::Tokenizer { vocabulary: 900, min_frequency: 1, ..larger.tokenizer.clone() },
+            1,
+        );
+        tokenizer.unwrap().save(&place).unwrap();
+        larger.tokenizer.file = place.to_str().unwrap().into();
+        let text = fails(init.path(), larger);
+        assert!(text.contains("rows of embeddings"), "{text}");
+        assert!(fails(shards.path(), tiny_params()).contains("no `config.json`"));
+    }
+
+    /// 400 abstracts, with a paraphrase and a hard negative of each first sentence, at the default sizes.
+    #[test]
+    fn real_abstracts_are_learnt() {
+        let Some(folder) = std::env::var_os("KPIPE_TEST_DATA") else { return };
+        let path = Path::new(&folder).join("pubmed-abstracts-csv/cohen2006-ADHD-refetched.csv.gz");
+        let mut csv = csv::Reader::from_reader(flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap()));
+        let column = csv.headers().unwrap().iter().position(|name| name == "abstract").unwrap();
+        let texts: Vec<String> =
+            csv.records().map(|row| row.unwrap()[column].to_string()).filter(|text| text.len() > 300).collect();
+        let documents = |texts: &[String]| texts.iter().enumerate().map(abstract_document).collect::<Vec<Document>>();
+        let shards = shard_folder(&documents(&texts[..400]), &documents(&texts[400..460]));
+        let out = tempfile::tempdir().unwrap();
+        let params = Params { steps: 40, eval_windows: 32, ..crate::train::fixture::default_params() };
+        let summary = train(&job(shards.path(), out.path(), &Silent), &params).unwrap();
+        let (first, last) = summary.val_loss.unwrap();
+        assert!(last < first - 0.5, "held-out loss from {first} to {last}");
+    }
+
+    fn abstract_document((seq, text): (usize, &String)) -> Document {
+        let anchor = text.split_inclusive(". ").next().unwrap().to_string();
+        let mut words: Vec<&str> = anchor.split(' ').collect();
+        words.reverse();
+        let rewrite = |text: String, paraphrase| Rewrite { anchor: anchor.clone(), text, paraphrase };
+        let rewrites = vec![rewrite(format!("In short: {anchor}"), true), rewrite(words.join(" "), false)];
+        Document { seq: seq as u64, id: format!("abstract:{seq}"), text: text.clone(), rewrites }
+    }
+
+    /// Windows of unequal length, so that the mean of microbatch means would be another loss.
+    #[test]
+    fn accumulating_equals_one_large_batch() {
+        let folder = shard_folder(&grammar(50, 3), &[]);
+        let losses = |batch, accumulate| {
+            let mut params = Params { steps: 3, batch, accumulate, ..tiny_params() };
+            (params.model.dropout, params.objective.contrastive_weight) = (0.0, 0.0);
+            let out = tempfile::tempdir().unwrap();
+            train(&job(folder.path(), out.path(), &Silent), &params).unwrap();
+            let metrics = metrics(out.path()).into_iter();
+            metrics.flat_map(|metric| [metric.train_loss, metric.grad_norm.unwrap()]).collect::<Vec<f64>>()
+        };
+        for (a, b) in losses(12, 1).into_iter().zip(losses(3, 4)) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn bad_numbers_stop_the_run_with_their_place() {
+        let folder = shard_folder(&grammar(50, 3), &[]);
+        let mut params = tiny_params();
+        (params.optimiser.lr, params.optimiser.weight_decay, params.schedule.warmup) = (10.0, 10.0, 0.0);
+        (params.optimiser.clip, params.steps, params.schedule.kind) = (0.0, 60, "constant".into());
+        let out = tempfile::tempdir().unwrap();
+        let error = train(&job(folder.path(), out.path(), &Silent), &params).unwrap_err();
+        assert_eq!(error.kind(), Kind::Numbers);
+        let text = error.to_string();
+        assert!(text.contains("in step") && text.contains("`seq`") && text.contains("checkpoints/step-"), "{text}");
+    }
+
+    #[test]
+    fn another_run_in_the_folder_is_refused() {
+        let folder = shard_folder(&grammar(50, 3), &[]);
+        let out = tempfile::tempdir().unwrap();
+        let params = Params { steps: 2, ..tiny_params() };
+        train(&job(folder.path(), out.path(), &Silent), &params).unwrap();
+        let longer = Params { steps: 3, ..params };
+        let error = train(&job(folder.path(), out.path(), &Silent), &longer).unwrap_err();
+        assert!(error.what().contains("parameters in `[train]`"), "{error}");
+        let empty = tempfile::tempdir().unwrap();
+        let error = train(&job(empty.path(), out.path(), &Silent), &longer).unwrap_err();
+        assert!(error.what().contains("no `train-*-of-*.parquet`"), "{error}");
+    }
+}
