@@ -3,11 +3,14 @@
 
 /// Exit codes, messages and hints of the binary.
 mod cli;
-/// Files that people bring along: ids, columns, marks, lexicons.
+/// Faults of the system and kills, at any call.
 mod faults;
+/// Files that people bring along: ids, columns, marks, lexicons.
 mod field;
 /// Builds on the fixtures: books, order, splits, determinism, kill and resume.
 mod flow;
+/// The bytes of a build and of a run of each family, as they were.
+mod golden;
 /// Every broken file of the fixtures against what it must give.
 mod hostile;
 /// Models fetched from a server that answers as the Hugging Face hub does.
@@ -24,5 +27,7 @@ mod real;
 mod server;
 /// Running the binary and looking at what it wrote.
 mod support;
+/// What the tree promises, read off the sources.
+mod tidy;
 /// Training on the shards of the fixtures.
 mod train;
