@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Result as Computed, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::layers::{Pass, attend};
-use super::parameters::{Declarations, Init};
+use super::parameters::{Declarations, Init, Role};
 use super::{Declared, Parameters, Weights};
 use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_json};
@@ -61,11 +61,14 @@ impl Adapter {
     /// Its parameters: `tokens · layers · width + layers · heads` numbers.
     pub fn declare(&self) -> Vec<Declared> {
         let mut all = Declarations::new(1.0);
-        all.matrix(PROMPTS, self.tokens * self.layers, self.width);
-        let mut all: Vec<Declared> = all.into();
-        let gate = |layer| Declared { name: gate(layer), shape: vec![1, self.heads, 1, 1], init: Init::Zeros };
-        all.extend((self.blocks - self.layers..self.blocks).map(gate));
-        all
+        all.at(self.first_step(), Role::Prompt);
+        // As long as the gates are at 0 nothing flows back to the prompts.
+        all.matrix(PROMPTS, self.tokens * self.layers, self.width).may_rest = true;
+        for layer in self.blocks - self.layers..self.blocks {
+            all.at(1 + layer, Role::Prompt);
+            all.push(gate(layer), &[1, self.heads, 1, 1], Init::Zeros);
+        }
+        all.into()
     }
 
     /// Adds to what the attention of block `layer` mixed, `[rows, queries, heads · width]`, what its queries

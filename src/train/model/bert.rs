@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::defaults::{deviation, tenth, yes};
 use super::layers::{Pass, attend};
-use super::parameters::{Declarations, Declared};
+use super::parameters::{Declarations, Declared, Role};
 use super::{Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
 use crate::error::Error;
 use crate::train::kernels::{self, Activation, Attention};
@@ -131,22 +131,30 @@ impl Architecture for Bert {
         all.norm("bert.embeddings.LayerNorm", hidden);
         for layer in 0..self.num_hidden_layers {
             let block = format!("bert.encoder.layer.{layer}");
+            all.at(1 + layer, Role::Attention);
             for name in ["query", "key", "value"] {
-                all.dense(&format!("{block}.attention.self.{name}"), hidden, hidden);
+                all.by_heads(0, self.num_attention_heads, 1);
+                let bias = all.dense(&format!("{block}.attention.self.{name}"), hidden, hidden);
+                // Softmax does not see a shift of all scores of a query: it has gradient 0 but for rounding.
+                bias.may_rest = name == "key";
             }
+            all.by_heads(1, self.num_attention_heads, 1);
             all.dense(&format!("{block}.attention.output.dense"), hidden, hidden);
             all.norm(&format!("{block}.attention.output.LayerNorm"), hidden);
+            all.at(1 + layer, Role::FeedForward);
             all.dense(&format!("{block}.intermediate.dense"), hidden, wide);
             all.dense(&format!("{block}.output.dense"), wide, hidden);
             all.norm(&format!("{block}.output.LayerNorm"), hidden);
         }
+        all.at(self.steps(), Role::Norm);
         if self.norm == Norm::Pre {
             all.norm("bert.encoder.LayerNorm", hidden);
         }
+        all.at(self.steps(), Role::Head);
         all.dense("cls.predictions.transform.dense", hidden, hidden);
         all.norm("cls.predictions.transform.LayerNorm", hidden);
         if self.tie_word_embeddings {
-            all.zeros("cls.predictions.bias", self.vocab_size);
+            all.bias("cls.predictions.bias", self.vocab_size, None);
         } else {
             all.dense(DECODER, hidden, self.vocab_size);
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::defaults::{deviation, tenth, yes};
 use super::layers::{Pass, attend};
-use super::parameters::{Declarations, Declared};
+use super::parameters::{Declarations, Declared, Role};
 use super::{Adapter, Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
 use crate::error::Error;
 use crate::train::kernels::{self, Activation, Attention};
@@ -116,14 +116,20 @@ impl Architecture for Gpt2 {
         all.matrix("transformer.wpe", self.n_positions, hidden);
         for layer in 0..self.n_layer {
             let block = format!("transformer.h.{layer}");
+            all.at(1 + layer, Role::Attention);
             all.norm(&format!("{block}.ln_1"), hidden);
+            all.by_heads(1, self.n_head, 3);
             all.conv1d(&format!("{block}.attn.c_attn"), hidden, 3 * hidden, self.initializer_range);
+            all.by_heads(0, self.n_head, 1);
             all.conv1d(&format!("{block}.attn.c_proj"), hidden, hidden, ending);
+            all.at(1 + layer, Role::FeedForward);
             all.norm(&format!("{block}.ln_2"), hidden);
             all.conv1d(&format!("{block}.mlp.c_fc"), hidden, wide, self.initializer_range);
             all.conv1d(&format!("{block}.mlp.c_proj"), wide, hidden, ending);
         }
+        all.at(self.steps(), Role::Norm);
         all.norm("transformer.ln_f", hidden);
+        all.at(self.steps(), Role::Head);
         if !self.tie_word_embeddings {
             all.matrix("lm_head", self.vocab_size, hidden);
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::defaults::deviation;
 use super::layers::{Pass, attend};
-use super::parameters::{Declarations, Declared};
+use super::parameters::{Declarations, Declared, Role};
 use super::{Adapter, Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
 use crate::error::{Error, Result as Checked};
 use crate::train::kernels::{self, Activation, Attention};
@@ -152,17 +152,25 @@ impl Architecture for Llama {
         all.matrix(WORDS, self.vocab_size, hidden);
         for layer in 0..self.num_hidden_layers {
             let block = format!("model.layers.{layer}");
+            all.at(1 + layer, Role::Attention);
             all.scale(&format!("{block}.input_layernorm"), hidden);
+            all.by_heads(0, self.num_attention_heads, 1);
             all.matrix(&format!("{block}.self_attn.q_proj"), queries, hidden);
-            all.matrix(&format!("{block}.self_attn.k_proj"), keys, hidden);
-            all.matrix(&format!("{block}.self_attn.v_proj"), keys, hidden);
+            for name in ["k_proj", "v_proj"] {
+                all.by_heads(0, self.key_heads(), 1);
+                all.matrix(&format!("{block}.self_attn.{name}"), keys, hidden);
+            }
+            all.by_heads(1, self.num_attention_heads, 1);
             all.matrix(&format!("{block}.self_attn.o_proj"), hidden, queries);
+            all.at(1 + layer, Role::FeedForward);
             all.scale(&format!("{block}.post_attention_layernorm"), hidden);
             all.matrix(&format!("{block}.mlp.gate_proj"), wide, hidden);
             all.matrix(&format!("{block}.mlp.up_proj"), wide, hidden);
             all.matrix(&format!("{block}.mlp.down_proj"), hidden, wide);
         }
+        all.at(self.steps(), Role::Norm);
         all.scale("model.norm", hidden);
+        all.at(self.steps(), Role::Head);
         if !self.tie_word_embeddings {
             all.matrix("lm_head", self.vocab_size, hidden);
         }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
@@ -23,7 +24,7 @@ pub enum Init {
     Zeros,
 }
 
-/// One parameter of a model: name, shape and how it begins.
+/// One parameter of a model: name, shape, how it begins, and what it is for.
 #[derive(Clone, Debug)]
 pub struct Declared {
     /// Name, unique in the model.
@@ -32,56 +33,161 @@ pub struct Declared {
     pub shape: Vec<usize>,
     /// How it begins.
     pub init: Init,
+    /// What it is to the model.
+    pub part: Part,
 }
 
-/// Gathers declarations.
+impl Declared {
+    /// How many numbers it has.
+    pub fn n_numbers(&self) -> u64 {
+        self.shape.iter().map(|n| *n as u64).product()
+    }
+}
+
+/// What a parameter is to its model. Said once, where the parameter is declared: nobody guesses by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The step of the model that reads it first; the number of steps where only what stands behind them does.
+    pub step: usize,
+    /// What it is for.
+    pub role: Role,
+    /// Whether weight decay applies: not to biases and norms, as in transformers' `Trainer`.
+    pub decays: bool,
+    /// Whether its gradient may be all zero for a reason that is known.
+    pub may_rest: bool,
+    /// How it is cut into the parts that belong to an attention head each, where it is.
+    pub heads: Option<Heads>,
+}
+
+impl Part {
+    /// A matrix that decays, and whose gradient is never all zero.
+    pub fn new(step: usize, role: Role) -> Self {
+        Part { step, role, decays: true, may_rest: false, heads: None }
+    }
+}
+
+/// What a parameter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Of tokens, positions or types.
+    Embedding,
+    /// Queries, keys, values and what mixes them.
+    Attention,
+    /// The two or three layers behind attention.
+    FeedForward,
+    /// Of a layer norm or RMS norm.
+    Norm,
+    /// What makes logits of the last hidden state.
+    Head,
+    /// Prompts of an adapter, and their gates.
+    Prompt,
+    /// Of the objective with this name, beside the model.
+    Beside(&'static str),
+}
+
+/// How a parameter is cut into attention heads: along `dim` stand `groups` blocks (queries, keys and values in one, for
+/// GPT-2), each of `heads` parts of the same width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// The dimension that is cut.
+    pub dim: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Blocks that each hold all heads.
+    pub groups: usize,
+}
+
+impl Heads {
+    /// What belongs to `head` along the dimension, in a parameter of this shape.
+    pub fn ranges(&self, head: usize, shape: &[usize]) -> Vec<Range<usize>> {
+        let block = shape[self.dim] / self.groups;
+        let width = block / self.heads;
+        let begins = (0..self.groups).map(|group| group * block + head * width);
+        begins.map(|begin| begin..begin + width).collect()
+    }
+}
+
+/// Gathers declarations, each as a part of the place that [`Declarations::at`] named last.
 pub(super) struct Declarations {
     all: Vec<Declared>,
     deviation: f64,
+    step: usize,
+    role: Role,
+    heads: Option<Heads>,
 }
 
 impl Declarations {
     /// Matrices are drawn with this deviation where nothing else is said.
     pub(super) fn new(deviation: f64) -> Self {
-        Declarations { all: Vec::new(), deviation }
+        Declarations { all: Vec::new(), deviation, step: 0, role: Role::Embedding, heads: None }
+    }
+
+    /// What follows is read first in this step, for this.
+    pub(super) fn at(&mut self, step: usize, role: Role) {
+        (self.step, self.role) = (step, role);
+    }
+
+    /// The next layer's weight is cut into attention heads along `dim`.
+    pub(super) fn by_heads(&mut self, dim: usize, heads: usize, groups: usize) -> &mut Self {
+        self.heads = Some(Heads { dim, heads, groups });
+        self
+    }
+
+    /// Declares a parameter by its whole name.
+    pub(super) fn push(&mut self, name: String, shape: &[usize], init: Init) -> &mut Part {
+        let part = Part { heads: self.heads.take(), ..Part::new(self.step, self.role) };
+        self.all.push(Declared { name, shape: shape.to_vec(), init, part });
+        let last = self.all.len() - 1;
+        &mut self.all[last].part
     }
 
     /// `<name>.weight`, drawn.
-    pub(super) fn drawn(&mut self, name: &str, shape: &[usize], init: Init) {
-        self.all.push(Declared { name: format!("{name}.weight"), shape: shape.to_vec(), init });
+    pub(super) fn drawn(&mut self, name: &str, shape: &[usize], init: Init) -> &mut Part {
+        self.push(format!("{name}.weight"), shape, init)
     }
 
     /// `<name>.weight` `[rows, width]`.
-    pub(super) fn matrix(&mut self, name: &str, rows: usize, width: usize) {
-        self.drawn(name, &[rows, width], Init::Normal(self.deviation));
+    pub(super) fn matrix(&mut self, name: &str, rows: usize, width: usize) -> &mut Part {
+        self.drawn(name, &[rows, width], Init::Normal(self.deviation))
     }
 
-    /// A dense layer: `<name>.weight` `[outputs, inputs]` and `<name>.bias`.
-    pub(super) fn dense(&mut self, name: &str, inputs: usize, outputs: usize) {
-        self.matrix(name, outputs, inputs);
-        self.zeros(&format!("{name}.bias"), outputs);
+    /// A dense layer: `<name>.weight` `[outputs, inputs]` and `<name>.bias`; gives the part of its bias.
+    pub(super) fn dense(&mut self, name: &str, inputs: usize, outputs: usize) -> &mut Part {
+        let heads = self.matrix(name, outputs, inputs).heads;
+        self.bias(&format!("{name}.bias"), outputs, heads.filter(|heads| heads.dim == 0))
     }
 
     /// A dense layer in GPT-2's layout, `[inputs, outputs]`.
     pub(super) fn conv1d(&mut self, name: &str, inputs: usize, outputs: usize, deviation: f64) {
-        self.drawn(name, &[inputs, outputs], Init::Normal(deviation));
-        self.zeros(&format!("{name}.bias"), outputs);
+        let heads = self.drawn(name, &[inputs, outputs], Init::Normal(deviation)).heads;
+        self.bias(&format!("{name}.bias"), outputs, heads.filter(|heads| heads.dim == 1));
     }
 
     /// A layer norm: `<name>.weight` and `<name>.bias`.
     pub(super) fn norm(&mut self, name: &str, width: usize) {
         self.scale(name, width);
-        self.zeros(&format!("{name}.bias"), width);
+        let role = self.role_of_norm();
+        self.bias(&format!("{name}.bias"), width, None).role = role;
     }
 
     /// An RMS norm: `<name>.weight`.
     pub(super) fn scale(&mut self, name: &str, width: usize) {
-        self.drawn(name, &[width], Init::Ones);
+        let role = self.role_of_norm();
+        let part = self.drawn(name, &[width], Init::Ones);
+        (part.role, part.decays) = (role, false);
     }
 
-    /// A vector of zeros with this whole name.
-    pub(super) fn zeros(&mut self, name: &str, width: usize) {
-        self.all.push(Declared { name: name.to_string(), shape: vec![width], init: Init::Zeros });
+    /// A norm of the head is a part of the head: nothing else reads it.
+    fn role_of_norm(&self) -> Role {
+        if self.role == Role::Head { Role::Head } else { Role::Norm }
+    }
+
+    /// A vector of zeros with this whole name, whose numbers belong to the heads that the layer's outputs do.
+    pub(super) fn bias(&mut self, name: &str, width: usize, heads: Option<Heads>) -> &mut Part {
+        self.heads = heads.map(|heads| Heads { dim: 0, ..heads });
+        let part = self.push(name.to_string(), &[width], Init::Zeros);
+        part.decays = false;
+        part
     }
 }
 
@@ -95,6 +201,7 @@ impl From<Declarations> for Vec<Declared> {
 pub struct Parameters {
     trained: BTreeMap<String, Var>,
     frozen: BTreeMap<String, Tensor>,
+    parts: BTreeMap<String, Part>,
 }
 
 /// Named tensors in name order.
@@ -121,7 +228,12 @@ impl Parameters {
             let tensor = Tensor::from_vec(values, parameter.shape.as_slice(), &Device::Cpu)?;
             all.insert(parameter.name.clone(), Var::from_tensor(&tensor.to_dtype(dtype)?.to_device(device)?)?);
         }
-        Ok(Parameters { trained: all, frozen: BTreeMap::new() })
+        Ok(Self::new(all, declared))
+    }
+
+    fn new(trained: BTreeMap<String, Var>, declared: &[Declared]) -> Self {
+        let parts = declared.iter().map(|one| (one.name.clone(), one.part)).collect();
+        Parameters { trained, frozen: BTreeMap::new(), parts }
     }
 
     /// Reads every declared parameter from a safetensors file.
@@ -153,7 +265,7 @@ impl Parameters {
         let wrong = wrong.into_iter().filter(|(_, names)| !names.is_empty());
         let told: Vec<String> = wrong.map(|(what, names)| format!("{what}: {}", first_few(&names))).collect();
         if told.is_empty() {
-            return Ok(Parameters { trained: all, frozen: BTreeMap::new() });
+            return Ok(Self::new(all, declared));
         }
         Err(Error::data(format!("the tensors are not those of this model; {}", told.join("; "))))
     }
@@ -163,6 +275,7 @@ impl Parameters {
     pub fn and(mut self, other: Parameters) -> Self {
         self.trained.extend(other.trained);
         self.frozen.extend(other.frozen);
+        self.parts.extend(other.parts);
         self
     }
 
@@ -170,12 +283,21 @@ impl Parameters {
     #[must_use]
     pub fn freeze(self) -> Self {
         let still = self.trained.into_iter().map(|(name, var)| (name, var.as_detached_tensor()));
-        Parameters { frozen: self.frozen.into_iter().chain(still).collect(), trained: BTreeMap::new() }
+        let frozen = self.frozen.into_iter().chain(still).collect();
+        Parameters { frozen, trained: BTreeMap::new(), parts: self.parts }
     }
 
     /// The trainable variables by name, in name order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.trained.iter().map(|(name, var)| (name.as_str(), var))
+    }
+
+    /// What the parameter called `name` is to the model.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn part(&self, name: &str) -> candle_core::Result<&Part> {
+        self.parts.get(name).ok_or_else(|| candle_core::Error::msg(format!("the model has no weight `{name}`")))
     }
 
     /// How many numbers are trained.
@@ -328,7 +450,9 @@ mod tests {
     use super::*;
 
     fn declared(names: &[&str]) -> Vec<Declared> {
-        let declare = |name: &&str| Declared { name: (*name).into(), shape: vec![40, 50], init: Init::Normal(0.02) };
+        let part = Part::new(0, Role::Embedding);
+        let declare =
+            |name: &&str| Declared { name: (*name).into(), shape: vec![40, 50], init: Init::Normal(0.02), part };
         names.iter().map(declare).collect()
     }
 

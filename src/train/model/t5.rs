@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::{tenth, yes};
 use super::inputs::Tokens;
 use super::layers::{Pass, attend};
-use super::parameters::{Declarations, Declared, Init};
+use super::parameters::{Declarations, Declared, Init, Role};
 use super::{Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
 use crate::train::kernels::{self, Activation, Attention};
 
@@ -144,10 +144,17 @@ impl Architecture for T5Config {
         all.drawn(WORDS, &[self.vocab_size, model], Init::Normal(factor));
         for stack in [Stack::Encoder, Stack::Decoder] {
             let name = stack.name();
+            let first = match stack {
+                Stack::Encoder => 1,
+                Stack::Decoder => 2 + self.layers(Stack::Encoder),
+            };
             let bias = format!("{name}.block.0.layer.0.SelfAttention.relative_attention_bias");
-            all.drawn(&bias, &[self.relative_attention_num_buckets, heads], Init::Normal(of_model));
+            all.at(first, Role::Attention);
+            all.by_heads(1, heads, 1);
+            all.drawn(&bias, &[self.relative_attention_num_buckets, heads], Init::Normal(of_model)).decays = false;
             for layer in 0..self.layers(stack) {
                 let block = format!("{name}.block.{layer}");
+                all.at(first + layer, Role::Attention);
                 let attentions: &[(usize, &str)] = match stack {
                     Stack::Encoder => &[(0, "SelfAttention")],
                     Stack::Decoder => &[(0, "SelfAttention"), (1, "EncDecAttention")],
@@ -155,13 +162,18 @@ impl Architecture for T5Config {
                 for (nth, kind) in attentions {
                     let attention = format!("{block}.layer.{nth}.{kind}");
                     let of_query = factor / ((model * self.d_kv) as f64).sqrt();
+                    all.by_heads(0, heads, 1);
                     all.drawn(&format!("{attention}.q"), &[inner, model], Init::Normal(of_query));
-                    all.matrix(&format!("{attention}.k"), inner, model);
-                    all.matrix(&format!("{attention}.v"), inner, model);
+                    for part in ["k", "v"] {
+                        all.by_heads(0, heads, 1);
+                        all.matrix(&format!("{attention}.{part}"), inner, model);
+                    }
+                    all.by_heads(1, heads, 1);
                     all.drawn(&format!("{attention}.o"), &[model, inner], Init::Normal(of_inner));
                     all.scale(&format!("{block}.layer.{nth}.layer_norm"), model);
                 }
                 let feed_forward = format!("{block}.layer.{}", attentions.len());
+                all.at(first + layer, Role::FeedForward);
                 let wide: &[&str] = if self.is_gated() { &["wi_0", "wi_1"] } else { &["wi"] };
                 for part in wide {
                     all.matrix(&format!("{feed_forward}.DenseReluDense.{part}"), self.d_ff, model);
@@ -170,8 +182,10 @@ impl Architecture for T5Config {
                 all.drawn(&format!("{feed_forward}.DenseReluDense.wo"), &[model, self.d_ff], Init::Normal(of_wide));
                 all.scale(&format!("{feed_forward}.layer_norm"), model);
             }
+            all.at(first + self.layers(stack), Role::Norm);
             all.scale(&format!("{name}.final_layer_norm"), model);
         }
+        all.at(self.steps(), Role::Head);
         if !self.tie_word_embeddings {
             all.drawn("lm_head", &[self.vocab_size, model], Init::Normal(factor));
         }

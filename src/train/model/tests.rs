@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 
 use super::hugging_face::{Pretrained, shape};
-use super::parameters::{read_tensors, write_tensors};
+use super::parameters::{Role, read_tensors, write_tensors};
 use super::{Engine, FAMILIES, Inputs, Parameters, Pass, Tokens, infer};
 use crate::train::fixture::default_params;
 use crate::train::kernels::{self, DropoutKey};
@@ -440,4 +440,34 @@ fn published_shapes_have_the_known_number_of_parameters() {
         "num_attention_heads": 32, "intermediate_size": 11_008, "max_position_embeddings": 2_048
     });
     assert_eq!(n(llama), 6_738_415_616);
+}
+
+/// Every number along a dimension that is cut belongs to one head, in every family; what the model's first step reads is
+/// declared as such, and nothing stands behind its head.
+#[test]
+fn parts_tell_steps_and_heads() {
+    for name in NAMES {
+        let model = shape(&folder(name)).unwrap().model;
+        let declared = model.declare();
+        let mut n_cut = 0;
+        for one in &declared {
+            assert!(one.part.step <= model.steps(), "{name}: {}", one.name);
+            let Some(heads) = one.part.heads else { continue };
+            let mut owned: Vec<usize> =
+                (0..heads.heads).flat_map(|head| heads.ranges(head, &one.shape)).flatten().collect();
+            owned.sort_unstable();
+            assert_eq!(owned, (0..one.shape[heads.dim]).collect::<Vec<_>>(), "{name}: {}", one.name);
+            n_cut += 1;
+        }
+        assert!(n_cut >= 4, "{name}");
+        for role in [Role::Embedding, Role::Attention, Role::FeedForward, Role::Norm] {
+            assert!(declared.iter().any(|one| one.part.role == role), "{name}: {role:?}");
+        }
+        // What transformers' `Trainer` goes by.
+        for one in &declared {
+            let name = one.name.to_ascii_lowercase();
+            let is_norm = name.split('.').any(|part| part.contains("norm") || part.starts_with("ln_"));
+            assert_eq!(one.part.decays, !name.contains("bias") && !is_norm, "{}", one.name);
+        }
+    }
 }

@@ -16,8 +16,8 @@ use candle_core::{D, DType, Result, Tensor};
 use super::{Forward, Term};
 use crate::train::data::batch::{Contrast, Microbatch};
 use crate::train::kernels::{self, MASKED};
-use crate::train::model::parameters::{Declared, Init};
-use crate::train::model::{Inputs, Language, Tokens};
+use crate::train::model::parameters::{Declared, Init, Part, Role};
+use crate::train::model::{Architecture, Inputs, Language, Tokens};
 use crate::train::params::Pooling;
 
 /// Deviation of the projection's drawn weights, BERT's.
@@ -30,7 +30,7 @@ pub static CONTRASTIVE: Term = Term {
     name: "contrastive",
     meaning: "tell a passage from its hard negatives and from other passages",
     unit: "nats per anchor",
-    owns: "projection.",
+    reaches: |part| part.role != Role::Head,
     languages: &[Language::Masked, Language::Causal],
     weight: |objective| objective.contrastive_weight,
     count,
@@ -38,11 +38,19 @@ pub static CONTRASTIVE: Term = Term {
     sum,
 };
 
-/// The parameters of the projection, dense → tanh, for a model of this width.
-pub fn declare(width: usize) -> Vec<Declared> {
-    let weight =
-        Declared { name: format!("{PROJECTION}.weight"), shape: vec![width, width], init: Init::Normal(DEVIATION) };
-    vec![weight, Declared { name: format!("{PROJECTION}.bias"), shape: vec![width], init: Init::Zeros }]
+/// The parameters of the projection, dense → tanh, behind a model.
+pub fn declare(model: &dyn Architecture) -> Vec<Declared> {
+    let (width, part) = (model.size().width, Part::new(model.steps(), Role::Beside("contrastive")));
+    let declared = |name: &str, shape: Vec<usize>, init: Init, decays: bool| Declared {
+        name: format!("{PROJECTION}.{name}"),
+        shape,
+        init,
+        part: Part { decays, ..part },
+    };
+    vec![
+        declared("weight", vec![width, width], Init::Normal(DEVIATION), true),
+        declared("bias", vec![width], Init::Zeros, false),
+    ]
 }
 
 /// Anchors that have a negative in the microbatch; the loss of the others is 0.

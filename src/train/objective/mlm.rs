@@ -8,7 +8,7 @@
 
 use rand_chacha::ChaCha8Rng;
 
-use super::{Term, labels, language_inputs, language_sum};
+use super::{Term, labels, language_inputs, language_sum, reaches_no_other};
 use crate::draw;
 use crate::train::model::Language;
 use crate::train::params;
@@ -18,7 +18,7 @@ pub static MLM: Term = Term {
     name: "mlm",
     meaning: "predict masked tokens from both sides",
     unit: "nats per labelled token",
-    owns: "cls.",
+    reaches: reaches_no_other,
     languages: &[Language::Masked],
     weight: |objective| objective.mlm_weight,
     count: labels,

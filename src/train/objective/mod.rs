@@ -11,6 +11,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use crate::train::data::batch::{Microbatch, Rows};
 use crate::train::data::tokenizer::Frame;
+use crate::train::model::parameters::{Part, Role};
 use crate::train::model::{Architecture, Inputs, Language, Pass, Tokens};
 use crate::train::params::{self, Params, Pooling};
 
@@ -22,8 +23,8 @@ pub struct Term {
     pub meaning: &'static str,
     /// Unit of the term before its weight.
     pub unit: &'static str,
-    /// Prefix of the parameters that this term alone reaches.
-    pub owns: &'static str,
+    /// Whether its gradient reaches a parameter.
+    pub reaches: fn(&Part) -> bool,
     /// The models it is for.
     pub languages: &'static [Language],
     /// Its weight.
@@ -90,6 +91,11 @@ pub struct Forward<'a> {
     pub dtype: DType,
     /// Where they are computed.
     pub device: &'a Device,
+}
+
+/// What a language term reaches: all of the model, and nothing that stands beside it for another term.
+fn reaches_no_other(part: &Part) -> bool {
+    !matches!(part.role, Role::Beside(_))
 }
 
 /// How many tokens of a microbatch are predicted.
@@ -223,7 +229,7 @@ mod tests {
                 },
                 ..d
             };
-            let declared = model.declare().into_iter().chain(contrastive::declare(8)).map(larger);
+            let declared = model.declare().into_iter().chain(contrastive::declare(&model)).map(larger);
             let declared: Vec<Declared> = declared.collect();
             let parameters = Parameters::draw(&declared, 7, DType::F64, &Device::Cpu).unwrap();
             let gradients = gradients(&parameters, &model, pooling);

@@ -6,7 +6,7 @@
 
 use rand_chacha::ChaCha8Rng;
 
-use super::{Term, labels, language_inputs, language_sum};
+use super::{Term, labels, language_inputs, language_sum, reaches_no_other};
 use crate::draw;
 use crate::train::data::tokenizer::Frame;
 use crate::train::model::Language;
@@ -17,7 +17,7 @@ pub static SPANS: Term = Term {
     name: "span",
     meaning: "restore spans that were left out",
     unit: "nats per target token",
-    owns: "lm_head.",
+    reaches: reaches_no_other,
     languages: &[Language::Spans],
     weight: |objective| objective.span_weight,
     count: labels,

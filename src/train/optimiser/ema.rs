@@ -69,13 +69,14 @@ impl Ema {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::model::parameters::{Declared, Init};
+    use crate::train::model::parameters::{Declared, Init, Part, Role};
     use candle_core::DType;
 
     /// `θ′ₙ = mⁿ θ₀ + (1 − m) Σ mⁿ⁻ⁱ θᵢ`; over 1 to 5 from 0 with 0.995 it is 0.07450187125312499.
     #[test]
     fn the_mean_has_its_closed_form_and_goes_on_from_a_file() {
-        let declared = [Declared { name: "w".into(), shape: vec![1], init: Init::Zeros }];
+        let declared =
+            [Declared { name: "w".into(), shape: vec![1], init: Init::Zeros, part: Part::new(0, Role::Head) }];
         let parameters = Parameters::draw(&declared, 1, DType::F64, &Device::Cpu).unwrap();
         let mut ema = Ema::begin(0.995, &parameters).unwrap().unwrap();
         let folder = tempfile::tempdir().unwrap();

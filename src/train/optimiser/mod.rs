@@ -67,7 +67,7 @@ pub fn clip(norm: f64, largest: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::model::parameters::{Declared, Init};
+    use crate::train::model::parameters::{Declared, Init, Part, Role};
     use candle_core::{DType, Device};
 
     fn gradients(values: &[f64]) -> Gradients {
@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn kept_gradients_do_not_hold_the_graph() {
-        let declared = [Declared { name: "w".into(), shape: vec![3, 3], init: Init::Normal(1.0) }];
+        let declared =
+            [Declared { name: "w".into(), shape: vec![3, 3], init: Init::Normal(1.0), part: Part::new(0, Role::Head) }];
         let parameters = Parameters::draw(&declared, 1, DType::F32, &Device::Cpu).unwrap();
         let mut sum = empty();
         for _ in 0..2 {

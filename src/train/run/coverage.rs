@@ -3,34 +3,35 @@
 //! A candle operation without a backward cuts the graph silently: training goes on, the loss falls, and whatever stands
 //! before the cut never learns. So after the first backward every parameter must have a gradient that is not all zero.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
 use crate::train::model::Parameters;
-use crate::train::objective::{TERMS, Term};
+use crate::train::model::parameters::Part;
+use crate::train::objective::Term;
 use crate::train::optimiser::Gradients;
-
-/// Parameters whose gradient may be all zero: softmax does not see a shift of all scores of a query, so the bias of
-/// the keys has gradient 0 but for rounding; prompts of an adapter have it as long as their gates are at 0.
-const MAY_BE_ZERO: [&str; 2] = ["attention.self.key.bias", "adapter_query.weight"];
 
 /// Parameters named in an error.
 const SHOWN: usize = 8;
 
 /// The parameters that were not yet seen to learn.
 pub struct Coverage {
-    waiting: BTreeSet<String>,
+    waiting: BTreeMap<String, Part>,
 }
 
 impl Coverage {
     /// All parameters wait for their first gradient.
-    pub fn new(parameters: &Parameters) -> Self {
-        Coverage { waiting: parameters.iter().map(|(name, _)| name.to_string()).collect() }
+    ///
+    /// # Errors
+    /// Never in practice: every parameter was declared.
+    pub fn new(parameters: &Parameters) -> Result<Self> {
+        let part = |(name, _): (&str, _)| Ok((name.to_string(), *parameters.part(name)?));
+        Ok(Coverage { waiting: parameters.iter().map(part).collect::<Result<_>>()? })
     }
 
     /// Parameters that only terms reach which had nothing to teach so far.
     pub fn untaught(&self) -> Vec<&str> {
-        self.waiting.iter().map(String::as_str).collect()
+        self.waiting.keys().map(String::as_str).collect()
     }
 
     /// Checks the gradients of a step in which the terms `active` had something to teach. Parameters that only
@@ -42,19 +43,16 @@ impl Coverage {
         if active.is_empty() || self.waiting.is_empty() {
             return Ok(());
         }
-        let idle: Vec<&str> = TERMS
-            .iter()
-            .filter(|term| active.iter().all(|other| other.name != term.name && other.owns != term.owns))
-            .map(|term| term.owns)
-            .collect();
-        let (later, now): (BTreeSet<String>, BTreeSet<String>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|name| idle.iter().any(|o| name.starts_with(o)));
+        let is_reached = |part: &Part| active.iter().any(|term| (term.reaches)(part));
+        let (now, later): (BTreeMap<String, Part>, BTreeMap<String, Part>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|(_, part)| is_reached(part));
         self.waiting = later;
+
         let mut without = Vec::new();
-        for name in now {
+        for (name, part) in now {
             match gradients.get(&name) {
                 None => without.push(format!("`{name}` none")),
-                Some(gradient) if !MAY_BE_ZERO.iter().any(|ending| name.ends_with(ending)) => {
+                Some(gradient) if !part.may_rest => {
                     if gradient.abs()?.max_all()?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()? == 0.0 {
                         without.push(format!("`{name}` all zero"));
                     }
@@ -76,15 +74,22 @@ impl Coverage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::model::parameters::{Declared, Init};
+    use crate::train::model::parameters::{Declared, Init, Role};
     use crate::train::objective::{contrastive::CONTRASTIVE, mlm::MLM};
     use crate::train::optimiser::{add_gradients, empty};
     use candle_core::{DType, Device, Module, Result as Computed, Tensor};
 
     /// A loss over `x · bert.in · … · cls.out`, with `middle` between the two.
     fn check(middle: impl Fn(&Tensor) -> Computed<Tensor>) -> Result<()> {
-        let declare = |name: &str| Declared { name: name.into(), shape: vec![4, 4], init: Init::Normal(1.0) };
-        let declared = [declare("bert.in"), declare("cls.out"), declare("projection.dense")];
+        let declare = |name: &str, role| Declared {
+            name: name.into(),
+            shape: vec![4, 4],
+            init: Init::Normal(1.0),
+            part: Part::new(0, role),
+        };
+        let beside = Role::Beside("contrastive");
+        let declared =
+            [declare("bert.in", Role::Attention), declare("cls.out", Role::Head), declare("projection.dense", beside)];
         let parameters = Parameters::draw(&declared, 1, DType::F32, &Device::Cpu)?;
         let weights = parameters.tracked();
         let x = Tensor::arange(0_f32, 12.0, &Device::Cpu)?.reshape((3, 4))?;
@@ -92,7 +97,7 @@ mod tests {
         let loss = hidden.matmul(weights.get("cls.out")?)?.sqr()?.sum_all()?;
         let mut gradients = empty();
         add_gradients(&mut gradients, &parameters, loss.backward()?)?;
-        let mut coverage = Coverage::new(&parameters);
+        let mut coverage = Coverage::new(&parameters)?;
         coverage.check(&gradients, &[&MLM])?;
         assert_eq!(coverage.waiting.len(), 1, "the projection waits for the contrastive term");
         assert!(coverage.check(&gradients, &[&MLM, &CONTRASTIVE]).unwrap_err().what().contains("`projection.dense`"));

@@ -13,7 +13,8 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::flow::progress::Progress;
 use crate::train::model::hugging_face::Pretrained;
-use crate::train::model::{Family, Kept, Language, hub, hugging_face};
+use crate::train::model::parameters::Role;
+use crate::train::model::{Declared, Family, Kept, Language, hub, hugging_face};
 use crate::train::objective::spans;
 use crate::train::params::{Params, Precision};
 
@@ -104,10 +105,11 @@ pub fn model(params: &Params, progress: &dyn Progress) -> Result<Pretrained> {
 /// pre-training does not use.
 pub fn published(model: &Pretrained) -> u64 {
     let declared = model.model.declare();
-    let body = declared.iter().filter(|one| !one.name.starts_with("cls."));
+    let is_head = |one: &&Declared| one.part.role == Role::Head && model.family.language == Language::Masked;
+    let body = declared.iter().filter(|one| !is_head(one));
     let width = model.model.size().width as u64;
     let pooler = if model.family.language == Language::Masked { width * width + width } else { 0 };
-    body.map(|one| one.shape.iter().product::<usize>() as u64).sum::<u64>() + pooler
+    body.map(Declared::n_numbers).sum::<u64>() + pooler
 }
 
 /// Bytes that a run with these settings needs.
@@ -130,9 +132,7 @@ pub fn memory(model: &Pretrained, params: &Params) -> Memory {
 }
 
 fn counts(model: &Pretrained) -> (u64, u64) {
-    let n = |declared: Vec<crate::train::model::Declared>| {
-        declared.iter().map(|one| one.shape.iter().product::<usize>() as u64).sum::<u64>()
-    };
+    let n = |declared: Vec<Declared>| declared.iter().map(Declared::n_numbers).sum::<u64>();
     match model.model.adapter() {
         Some(adapter) => (n(adapter.declare()), n(model.model.declare())),
         None => (n(model.model.declare()), 0),

@@ -249,7 +249,7 @@ impl<'a> Session<'a> {
     pub(crate) fn open(job: &'a Job<'a>, params: &Params, data: &'a Data) -> Result<Self> {
         let model = data.pretrained.model.as_ref();
         let beside = match contrastive::CONTRASTIVE.is_on(data.pretrained.family.language, &params.objective) {
-            true => contrastive::declare(model.size().width),
+            true => contrastive::declare(model),
             false => Vec::new(),
         };
         let declared = match model.adapter() {
@@ -437,7 +437,7 @@ impl<'a> Session<'a> {
     /// alone; and apart from them what the contrastive term trained beside the model.
     fn export(&self) -> Result<PathBuf> {
         let weights = self.parameters.detached();
-        let declared = contrastive::declare(self.model().size().width);
+        let declared = contrastive::declare(self.model());
         let projection: BTreeMap<String, Tensor> =
             declared.iter().filter_map(|one| Some((one.name.clone(), weights.get(&one.name).ok()?.clone()))).collect();
         if !projection.is_empty() {

@@ -35,7 +35,7 @@ pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
     let mut session = Session::open(job, params, &data)?;
     let masker = data.masker(job, params);
     let windows = Windows::new(&data.train, &data.tokenizer, params, job.seed, session.position)?;
-    let mut coverage = Coverage::new(&session.parameters);
+    let mut coverage = Coverage::new(&session.parameters)?;
     std::thread::scope(|scope| {
         let steps = read_ahead(scope, &masker, windows, session.step + 1..=params.steps)?;
         while session.step < params.steps {
