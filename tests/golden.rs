@@ -13,11 +13,11 @@ use crate::support::{project, succeed, tree};
 /// What a run leaves whose bytes say what was learned and from what.
 const LEARNED: &[&str] = &[
     "adapter.safetensors",
+    "contrastive.safetensors",
     "config.json",
     "consumed.jsonl",
     "ema/model.safetensors",
     "model.safetensors",
-    "projection.safetensors",
     "tokenizer.json",
 ];
 
@@ -26,7 +26,7 @@ const RUNS: &[(&str, &[&str])] = &[
     ("gpt2", &["--preset", "gpt2-tiny"]),
     ("llama", &["--preset", "llama-7b-tiny"]),
     ("t5", &["--preset", "t5-base-tiny"]),
-    ("bert", &["--preset", "bert-base-tiny", "--set", "train.optimiser.ema=0.9"]),
+    ("bert", &["--preset", "bert-base-tiny", "--set", "train.strategy.ema.decay=0.9"]),
 ];
 
 /// The hashes by name, one a line, as `sha256sum` writes them.

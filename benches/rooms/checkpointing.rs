@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use kpipe::train::kernels::DropoutKey;
-use kpipe::train::model::{Engine, FAMILIES, Inputs, Parameters, Tokens};
-use kpipe::train::optimiser;
+use kpipe::train::model::gradients;
+use kpipe::train::model::{Engine, FAMILIES, Inputs, Needs, Parameters, Tokens};
 use kpipe::train::run::plan;
 use serde_json::{Value, json};
 
@@ -72,7 +72,7 @@ fn planned(corpus: &Corpus, layers: usize, every: usize) -> Result<f64> {
     let mut params = corpus.pipeline.train.clone();
     (params.batch, params.max_tokens, params.checkpoint_every) = (ROWS, LENGTH, every);
     params.config = config(layers).as_object().cloned().unwrap_or_default();
-    let memory = plan::memory(&params.described(VOCABULARY)?, &params);
+    let memory = plan::memory(&params.described(VOCABULARY)?, &params)?;
     Ok((memory.activations + memory.weights) as f64 / f64::from(1 << 20))
 }
 
@@ -95,12 +95,13 @@ fn measure(setting: &str) -> Result<()> {
     for run in 0..RUNS {
         let begun = Instant::now();
         let dropout = Some(DropoutKey { seed: 1, step: run as u64, microbatch: 0, term: "bench" });
-        let engine = Engine::new(model.as_ref(), &parameters, every);
-        let pass = engine.forward(&inputs, dropout)?;
-        let hidden = model.hidden(&engine.pass(dropout), &pass.last())?;
+        let engine = Engine::new(model.as_ref(), &parameters, every)?;
+        let needs = Needs::default();
+        let pass = engine.forward(&inputs, dropout, &needs)?;
+        let hidden = pass.seen()?.last;
         let chosen = hidden.flatten_to(1)?.index_select(&places, 0)?;
         let loss = model.head(&engine.pass(dropout), &chosen)?.cross_entropy_sum(&labels, 1.0)?;
-        let mut gradients = optimiser::empty();
+        let mut gradients = gradients::empty();
         pass.backward(&loss, &mut gradients)?;
         std::hint::black_box(&gradients);
         least = least.min(begun.elapsed().as_secs_f64());

@@ -12,7 +12,8 @@ use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 use kpipe::flow::contract::contract;
 use kpipe::flow::dataset::{Batches, PartWriter};
 use kpipe::train::Params;
-use kpipe::train::data::batch::Masker;
+use kpipe::train::data::batch::Batcher;
+use kpipe::train::data::rows::RowKind;
 use kpipe::train::data::shards::Shards;
 use kpipe::train::data::tokenizer::Tokenizer;
 use kpipe::train::data::windows::{Position, Windows};
@@ -59,12 +60,12 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
 
 /// Makes the rows of one epoch; gives their tokens.
 fn read(shards: &Shards, tokenizer: &Tokenizer, params: &Params) -> Result<u64> {
-    let masker = Masker { tokenizer, params, seed: 17 };
-    let mut windows = Windows::new(shards, tokenizer, params, 17, Position::default())?;
+    let batcher = Batcher::new(tokenizer, params, 17, &[RowKind::Passages].into())?;
+    let mut windows = Windows::new(shards, &batcher, Position::default())?;
     let (mut tokens, mut number) = (0, 0);
     while windows.position().cursor.epoch == 0 {
         number += 1;
-        let step = masker.step(number, &mut windows)?;
+        let step = batcher.step(number, &mut windows)?;
         if step.ranges.iter().any(|range| range.epoch > 0) {
             break;
         }

@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use kpipe::train::kernels::{self, DropoutKey};
-use kpipe::train::model::{Architecture, Engine, FAMILIES, Inputs, Parameters, Pass, Tokens, infer};
+use kpipe::train::model::gradients;
+use kpipe::train::model::moves::Moves;
+use kpipe::train::model::{Architecture, Engine, FAMILIES, Inputs, Needs, Parameters, Pass, Tokens, infer};
 use kpipe::train::optimiser::{self, AdamW};
 use serde_json::{Value, json};
 
@@ -132,19 +134,19 @@ impl Batch<'_> {
 
     fn train(&self, parameters: &Parameters, adamw: &mut AdamW, step: u64) -> Result<()> {
         let dropout = Some(DropoutKey { seed: 1, step, microbatch: 0, term: "bench" });
-        let engine = Engine::new(self.model, parameters, 0);
-        let run = engine.forward(&self.inputs, dropout)?;
-        let hidden = self.model.hidden(&engine.pass(dropout), &run.last())?;
-        let loss = self.loss(&engine.pass(dropout), &hidden)?;
-        let mut gradients = optimiser::empty();
+        let engine = Engine::new(self.model, parameters, 0)?;
+        let needs = Needs::default();
+        let run = engine.forward(&self.inputs, dropout, &needs)?;
+        let loss = self.loss(&engine.pass(dropout), &run.seen()?.last)?;
+        let mut gradients = gradients::empty();
         run.backward(&loss, &mut gradients)?;
-        let scale = optimiser::clip(optimiser::norm(&gradients)?, 1.0);
-        Ok(adamw.step(parameters, &gradients, 1e-4, scale)?)
+        let scale = optimiser::clip(gradients::norm(&gradients)?, 1.0);
+        Ok(adamw.step(parameters, &gradients, &Moves::all(), 1e-4, scale)?)
     }
 
     fn infer(&self, parameters: &Parameters) -> Result<()> {
         let weights = parameters.detached();
-        let pass = Pass { weights: &weights, dropout: None };
+        let pass = Pass::new(&weights, None);
         let hidden = infer(self.model, &pass, &self.inputs)?;
         std::hint::black_box(kernels::number(&self.loss(&pass, &hidden)?)?);
         Ok(())

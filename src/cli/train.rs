@@ -65,9 +65,9 @@ impl ModelArgs {
             pipeline.train.init.clone_from(init);
         }
         if let Some(folder) = &self.adapter {
-            pipeline.train.adapter.on = true;
+            pipeline.train.strategy.set("adapter", "on", true);
             if !folder.is_empty() {
-                pipeline.train.adapter.from.clone_from(folder);
+                pipeline.train.strategy.set("adapter", "from", folder.as_str());
             }
         }
         Ok(pipeline)

@@ -16,7 +16,10 @@ use crate::draw;
 use crate::flow::contract::contract;
 use crate::flow::dataset::PartWriter;
 use crate::train::Params;
+use crate::train::data::batch::Batcher;
+use crate::train::data::rows::RowKind;
 use crate::train::data::stream::{Document, Rewrite};
+use crate::train::data::tokenizer::Tokenizer;
 use crate::train::model::bert::Bert;
 use crate::train::model::hugging_face::Pretrained;
 use crate::train::model::{Family, Language, Parameters};
@@ -37,8 +40,14 @@ pub(crate) fn tiny_params() -> Params {
     (params.eval_every, params.eval_windows, params.save_every, params.keep) = (5, 16, 4, 2);
     params.tokenizer.vocabulary = 300;
     (params.model.hidden, params.model.layers, params.model.heads, params.model.feed_forward) = (16, 2, 2, 32);
-    (params.objective.anchors, params.objective.passage_tokens) = (3, 12);
+    params.rows.set("passages", "anchors", 3);
+    params.rows.set("passages", "tokens", 12);
     params
+}
+
+/// Rows that a model learns language from, and passages, drawn from the seed 1.
+pub(crate) fn batcher<'a>(tokenizer: &'a Tokenizer, params: &'a Params) -> Batcher<'a> {
+    Batcher::new(tokenizer, params, 1, &[RowKind::Passages].into()).unwrap()
 }
 
 /// An encoder small enough for central differences.

@@ -10,8 +10,9 @@
 //! - [`model`] holds the families as pure functions over named weights and the engine that differentiates them;
 //!   [`kernels`] holds every operation they are made of, because some of candle's own have no backward and cut the
 //!   graph without a word;
-//! - [`objective`] holds the loss terms, [`schedule`] the learning rates, [`optimiser`] AdamW and clipping. Each is a
-//!   registry: one file, one `mod` line, one line in the `static` slice adds one;
+//! - [`objective`] holds the loss terms, [`strategy`] what goes beyond them (what moves when, running means, adapters),
+//!   [`schedule`] the learning rates. Each is a registry: one file, one `mod` line, one line in the `static` slice adds
+//!   one. [`optimiser`] holds AdamW and clipping;
 //! - [`run`] is the loop and what stands around it: sessions, checkpoints, measures, plans and presets.
 //!
 //! Everything random is keyed by what it is for (seed, step, microbatch, block, site), never by call order.
@@ -24,6 +25,7 @@ pub mod optimiser;
 pub mod params;
 pub mod run;
 pub mod schedule;
+pub mod strategy;
 
 #[cfg(test)]
 mod fixture;
@@ -102,8 +104,14 @@ pub struct Summary {
 pub fn train(job: &Job, params: &Params) -> Result<Summary> {
     params.check()?;
     let read = [("the shards", &*job.shards.to_string_lossy()), ("the model of `--init`", &params.init)];
-    for (what, path) in read.into_iter().chain([("the adapter", params.adapter.from.as_str())]) {
+    for (what, path) in read {
         check_apart(job.out, what, path)?;
+    }
+    for active in strategy::chosen(params)? {
+        for file in active.strategy.files() {
+            let what = format!("what the strategy `{}` begins with", active.kind.name);
+            check_apart(job.out, &what, &file.to_string_lossy())?;
+        }
     }
     let owned = Owned::claim(job.out, owned::Kind::Run)?;
     let _lock = crate::flow::disk::lock(job.out)?;

@@ -1,4 +1,4 @@
-//! Makes the microbatches of one optimiser step: takes windows in order, makes rows of them, gathers the passages.
+//! Makes the microbatches of one optimiser step: takes windows in order and makes rows of them.
 //!
 //! A row is one window, or with `packing` as many consecutive ones as fit. They do not see one another, and each counts
 //! its positions from its own first token, so that packing changes nothing but how much of a row is padding.
@@ -6,77 +6,33 @@
 //! All microbatches of a step are made before the first is computed, because every loss term is divided by its count
 //! over the whole step, not over a microbatch (transformers PR #34191 shows what goes wrong otherwise).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::draw;
 use crate::error::Result;
 use crate::train::data::consumed::Range;
+use crate::train::data::rows::passages::{self, Compared, Passages};
+use crate::train::data::rows::{Lengths, RowKind, RowMaker, RowSet};
+use crate::train::data::stream::Document;
 use crate::train::data::tokenizer::{Pieces, Tokenizer};
-use crate::train::data::windows::{Passages, Window, Windows};
-use crate::train::model::Language;
-use crate::train::objective::mlm::{self, Vocabulary};
-use crate::train::objective::{self, spans};
+use crate::train::data::windows::{Window, Windows};
 use crate::train::params::Params;
 
-/// Rows of tokens, each of one text or of several that do not see one another.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rows {
-    /// The tokens of each row.
-    pub ids: Vec<Vec<u32>>,
-    /// How many tokens each text of each row has.
-    pub texts: Vec<Vec<usize>>,
-}
-
-impl Rows {
-    /// Whether a row holds several texts.
-    pub fn are_packed(&self) -> bool {
-        self.texts.iter().any(|texts| texts.len() > 1)
-    }
-
-    fn begin(&mut self) {
-        self.ids.push(Vec::new());
-        self.texts.push(Vec::new());
-    }
-
-    /// Adds a text to the last row; gives where it begins.
-    fn extend(&mut self, text: &[u32]) -> usize {
-        let (Some(ids), Some(texts)) = (self.ids.last_mut(), self.texts.last_mut()) else { return 0 };
-        let begin = ids.len();
-        ids.extend(text);
-        texts.push(text.len());
-        begin
-    }
-}
-
-impl FromIterator<Vec<u32>> for Rows {
-    fn from_iter<I: IntoIterator<Item = Vec<u32>>>(rows: I) -> Self {
-        let ids: Vec<Vec<u32>> = rows.into_iter().collect();
-        Rows { texts: ids.iter().map(|row| vec![row.len()]).collect(), ids }
-    }
-}
-
-/// Rows for one forward and backward pass.
+/// Rows for one forward and backward pass of each objective: one set of each kind.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Microbatch {
     /// Number in the step.
     pub index: u64,
-    /// Rows for the model, or for its encoder.
-    pub rows: Rows,
-    /// Rows for the decoder, where the model has both.
-    pub decoder: Option<Rows>,
-    /// What is to be predicted: row, place in the row (the decoder's where there is one), token.
-    pub labels: Vec<(usize, usize, u32)>,
-    /// Passages to compare.
-    pub contrast: Contrast,
+    /// The rows by kind.
+    pub sets: BTreeMap<RowKind, RowSet>,
 }
 
-/// The passages of a microbatch, each a whole row.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Contrast {
-    /// Passages of the text.
-    pub anchors: Vec<Vec<u32>>,
-    /// For each anchor, the passage it is to be near to.
-    pub positives: Vec<Vec<u32>>,
-    /// Passages every anchor is to be far from.
-    pub hard: Vec<Vec<u32>>,
+impl Microbatch {
+    /// Tokens of all rows, and places they are padded to.
+    pub fn size(&self) -> (u64, u64) {
+        let sizes = self.sets.values().map(RowSet::size);
+        sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
+    }
 }
 
 /// Everything one optimiser step needs.
@@ -95,17 +51,52 @@ pub struct Step {
 }
 
 /// Makes rows of windows.
-#[derive(Clone, Copy)]
-pub struct Masker<'a> {
+pub struct Batcher<'a> {
     /// The tokenizer.
     pub tokenizer: &'a Tokenizer,
     /// The parameters.
     pub params: &'a Params,
     /// Seed of the run.
     pub seed: u64,
+    /// What makes the rows of each kind, but for passages.
+    makers: Vec<(RowKind, Box<dyn RowMaker + 'a>)>,
+    passages: Option<passages::Params>,
 }
 
-impl Masker<'_> {
+impl<'a> Batcher<'a> {
+    /// Makes rows of these kinds; those that the model learns language from are always among them.
+    ///
+    /// # Errors
+    /// If the section of a kind does not fit.
+    pub fn new(tokenizer: &'a Tokenizer, params: &'a Params, seed: u64, kinds: &BTreeSet<RowKind>) -> Result<Self> {
+        let language = RowKind::of_language(tokenizer.frame.language);
+        let others = kinds.iter().copied().filter(|kind| *kind != language);
+        let mut makers = Vec::new();
+        for kind in std::iter::once(language).chain(others) {
+            if let Some(maker) = kind.maker(params, tokenizer)? {
+                makers.push((kind, maker));
+            }
+        }
+        let passages = kinds.contains(&RowKind::Passages).then(|| passages::Params::of(params)).transpose()?;
+        Ok(Batcher { tokenizer, params, seed, makers, passages })
+    }
+
+    /// Most pieces of a window, so that every row of it fits.
+    pub fn room(&self) -> usize {
+        self.makers.iter().map(|(_, maker)| maker.room(self.params.max_tokens)).min().unwrap_or(0)
+    }
+
+    /// What a document's passages are compared with, where that is asked for.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn passages(&self, document: &Document, epoch: u64) -> Result<Option<Passages>> {
+        match &self.passages {
+            Some(params) => params.passages(document, epoch, self.tokenizer, self.seed),
+            None => Ok(None),
+        }
+    }
+
     /// Takes the next windows and makes the step `number` of them.
     ///
     /// # Errors
@@ -116,6 +107,7 @@ impl Masker<'_> {
             let taken: Vec<Vec<Window>> =
                 (0..self.params.batch).map(|_| self.next_row(windows)).collect::<Result<_>>()?;
             taken.iter().flatten().for_each(|window| Range::extend(&mut step.ranges, window));
+
             let microbatch = self.microbatch(index, taken.iter().map(Vec::as_slice), "mask");
             let (tokens, places) = microbatch.size();
             step.tokens += tokens;
@@ -127,20 +119,28 @@ impl Masker<'_> {
 
     /// The next window, and where rows are packed those behind it that fit into its row.
     fn next_row(&self, windows: &mut Windows) -> Result<Vec<Window>> {
-        let lengths = |window: &Window| objective::lengths(&self.tokenizer.frame, self.params, window.pieces.ids.len());
         let mut row = vec![windows.next_window_forever()?];
         if !self.params.packing {
             return Ok(row);
         }
-        let mut taken = lengths(&row[0]);
+        let mut taken = self.lengths(&row[0]);
         loop {
-            let (ids, decoder) = lengths(windows.peek_forever()?);
-            taken = (taken.0 + ids, taken.1 + decoder);
-            if taken.0.max(taken.1) > self.params.max_tokens {
+            let next = self.lengths(windows.peek_forever()?);
+            taken = Lengths { tokens: taken.tokens + next.tokens, decoded: taken.decoded + next.decoded };
+            if taken.tokens.max(taken.decoded) > self.params.max_tokens {
                 return Ok(row);
             }
             row.push(windows.next_window_forever()?);
         }
+    }
+
+    /// Most tokens that a window takes in a row of any kind.
+    fn lengths(&self, window: &Window) -> Lengths {
+        let all = self.makers.iter().map(|(_, maker)| maker.lengths(window.pieces.ids.len()));
+        all.fold(Lengths::default(), |most, one| Lengths {
+            tokens: most.tokens.max(one.tokens),
+            decoded: most.decoded.max(one.decoded),
+        })
     }
 
     /// Makes rows and labels of the windows of each row; the draws depend on seed, `purpose`, epoch, `seq` and window
@@ -151,92 +151,47 @@ impl Masker<'_> {
         rows: impl IntoIterator<Item = &'w [Window]>,
         purpose: &str,
     ) -> Microbatch {
-        let decoder = (self.tokenizer.frame.language == Language::Spans).then(Rows::default);
-        let mut batch = Microbatch { index, decoder, ..Microbatch::default() };
-        for (row, windows) in rows.into_iter().enumerate() {
-            batch.rows.begin();
-            batch.decoder.iter_mut().for_each(Rows::begin);
+        let mut batch = Microbatch { index, ..Microbatch::default() };
+        for windows in rows {
+            for (kind, _) in &self.makers {
+                batch.sets.entry(*kind).or_default().begin(*kind == RowKind::Spans);
+            }
             for window in windows {
-                self.add(&mut batch, row, window, purpose);
+                self.add(&mut batch, window, purpose);
             }
         }
         batch
     }
 
-    /// Adds a window to the last row, which has the number `row`.
-    fn add(&self, batch: &mut Microbatch, row: usize, window: &Window, purpose: &str) {
+    /// Adds a window to the last row of each kind.
+    fn add(&self, batch: &mut Microbatch, window: &Window, purpose: &str) {
         let key = format!("{}/{}/{}", window.epoch, window.seq, window.index);
-        let Row { ids, decoder, labels } = self.row(&window.pieces, window.last, purpose, &key);
-        let mut begin = batch.rows.extend(&ids);
-        if let (Some(rows), Some(ids)) = (&mut batch.decoder, decoder) {
-            begin = rows.extend(&ids);
+        for (kind, maker) in &self.makers {
+            let row = maker.row(&window.pieces, window.last, &mut self.draws(purpose, &key));
+            batch.sets.entry(*kind).or_default().add(row);
         }
-        batch.labels.extend(labels.into_iter().map(|(place, token)| (row, begin + place, token)));
-        if let Some(passages) = &window.passages
-            && batch.contrast.anchors.len() < self.params.objective.anchors
-        {
-            self.compare(&mut batch.contrast, passages, &key);
+        if let (Some(passages), Some(params)) = (&window.passages, &self.passages) {
+            let set = batch.sets.entry(RowKind::Passages).or_default();
+            if set.compared.anchors.len() < params.anchors {
+                self.compare(&mut set.compared, passages, &key);
+            }
         }
     }
 
-    fn compare(&self, contrast: &mut Contrast, passages: &Passages, key: &str) {
+    fn draws(&self, purpose: &str, key: &str) -> rand_chacha::ChaCha8Rng {
+        draw::stream(self.seed, purpose, key.as_bytes())
+    }
+
+    fn compare(&self, compared: &mut Compared, passages: &Passages, key: &str) {
         let around = |pieces: &Pieces| self.tokenizer.frame.around(&pieces.ids, true);
-        contrast.anchors.push(around(&passages.anchor));
-        contrast.positives.push(match &passages.positive {
-            Some(positive) => around(positive),
-            None => self.row(&passages.anchor, true, "view", key).ids,
+        compared.anchors.push(around(&passages.anchor));
+        compared.positives.push(match (&passages.positive, self.makers.first()) {
+            (Some(positive), _) => around(positive),
+            // The anchor again, as the model reads it to learn language: masked, where it learns so.
+            (None, Some((_, language))) => language.row(&passages.anchor, true, &mut self.draws("view", key)).ids,
+            (None, None) => around(&passages.anchor),
         });
-        contrast.hard.extend(passages.hard.iter().map(around));
-    }
-
-    /// A row with what is to be predicted; `ends` where the document ends with it.
-    fn row(&self, pieces: &Pieces, ends: bool, purpose: &str, key: &str) -> Row {
-        let frame = &self.tokenizer.frame;
-        let mut stream = draw::stream(self.seed, purpose, key.as_bytes());
-        match frame.language {
-            Language::Masked => {
-                let vocabulary = Vocabulary { mask: frame.mask, ordinary: &self.tokenizer.ordinary };
-                let row = frame.around(&pieces.ids, ends);
-                let (ids, labels) = mlm::mask(&row, &pieces.words, vocabulary, &self.params.objective, &mut stream);
-                Row { ids, decoder: None, labels }
-            }
-            Language::Causal => {
-                let ids = frame.around(&pieces.ids, ends);
-                let labels = ids.iter().skip(1).copied().enumerate().collect();
-                Row { ids, decoder: None, labels }
-            }
-            Language::Spans => {
-                let (ids, target) = spans::corrupt(&pieces.ids, frame, &self.params.objective, &mut stream);
-                let shifted = std::iter::once(frame.decoder_start).chain(target.iter().copied());
-                let decoder = Some(shifted.take(target.len()).collect());
-                Row { ids, decoder, labels: target.into_iter().enumerate().collect() }
-            }
-        }
-    }
-}
-
-/// A row before it joins a microbatch.
-struct Row {
-    ids: Vec<u32>,
-    /// What the decoder reads, where there is one.
-    decoder: Option<Vec<u32>>,
-    /// Place and token; places are the decoder's where there is one.
-    labels: Vec<(usize, u32)>,
-}
-
-impl Microbatch {
-    /// Tokens of all rows and passages, and places they are padded to.
-    pub fn size(&self) -> (u64, u64) {
-        let Contrast { anchors, positives, hard } = &self.contrast;
-        let decoder = self.decoder.as_ref().map(|rows| &rows.ids);
-        let together: [&[&Vec<Vec<u32>>]; 3] = [&[&self.rows.ids], decoder.as_slice(), &[anchors, positives, hard]];
-        let (mut tokens, mut places) = (0, 0);
-        for rows in together {
-            let lengths = || rows.iter().copied().flatten().map(|row| row.len() as u64);
-            tokens += lengths().sum::<u64>();
-            places += lengths().count() as u64 * lengths().max().unwrap_or(0);
-        }
-        (tokens, places)
+        compared.hard.extend(passages.hard.iter().map(around));
     }
 }
 
@@ -245,18 +200,8 @@ mod tests {
     use super::*;
     use crate::train::data::shards::Shards;
     use crate::train::data::windows::Position;
-    use crate::train::fixture::{grammar, shard_folder, tiny_params};
+    use crate::train::fixture::{batcher, grammar, shard_folder, tiny_params};
     use crate::train::model::bert::BERT;
-
-    #[test]
-    fn rows_that_are_computed_together_are_padded_together() {
-        let rows = |lengths: &[usize]| lengths.iter().map(|n| vec![1; *n]).collect::<Vec<Vec<u32>>>();
-        let contrast = Contrast { anchors: rows(&[3]), positives: rows(&[5]), hard: Vec::new() };
-        let of = |lengths: &[usize]| rows(lengths).into_iter().collect();
-        let batch = Microbatch { rows: of(&[4, 2, 7]), decoder: Some(of(&[2, 2])), contrast, ..Microbatch::default() };
-        assert_eq!(batch.size(), (13 + 4 + 8, 21 + 4 + 10));
-        assert_eq!(Microbatch::default().size(), (0, 0));
-    }
 
     #[test]
     fn masks_do_not_depend_on_the_batching() {
@@ -266,12 +211,41 @@ mod tests {
         let tokenizer = Tokenizer::train(&shards, &BERT, &params.tokenizer, 1).unwrap();
         let rows = |batch, accumulate| {
             let params = Params { batch, accumulate, ..params.clone() };
-            let masker = Masker { tokenizer: &tokenizer, params: &params, seed: 1 };
-            let mut windows = Windows::new(&shards, &tokenizer, &params, 1, Position::default()).unwrap();
-            let step = masker.step(1, &mut windows).unwrap();
-            let rows: Vec<Vec<u32>> = step.microbatches.iter().flat_map(|batch| batch.rows.ids.clone()).collect();
+            let batcher = batcher(&tokenizer, &params);
+            let mut windows = Windows::new(&shards, &batcher, Position::default()).unwrap();
+            let step = batcher.step(1, &mut windows).unwrap();
+            let sets = step.microbatches.iter().map(|batch| &batch.sets[&RowKind::Masked]);
+            let rows: Vec<Vec<u32>> = sets.flat_map(|set| set.rows.ids.clone()).collect();
             (rows, step.ranges)
         };
         assert_eq!(rows(12, 1), rows(3, 4));
+    }
+
+    /// Two kinds in one microbatch are made of the same windows, each with its own labels.
+    #[test]
+    fn a_microbatch_holds_rows_of_several_kinds() {
+        let folder = shard_folder(&grammar(40, 3), &[]);
+        let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
+        let params = tiny_params();
+        let tokenizer = Tokenizer::train(&shards, &BERT, &params.tokenizer, 1).unwrap();
+        let kinds = [RowKind::Masked, RowKind::Causal].into();
+        let both = Batcher::new(&tokenizer, &params, 1, &kinds).unwrap();
+        let mut windows = Windows::new(&shards, &both, Position::default()).unwrap();
+        let step = both.step(1, &mut windows).unwrap();
+
+        let plain = batcher(&tokenizer, &params);
+        let mut windows = Windows::new(&shards, &plain, Position::default()).unwrap();
+        let alone = plain.step(1, &mut windows).unwrap();
+        for (both, alone) in step.microbatches.iter().zip(&alone.microbatches) {
+            let (masked, causal) = (&both.sets[&RowKind::Masked], &both.sets[&RowKind::Causal]);
+            assert_eq!(masked, &alone.sets[&RowKind::Masked], "one kind more changes none of the others");
+            assert_eq!(masked.rows.texts, causal.rows.texts);
+            let predicted = causal.rows.ids.iter().map(|row| row.len() - 1).sum::<usize>();
+            assert_eq!(causal.labels.len(), predicted);
+        }
+        let of = |kind: RowKind| alone.microbatches.iter().filter_map(move |batch| batch.sets.get(&kind));
+        let tokens = |kind: RowKind| of(kind).map(|set| set.size().0).sum::<u64>();
+        assert_eq!(step.tokens, 2 * tokens(RowKind::Masked), "rows that nobody asks for are not made");
+        assert_eq!(alone.tokens, tokens(RowKind::Masked) + tokens(RowKind::Passages));
     }
 }

@@ -159,10 +159,9 @@ impl Order<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::data::batch::Masker;
     use crate::train::data::tokenizer::Tokenizer;
     use crate::train::data::windows::{Position, Windows};
-    use crate::train::fixture::{grammar, shard_folder, tiny_params};
+    use crate::train::fixture::{batcher, grammar, shard_folder, tiny_params};
     use crate::train::model::bert::BERT;
     use crate::train::params::Params;
 
@@ -170,9 +169,9 @@ mod tests {
     fn lines(shards: &Shards, shuffle: usize) -> Vec<Consumed> {
         let params = Params { max_tokens: 12, shuffle, ..tiny_params() };
         let tokenizer = Tokenizer::train(shards, &BERT, &params.tokenizer, 1).unwrap();
-        let masker = Masker { tokenizer: &tokenizer, params: &params, seed: 1 };
-        let mut windows = Windows::new(shards, &tokenizer, &params, 1, Position::default()).unwrap();
-        (1..=30).map(|step| Consumed { step, ranges: masker.step(step, &mut windows).unwrap().ranges }).collect()
+        let batcher = batcher(&tokenizer, &params);
+        let mut windows = Windows::new(shards, &batcher, Position::default()).unwrap();
+        (1..=30).map(|step| Consumed { step, ranges: batcher.step(step, &mut windows).unwrap().ranges }).collect()
     }
 
     fn check(lines: &[Consumed], shards: &Shards, shuffle: usize) -> Result<()> {

@@ -2,11 +2,12 @@
 //!
 //! [`shards`] finds them, on disk or in an object store; [`stream`] reads them in `seq` order and knows where it stands;
 //! [`shuffle`] mixes blocks of that order where it is asked to; [`tokenizer`] makes pieces of text and [`windows`] cuts
-//! documents into them; [`batch`] packs windows into the rows of a step's microbatches, with their labels.
-//! [`consumed`] keeps the proof of what was read.
+//! documents into them; [`rows`] makes rows and labels of windows, one kind a file, and [`batch`] puts those of a step
+//! together. [`consumed`] keeps the proof of what was read.
 
 pub mod batch;
 pub mod consumed;
+pub mod rows;
 pub mod shards;
 pub mod shuffle;
 pub mod stream;

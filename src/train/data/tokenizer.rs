@@ -90,6 +90,14 @@ pub struct Pieces {
     pub words: Vec<u32>,
 }
 
+impl Pieces {
+    /// The pieces from `start` to before `end`.
+    #[must_use]
+    pub fn cut(&self, start: usize, end: usize) -> Pieces {
+        Pieces { ids: self.ids[start..end].to_vec(), words: self.words[start..end].to_vec() }
+    }
+}
+
 /// Larger files are no tokenizers: the largest known has 35 MB.
 const MAX_BYTES: u64 = 512 << 20;
 

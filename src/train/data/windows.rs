@@ -7,14 +7,14 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::draw;
 use crate::error::{Error, Result};
+use crate::train::data::batch::Batcher;
+use crate::train::data::rows::passages::Passages;
 use crate::train::data::shards::Shards;
 use crate::train::data::shuffle::Documents;
-use crate::train::data::stream::{Cursor, Document, Rewrite, Stream};
-use crate::train::data::tokenizer::{Pieces, Tokenizer};
-use crate::train::objective;
-use crate::train::params::{Long, Params, ParaphraseAs};
+use crate::train::data::stream::{Cursor, Stream};
+use crate::train::data::tokenizer::Pieces;
+use crate::train::params::Long;
 
 /// One row of the model's input, before masking.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,17 +35,6 @@ pub struct Window {
     pub passages: Option<Passages>,
 }
 
-/// An anchor passage and what it is compared with.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Passages {
-    /// The passage of the text.
-    pub anchor: Pieces,
-    /// A passage that means the same; `None` makes the masked anchor its own positive.
-    pub positive: Option<Pieces>,
-    /// Passages that look alike and mean something else.
-    pub hard: Vec<Pieces>,
-}
-
 /// Where a run stands in the data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,9 +51,7 @@ pub struct Position {
 /// The windows of a split in order.
 pub struct Windows<'a> {
     documents: Documents<'a>,
-    tokenizer: &'a Tokenizer,
-    params: &'a Params,
-    seed: u64,
+    batcher: &'a Batcher<'a>,
     /// Most pieces of a window.
     room: usize,
     pending: VecDeque<Window>,
@@ -72,40 +59,28 @@ pub struct Windows<'a> {
 }
 
 impl<'a> Windows<'a> {
-    /// The windows from `position` on, in the order they are taught.
+    /// The windows from `position` on, in the order they are taught, as `batcher` makes rows of them.
     ///
     /// # Errors
     /// If the document there cannot be read.
-    pub fn new(
-        shards: &'a Shards,
-        tokenizer: &'a Tokenizer,
-        params: &'a Params,
-        seed: u64,
-        position: Position,
-    ) -> Result<Self> {
+    pub fn new(shards: &'a Shards, batcher: &'a Batcher<'a>, position: Position) -> Result<Self> {
         let stream = Stream::new(shards, position.cursor);
-        let documents = Documents::new(stream, params.shuffle, seed, position.drawn)?;
-        Self::of(documents, tokenizer, params, seed, position)
+        let documents = Documents::new(stream, batcher.params.shuffle, batcher.seed, position.drawn)?;
+        Self::of(documents, batcher, position)
     }
 
     /// All windows in the order of `seq`, as they are measured.
     ///
     /// # Errors
     /// If a shard cannot be read.
-    pub fn in_order(shards: &'a Shards, tokenizer: &'a Tokenizer, params: &'a Params, seed: u64) -> Result<Self> {
-        let documents = Documents::new(Stream::new(shards, Cursor::default()), 0, seed, 0)?;
-        Self::of(documents, tokenizer, params, seed, Position::default())
+    pub fn in_order(shards: &'a Shards, batcher: &'a Batcher<'a>) -> Result<Self> {
+        let documents = Documents::new(Stream::new(shards, Cursor::default()), 0, batcher.seed, 0)?;
+        Self::of(documents, batcher, Position::default())
     }
 
-    fn of(
-        documents: Documents<'a>,
-        tokenizer: &'a Tokenizer,
-        params: &'a Params,
-        seed: u64,
-        position: Position,
-    ) -> Result<Self> {
-        let room = objective::room(&tokenizer.frame, params);
-        let mut windows = Windows { documents, tokenizer, params, seed, room, pending: VecDeque::new(), position };
+    fn of(documents: Documents<'a>, batcher: &'a Batcher<'a>, position: Position) -> Result<Self> {
+        let room = batcher.room();
+        let mut windows = Windows { documents, batcher, room, pending: VecDeque::new(), position };
         if position.given > 0 {
             windows.read_document()?;
             windows.pending.drain(..position.given.min(windows.pending.len()));
@@ -171,9 +146,9 @@ impl<'a> Windows<'a> {
         let Some(document) = self.documents.next_document()? else { return Ok(false) };
         self.position = position;
         let epoch = position.cursor.epoch;
-        let pieces = self.tokenizer.pieces(&document.text)?;
-        let spans = spans(&pieces.words, self.room, self.params.long);
-        let mut passages = self.passages(epoch, &document)?;
+        let pieces = self.batcher.tokenizer.pieces(&document.text)?;
+        let spans = spans(&pieces.words, self.room, self.batcher.params.long);
+        let mut passages = self.batcher.passages(&document, epoch)?;
         for (index, (start, end)) in spans.iter().enumerate() {
             self.pending.push_back(Window {
                 epoch,
@@ -181,45 +156,12 @@ impl<'a> Windows<'a> {
                 id: document.id.clone(),
                 index: index as u64,
                 last: index + 1 == spans.len(),
-                pieces: cut(&pieces, *start, *end),
+                pieces: pieces.cut(*start, *end),
                 passages: passages.take(),
             });
         }
         Ok(true)
     }
-
-    /// One anchor of the document, drawn anew each epoch, with its candidates.
-    fn passages(&self, epoch: u64, document: &Document) -> Result<Option<Passages>> {
-        let objective = &self.params.objective;
-        if document.rewrites.is_empty() || objective.contrastive_weight == 0.0 {
-            return Ok(None);
-        }
-        let mut anchors: Vec<&str> = document.rewrites.iter().map(|rewrite| rewrite.anchor.as_str()).collect();
-        anchors.dedup();
-        let mut draws = draw::stream(self.seed, "anchor", format!("{epoch}/{}", document.seq).as_bytes());
-        let anchor = anchors[draw::next_below(&mut draws, anchors.len())];
-        let own = document.rewrites.iter().filter(|rewrite| rewrite.anchor == anchor);
-        let positive = |rewrite: &&Rewrite| rewrite.paraphrase && objective.paraphrase_as == ParaphraseAs::Positive;
-        let (positives, mut negatives): (Vec<&Rewrite>, Vec<&Rewrite>) = own.partition(positive);
-        draw::shuffle(&mut negatives, &mut draws);
-        let chosen = (!positives.is_empty()).then(|| positives[draw::next_below(&mut draws, positives.len())]);
-        Ok(Some(Passages {
-            anchor: self.passage(anchor)?,
-            positive: chosen.map(|rewrite| self.passage(&rewrite.text)).transpose()?,
-            hard: negatives.iter().take(objective.hard).map(|r| self.passage(&r.text)).collect::<Result<_>>()?,
-        }))
-    }
-
-    fn passage(&self, text: &str) -> Result<Pieces> {
-        let pieces = self.tokenizer.pieces(text)?;
-        let room = self.params.objective.passage_tokens - self.tokenizer.frame.width();
-        let end = pieces.ids.len().min(room);
-        Ok(cut(&pieces, 0, end))
-    }
-}
-
-fn cut(pieces: &Pieces, start: usize, end: usize) -> Pieces {
-    Pieces { ids: pieces.ids[start..end].to_vec(), words: pieces.words[start..end].to_vec() }
 }
 
 /// Where the windows of a document begin and end: at most `room` pieces, cut between words where a word ends in the
@@ -246,7 +188,9 @@ fn spans(words: &[u32], room: usize, long: Long) -> Vec<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::fixture::{grammar, shard_folder, tiny_params};
+    use crate::train::Params;
+    use crate::train::data::tokenizer::Tokenizer;
+    use crate::train::fixture::{batcher, grammar, shard_folder, tiny_params};
     use crate::train::model::bert::BERT;
     use proptest::prelude::*;
 
@@ -276,7 +220,8 @@ mod tests {
         for shuffle in [0, 8] {
             let params = Params { max_tokens: 12, shuffle, ..tiny_params() };
             let tokenizer = Tokenizer::train(&shards, &BERT, &params.tokenizer, 1).unwrap();
-            let open = |position| Windows::new(&shards, &tokenizer, &params, 1, position).unwrap();
+            let batcher = batcher(&tokenizer, &params);
+            let open = |position| Windows::new(&shards, &batcher, position).unwrap();
             let mut straight = open(Position::default());
             let mut positions = Vec::new();
             let windows: Vec<Window> = (0..120)
@@ -300,10 +245,11 @@ mod tests {
         let folder = shard_folder(&grammar(20, 3), &[]);
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
         let mut params = tiny_params();
-        params.objective.hard = 2;
+        params.rows.set("passages", "hard", 2);
         let tokenizer = Tokenizer::train(&shards, &BERT, &params.tokenizer, 1).unwrap();
         let second = |params: &Params| {
-            let mut windows = Windows::new(&shards, &tokenizer, params, 1, Position::default()).unwrap();
+            let batcher = batcher(&tokenizer, params);
+            let mut windows = Windows::new(&shards, &batcher, Position::default()).unwrap();
             std::iter::from_fn(|| windows.next_window().unwrap())
                 .find(|window| window.seq == 1)
                 .unwrap()
@@ -312,7 +258,7 @@ mod tests {
         };
         let passages = second(&params);
         assert!(passages.positive.is_some() && passages.hard.len() == 1);
-        params.objective.paraphrase_as = ParaphraseAs::Negative;
+        params.rows.set("passages", "paraphrase_as", "negative");
         let passages = second(&params);
         assert!(passages.positive.is_none() && passages.hard.len() == 2);
     }

@@ -175,22 +175,39 @@ pub struct Attention<'a> {
 /// If the shapes do not fit.
 pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, with: Attention) -> Result<Tensor> {
     let Attention { scale, mask, bias, share, key: drawn, site } = with;
-    let (rows, heads, queries, width) = query.dims4()?;
     if query.device().is_cpu() && bias.is_none() {
         let dropout = drawn.filter(|_| share > 0.0).map(|drawn| (share, drawn.seed, drawn.place(site)));
         let kernel = attention::Attention::new((query, key, value), scale, mask, dropout)?;
         return kernel.apply(query, key, value);
     }
+    attention_of(&attention_weights(query, key, with)?, value, with)
+}
+
+/// The weights of [`attention`], before any is dropped, `[rows, heads, queries, keys]`: for whoever wants to see them.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn attention_weights(query: &Tensor, key: &Tensor, with: Attention) -> Result<Tensor> {
     let scores = query.matmul(&key.t()?)?;
-    let (scores, scale) = match bias {
+    let (scores, scale) = match with.bias {
         Some(bias) => {
-            let scores = if scale == 1.0 { scores } else { scores.affine(scale, 0.0)? };
+            let scores = if with.scale == 1.0 { scores } else { scores.affine(with.scale, 0.0)? };
             (scores.broadcast_add(&bias.to_dtype(query.dtype())?)?, 1.0)
         }
-        None => (scores, scale),
+        None => (scores, with.scale),
     };
-    let weights = dropout(&masked_softmax(&scores, scale, mask)?, share, drawn, site)?;
-    weights.matmul(value)?.transpose(1, 2)?.reshape((rows, queries, heads * width))
+    masked_softmax(&scores, scale, with.mask)
+}
+
+/// What [`attention`] gives under these weights.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn attention_of(weights: &Tensor, value: &Tensor, with: Attention) -> Result<Tensor> {
+    let (rows, heads, queries, _) = weights.dims4()?;
+    let width = value.dim(3)?;
+    let dropped = dropout(weights, with.share, with.key, with.site)?;
+    dropped.matmul(value)?.transpose(1, 2)?.reshape((rows, queries, heads * width))
 }
 
 /// `[rows, length, heads · width]` as `[rows, heads, length, width]`.

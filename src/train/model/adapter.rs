@@ -46,8 +46,10 @@ impl Adapter {
     /// If the model has fewer blocks.
     pub fn new(tokens: usize, layers: usize, (blocks, width, heads): (usize, usize, usize)) -> Result<Self> {
         if layers > blocks {
-            return Err(Error::usage(format!("`train.adapter.layers` is {layers}, but the model has {blocks} blocks"))
-                .hint(format!("set `train.adapter.layers={blocks}` or less")));
+            return Err(Error::usage(format!(
+                "`train.strategy.adapter.layers` is {layers}, but the model has {blocks} blocks"
+            ))
+            .hint(format!("set `train.strategy.adapter.layers={blocks}` or less")));
         }
         let layers = if layers == 0 { blocks - blocks / 16 } else { layers };
         Ok(Adapter { tokens, layers, blocks, width, heads })
@@ -111,8 +113,7 @@ impl Adapter {
         })?;
         if found != *self {
             let what = format!("the adapter is {found:?}, and {self:?} is wanted");
-            let hint =
-                "take the model it was trained on, and the same `train.adapter.tokens` and `train.adapter.layers`";
+            let hint = "take the model it was trained on, and the same `train.strategy.adapter.tokens` and `train.strategy.adapter.layers`";
             return Err(Error::data(what).at(place.display()).hint(hint));
         }
         let tensors = super::parameters::read_tensors(&folder.join(WEIGHTS), device)?;

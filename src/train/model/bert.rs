@@ -8,7 +8,7 @@ use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::defaults::{deviation, tenth, yes};
-use super::layers::{Pass, attend};
+use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Role};
 use super::{Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
 use crate::error::Error;
@@ -259,7 +259,7 @@ impl Bert {
             key: pass.dropout,
             site: &site,
         };
-        let mixed = attend(&part("query")?, &part("key")?, &part("value")?, with)?;
+        let mixed = pass.attend(&part("query")?, &part("key")?, &part("value")?, with)?;
         pass.dense(&format!("{block}.attention.output.dense"), &mixed)
     }
 

@@ -6,12 +6,18 @@
 //! again. The last segment keeps its graphs from the forward pass, so with one segment nothing is computed twice.
 //! Gradients are the same bits for every `checkpoint_every`, since each step is always differentiated by itself and
 //! dropout is keyed by place.
+//!
+//! What is seen of a step's inside is a variable too: what flows back into it joins the sweep when that passes the step.
 
+use std::collections::BTreeMap;
+
+use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, Var, WithDType};
 
-use super::{Adapter, Architecture, Inputs, Parameters, Pass, Weights};
+use super::gradients::{Gradients, add_gradients};
+use super::moves::Moves;
+use super::{Architecture, Inputs, Needs, Parameters, Pass, Seen, Tap, Weights};
 use crate::train::kernels::DropoutKey;
-use crate::train::optimiser::{Gradients, add_gradients};
 
 /// A model with its parameters, to be differentiated.
 pub struct Engine<'a> {
@@ -26,8 +32,11 @@ pub struct Engine<'a> {
 
 /// A step that was computed: its inputs as variables and its outputs with the graph between them.
 struct Kept {
+    step: usize,
     inputs: Vec<Var>,
     outputs: Vec<Tensor>,
+    /// Its attention weights with their graph, where they are seen.
+    attention: Vec<Tensor>,
 }
 
 /// A forward pass that waits for its backward.
@@ -35,66 +44,104 @@ pub struct Run<'a> {
     engine: &'a Engine<'a>,
     inputs: &'a Inputs,
     dropout: Option<DropoutKey>,
+    needs: &'a Needs,
     /// The state before each segment but the last.
     states: Vec<Vec<Tensor>>,
     /// The graphs of the last segment.
     kept: Vec<Kept>,
     /// The last state, as variables for the head to be computed from.
     last: Vec<Var>,
+    /// What is seen, as variables by step.
+    hidden: BTreeMap<usize, Var>,
+    attention: BTreeMap<usize, Vec<Var>>,
 }
 
 impl<'a> Engine<'a> {
-    /// An engine that keeps a state every `every` steps; 0 keeps all graphs.
-    pub fn new(model: &'a dyn Architecture, parameters: &'a Parameters, every: usize) -> Self {
+    /// An engine in which every parameter moves, and which keeps a state every `every` steps; 0 keeps all graphs.
+    ///
+    /// # Errors
+    /// Never in practice: every parameter was declared.
+    pub fn new(model: &'a dyn Architecture, parameters: &'a Parameters, every: usize) -> Result<Self> {
+        Self::moving(model, parameters, every, &Moves::all())
+    }
+
+    /// The same where only some parameters move: for what stays as it is no gradient is computed.
+    ///
+    /// # Errors
+    /// Never in practice: every parameter was declared.
+    pub fn moving(
+        model: &'a dyn Architecture,
+        parameters: &'a Parameters,
+        every: usize,
+        moves: &Moves,
+    ) -> Result<Self> {
         let every = if every == 0 { usize::MAX } else { every };
-        let first = model.adapter().map_or(0, Adapter::first_step);
-        Engine { model, parameters, tracked: parameters.tracked(), detached: parameters.detached(), first, every }
+        // The last step keeps a graph even if nothing but the head moves: it is what the head is computed from.
+        let first = moves.first_step(parameters, model.steps())?.min(model.steps() - 1);
+        let (tracked, detached) = (parameters.tracked(moves), parameters.detached());
+        Ok(Engine { model, parameters, tracked, detached, first, every })
     }
 
     /// A pass over the variables themselves, for the head.
     pub fn pass(&self, dropout: Option<DropoutKey>) -> Pass<'_> {
-        Pass { weights: &self.tracked, dropout }
+        Pass::new(&self.tracked, dropout)
     }
 
-    /// Computes all steps.
+    /// Computes all steps, and shows what is needed of them.
     ///
     /// # Errors
     /// If the shapes do not fit or the device fails.
-    pub fn forward(&'a self, inputs: &'a Inputs, dropout: Option<DropoutKey>) -> Result<Run<'a>> {
+    pub fn forward(&'a self, inputs: &'a Inputs, dropout: Option<DropoutKey>, needs: &'a Needs) -> Result<Run<'a>> {
         let n_steps = self.model.steps();
         let last_segment = self.first + (n_steps - 1 - self.first) / self.every * self.every;
-        let mut run = Run { engine: self, inputs, dropout, states: Vec::new(), kept: Vec::new(), last: Vec::new() };
+        let mut run = Run {
+            engine: self,
+            inputs,
+            dropout,
+            needs,
+            states: Vec::new(),
+            kept: Vec::new(),
+            last: Vec::new(),
+            hidden: BTreeMap::new(),
+            attention: BTreeMap::new(),
+        };
+
         let mut state: Vec<Tensor> = Vec::new();
-        let untracked = Pass { weights: &self.detached, dropout };
         for step in 0..last_segment {
             if step >= self.first && (step - self.first).is_multiple_of(self.every) {
                 run.states.push(state.clone());
             }
+            let tap = needs.attention.contains(&step).then(Tap::default);
+            let untracked = Pass { tap: tap.as_ref(), ..Pass::new(&self.detached, dropout) };
             state = self.model.step(&untracked, inputs, step, &state)?;
+            run.see(step, &state, tap.map(Tap::take).unwrap_or_default())?;
         }
-        (run.kept, state) = self.keep(last_segment..n_steps, state, inputs, dropout)?;
-        run.last = variables(&state)?;
+
+        let kept = self.keep(last_segment..n_steps, state, &run)?;
+        for one in &kept {
+            run.see(one.step, &one.outputs, one.attention.clone())?;
+        }
+        run.last = match kept.last() {
+            Some(one) => variables(&one.outputs)?,
+            None => Vec::new(),
+        };
+        run.kept = kept;
         Ok(run)
     }
 
-    /// Computes some steps and keeps their graphs; gives the state behind them as well.
-    fn keep(
-        &self,
-        steps: std::ops::Range<usize>,
-        mut state: Vec<Tensor>,
-        inputs: &Inputs,
-        dropout: Option<DropoutKey>,
-    ) -> Result<(Vec<Kept>, Vec<Tensor>)> {
-        let pass = self.pass(dropout);
+    /// Computes some steps and keeps their graphs.
+    fn keep(&self, steps: std::ops::Range<usize>, mut state: Vec<Tensor>, run: &Run) -> Result<Vec<Kept>> {
         let mut kept = Vec::new();
         for step in steps {
-            let variables = variables(&state)?;
-            let before: Vec<Tensor> = variables.iter().map(|var| var.as_tensor().clone()).collect();
-            let outputs = self.model.step(&pass, inputs, step, &before)?;
+            let inputs = variables(&state)?;
+            let before: Vec<Tensor> = inputs.iter().map(|var| var.as_tensor().clone()).collect();
+            let tap = run.needs.attention.contains(&step).then(Tap::default);
+            let pass = Pass { tap: tap.as_ref(), ..self.pass(run.dropout) };
+            let outputs = self.model.step(&pass, run.inputs, step, &before)?;
             state = outputs.iter().map(Tensor::detach).collect();
-            kept.push(Kept { inputs: variables, outputs });
+            kept.push(Kept { step, inputs, outputs, attention: tap.map(Tap::take).unwrap_or_default() });
         }
-        Ok((kept, state))
+        Ok(kept)
     }
 }
 
@@ -102,41 +149,83 @@ fn variables(state: &[Tensor]) -> Result<Vec<Var>> {
     state.iter().map(|tensor| Var::from_tensor(&tensor.detach())).collect()
 }
 
-impl Run<'_> {
-    /// The last state, for the head.
-    pub fn last(&self) -> Vec<Tensor> {
-        self.last.iter().map(|var| var.as_tensor().clone()).collect()
+impl<'a> Run<'a> {
+    /// Keeps what is needed of a step as variables.
+    fn see(&mut self, step: usize, state: &[Tensor], attention: Vec<Tensor>) -> Result<()> {
+        if self.needs.hidden.contains(&step) {
+            self.hidden.insert(step, Var::from_tensor(&state[0].detach())?);
+        }
+        if !attention.is_empty() {
+            self.attention.insert(step, variables(&attention)?);
+        }
+        Ok(())
     }
 
-    /// Differentiates `loss`, which was computed from [`Run::last`], and adds the gradients of all parameters to `sum`.
+    /// What the pass shows; a loss is computed from it.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn seen(&self) -> Result<Seen> {
+        let last: Vec<Tensor> = self.last.iter().map(|var| var.as_tensor().clone()).collect();
+        let tensor = |var: &Var| var.as_tensor().clone();
+        Ok(Seen {
+            last: self.engine.model.hidden(&self.engine.pass(self.dropout), &last)?,
+            hidden: self.hidden.iter().map(|(step, var)| (*step, tensor(var))).collect(),
+            attention: self.attention.iter().map(|(step, all)| (*step, all.iter().map(tensor).collect())).collect(),
+        })
+    }
+
+    /// Differentiates `loss`, which was computed from [`Run::seen`], and adds the gradients of all parameters to `sum`.
     ///
     /// # Errors
     /// If the device fails.
     pub fn backward(mut self, loss: &Tensor, sum: &mut Gradients) -> crate::error::Result<()> {
         let mut found = loss.backward()?;
-        let mut flowing: Vec<Option<Tensor>> = self.last.iter().map(|var| found.remove(var)).collect();
+        let mut flowing = taken(&self.last, &mut found);
+        let mut into_hidden: BTreeMap<usize, Tensor> = BTreeMap::new();
+        for (step, var) in &self.hidden {
+            into_hidden.extend(found.remove(var).map(|gradient| (*step, gradient.detach())));
+        }
+        let mut into_attention: BTreeMap<usize, Vec<Option<Tensor>>> =
+            self.attention.iter().map(|(step, all)| (*step, taken(all, &mut found))).collect();
         add_gradients(sum, self.engine.parameters, found)?;
+
         let n_steps = self.engine.model.steps();
         let mut segment = std::mem::take(&mut self.kept);
         loop {
-            while let Some(Kept { inputs, outputs }) = segment.pop() {
-                let Some(root) = seeded(&outputs, &flowing)? else { break };
+            while let Some(Kept { step, inputs, outputs, attention }) = segment.pop() {
+                if let Some(gradient) = into_hidden.remove(&step) {
+                    flowing[0] = Some(match flowing[0].take() {
+                        Some(before) => (before + gradient)?,
+                        None => gradient,
+                    });
+                }
+                let seen = into_attention.remove(&step).unwrap_or_default();
+                let roots = outputs.iter().zip(&flowing).chain(attention.iter().zip(&seen));
+                let Some(root) = seeded(roots)? else {
+                    flowing = vec![None; inputs.len()];
+                    continue;
+                };
                 let mut found = root.backward()?;
-                flowing = inputs.iter().map(|var| found.remove(var).map(|gradient| gradient.detach())).collect();
+                flowing = taken(&inputs, &mut found);
                 add_gradients(sum, self.engine.parameters, found)?;
             }
             let Some(state) = self.states.pop() else { return Ok(()) };
             let first = self.engine.first + self.states.len() * self.engine.every;
-            let steps = first..n_steps.min(first + self.engine.every);
-            (segment, _) = self.engine.keep(steps, state, self.inputs, self.dropout)?;
+            segment = self.engine.keep(first..n_steps.min(first + self.engine.every), state, &self)?;
         }
     }
 }
 
+/// What flows into each of some variables.
+fn taken(variables: &[Var], found: &mut GradStore) -> Vec<Option<Tensor>> {
+    variables.iter().map(|var| found.remove(var).map(|gradient| gradient.detach())).collect()
+}
+
 /// A number whose gradient by each output is what flows into it; `None` where nothing flows.
-fn seeded(outputs: &[Tensor], flowing: &[Option<Tensor>]) -> Result<Option<Tensor>> {
+fn seeded<'t>(roots: impl Iterator<Item = (&'t Tensor, &'t Option<Tensor>)>) -> Result<Option<Tensor>> {
     let mut root: Option<Tensor> = None;
-    for (output, gradient) in outputs.iter().zip(flowing) {
+    for (output, gradient) in roots {
         let Some(gradient) = gradient else { continue };
         let seed = match output.device().is_cpu() {
             true => output.contiguous()?.apply_op1(Seed(gradient.detach()))?,

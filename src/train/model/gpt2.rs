@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::defaults::{deviation, tenth, yes};
-use super::layers::{Pass, attend};
+use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Role};
 use super::{Adapter, Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
 use crate::error::Error;
@@ -223,7 +223,7 @@ impl Gpt2 {
             site: &site,
         };
         let (query, scale) = (part(0, x)?, with.scale);
-        let mut mixed = attend(&query, &part(1, x)?, &part(2, x)?, with)?;
+        let mut mixed = pass.attend(&query, &part(1, x)?, &part(2, x)?, with)?;
         if let Some(adapter) = &self.adapter {
             mixed = adapter.add(pass, layer, (&query, mixed), scale, |x| Ok((part(1, x)?, part(2, x)?)))?;
         }

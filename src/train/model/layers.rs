@@ -2,19 +2,35 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Head, Tokens, Weights};
+use super::{Head, Tap, Tokens, Weights};
 use crate::train::kernels::{self, Activation, Attention, DropoutKey};
 
-/// The weights, and which activations are dropped (none where `dropout` is `None`).
+/// The weights, which activations are dropped (none where `dropout` is `None`), and who wants to see inside.
 #[derive(Clone, Copy)]
 pub struct Pass<'a> {
     /// The weights.
     pub weights: &'a Weights,
     /// Which activations are dropped.
     pub dropout: Option<DropoutKey>,
+    /// Takes attention weights, where somebody wants them.
+    pub tap: Option<&'a Tap>,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// A pass that nobody looks into.
+    pub fn new(weights: &'a Weights, dropout: Option<DropoutKey>) -> Self {
+        Pass { weights, dropout, tap: None }
+    }
+
+    /// [`attend`], seen by whoever wants to see it.
+    pub(super) fn attend(&self, query: &Tensor, key: &Tensor, value: &Tensor, with: Attention) -> Result<Tensor> {
+        let Some(tap) = self.tap else { return attend(query, key, value, with) };
+        let heads = query.dim(1)?;
+        let weights = kernels::attention_weights(query, &shared(key, heads)?, with)?;
+        tap.put(&weights);
+        kernels::attention_of(&weights, &shared(value, heads)?, with)
+    }
+
     pub(super) fn get(&self, name: &str) -> Result<&Tensor> {
         self.weights.get(name)
     }

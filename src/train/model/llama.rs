@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::defaults::deviation;
-use super::layers::{Pass, attend};
+use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Role};
 use super::{Adapter, Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
 use crate::error::{Error, Result as Checked};
@@ -298,7 +298,7 @@ impl Llama {
         };
         let (query, heads) = (turned("q_proj", self.num_attention_heads)?, self.key_heads());
         let scale = with.scale;
-        let mut mixed = attend(&query, &turned("k_proj", heads)?, &part("v_proj", x, heads)?, with)?;
+        let mut mixed = pass.attend(&query, &turned("k_proj", heads)?, &part("v_proj", x, heads)?, with)?;
         if let Some(adapter) = &self.adapter {
             let project = |x: &Tensor| Ok((part("k_proj", x, heads)?, part("v_proj", x, heads)?));
             mixed = adapter.add(pass, layer, (&query, mixed), scale, project)?;

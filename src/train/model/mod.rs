@@ -2,7 +2,8 @@
 //!
 //! A family is one file with an [`Architecture`]: its shape by the names of Hugging Face's `config.json`, its
 //! parameters by the names of its safetensors files, and its steps (embed, then block after block), each a pure function.
-//! [`engine`] computes and differentiates the steps; [`adapter`] adds prompts to a model that is left as it is;
+//! [`engine`] computes and differentiates the steps, of which `taps` shows the inside to whoever asks; [`adapter`] adds
+//! prompts to a model that is left as it is;
 //! [`hugging_face`] reads and writes folders, [`hub`] fetches them. To add a family: one file, one `mod` line, one line in [`FAMILIES`].
 //!
 //! The functions take [`Weights`], not variables: given the variables they record a graph to differentiate; given
@@ -13,15 +14,20 @@ pub mod bert;
 mod defaults;
 pub mod engine;
 pub mod gpt2;
+pub mod gradients;
 pub mod hub;
 pub mod hugging_face;
 pub mod inputs;
 mod layers;
 pub mod llama;
+pub mod moves;
 pub mod parameters;
 pub mod t5;
+mod taps;
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor};
 use serde::Serialize;
@@ -36,6 +42,7 @@ pub use engine::Engine;
 pub use inputs::{Inputs, Tokens};
 pub use layers::Pass;
 pub use parameters::{Declared, Parameters, Weights};
+pub use taps::{Needs, Seen, Tap};
 
 /// Every family.
 pub static FAMILIES: &[&Family] = &[&bert::BERT, &gpt2::GPT2, &llama::LLAMA, &t5::T5];
@@ -202,11 +209,26 @@ impl Head {
 /// # Errors
 /// If the shapes do not fit or the device fails.
 pub fn infer(model: &dyn Architecture, pass: &Pass, inputs: &Inputs) -> Result<Tensor> {
-    let mut state = Vec::new();
+    Ok(show(model, pass, inputs, &Needs::default())?.last)
+}
+
+/// What a pass without a graph shows.
+///
+/// # Errors
+/// If the shapes do not fit or the device fails.
+pub fn show(model: &dyn Architecture, pass: &Pass, inputs: &Inputs, needs: &Needs) -> Result<Seen> {
+    let (mut state, mut hidden, mut attention) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for step in 0..model.steps() {
-        state = model.step(pass, inputs, step, &state)?;
+        let tap = needs.attention.contains(&step).then(Tap::default);
+        state = model.step(&Pass { tap: tap.as_ref(), ..*pass }, inputs, step, &state)?;
+        if let Some(tap) = tap {
+            attention.insert(step, tap.take());
+        }
+        if needs.hidden.contains(&step) {
+            hidden.insert(step, state[0].clone());
+        }
     }
-    model.hidden(pass, &state)
+    Ok(Seen { last: model.hidden(pass, &state)?, hidden, attention })
 }
 
 /// A shape from a `config.json`.

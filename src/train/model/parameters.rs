@@ -2,13 +2,14 @@
 //!
 //! Candle's `VarMap` lists its variables in hash-map order and draws from an unseeded generator; neither can be resumed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
 
+use super::moves::Moves;
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::flow::disk::{beside, put_in_place};
@@ -287,6 +288,23 @@ impl Parameters {
         Parameters { frozen, trained: BTreeMap::new(), parts: self.parts }
     }
 
+    /// The same numbers, of which those that `trains` leaves out stay as they are.
+    #[must_use]
+    pub fn only(mut self, trains: impl Fn(&str) -> bool) -> Self {
+        let (trained, still): (BTreeMap<String, Var>, BTreeMap<String, Var>) =
+            std::mem::take(&mut self.trained).into_iter().partition(|(name, _)| trains(name));
+        let still = Parameters { trained: still, frozen: self.frozen, parts: self.parts }.freeze();
+        Parameters { trained, ..still }
+    }
+
+    /// The same numbers without those of these names.
+    #[must_use]
+    pub fn without(mut self, names: &BTreeSet<&str>) -> Self {
+        self.trained.retain(|name, _| !names.contains(name.as_str()));
+        self.frozen.retain(|name, _| !names.contains(name.as_str()));
+        self
+    }
+
     /// The trainable variables by name, in name order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.trained.iter().map(|(name, var)| (name.as_str(), var))
@@ -310,9 +328,15 @@ impl Parameters {
         self.frozen.values().map(|tensor| tensor.elem_count() as u64).sum()
     }
 
-    /// All of them; what is computed from the variables can be differentiated.
-    pub fn tracked(&self) -> Weights {
-        self.beside(self.iter().map(|(name, var)| (name.to_string(), var.as_tensor().clone())))
+    /// All of them; what is computed from those that move can be differentiated.
+    pub fn tracked(&self, moves: &Moves) -> Weights {
+        self.beside(self.iter().map(|(name, var)| {
+            let tensor = match moves.of(name) {
+                Some(_) => var.as_tensor().clone(),
+                None => var.as_detached_tensor(),
+            };
+            (name.to_string(), tensor)
+        }))
     }
 
     /// Their values at this moment, without a graph; they change with the next optimiser step.

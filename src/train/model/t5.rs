@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::defaults::{tenth, yes};
 use super::inputs::Tokens;
-use super::layers::{Pass, attend};
+use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Init, Role};
 use super::{Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
 use crate::train::kernels::{self, Activation, Attention};
@@ -340,7 +340,7 @@ impl T5Config {
         let part =
             |part: &str, x: &Tensor| kernels::split_heads(&pass.linear(&format!("{name}.{part}"), x)?, self.num_heads);
         let with = Attention { scale: 1.0, mask, bias, share: self.dropout_rate, key: pass.dropout, site: name };
-        let mixed = attend(&part("q", from)?, &part("k", to)?, &part("v", to)?, with)?;
+        let mixed = pass.attend(&part("q", from)?, &part("k", to)?, &part("v", to)?, with)?;
         pass.linear(&format!("{name}.o"), &mixed)
     }
 

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 
 use super::hugging_face::{Pretrained, shape};
+use super::moves::Moves;
 use super::parameters::{Role, read_tensors, write_tensors};
-use super::{Engine, FAMILIES, Inputs, Parameters, Pass, Tokens, infer};
+use super::{Engine, FAMILIES, Inputs, Needs, Parameters, Pass, Tokens, infer};
 use crate::train::fixture::default_params;
 use crate::train::kernels::{self, DropoutKey};
-use crate::train::optimiser::{AdamW, Gradients, empty};
+use crate::train::model::gradients::{Gradients, empty};
+use crate::train::optimiser::AdamW;
 use crate::train::params;
 
 const NAMES: [&str; 8] = ["bert", "bert-untied", "gpt2", "gpt2-untied", "llama", "llama-tied", "t5", "t5-gated"];
@@ -51,7 +53,7 @@ impl Case {
 
     fn logits(&self) -> Tensor {
         let weights = self.parameters.detached();
-        let pass = Pass { weights: &weights, dropout: None };
+        let pass = Pass::new(&weights, None);
         let model = self.pretrained.model.as_ref();
         let hidden = infer(model, &pass, &self.inputs).unwrap();
         model.head(&pass, &hidden.flatten_to(1).unwrap()).unwrap().logits().unwrap()
@@ -60,9 +62,10 @@ impl Case {
     /// Mean loss and its gradients, with a state kept every `every` steps.
     fn backward(&self, every: usize, dropout: Option<DropoutKey>) -> (f64, Gradients) {
         let model = self.pretrained.model.as_ref();
-        let engine = Engine::new(model, &self.parameters, every);
-        let run = engine.forward(&self.inputs, dropout).unwrap();
-        let hidden = model.hidden(&engine.pass(dropout), &run.last()).unwrap();
+        let engine = Engine::new(model, &self.parameters, every).unwrap();
+        let needs = Needs::default();
+        let run = engine.forward(&self.inputs, dropout, &needs).unwrap();
+        let hidden = run.seen().unwrap().last;
         let (places, tokens): (Vec<u32>, Vec<u32>) = self.labels.iter().copied().unzip();
         let places = Tensor::new(places, &Device::Cpu).unwrap();
         let chosen = hidden.flatten_to(1).unwrap().index_select(&places, 0).unwrap();
@@ -227,7 +230,7 @@ fn ten_steps_of_adamw_agree_with_torch() {
         let mut adamw = AdamW::new(&settings);
         for _ in 0..10 {
             let (_, gradients) = case.backward(0, None);
-            adamw.step(&case.parameters, &gradients, 1e-2, 1.0).unwrap();
+            adamw.step(&case.parameters, &gradients, &Moves::all(), 1e-2, 1.0).unwrap();
         }
         for (parameter, var) in case.parameters.iter() {
             // The true gradient of a key's bias is 0: torch's rounding moves it, ours another way.

@@ -1,17 +1,13 @@
 //! `clm`: predict each token from those before it (Radford et al. 2019).
 
-use super::{Term, labels, language_inputs, language_sum, reaches_no_other};
-use crate::train::model::Language;
+use super::{Kind, Language, RowKind, language};
 
 /// See the module.
-pub static CLM: Term = Term {
+pub static CLM: Kind = Kind {
     name: "clm",
-    meaning: "predict the next token",
+    about: "predict the next token",
     unit: "nats per token",
-    reaches: reaches_no_other,
     languages: &[Language::Causal],
-    weight: |objective| objective.clm_weight,
-    count: labels,
-    inputs: language_inputs,
-    sum: language_sum,
+    rows: RowKind::Causal,
+    build: language,
 };

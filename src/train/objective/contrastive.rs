@@ -1,11 +1,7 @@
 //! `contrastive`: tell a passage from its look-alikes (InfoNCE in the form of SimCSE, arXiv:2104.08821).
 //!
-//! Anchors and candidates come from the column `negatives`. A candidate of kind `hard` means something else and is a
-//! negative. A candidate of kind `paraphrase` (a synonym or back-translation that kept the meaning) is the anchor's
-//! *positive*: pushing away what means the same teaches the wrong thing, and the literature uses such rewritings as
-//! positives (CERT arXiv:2005.12766, CLINE, ConSERT). `paraphrase_as = "negative"` is the literal reading of
-//! "negatives by synonym and back-translation", kept for comparison and noted as such. An anchor without a paraphrase
-//! has itself as positive, masked anew and under another dropout mask.
+//! Anchors and what they are compared with: [`crate::train::data::rows::passages`]. An anchor without a paraphrase has
+//! itself as positive, masked anew and under another dropout mask.
 //!
 //! The loss of anchor `i` is `−ln softmax_i(cos(aᵢ, ·) / τ)` over the positives of all anchors and all hard negatives
 //! of the microbatch. A column whose text is the anchor's own, or that of its positive, is left out: it is no negative.
@@ -13,12 +9,13 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
-use super::{Forward, Term};
-use crate::train::data::batch::{Contrast, Microbatch};
+use serde::Deserialize;
+
+use super::{At, Forward, Kind, Language, Objective, RowKind, RowSet, Section, Seen};
+use crate::train::data::rows::passages::Compared;
 use crate::train::kernels::{self, MASKED};
+use crate::train::model::Architecture;
 use crate::train::model::parameters::{Declared, Init, Part, Role};
-use crate::train::model::{Architecture, Inputs, Language, Tokens};
-use crate::train::params::Pooling;
 
 /// Deviation of the projection's drawn weights, BERT's.
 const DEVIATION: f64 = 0.02;
@@ -26,20 +23,90 @@ const DEVIATION: f64 = 0.02;
 const PROJECTION: &str = "projection.dense";
 
 /// See the module.
-pub static CONTRASTIVE: Term = Term {
+pub static CONTRASTIVE: Kind = Kind {
     name: "contrastive",
-    meaning: "tell a passage from its hard negatives and from other passages",
+    about: "tell a passage from its hard negatives and from other passages",
     unit: "nats per anchor",
-    reaches: |part| part.role != Role::Head,
     languages: &[Language::Masked, Language::Causal],
-    weight: |objective| objective.contrastive_weight,
-    count,
-    inputs,
-    sum,
+    rows: RowKind::Passages,
+    build: |section: Section| Ok(Box::new(section.parse::<Contrastive>()?)),
 };
 
+/// The section `[train.objective.contrastive]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contrastive {
+    /// Weight of the term, 0 and more.
+    pub weight: f64,
+    /// Temperature of the softmax, [0.001, 10].
+    pub temperature: f64,
+    /// What stands for a passage.
+    pub pooling: Pooling,
+}
+
+/// What stands for a passage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The last hidden state of `[CLS]`, or of the last token of a model that looks back only.
+    Cls,
+    /// The mean of the last hidden states of all tokens.
+    Mean,
+}
+
+impl Objective for Contrastive {
+    fn weight(&self, _: At) -> f64 {
+        self.weight
+    }
+
+    fn declare(&self, model: &dyn Architecture) -> Vec<Declared> {
+        declare(model)
+    }
+
+    fn reaches(&self, part: &Part) -> bool {
+        part.role != Role::Head
+    }
+
+    /// Anchors that have a negative in the microbatch; the loss of the others is 0.
+    fn count(&self, rows: &RowSet) -> usize {
+        let Compared { anchors, hard, .. } = &rows.compared;
+        let bias = left_out(&rows.compared);
+        let is_compared = |row: &&[f32]| row.iter().filter(|bias| **bias == 0.0).count() > 1;
+        bias.chunks((anchors.len() + hard.len()).max(1)).filter(is_compared).count()
+    }
+
+    /// Sum of the losses of all anchors.
+    fn sum(&self, cx: &Forward, rows: &RowSet, seen: &Seen, _: Option<&Seen>) -> Result<Tensor> {
+        let Compared { anchors, hard, .. } = &rows.compared;
+        let vectors = self.vectors(cx, rows, &seen.last)?;
+        let (n, columns) = (anchors.len(), anchors.len() + hard.len());
+        let (left, right) = (vectors.narrow(0, 0, n)?, vectors.narrow(0, n, columns)?);
+        let bias = Tensor::from_vec(left_out(&rows.compared), (n, columns), cx.device)?.to_dtype(vectors.dtype())?;
+        info_nce_sum(&left, &right, &bias, self.temperature)
+    }
+}
+
+impl Contrastive {
+    /// One vector for each passage.
+    fn vectors(&self, cx: &Forward, rows: &RowSet, hidden: &Tensor) -> Result<Tensor> {
+        let tokens = &cx.inputs(rows)?.tokens;
+        let hidden = hidden.to_dtype(tokens.present.dtype())?;
+        let pooled = match (self.pooling, cx.frame.language) {
+            (Pooling::Cls, Language::Masked) => hidden.narrow(1, 0, 1)?.squeeze(1)?,
+            // A model that looks back only has read the whole passage at its last token.
+            (Pooling::Cls, _) => hidden.broadcast_mul(&tokens.last()?.unsqueeze(2)?)?.sum(1)?,
+            (Pooling::Mean, _) => {
+                let total = hidden.broadcast_mul(&tokens.present.unsqueeze(2)?)?.sum(1)?;
+                total.broadcast_div(&tokens.present.sum_keepdim(D::Minus1)?)?
+            }
+        };
+        let get = |part: &str| cx.pass.weights.get(&format!("{PROJECTION}.{part}"));
+        kernels::linear(&pooled, get("weight")?, Some(get("bias")?))?.tanh()
+    }
+}
+
 /// The parameters of the projection, dense → tanh, behind a model.
-pub fn declare(model: &dyn Architecture) -> Vec<Declared> {
+fn declare(model: &dyn Architecture) -> Vec<Declared> {
     let (width, part) = (model.size().width, Part::new(model.steps(), Role::Beside("contrastive")));
     let declared = |name: &str, shape: Vec<usize>, init: Init, decays: bool| Declared {
         name: format!("{PROJECTION}.{name}"),
@@ -53,51 +120,9 @@ pub fn declare(model: &dyn Architecture) -> Vec<Declared> {
     ]
 }
 
-/// Anchors that have a negative in the microbatch; the loss of the others is 0.
-fn count(batch: &Microbatch) -> usize {
-    let Contrast { anchors, hard, .. } = &batch.contrast;
-    let bias = left_out(&batch.contrast);
-    let compared = |row: &&[f32]| row.iter().filter(|bias| **bias == 0.0).count() > 1;
-    bias.chunks((anchors.len() + hard.len()).max(1)).filter(compared).count()
-}
-
-/// All passages: anchors, positives, hard negatives.
-fn inputs(forward: &Forward, batch: &Microbatch) -> Result<Inputs> {
-    let Contrast { anchors, positives, hard } = &batch.contrast;
-    let rows: Vec<&[u32]> = anchors.iter().chain(positives).chain(hard).map(Vec::as_slice).collect();
-    Ok(Tokens::new(&rows, forward.frame.pad, forward.dtype, forward.device)?.into())
-}
-
-/// One vector for each passage.
-fn vectors(forward: &Forward, inputs: &Inputs, hidden: &Tensor) -> Result<Tensor> {
-    let tokens = &inputs.tokens;
-    let hidden = hidden.to_dtype(tokens.present.dtype())?;
-    let pooled = match (forward.pooling, forward.frame.language) {
-        (Pooling::Cls, Language::Masked) => hidden.narrow(1, 0, 1)?.squeeze(1)?,
-        // A model that looks back only has read the whole passage at its last token.
-        (Pooling::Cls, _) => hidden.broadcast_mul(&tokens.last()?.unsqueeze(2)?)?.sum(1)?,
-        (Pooling::Mean, _) => {
-            let total = hidden.broadcast_mul(&tokens.present.unsqueeze(2)?)?.sum(1)?;
-            total.broadcast_div(&tokens.present.sum_keepdim(D::Minus1)?)?
-        }
-    };
-    let get = |part: &str| forward.pass.weights.get(&format!("{PROJECTION}.{part}"));
-    kernels::linear(&pooled, get("weight")?, Some(get("bias")?))?.tanh()
-}
-
-/// Sum of the losses of all anchors.
-fn sum(forward: &Forward, batch: &Microbatch, inputs: &Inputs, hidden: &Tensor) -> Result<Tensor> {
-    let Contrast { anchors, hard, .. } = &batch.contrast;
-    let vectors = vectors(forward, inputs, hidden)?;
-    let (n, columns) = (anchors.len(), anchors.len() + hard.len());
-    let (left, right) = (vectors.narrow(0, 0, n)?, vectors.narrow(0, n, columns)?);
-    let bias = Tensor::from_vec(left_out(&batch.contrast), (n, columns), forward.device)?.to_dtype(vectors.dtype())?;
-    info_nce_sum(&left, &right, &bias, forward.objective.temperature)
-}
-
 /// [`MASKED`] where a column is no negative of the row's anchor, else 0; row by row.
-fn left_out(contrast: &Contrast) -> Vec<f32> {
-    let Contrast { anchors, positives, hard } = contrast;
+fn left_out(compared: &Compared) -> Vec<f32> {
+    let Compared { anchors, positives, hard } = compared;
     let mut bias = Vec::with_capacity(anchors.len() * (anchors.len() + hard.len()));
     for (row, (anchor, positive)) in anchors.iter().zip(positives).enumerate() {
         let own = |text: &Vec<u32>| text == anchor || text == positive;
@@ -159,18 +184,19 @@ mod tests {
 
     #[test]
     fn texts_that_mean_the_anchor_are_no_negatives() {
-        let contrast = Contrast {
+        let compared = Compared {
             anchors: vec![vec![1], vec![2], vec![1]],
             positives: vec![vec![8], vec![9], vec![7]],
             hard: vec![vec![9], vec![5]],
         };
         let bias: Vec<Vec<bool>> =
-            left_out(&contrast).chunks(5).map(|row| row.iter().map(|bias| *bias == MASKED).collect()).collect();
+            left_out(&compared).chunks(5).map(|row| row.iter().map(|bias| *bias == MASKED).collect()).collect();
         assert_eq!(bias[0], [false, false, true, false, false]);
         assert_eq!(bias[1], [false, false, false, true, false]);
         assert_eq!(bias[2], [true, false, false, false, false]);
-        assert_eq!(count(&Microbatch { contrast, ..Microbatch::default() }), 3);
-        let alone = Contrast { anchors: vec![vec![1]], positives: vec![vec![8]], hard: vec![vec![1], vec![8]] };
-        assert_eq!(count(&Microbatch { contrast: alone, ..Microbatch::default() }), 0, "nothing to tell it from");
+        let simcse = Contrastive { weight: 1.0, temperature: 0.05, pooling: Pooling::Cls };
+        assert_eq!(simcse.count(&RowSet { compared, ..RowSet::default() }), 3);
+        let compared = Compared { anchors: vec![vec![1]], positives: vec![vec![8]], hard: vec![vec![1], vec![8]] };
+        assert_eq!(simcse.count(&RowSet { compared, ..RowSet::default() }), 0, "nothing to tell it from");
     }
 }

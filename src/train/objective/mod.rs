@@ -1,169 +1,286 @@
-//! The loss terms. A step's loss is `Σ weight · (sum over the step / count over the step)` over all terms.
+//! The loss terms. A step's loss is `Σ weight · (sum over the step / count over the step)` over all objectives.
 //!
-//! One more term is one file, one `mod` line and one line in [`TERMS`].
+//! To add an objective: one file with a [`Kind`], one `mod` line, one line in [`OBJECTIVES`], and its section
+//! `[train.objective.<name>]` in `pipelines/default.toml`, which has a `weight`. An objective says which rows it learns
+//! from ([`RowKind`]), what it declares beside the model, and what of the model's inside it wants to see ([`Needs`]);
+//! the loop, the checkpoints, the metrics and the plan take it from there.
 
 pub mod clm;
 pub mod contrastive;
 pub mod mlm;
-pub mod spans;
+pub mod span;
+#[cfg(test)]
+mod toy;
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result as Computed, Tensor};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use crate::train::data::batch::{Microbatch, Rows};
+use crate::error::{Error, Result};
+use crate::train::data::rows::{RowKind, RowSet};
 use crate::train::data::tokenizer::Frame;
-use crate::train::model::parameters::{Part, Role};
-use crate::train::model::{Architecture, Inputs, Language, Pass, Tokens};
-use crate::train::params::{self, Params, Pooling};
+use crate::train::model::parameters::{Declared, Part, Role};
+use crate::train::model::{Architecture, Inputs, Language, Needs, Pass, Seen};
+use crate::train::params::Params;
+use crate::train::strategy::At;
 
-/// A loss term: one pass of the model over some rows, and a sum computed from the last hidden state.
-pub struct Term {
-    /// Name; its column in `metrics.jsonl` is `<name>_loss`.
+/// Where the sections of objectives stand in a pipeline file.
+const PLACE: &str = "train.objective";
+
+/// Every objective.
+pub static OBJECTIVES: &[&Kind] = &[
+    &mlm::MLM,
+    &clm::CLM,
+    &span::SPAN,
+    &contrastive::CONTRASTIVE,
+    #[cfg(test)]
+    &toy::TOY,
+];
+
+/// What an objective is, and how its section of a pipeline file makes one.
+pub struct Kind {
+    /// Name, that of its section and of its number in `metrics.jsonl`.
     pub name: &'static str,
     /// What it teaches, in one line.
-    pub meaning: &'static str,
+    pub about: &'static str,
     /// Unit of the term before its weight.
     pub unit: &'static str,
-    /// Whether its gradient reaches a parameter.
-    pub reaches: fn(&Part) -> bool,
     /// The models it is for.
     pub languages: &'static [Language],
-    /// Its weight.
-    pub weight: fn(&params::Objective) -> f64,
-    /// What its sum is divided by, for one microbatch; 0 where it has nothing to teach.
-    pub count: fn(&Microbatch) -> usize,
-    /// What the model reads for it, for a microbatch with a count above 0.
-    pub inputs: fn(&Forward, &Microbatch) -> Result<Inputs>,
-    /// Its sum over the microbatch, from the last hidden state of those inputs.
-    pub sum: fn(&Forward, &Microbatch, &Inputs, &Tensor) -> Result<Tensor>,
+    /// The rows it learns from.
+    pub rows: RowKind,
+    /// Makes one of its section.
+    pub build: fn(Section) -> Result<Box<dyn Objective>>,
 }
 
-/// Every term.
-pub static TERMS: &[&Term] = &[&mlm::MLM, &clm::CLM, &spans::SPANS, &contrastive::CONTRASTIVE];
+/// A loss term: a pass of the model over the rows of a kind, and a sum computed from what is seen of it.
+pub trait Objective: Send + Sync {
+    /// Its weight at a step; pure.
+    fn weight(&self, at: At) -> f64;
 
-impl Term {
-    /// Whether it is for models that learn in this way, and has a weight.
-    pub fn is_on(&self, language: Language, objective: &params::Objective) -> bool {
-        self.languages.contains(&language) && (self.weight)(objective) > 0.0
+    /// Parameters it trains beside the model, as parts with [`Role::Beside`] its name.
+    fn declare(&self, model: &dyn Architecture) -> Vec<Declared> {
+        let _ = model;
+        Vec::new()
+    }
+
+    /// Whether its gradient reaches a parameter: of the model all, if nothing else is said.
+    fn reaches(&self, part: &Part) -> bool {
+        !matches!(part.role, Role::Beside(_))
+    }
+
+    /// What it wants to see beside the last hidden state. Whatever nobody wants is not kept.
+    fn needs(&self, model: &dyn Architecture) -> Needs {
+        let _ = model;
+        Needs::default()
+    }
+
+    /// What its sum is divided by, for the rows of one microbatch; 0 where it has nothing to teach.
+    fn count(&self, rows: &RowSet) -> usize;
+
+    /// Its sum over the rows, from what the model showed of them. `teacher` is what the weights of a strategy showed of
+    /// the same rows, without a graph, where it needs one.
+    ///
+    /// # Errors
+    /// If the shapes do not fit or the device fails.
+    fn sum(&self, cx: &Forward, rows: &RowSet, seen: &Seen, teacher: Option<&Seen>) -> Computed<Tensor>;
+}
+
+/// A section of a pipeline file.
+pub struct Section<'a> {
+    params: &'a Params,
+    name: &'static str,
+}
+
+impl Section<'_> {
+    /// Its keys.
+    ///
+    /// # Errors
+    /// If they do not fit.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        self.params.objective.parse(PLACE, self.name)
     }
 }
 
-/// The term that teaches language in this way.
-pub fn language_term(language: Language) -> &'static Term {
-    match language {
-        Language::Masked => &mlm::MLM,
-        Language::Causal => &clm::CLM,
-        Language::Spans => &spans::SPANS,
+impl Kind {
+    /// The key that a section of this objective begins with.
+    pub fn section(&self) -> String {
+        format!("{PLACE}.{}", self.name)
+    }
+
+    /// The objective of a run; `None` where it has no section or no weight at any time.
+    fn active(&'static self, params: &Params) -> Result<Option<Active>> {
+        #[derive(Deserialize)]
+        struct Weighted {
+            weight: f64,
+        }
+        if !params.objective.has(self.name) {
+            return Ok(None);
+        }
+        if params.objective.parse::<Weighted>(PLACE, self.name)?.weight == 0.0 {
+            return Ok(None);
+        }
+        let objective = (self.build)(Section { params, name: self.name })?;
+        Ok(Some(Active { kind: self, objective }))
     }
 }
 
-/// Most pieces of a window, so that its rows fit `max_tokens`.
-pub fn room(frame: &Frame, params: &Params) -> usize {
-    match frame.language {
-        Language::Spans => spans::longest(params.max_tokens, &params.objective),
-        _ => params.max_tokens - frame.width(),
-    }
+/// An objective that has a weight in a run.
+pub struct Active {
+    /// What it is.
+    pub kind: &'static Kind,
+    /// Itself.
+    pub objective: Box<dyn Objective>,
 }
 
-/// Most tokens that a window of `pieces` takes in a row of the model, or of its encoder, and in one of its decoder.
-pub fn lengths(frame: &Frame, params: &Params, pieces: usize) -> (usize, usize) {
-    match frame.language {
-        Language::Spans => spans::lengths(pieces, &params.objective),
-        _ => (pieces + frame.width(), 0),
-    }
+/// The objectives of a run: those that have a weight, with those among them that are not for models that learn in this
+/// way.
+pub struct Chosen {
+    /// Those that teach.
+    pub active: Vec<Active>,
+    /// Those that are left out.
+    pub left_out: Vec<&'static Kind>,
 }
 
-/// What a term needs besides the microbatch.
+/// The objectives that a run's parameters give a weight.
+///
+/// # Errors
+/// If a section does not fit.
+pub fn chosen(params: &Params, language: Language) -> Result<Chosen> {
+    let mut chosen = Chosen { active: Vec::new(), left_out: Vec::new() };
+    for kind in OBJECTIVES {
+        let Some(active) = kind.active(params)? else { continue };
+        match kind.languages.contains(&language) {
+            true => chosen.active.push(active),
+            false => chosen.left_out.push(kind),
+        }
+    }
+    Ok(chosen)
+}
+
+/// The objective that measures how well a model knows language: that of its own rows.
+///
+/// # Errors
+/// If its section does not fit.
+pub fn of_language(params: &Params, language: Language) -> Result<Active> {
+    let rows = RowKind::of_language(language);
+    let kind = OBJECTIVES.iter().find(|kind| kind.rows == rows && kind.languages.contains(&language));
+    let active = kind.map(|kind| kind.active(params)).transpose()?.flatten();
+    active.ok_or_else(|| Error::usage("the objective that the model learns language by has no weight"))
+}
+
+/// What an objective computes with.
 #[derive(Clone, Copy)]
 pub struct Forward<'a> {
     /// The model.
     pub model: &'a dyn Architecture,
     /// Weights and dropout.
     pub pass: Pass<'a>,
-    /// Parameters of the loss.
-    pub objective: &'a params::Objective,
-    /// What stands for a passage.
-    pub pooling: Pooling,
     /// What stands around the pieces of a row.
     pub frame: &'a Frame,
-    /// What the term's sum will be multiplied with before it is differentiated.
+    /// What the sum will be multiplied with before it is differentiated.
     pub share: f64,
     /// What the model computes with.
     pub dtype: DType,
-    /// Where they are computed.
+    /// Where it is computed.
     pub device: &'a Device,
 }
 
-/// What a language term reaches: all of the model, and nothing that stands beside it for another term.
-fn reaches_no_other(part: &Part) -> bool {
-    !matches!(part.role, Role::Beside(_))
+impl Forward<'_> {
+    /// What the model reads for these rows.
+    ///
+    /// # Errors
+    /// If there is no row or the device fails.
+    pub fn inputs(&self, rows: &RowSet) -> Computed<Inputs> {
+        rows.inputs(self.frame.pad, self.dtype, self.device)
+    }
 }
 
-/// How many tokens of a microbatch are predicted.
-fn labels(batch: &Microbatch) -> usize {
-    batch.labels.len()
+/// An objective that predicts the labelled tokens of its rows.
+struct Labels {
+    weight: f64,
 }
 
-/// The rows of a microbatch, and those of the decoder.
-fn language_inputs(forward: &Forward, batch: &Microbatch) -> Result<Inputs> {
-    let tokens = |rows: &Rows| {
-        let tokens: Vec<&[u32]> = rows.ids.iter().map(Vec::as_slice).collect();
-        let tokens = Tokens::new(&tokens, forward.frame.pad, forward.dtype, forward.device)?;
-        Result::Ok(if rows.are_packed() { tokens.packed(&rows.texts) } else { tokens })
-    };
-    let decoder = batch.decoder.as_ref().map(tokens).transpose()?;
-    Ok(Inputs { tokens: tokens(&batch.rows)?, decoder })
+/// See [`Labels`].
+fn language(section: Section) -> Result<Box<dyn Objective>> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Keys {
+        weight: f64,
+    }
+    let Keys { weight } = section.parse()?;
+    Ok(Box::new(Labels { weight }))
 }
 
-/// Sum of the cross-entropy at all labelled places; only there is the head computed.
-fn language_sum(forward: &Forward, batch: &Microbatch, _: &Inputs, hidden: &Tensor) -> Result<Tensor> {
-    let length = hidden.dim(1)?;
-    let places: Vec<u32> = batch.labels.iter().map(|(row, place, _)| (row * length + place) as u32).collect();
-    let tokens: Vec<u32> = batch.labels.iter().map(|(_, _, token)| *token).collect();
-    let chosen = hidden.flatten_to(1)?.index_select(&Tensor::new(places, forward.device)?, 0)?;
-    forward.model.head(&forward.pass, &chosen)?.cross_entropy_sum(&tokens, forward.share)
+impl Objective for Labels {
+    fn weight(&self, _: At) -> f64 {
+        self.weight
+    }
+
+    fn count(&self, rows: &RowSet) -> usize {
+        rows.labels.len()
+    }
+
+    /// Sum of the cross-entropy at all labelled places; only there is the head computed.
+    fn sum(&self, cx: &Forward, rows: &RowSet, seen: &Seen, _: Option<&Seen>) -> Computed<Tensor> {
+        let length = seen.last.dim(1)?;
+        let places: Vec<u32> = rows.labels.iter().map(|(row, place, _)| (row * length + place) as u32).collect();
+        let tokens: Vec<u32> = rows.labels.iter().map(|(_, _, token)| *token).collect();
+
+        let chosen = seen.last.flatten_to(1)?.index_select(&Tensor::new(places, cx.device)?, 0)?;
+        cx.model.head(&cx.pass, &chosen)?.cross_entropy_sum(&tokens, cx.share)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::contract::contract;
-    use crate::train::data::batch::{Contrast, Masker};
+    use crate::train::data::rows::passages::Compared;
     use crate::train::data::shards::Shards;
     use crate::train::data::stream::Document;
     use crate::train::data::tokenizer::Tokenizer;
     use crate::train::data::windows::{Position, Windows};
-    use crate::train::fixture::{checkpoint_folder, default_params, grammar, shard_folder, tiny_encoder, tiny_params};
+    use crate::train::fixture::{
+        batcher, checkpoint_folder, default_params, grammar, shard_folder, tiny_encoder, tiny_params,
+    };
     use crate::train::kernels::{self, DropoutKey};
     use crate::train::model::bert::Bert;
-    use crate::train::model::parameters::{Declared, Init};
-    use crate::train::model::{Engine, FAMILIES, Parameters, Weights, hugging_face, infer};
-    use crate::train::optimiser::{Gradients, empty};
+    use crate::train::model::gradients::{Gradients, empty};
+    use crate::train::model::parameters::Init;
+    use crate::train::model::{Engine, FAMILIES, Parameters, Weights, hugging_face, show};
     use crate::train::params::Norm;
     use std::collections::BTreeMap;
 
     #[test]
-    fn every_term_is_named_explained_and_has_a_column() {
-        for (idx, term) in TERMS.iter().enumerate() {
-            assert!(!term.meaning.is_empty() && !term.unit.is_empty() && !term.languages.is_empty());
-            assert!(TERMS[..idx].iter().all(|other| other.name != term.name));
-            let column = format!("{}_loss", term.name);
-            assert!(contract("metric").unwrap().fields.iter().any(|field| field.name == column), "{column}");
+    fn objectives_are_named_once_and_explained_and_have_a_section_with_a_weight() {
+        let params = default_params();
+        for (idx, kind) in OBJECTIVES.iter().enumerate() {
+            assert!(!kind.about.is_empty() && !kind.unit.is_empty() && !kind.languages.is_empty());
+            assert!(OBJECTIVES[..idx].iter().all(|other| other.name != kind.name));
+            assert!(kind.active(&params).unwrap().is_some() || kind.name == "toy", "{} is off", kind.name);
         }
         for language in [Language::Masked, Language::Causal, Language::Spans] {
-            assert!(language_term(language).languages.contains(&language));
+            assert_eq!(of_language(&params, language).unwrap().kind.rows, RowKind::of_language(language));
+            let chosen = chosen(&params, language).unwrap();
+            assert_eq!(chosen.active.len() + chosen.left_out.len(), 4);
         }
     }
 
-    fn microbatch() -> Microbatch {
-        Microbatch {
-            index: 0,
-            rows: [vec![2, 5, 4, 7, 8, 3], vec![2, 4, 9, 3]].into_iter().collect(),
-            decoder: None,
-            labels: vec![(0, 2, 6), (1, 1, 10), (1, 2, 9)],
-            contrast: Contrast {
-                anchors: vec![vec![2, 5, 6, 3], vec![2, 7, 3]],
-                positives: vec![vec![2, 5, 11, 3], vec![2, 7, 8, 3]],
-                hard: vec![vec![2, 9, 6, 5, 3]],
+    /// The rows of two objectives.
+    fn rows(kind: &Kind) -> RowSet {
+        match kind.rows {
+            RowKind::Passages => RowSet {
+                compared: Compared {
+                    anchors: vec![vec![2, 5, 6, 3], vec![2, 7, 3]],
+                    positives: vec![vec![2, 5, 11, 3], vec![2, 7, 8, 3]],
+                    hard: vec![vec![2, 9, 6, 5, 3]],
+                },
+                ..RowSet::default()
+            },
+            _ => RowSet {
+                rows: [vec![2, 5, 4, 7, 8, 3], vec![2, 4, 9, 3]].into_iter().collect(),
+                labels: vec![(0, 2, 6), (1, 1, 10), (1, 2, 9)],
+                ..RowSet::default()
             },
         }
     }
@@ -183,44 +300,57 @@ mod tests {
         }
     }
 
-    fn with_forward<T>(model: &Bert, pooling: Pooling, pass: Pass, run: impl FnOnce(&Forward) -> T) -> T {
-        let (objective, frame) = (default_params().objective, frame());
-        let (dtype, device) = (DType::F64, &Device::Cpu);
-        run(&Forward { model, pass, objective: &objective, pooling, frame: &frame, share: 1.0, dtype, device })
+    /// Masked language, passages, and what looks inside the model, with a teacher of these weights.
+    fn three(pooling: &str) -> Vec<Active> {
+        let mut params = default_params();
+        params.objective.set("contrastive", "pooling", pooling);
+        params.objective.set("toy", "weight", 1.0);
+        chosen(&params, Language::Masked).unwrap().active
     }
 
-    const TWO: [&Term; 2] = [&mlm::MLM, &contrastive::CONTRASTIVE];
+    fn forward<'a>(model: &'a Bert, frame: &'a Frame, pass: Pass<'a>) -> Forward<'a> {
+        Forward { model, pass, frame, share: 1.0, dtype: DType::F64, device: &Device::Cpu }
+    }
 
-    fn loss(weights: &Weights, model: &Bert, pooling: Pooling) -> f64 {
-        let sum = |term: &&Term| {
-            with_forward(model, pooling, Pass { weights, dropout: Some(KEY) }, |forward| {
-                let inputs = (term.inputs)(forward, &microbatch()).unwrap();
-                let hidden = infer(model, &forward.pass, &inputs).unwrap();
-                kernels::number(&(term.sum)(forward, &microbatch(), &inputs, &hidden).unwrap()).unwrap()
-            })
+    fn taught(cx: &Forward, active: &Active, teacher: &Weights) -> Seen {
+        let needs = active.objective.needs(cx.model);
+        show(cx.model, &Pass::new(teacher, None), &cx.inputs(&rows(active.kind)).unwrap(), &needs).unwrap()
+    }
+
+    fn loss(weights: &Weights, teacher: &Weights, model: &Bert, pooling: &str) -> f64 {
+        let frame = frame();
+        let cx = forward(model, &frame, Pass::new(weights, Some(KEY)));
+        let sum = |active: &Active| {
+            let rows = rows(active.kind);
+            let needs = active.objective.needs(model);
+            let seen = show(model, &cx.pass, &cx.inputs(&rows).unwrap(), &needs).unwrap();
+            let taught = taught(&cx, active, teacher);
+            kernels::number(&active.objective.sum(&cx, &rows, &seen, Some(&taught)).unwrap()).unwrap()
         };
-        TWO.iter().map(sum).sum()
+        three(pooling).iter().map(sum).sum()
     }
 
-    fn gradients(parameters: &Parameters, model: &Bert, pooling: Pooling) -> Gradients {
+    fn gradients(parameters: &Parameters, teacher: &Weights, model: &Bert, pooling: &str, every: usize) -> Gradients {
+        let frame = frame();
         let mut gradients = empty();
-        let engine = Engine::new(model, parameters, 1);
-        for term in TWO {
-            with_forward(model, pooling, engine.pass(Some(KEY)), |forward| {
-                let inputs = (term.inputs)(forward, &microbatch()).unwrap();
-                let run = engine.forward(&inputs, Some(KEY)).unwrap();
-                let hidden = model.hidden(&forward.pass, &run.last()).unwrap();
-                let sum = (term.sum)(forward, &microbatch(), &inputs, &hidden).unwrap();
-                run.backward(&sum, &mut gradients).unwrap();
-            });
+        let engine = Engine::new(model, parameters, every).unwrap();
+        for active in three(pooling) {
+            let cx = forward(model, &frame, engine.pass(Some(KEY)));
+            let rows = rows(active.kind);
+            let (inputs, needs) = (cx.inputs(&rows).unwrap(), active.objective.needs(model));
+            let taught = taught(&cx, &active, teacher);
+            let run = engine.forward(&inputs, Some(KEY), &needs).unwrap();
+            let sum = active.objective.sum(&cx, &rows, &run.seen().unwrap(), Some(&taught)).unwrap();
+            run.backward(&sum, &mut gradients).unwrap();
         }
         gradients
     }
 
-    /// Central differences at random places of every tensor of the whole model, dropout on.
+    /// Central differences at random places of every tensor of the whole model, dropout on, with all graphs kept and with
+    /// a state kept every step and every two.
     #[test]
     fn the_gradient_of_the_whole_model_is_right() {
-        for (norm, pooling) in [(Norm::Pre, Pooling::Mean), (Norm::Post, Pooling::Cls)] {
+        for (norm, pooling) in [(Norm::Pre, "mean"), (Norm::Post, "cls")] {
             let model = Bert { norm, ..tiny_encoder() };
             let larger = |d: Declared| Declared {
                 init: match d.init {
@@ -229,15 +359,20 @@ mod tests {
                 },
                 ..d
             };
-            let declared = model.declare().into_iter().chain(contrastive::declare(&model)).map(larger);
-            let declared: Vec<Declared> = declared.collect();
+            let beside = three(pooling).into_iter().flat_map(|active| active.objective.declare(&model));
+            let declared: Vec<Declared> = model.declare().into_iter().chain(beside).map(larger).collect();
             let parameters = Parameters::draw(&declared, 7, DType::F64, &Device::Cpu).unwrap();
-            let gradients = gradients(&parameters, &model, pooling);
+            let teacher = Parameters::draw(&declared, 8, DType::F64, &Device::Cpu).unwrap().detached();
+            let gradients = [1, 2, 0].map(|every| gradients(&parameters, &teacher, &model, pooling, every));
             let plain: BTreeMap<String, Tensor> =
                 parameters.iter().map(|(name, var)| (name.to_string(), var.as_detached_tensor())).collect();
+            let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
             for (name, _) in parameters.iter() {
-                let gradient = gradients[name].flatten_all().unwrap().to_vec1::<f64>().unwrap();
-                let values = plain[name].flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                let gradient = numbers(&gradients[0][name]);
+                for other in &gradients[1..] {
+                    assert_eq!(numbers(&other[name]), gradient, "{name}: the same bits whatever is kept");
+                }
+                let values = numbers(&plain[name]);
                 let mut draws = crate::draw::stream(5, "coordinates", name.as_bytes());
                 for _ in 0..4 {
                     let at = crate::draw::next_below(&mut draws, values.len());
@@ -247,7 +382,7 @@ mod tests {
                         let tensor = Tensor::from_vec(values, plain[name].dims(), &Device::Cpu).unwrap();
                         let mut all = plain.clone();
                         all.insert(name.to_string(), tensor);
-                        loss(&Weights::new(all), &model, pooling)
+                        loss(&Weights::new(all), &teacher, &model, pooling)
                     };
                     let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
                     let close = (slope - gradient[at]).abs() <= 1e-6 * gradient[at].abs().max(1.0);
@@ -273,31 +408,28 @@ mod tests {
             let file = folder.path().join(hugging_face::TOKENIZER);
             let tokenizer = Tokenizer::read(&file, family.language, &pretrained.config).unwrap();
             let params = Params { packing: true, max_tokens: 32, batch: 4, ..tiny_params() };
-            let masker = Masker { tokenizer: &tokenizer, params: &params, seed: 1 };
-            let position = Position::default();
-            let mut windows = Windows::new(&shards, &tokenizer, &params, 1, position).unwrap();
-            let packed = masker.step(1, &mut windows).unwrap().microbatches.remove(0);
+            let batcher = batcher(&tokenizer, &params);
+            let (position, kind) = (Position::default(), RowKind::of_language(family.language));
+            let mut windows = Windows::new(&shards, &batcher, position).unwrap();
+            let packed = batcher.step(1, &mut windows).unwrap().microbatches.remove(0).sets.remove(&kind).unwrap();
             assert!(packed.rows.are_packed(), "{}", family.name);
             assert!(packed.rows.ids.iter().all(|row| row.len() <= 32), "{}", family.name);
             let n: usize = packed.rows.texts.iter().map(Vec::len).sum();
-            let mut windows = Windows::new(&shards, &tokenizer, &params, 1, position).unwrap();
+            let mut windows = Windows::new(&shards, &batcher, position).unwrap();
             let alone: Vec<_> = (0..n).map(|_| windows.next_window().unwrap().unwrap()).collect();
-            let alone = masker.microbatch(0, alone.chunks(1), "mask");
+            let alone = batcher.microbatch(0, alone.chunks(1), "mask").sets.remove(&kind).unwrap();
             assert_eq!(alone.labels.len(), packed.labels.len());
 
             let parameters = pretrained.parameters(folder.path(), DType::F64, &Device::Cpu).unwrap();
             let model = pretrained.model.as_ref();
-            let term = language_term(family.language);
-            let run = |batch: &Microbatch| {
-                let engine = Engine::new(model, &parameters, 0);
+            let term = of_language(&params, family.language).unwrap();
+            let run = |rows: &RowSet| {
+                let engine = Engine::new(model, &parameters, 0).unwrap();
                 let (frame, dtype, device) = (&tokenizer.frame, DType::F64, &Device::Cpu);
-                let (objective, pooling) = (&params.objective, Pooling::Mean);
-                let pass = engine.pass(None);
-                let forward = Forward { model, pass, objective, pooling, frame, share: 1.0, dtype, device };
-                let inputs = (term.inputs)(&forward, batch).unwrap();
-                let run = engine.forward(&inputs, None).unwrap();
-                let hidden = model.hidden(&forward.pass, &run.last()).unwrap();
-                let sum = (term.sum)(&forward, batch, &inputs, &hidden).unwrap();
+                let cx = Forward { model, pass: engine.pass(None), frame, share: 1.0, dtype, device };
+                let (inputs, needs) = (cx.inputs(rows).unwrap(), Needs::default());
+                let run = engine.forward(&inputs, None, &needs).unwrap();
+                let sum = term.objective.sum(&cx, rows, &run.seen().unwrap(), None).unwrap();
                 let mut gradients = empty();
                 run.backward(&sum, &mut gradients).unwrap();
                 (kernels::number(&sum.detach()).unwrap(), gradients)

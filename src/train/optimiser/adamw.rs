@@ -9,17 +9,21 @@
 //! `adamw_bert` leaves out both divisions by `1 − βᵗ`, as `google-research/bert:optimization.py`.
 //!
 //! `t` counts per parameter: one that gets its first gradient late starts with its own bias correction, not with a step
-//! three times too long. A parameter without a gradient is left alone, decay included. Biases and norms do not decay.
+//! three times too long. A parameter without a gradient is left alone, decay included, and so is the part of one that does
+//! not move ([`Moves`]): each place of a parameter that moves in parts has its own count. Biases and norms do not decay.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
-use candle_core::{CpuStorage, Device, InplaceOp2, InplaceOp3, Layout, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, Device, InplaceOp2, InplaceOp3, Layout, Tensor, Var, WithDType, bail};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use super::Gradients;
 use crate::error::{Error, Result};
 use crate::train::model::Parameters;
+use crate::train::model::gradients::Gradients;
+use crate::train::model::moves::{self, Moves, Share};
 use crate::train::model::parameters::{read_tensors, refuse_extra, write_tensors};
 use crate::train::params::{self, OptimiserKind};
 
@@ -31,7 +35,22 @@ const CHUNK: usize = 16_384;
 struct Moments {
     mean: Tensor,
     square: Tensor,
-    steps: u64,
+    steps: Steps,
+}
+
+/// Steps done for a parameter: for all of it, or for each place along a dimension once its parts moved apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Steps {
+    /// For all of it.
+    Whole(u64),
+    /// For each place along a dimension.
+    Slices {
+        /// The dimension.
+        dim: usize,
+        /// Steps of each place.
+        counts: Vec<u64>,
+    },
 }
 
 /// The optimiser and its state.
@@ -46,49 +65,96 @@ impl AdamW {
         AdamW { params: params.clone(), moments: BTreeMap::new() }
     }
 
-    /// Moves every parameter that has a gradient, which is multiplied by `scale`, at the learning rate `lr`.
+    /// Moves every parameter that has a gradient, which is multiplied by `scale`, at the learning rate `lr`, as far as
+    /// `moves` lets it.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, lr: f64, scale: f64) -> Result<()> {
-        let params::Optimiser { kind, beta1, beta2, eps, weight_decay, .. } = self.params;
+    pub fn step(
+        &mut self,
+        parameters: &Parameters,
+        gradients: &Gradients,
+        moves: &Moves,
+        lr: f64,
+        scale: f64,
+    ) -> Result<()> {
         for (name, var) in parameters.iter() {
-            let Some(gradient) = gradients.get(name) else { continue };
-            let before = match self.moments.remove(name) {
+            let (Some(gradient), Some(share)) = (gradients.get(name), moves.of(name)) else { continue };
+            let Moments { mean, square, steps } = match self.moments.remove(name) {
                 Some(moments) => moments,
-                None => Moments { mean: gradient.zeros_like()?, square: gradient.zeros_like()?, steps: 0 },
+                None => {
+                    Moments { mean: gradient.zeros_like()?, square: gradient.zeros_like()?, steps: Steps::Whole(0) }
+                }
             };
-            let Moments { mean, square, steps } = before;
-            let steps = steps + 1;
-            let left = |beta: f64| match kind {
-                OptimiserKind::Adamw => 1.0 - beta.powf(steps as f64),
-                OptimiserKind::AdamwBert => 1.0,
-            };
-            let decay = if parameters.part(name)?.decays { weight_decay } else { 0.0 };
-            let way = Way { kept: 1.0 - lr * decay, rate: lr / left(beta1), root: 1.0 / left(beta2).sqrt(), eps };
-            let moments = if var.device().is_cpu() {
-                let gradient = gradient.contiguous()?;
-                mean.inplace_op2(&gradient, &Decaying { beta: beta1, scale, squared: false })?;
-                square.inplace_op2(&gradient, &Decaying { beta: beta2, scale, squared: true })?;
-                var.as_detached_tensor().inplace_op3(&mean, &square, &way)?;
-                Moments { mean, square, steps }
-            } else {
-                let gradient = gradient.affine(scale, 0.0)?;
-                let mean = (mean.affine(beta1, 0.0)? + gradient.affine(1.0 - beta1, 0.0)?)?.detach();
-                let square = (square.affine(beta2, 0.0)? + gradient.sqr()?.affine(1.0 - beta2, 0.0)?)?.detach();
-                let root = square.sqrt()?.affine(way.root, eps)?;
-                let value = var.as_detached_tensor().affine(way.kept, 0.0)?;
-                var.set(&(value - mean.div(&root)?.affine(way.rate, 0.0)?)?)?;
-                Moments { mean, square, steps }
+            let decays = parameters.part(name)?.decays;
+            let (steps, parts, rate) = cut(steps, share, gradient.dims());
+
+            let moments = match parts {
+                None => {
+                    let Steps::Whole(done) = steps else { return Err(Error::data("a whole parameter with parts")) };
+                    let way = self.way(done + 1, lr * rate, decays);
+                    let (mean, square) = self.move_one(var, gradient, Means { mean, square }, scale, &way)?;
+                    Moments { mean, square, steps: Steps::Whole(done + 1) }
+                }
+                Some(parts) => {
+                    let Steps::Slices { dim, mut counts } = steps else {
+                        return Err(Error::data("a parameter in parts without their steps"));
+                    };
+                    for range in &parts {
+                        let done = counts[range.start];
+                        let way = self.way(done + 1, lr * rate, decays);
+                        let of = |tensor: &Tensor| moves::part(tensor, dim, range);
+                        let value = Var::from_tensor(&of(&var.as_detached_tensor())?)?;
+                        let means = Means { mean: of(&mean)?, square: of(&square)? };
+                        let (m, v) = self.move_one(&value, &of(gradient)?, means, scale, &way)?;
+
+                        mean.slice_set(&m, dim, range.start)?;
+                        square.slice_set(&v, dim, range.start)?;
+                        var.as_detached_tensor().slice_set(&value.as_detached_tensor(), dim, range.start)?;
+                        counts[range.clone()].fill(done + 1);
+                    }
+                    Moments { mean, square, steps: Steps::Slices { dim, counts } }
+                }
             };
             self.moments.insert(name.to_string(), moments);
         }
         Ok(())
     }
 
+    /// The step of a parameter that is its `nth`.
+    fn way(&self, nth: u64, lr: f64, decays: bool) -> Way {
+        let params::Optimiser { kind, beta1, beta2, eps, weight_decay, .. } = self.params;
+        let left = |beta: f64| match kind {
+            OptimiserKind::Adamw => 1.0 - beta.powf(nth as f64),
+            OptimiserKind::AdamwBert => 1.0,
+        };
+        let decay = if decays { weight_decay } else { 0.0 };
+        Way { kept: 1.0 - lr * decay, rate: lr / left(beta1), root: 1.0 / left(beta2).sqrt(), eps }
+    }
+
+    /// Moves one parameter, or a part of one, and gives its means behind the step.
+    fn move_one(&self, var: &Var, gradient: &Tensor, means: Means, scale: f64, way: &Way) -> Result<(Tensor, Tensor)> {
+        let params::Optimiser { beta1, beta2, eps, .. } = self.params;
+        let Means { mean, square } = means;
+        if var.device().is_cpu() {
+            let gradient = gradient.contiguous()?;
+            mean.inplace_op2(&gradient, &Decaying { beta: beta1, scale, squared: false })?;
+            square.inplace_op2(&gradient, &Decaying { beta: beta2, scale, squared: true })?;
+            var.as_detached_tensor().inplace_op3(&mean, &square, way)?;
+            return Ok((mean, square));
+        }
+        let gradient = gradient.affine(scale, 0.0)?;
+        let mean = (mean.affine(beta1, 0.0)? + gradient.affine(1.0 - beta1, 0.0)?)?.detach();
+        let square = (square.affine(beta2, 0.0)? + gradient.sqr()?.affine(1.0 - beta2, 0.0)?)?.detach();
+        let root = square.sqrt()?.affine(way.root, eps)?;
+        let value = var.as_detached_tensor().affine(way.kept, 0.0)?;
+        var.set(&(value - mean.div(&root)?.affine(way.rate, 0.0)?)?)?;
+        Ok((mean, square))
+    }
+
     /// Steps done for each parameter, for [`AdamW::load`].
-    pub fn steps(&self) -> BTreeMap<String, u64> {
-        self.moments.iter().map(|(name, moments)| (name.clone(), moments.steps)).collect()
+    pub fn steps(&self) -> BTreeMap<String, Steps> {
+        self.moments.iter().map(|(name, moments)| (name.clone(), moments.steps.clone())).collect()
     }
 
     /// Writes the moments as safetensors.
@@ -111,7 +177,7 @@ impl AdamW {
     pub fn load(
         path: &Path,
         params: &params::Optimiser,
-        steps: &BTreeMap<String, u64>,
+        steps: &BTreeMap<String, Steps>,
         device: &Device,
     ) -> Result<Self> {
         let mut found = read_tensors(path, device)?;
@@ -121,11 +187,46 @@ impl AdamW {
         let mut moments = BTreeMap::new();
         for (name, steps) in steps {
             let (mean, square) = (take(format!("{name}#mean"))?, take(format!("{name}#square"))?);
-            moments.insert(name.clone(), Moments { mean, square, steps: *steps });
+            moments.insert(name.clone(), Moments { mean, square, steps: steps.clone() });
         }
         refuse_extra(path, &found)?;
         Ok(AdamW { params: params.clone(), moments })
     }
+}
+
+/// The two means of a parameter.
+struct Means {
+    mean: Tensor,
+    square: Tensor,
+}
+
+/// The parts of a parameter that move, each of one number of steps done, with the steps in the form they need and the
+/// share of the rate; no parts where it moves as a whole and always did.
+fn cut(steps: Steps, share: &Share, dims: &[usize]) -> (Steps, Option<Vec<Range<usize>>>, f64) {
+    let (rate, wanted) = match share {
+        Share::Whole { rate } => (*rate, None),
+        Share::Slices { dim, ranges, rate } => (*rate, Some((*dim, ranges.clone()))),
+    };
+    let (dim, counts) = match (steps, &wanted) {
+        (Steps::Whole(done), None) => return (Steps::Whole(done), None, rate),
+        (Steps::Whole(done), Some((dim, _))) => (*dim, vec![done; dims[*dim]]),
+        // What was cut along another dimension before keeps one count for all: the greatest.
+        (Steps::Slices { dim, counts }, Some((wanted, _))) if dim != *wanted => {
+            (*wanted, vec![counts.iter().copied().max().unwrap_or(0); dims[*wanted]])
+        }
+        (Steps::Slices { dim, counts }, _) => (dim, counts),
+    };
+    let whole = 0..dims[dim];
+    let ranges = wanted.map_or_else(|| vec![whole], |(_, ranges)| ranges);
+    // Places that did as many steps before are one part.
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    for place in ranges.into_iter().flatten() {
+        match parts.last_mut() {
+            Some(last) if last.end == place && counts[last.start] == counts[place] => last.end = place + 1,
+            _ => parts.push(place..place + 1),
+        }
+    }
+    (Steps::Slices { dim, counts }, Some(parts), rate)
 }
 
 /// A moment in place: `m ← β m + (1 − β) g`, or with `g²`.
@@ -246,7 +347,7 @@ mod tests {
 
     fn after(name: &str, gradients: &[f64], weight_decay: f64) -> f64 {
         let (parameters, mut adamw) = (one(name), AdamW::new(&settings(weight_decay)));
-        gradients.iter().for_each(|g| adamw.step(&parameters, &gradient(name, *g), 0.1, 1.0).unwrap());
+        gradients.iter().for_each(|g| adamw.step(&parameters, &gradient(name, *g), &Moves::all(), 0.1, 1.0).unwrap());
         value(&parameters, name)
     }
 
@@ -266,7 +367,7 @@ mod tests {
         let (parameters, mut adamw) = (one("w.weight"), AdamW::new(&params));
         let (mut x, mut m, mut v) = (1.0_f64, 0.0, 0.0);
         for g in [1.0, -2.0, 0.5] {
-            adamw.step(&parameters, &gradient("w.weight", g), 0.1, 1.0).unwrap();
+            adamw.step(&parameters, &gradient("w.weight", g), &Moves::all(), 0.1, 1.0).unwrap();
             m = 0.9 * m + 0.1 * g;
             v = 0.999 * v + 0.001 * g * g;
             x -= 0.1 * (m / (f64::sqrt(v) + 1e-8) + 0.01 * x);
@@ -285,14 +386,14 @@ mod tests {
     fn a_late_parameter_starts_like_a_new_one_and_waits_untouched() {
         let name = "late.weight";
         let (parameters, mut adamw) = (one(name), AdamW::new(&settings(0.01)));
-        (0..50).for_each(|_| adamw.step(&parameters, &empty_gradients(), 0.1, 1.0).unwrap());
+        (0..50).for_each(|_| adamw.step(&parameters, &empty_gradients(), &Moves::all(), 0.1, 1.0).unwrap());
         assert_eq!(value(&parameters, name), 1.0);
-        adamw.step(&parameters, &gradient(name, 3.0), 0.1, 1.0).unwrap();
+        adamw.step(&parameters, &gradient(name, 3.0), &Moves::all(), 0.1, 1.0).unwrap();
         assert_eq!(value(&parameters, name), after(name, &[3.0], 0.01));
     }
 
     fn empty_gradients() -> Gradients {
-        super::super::empty()
+        crate::train::model::gradients::empty()
     }
 
     #[test]
@@ -300,14 +401,45 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("optimiser.safetensors");
         let (parameters, mut adamw) = (one("w"), AdamW::new(&settings(0.01)));
-        adamw.step(&parameters, &gradient("w", 1.0), 0.1, 1.0).unwrap();
+        adamw.step(&parameters, &gradient("w", 1.0), &Moves::all(), 0.1, 1.0).unwrap();
         adamw.save(&path).unwrap();
         let mut resumed = AdamW::load(&path, &settings(0.01), &adamw.steps(), &Device::Cpu).unwrap();
-        resumed.step(&parameters, &gradient("w", -2.0), 0.1, 1.0).unwrap();
+        resumed.step(&parameters, &gradient("w", -2.0), &Moves::all(), 0.1, 1.0).unwrap();
         assert_eq!(value(&parameters, "w"), after("w", &[1.0, -2.0], 0.01));
-        let more = [("w".to_string(), 1), ("x".to_string(), 1)].into();
+        let more = [("w".to_string(), Steps::Whole(1)), ("x".to_string(), Steps::Whole(1))].into();
         assert!(AdamW::load(&path, &settings(0.01), &more, &Device::Cpu).err().unwrap().what().contains("`x#mean`"));
         let none = BTreeMap::new();
         assert!(AdamW::load(&path, &settings(0.01), &none, &Device::Cpu).err().unwrap().what().contains("`w#mean`"));
+    }
+
+    /// Each place behaves as a parameter of its own that is late: it does not move, decay or count while it rests, and
+    /// begins like a new one.
+    #[test]
+    fn parts_move_as_parameters_of_their_own() {
+        let declared =
+            [Declared { name: "w".into(), shape: vec![3, 2], init: Init::Ones, part: Part::new(0, Role::Attention) }];
+        let parameters = Parameters::draw(&declared, 1, DType::F64, &Device::Cpu).unwrap();
+        let mut adamw = AdamW::new(&settings(0.01));
+        let gradient =
+            |g: f64| -> Gradients { [("w".to_string(), Tensor::full(g, (3, 2), &Device::Cpu).unwrap())].into() };
+        let rows = |ranges: &[Range<usize>]| {
+            let share = Share::Slices { dim: 0, ranges: ranges.to_vec(), rate: 1.0 };
+            Moves::some([("w".to_string(), share)].into())
+        };
+        adamw.step(&parameters, &gradient(1.0), &rows(&[1..2]), 0.1, 1.0).unwrap();
+        adamw.step(&parameters, &gradient(-2.0), &rows(&[0..2]), 0.1, 1.0).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("optimiser.safetensors");
+        adamw.save(&path).unwrap();
+        let json = serde_json::to_string(&adamw.steps()).unwrap();
+        let mut adamw =
+            AdamW::load(&path, &settings(0.01), &serde_json::from_str(&json).unwrap(), &Device::Cpu).unwrap();
+        adamw.step(&parameters, &gradient(0.5), &Moves::all(), 0.1, 1.0).unwrap();
+
+        let found = parameters.detached().get("w").unwrap().to_vec2::<f64>().unwrap();
+        let expected = [after("w", &[-2.0, 0.5], 0.01), after("w", &[1.0, -2.0, 0.5], 0.01), after("w", &[0.5], 0.01)];
+        for (found, expected) in found.iter().zip(expected) {
+            assert_eq!(found, &[expected, expected]);
+        }
     }
 }

@@ -4,8 +4,8 @@
 //! microbatches has one sum, however the whole is split: four at once, or two and two. At most one sum for each bit of
 //! the count is held.
 
-use super::{Gradients, empty};
 use crate::error::Result;
+use crate::train::model::gradients::{Gradients, empty};
 
 /// The sums so far: at place `k` that of the last whole run of `2ᵏ`, where the count has that bit.
 #[derive(Default)]

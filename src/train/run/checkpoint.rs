@@ -1,29 +1,31 @@
 //! Checkpoints: whole folders, written beside and renamed, from which a run goes on bit for bit.
 //!
-//! `checkpoints/step-00000300/` holds `model.safetensors`, `optimiser.safetensors`, `state.json`, and `ema.safetensors`
-//! where a running mean of the weights is kept. The newest is the
-//! one with the highest step; there is no link to it that could point at nothing. A folder that is not yet, or no
+//! `checkpoints/step-00000300/` holds `model.safetensors`, `optimiser.safetensors`, `state.json`, and of each strategy
+//! that keeps tensors `<its name>.safetensors`. The newest is the one with the highest step; there is no link to it that
+//! could point at nothing. A folder that is not yet, or no
 //! longer, whole has a name that does not count.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_json};
 use crate::flow::disk::{files_named, remove_folder, rename, sync_folder};
 use crate::train::data::windows::Position;
 use crate::train::model::Parameters;
-use crate::train::model::parameters::Declared;
-use crate::train::optimiser::{AdamW, Ema, LossScale};
+use crate::train::model::parameters::{Declared, read_tensors, write_tensors};
+use crate::train::optimiser::adamw::Steps;
+use crate::train::optimiser::{AdamW, LossScale};
 use crate::train::params::Params;
+use crate::train::strategy::Kept;
 
 const FOLDER: &str = "checkpoints";
 const MODEL: &str = "model.safetensors";
 const OPTIMISER: &str = "optimiser.safetensors";
-const EMA: &str = "ema.safetensors";
 const STATE: &str = "state.json";
 /// What a checkpoint is called while it is removed.
 const RETIRED: &str = "retired";
@@ -59,11 +61,24 @@ pub struct State {
     /// Where the run stands in the data.
     pub position: Position,
     /// Steps the optimiser did for each parameter.
-    pub optimiser_steps: BTreeMap<String, u64>,
+    pub optimiser_steps: BTreeMap<String, Steps>,
     /// Loss on the validation split before the first step.
     pub first_val_loss: Option<f64>,
     /// What the loss is multiplied with, where the precision is f16.
     pub loss_scale: Option<LossScale>,
+    /// What the strategies keep beside tensors, by name.
+    #[serde(default)]
+    pub strategies: BTreeMap<String, Value>,
+}
+
+/// What a checkpoint is made of beside its state.
+pub struct Tensors<'a> {
+    /// The parameters that the run trains.
+    pub parameters: &'a Parameters,
+    /// The optimiser.
+    pub optimiser: &'a AdamW,
+    /// The strategies' own, by name.
+    pub strategies: BTreeMap<&'static str, BTreeMap<String, Tensor>>,
 }
 
 impl Identity {
@@ -122,20 +137,15 @@ fn all(out: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// If a file cannot be written, renamed or removed.
-pub fn save(
-    out: &Path,
-    state: &State,
-    (parameters, optimiser, ema): (&Parameters, &AdamW, Option<&Ema>),
-    keep: usize,
-) -> Result<PathBuf> {
+pub fn save(out: &Path, state: &State, tensors: &Tensors, keep: usize) -> Result<PathBuf> {
     let place = out.join(FOLDER).join(format!("step-{:08}", state.step));
     let beside = out.join(FOLDER).join(format!("unfinished-{:08}", state.step));
     remove_folder(&beside)?;
     std::fs::create_dir_all(&beside).map_err(|cause| Error::file("create", &beside, cause))?;
-    parameters.trained().save(&beside.join(MODEL))?;
-    optimiser.save(&beside.join(OPTIMISER))?;
-    if let Some(ema) = ema {
-        ema.save(&beside.join(EMA))?;
+    tensors.parameters.trained().save(&beside.join(MODEL))?;
+    tensors.optimiser.save(&beside.join(OPTIMISER))?;
+    for (name, tensors) in tensors.strategies.iter().filter(|(_, tensors)| !tensors.is_empty()) {
+        write_tensors(&beside.join(format!("{name}.safetensors")), tensors)?;
     }
     write_json(&beside.join(STATE), state)?;
     if place.exists() {
@@ -204,12 +214,14 @@ pub fn tensors(
     })
 }
 
-/// Reads the running mean of the weights; `None` where the run keeps none.
+/// What a strategy kept in a checkpoint.
 ///
 /// # Errors
-/// If the file is damaged.
-pub fn ema(checkpoint: &Path, params: &Params, device: &Device) -> Result<Option<Ema>> {
-    Ema::load(params.optimiser.ema, &checkpoint.join(EMA), device)
+/// If its file is damaged.
+pub fn strategy(checkpoint: &Path, state: &State, name: &str, device: &Device) -> Result<Kept> {
+    let path = checkpoint.join(format!("{name}.safetensors"));
+    let tensors = if path.exists() { read_tensors(&path, device)? } else { BTreeMap::new() };
+    Ok(Kept { state: state.strategies.get(name).cloned().unwrap_or_default(), tensors })
 }
 
 /// Gives a folder a name that does not count, then removes it: a kill between leaves no half checkpoint.
@@ -243,6 +255,7 @@ mod tests {
             optimiser_steps: BTreeMap::new(),
             first_val_loss: Some(0.1),
             loss_scale: None,
+            strategies: BTreeMap::new(),
         }
     }
 
@@ -254,7 +267,8 @@ mod tests {
         let parameters = Parameters::draw(&model.declare(), 1, DType::F32, &Device::Cpu).unwrap();
         let optimiser = AdamW::new(&default_params().optimiser);
         for step in [5, 10, 15, 15] {
-            save(out.path(), &example(step), (&parameters, &optimiser, None), 2).unwrap();
+            let tensors = Tensors { parameters: &parameters, optimiser: &optimiser, strategies: BTreeMap::new() };
+            save(out.path(), &example(step), &tensors, 2).unwrap();
         }
         let names: Vec<String> = std::fs::read_dir(out.path().join(FOLDER))
             .unwrap()

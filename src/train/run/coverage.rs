@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
 use crate::train::model::Parameters;
+use crate::train::model::gradients::Gradients;
+use crate::train::model::moves::Moves;
 use crate::train::model::parameters::Part;
-use crate::train::objective::Term;
-use crate::train::optimiser::Gradients;
+use crate::train::objective::Objective;
 
 /// Parameters named in an error.
 const SHOWN: usize = 8;
@@ -34,18 +35,19 @@ impl Coverage {
         self.waiting.keys().map(String::as_str).collect()
     }
 
-    /// Checks the gradients of a step in which the terms `active` had something to teach. Parameters that only
-    /// another term reaches go on waiting.
+    /// Checks the gradients of a step in which the objectives `active` had something to teach. Parameters that only
+    /// another one reaches, or that do not move yet, go on waiting.
     ///
     /// # Errors
     /// Names every parameter that has no gradient, or only zeros.
-    pub fn check(&mut self, gradients: &Gradients, active: &[&Term]) -> Result<()> {
+    pub fn check(&mut self, gradients: &Gradients, active: &[&dyn Objective], moves: &Moves) -> Result<()> {
         if active.is_empty() || self.waiting.is_empty() {
             return Ok(());
         }
-        let is_reached = |part: &Part| active.iter().any(|term| (term.reaches)(part));
+        let is_reached = |part: &Part| active.iter().any(|objective| objective.reaches(part));
+        let is_due = |(name, part): &(String, Part)| is_reached(part) && moves.of(name).is_some();
         let (now, later): (BTreeMap<String, Part>, BTreeMap<String, Part>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|(_, part)| is_reached(part));
+            std::mem::take(&mut self.waiting).into_iter().partition(is_due);
         self.waiting = later;
 
         let mut without = Vec::new();
@@ -74,9 +76,11 @@ impl Coverage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::fixture::default_params;
+    use crate::train::model::Language;
+    use crate::train::model::gradients::{add_gradients, empty};
     use crate::train::model::parameters::{Declared, Init, Role};
-    use crate::train::objective::{contrastive::CONTRASTIVE, mlm::MLM};
-    use crate::train::optimiser::{add_gradients, empty};
+    use crate::train::objective;
     use candle_core::{DType, Device, Module, Result as Computed, Tensor};
 
     /// A loss over `x · bert.in · … · cls.out`, with `middle` between the two.
@@ -91,16 +95,24 @@ mod tests {
         let declared =
             [declare("bert.in", Role::Attention), declare("cls.out", Role::Head), declare("projection.dense", beside)];
         let parameters = Parameters::draw(&declared, 1, DType::F32, &Device::Cpu)?;
-        let weights = parameters.tracked();
+        let weights = parameters.tracked(&Moves::all());
         let x = Tensor::arange(0_f32, 12.0, &Device::Cpu)?.reshape((3, 4))?;
         let hidden = middle(&x.matmul(weights.get("bert.in")?)?)?;
         let loss = hidden.matmul(weights.get("cls.out")?)?.sqr()?.sum_all()?;
         let mut gradients = empty();
         add_gradients(&mut gradients, &parameters, loss.backward()?)?;
         let mut coverage = Coverage::new(&parameters)?;
-        coverage.check(&gradients, &[&MLM])?;
+        let chosen = objective::chosen(&default_params(), Language::Masked)?.active;
+        let [mlm, contrastive] = [0, 1].map(|nth| chosen[nth].objective.as_ref());
+        coverage.check(&gradients, &[mlm], &Moves::all())?;
         assert_eq!(coverage.waiting.len(), 1, "the projection waits for the contrastive term");
-        assert!(coverage.check(&gradients, &[&MLM, &CONTRASTIVE]).unwrap_err().what().contains("`projection.dense`"));
+        assert!(
+            coverage
+                .check(&gradients, &[mlm, contrastive], &Moves::all())
+                .unwrap_err()
+                .what()
+                .contains("`projection.dense`")
+        );
         Ok(())
     }
 

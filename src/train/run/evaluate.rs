@@ -3,56 +3,78 @@
 use candle_core::Device;
 
 use crate::error::Result;
-use crate::train::data::batch::{Masker, Microbatch};
+use crate::train::data::batch::{Batcher, Microbatch};
+use crate::train::data::rows::{RowKind, RowSet};
 use crate::train::data::shards::Shards;
 use crate::train::data::windows::{Window, Windows};
 use crate::train::kernels;
-use crate::train::model::{Architecture, Pass, Weights, infer};
-use crate::train::objective::{Forward, language_term};
+use crate::train::model::{Architecture, Pass, Seen, Weights, infer};
+use crate::train::objective::{self, Active, Forward};
+
+/// A model as it is measured: by the objective that it learns language by, without a graph, with nothing dropped.
+pub struct Measured<'a> {
+    /// The model.
+    pub model: &'a dyn Architecture,
+    /// Its weights, detached.
+    pub weights: &'a Weights,
+    /// Where it is computed.
+    pub device: &'a Device,
+    /// What makes its rows.
+    pub batcher: &'a Batcher<'a>,
+    language: Active,
+}
+
+impl<'a> Measured<'a> {
+    /// A model with its weights.
+    ///
+    /// # Errors
+    /// If the settings of its objective do not fit.
+    pub fn new(
+        model: &'a dyn Architecture,
+        weights: &'a Weights,
+        device: &'a Device,
+        batcher: &'a Batcher<'a>,
+    ) -> Result<Self> {
+        let language = objective::of_language(batcher.params, batcher.tokenizer.frame.language)?;
+        Ok(Measured { model, weights, device, batcher, language })
+    }
+
+    /// Sum of the language loss over a microbatch, and how many tokens it predicts.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn loss(&self, batch: &Microbatch) -> Result<(f64, usize)> {
+        let rows = RowKind::of_language(self.batcher.tokenizer.frame.language);
+        let Some(rows) = batch.sets.get(&rows).filter(|rows| !rows.labels.is_empty()) else { return Ok((0.0, 0)) };
+        Ok((self.sum(rows)?, rows.labels.len()))
+    }
+
+    fn sum(&self, rows: &RowSet) -> Result<f64> {
+        let forward = Forward {
+            model: self.model,
+            pass: Pass::new(self.weights, None),
+            frame: &self.batcher.tokenizer.frame,
+            share: 1.0,
+            dtype: self.batcher.params.precision.compute(),
+            device: self.device,
+        };
+        let seen = Seen::last(infer(self.model, &forward.pass, &forward.inputs(rows)?)?);
+        Ok(kernels::number(&self.language.objective.sum(&forward, rows, &seen, None)?)?)
+    }
+}
 
 /// The mean loss over the first `eval_windows` windows of the split, in nats per labelled token; `None` where no token
 /// is labelled. The draws depend on the seed and the documents only, so evaluations can be compared.
 ///
 /// # Errors
 /// If a shard cannot be read or the device fails.
-pub fn evaluate(
-    shards: &Shards,
-    model: &dyn Architecture,
-    weights: &Weights,
-    device: &Device,
-    masker: &Masker,
-) -> Result<Option<f64>> {
-    measuring(model, weights, device, masker, |forward| mean_loss(shards, masker, forward))
-}
-
-/// Hands over the model as it is measured: `weights` are detached, so that no graph is built, and nothing is dropped.
-pub(super) fn measuring<T>(
-    model: &dyn Architecture,
-    weights: &Weights,
-    device: &Device,
-    masker: &Masker,
-    measure: impl FnOnce(&Forward) -> Result<T>,
-) -> Result<T> {
-    let pass = Pass { weights, dropout: None };
-    let (objective, pooling) = (&masker.params.objective, masker.params.model.pooling);
-    let (frame, dtype) = (&masker.tokenizer.frame, masker.params.precision.compute());
-    measure(&Forward { model, pass, objective, pooling, frame, share: 1.0, dtype, device })
-}
-
-/// Sum of the language loss over a microbatch.
-pub(super) fn language_loss(forward: &Forward, batch: &Microbatch) -> Result<f64> {
-    let term = language_term(forward.frame.language);
-    let inputs = (term.inputs)(forward, batch)?;
-    let hidden = infer(forward.model, &forward.pass, &inputs)?;
-    Ok(kernels::number(&(term.sum)(forward, batch, &inputs, &hidden)?)?)
-}
-
-fn mean_loss(shards: &Shards, masker: &Masker, forward: &Forward) -> Result<Option<f64>> {
-    let mut windows = Windows::in_order(shards, masker.tokenizer, masker.params, masker.seed)?;
-    let (mut total, mut labels, mut left) = (0.0, 0, masker.params.eval_windows);
+pub fn evaluate(shards: &Shards, measured: &Measured) -> Result<Option<f64>> {
+    let params = measured.batcher.params;
+    let mut windows = Windows::in_order(shards, measured.batcher)?;
+    let (mut total, mut labels, mut left) = (0.0, 0, params.eval_windows);
     loop {
         let mut taken: Vec<Window> = Vec::new();
-        while taken.len() < masker.params.batch.min(left) {
+        while taken.len() < params.batch.min(left) {
             let Some(window) = windows.next_window()? else { break };
             taken.push(Window { passages: None, ..window });
         }
@@ -60,11 +82,11 @@ fn mean_loss(shards: &Shards, masker: &Masker, forward: &Forward) -> Result<Opti
             return Ok((labels > 0).then(|| total / labels as f64));
         }
         left -= taken.len();
-        let batch = masker.microbatch(0, taken.chunks(1), "validation");
-        if !batch.labels.is_empty() {
-            total += language_loss(forward, &batch)?;
-            labels += batch.labels.len();
-        }
+
+        let batch = measured.batcher.microbatch(0, taken.chunks(1), "validation");
+        let (loss, n) = measured.loss(&batch)?;
+        total += loss;
+        labels += n;
     }
 }
 
@@ -72,7 +94,7 @@ fn mean_loss(shards: &Shards, masker: &Masker, forward: &Forward) -> Result<Opti
 mod tests {
     use super::*;
     use crate::train::data::tokenizer::Tokenizer;
-    use crate::train::fixture::{grammar, shard_folder, tiny_params};
+    use crate::train::fixture::{batcher, grammar, shard_folder, tiny_params};
     use crate::train::model::Parameters;
     use crate::train::model::bert::BERT;
     use crate::train::params::Params;
@@ -89,8 +111,9 @@ mod tests {
         let parameters = Parameters::draw(&model.declare(), 1, DType::F32, &Device::Cpu).unwrap();
         let loss = |batch| {
             let params = Params { batch, ..params.clone() };
-            let masker = Masker { tokenizer: &tokenizer, params: &params, seed: 1 };
-            evaluate(&validation, &model, &parameters.detached(), &Device::Cpu, &masker).unwrap().unwrap()
+            let (weights, batcher) = (parameters.detached(), batcher(&tokenizer, &params));
+            let measured = Measured::new(&model, &weights, &Device::Cpu, &batcher).unwrap();
+            evaluate(&validation, &measured).unwrap().unwrap()
         };
         let guess = (tokenizer.vocabulary as f64).ln();
         assert!((loss(4) - guess).abs() < 0.2, "{} against {guess}", loss(4));

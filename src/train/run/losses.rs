@@ -9,18 +9,14 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use candle_core::Device;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
 use crate::flow::disk::{beside, put_in_place};
-use crate::train::data::batch::Masker;
 use crate::train::data::shards::Shards;
 use crate::train::data::windows::{Window, Windows};
-use crate::train::model::{Architecture, Weights};
-use crate::train::objective::Forward;
-use crate::train::run::evaluate::{language_loss, measuring};
+use crate::train::run::evaluate::Measured;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -33,19 +29,8 @@ struct Line<'a> {
 ///
 /// # Errors
 /// If a shard cannot be read, the device fails or the file cannot be written.
-pub fn write(
-    shards: &Shards,
-    model: &dyn Architecture,
-    weights: &Weights,
-    device: &Device,
-    masker: &Masker,
-    place: &Path,
-) -> Result<u64> {
-    measuring(model, weights, device, masker, |forward| write_measured(shards, masker, forward, place))
-}
-
-fn write_measured(shards: &Shards, masker: &Masker, forward: &Forward, place: &Path) -> Result<u64> {
-    let mut windows = Windows::in_order(shards, masker.tokenizer, masker.params, masker.seed)?;
+pub fn write(shards: &Shards, measured: &Measured, place: &Path) -> Result<u64> {
+    let mut windows = Windows::in_order(shards, measured.batcher)?;
     let beside = beside(place);
     let failed = |cause: std::io::Error| Error::file("write", &beside, cause);
     let mut file = BufWriter::new(File::create(&beside).map_err(failed)?);
@@ -62,12 +47,10 @@ fn write_measured(shards: &Shards, masker: &Masker, forward: &Forward, place: &P
             continue;
         }
         let (mut total, mut labels) = (0.0, 0);
-        for some in taken.chunks(masker.params.batch) {
-            let batch = masker.microbatch(0, some.chunks(1), "losses");
-            if !batch.labels.is_empty() {
-                total += language_loss(forward, &batch)?;
-                labels += batch.labels.len();
-            }
+        for some in taken.chunks(measured.batcher.params.batch) {
+            let (loss, n) = measured.loss(&measured.batcher.microbatch(0, some.chunks(1), "losses"))?;
+            total += loss;
+            labels += n;
         }
         if labels > 0 {
             let line = serde_json::to_string(&Line { id: &id, loss: total / labels as f64 })

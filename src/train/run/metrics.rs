@@ -1,5 +1,6 @@
 //! `metrics.jsonl`: one JSON object a step under the contract `metric`, and logs of lines that a resume cuts back.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,24 +13,18 @@ use crate::flow::dataset::write_atomically;
 
 /// One line of `metrics.jsonl`; units and meanings stand in `schemas/metric.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Line")]
 pub struct Metric {
     /// Optimiser steps done, from 1.
     pub step: u64,
     /// Total training loss of the step.
     pub train_loss: f64,
-    /// Masked-language term; none where the model does not learn so.
-    pub mlm_loss: Option<f64>,
-    /// Next-token term; none where the model does not learn so.
-    pub clm_loss: Option<f64>,
-    /// Span term; none where the model does not learn so.
-    pub span_loss: Option<f64>,
-    /// Contrastive term; none on a step without candidates.
-    pub contrastive_loss: Option<f64>,
+    /// Mean of each objective's term, by its name, before its weight; none of one that had nothing to teach.
+    pub losses: BTreeMap<String, f64>,
     /// Loss on the validation split; none between evaluations.
     pub val_loss: Option<f64>,
-    /// The same under the running mean of the weights; none where there is no mean.
-    pub ema_val_loss: Option<f64>,
+    /// What strategies tell, by name, such as `ema_val_loss`.
+    pub strategies: BTreeMap<String, f64>,
     /// Learning rate.
     pub lr: f64,
     /// Norm of the gradient before clipping; none on a step that overflowed in f16 and was skipped.
@@ -46,6 +41,60 @@ pub struct Metric {
     pub seq_first: u64,
     /// Last position of the training order in this step.
     pub seq_last: u64,
+}
+
+/// A line as it is read: until version 3 of the contract each term had a column of its own.
+#[derive(Deserialize)]
+struct Line {
+    step: u64,
+    train_loss: f64,
+    #[serde(default)]
+    losses: BTreeMap<String, f64>,
+    val_loss: Option<f64>,
+    #[serde(default)]
+    strategies: BTreeMap<String, f64>,
+    lr: f64,
+    grad_norm: Option<f64>,
+    loss_scale: Option<f64>,
+    tokens: u64,
+    padding: f64,
+    tokens_per_s: f64,
+    seq_first: u64,
+    seq_last: u64,
+    mlm_loss: Option<f64>,
+    clm_loss: Option<f64>,
+    span_loss: Option<f64>,
+    contrastive_loss: Option<f64>,
+    ema_val_loss: Option<f64>,
+}
+
+impl From<Line> for Metric {
+    fn from(line: Line) -> Self {
+        let terms = [
+            ("mlm", line.mlm_loss),
+            ("clm", line.clm_loss),
+            ("span", line.span_loss),
+            ("contrastive", line.contrastive_loss),
+        ];
+        let (mut losses, mut strategies) = (line.losses, line.strategies);
+        losses.extend(terms.into_iter().filter_map(|(name, loss)| Some((name.to_string(), loss?))));
+        strategies.extend(line.ema_val_loss.map(|loss| ("ema_val_loss".to_string(), loss)));
+        Metric {
+            step: line.step,
+            train_loss: line.train_loss,
+            losses,
+            val_loss: line.val_loss,
+            strategies,
+            lr: line.lr,
+            grad_norm: line.grad_norm,
+            loss_scale: line.loss_scale,
+            tokens: line.tokens,
+            padding: line.padding,
+            tokens_per_s: line.tokens_per_s,
+            seq_first: line.seq_first,
+            seq_last: line.seq_last,
+        }
+    }
 }
 
 impl Metric {
@@ -121,12 +170,9 @@ mod tests {
         Metric {
             step,
             train_loss: 2.0,
-            mlm_loss: Some(2.0),
-            clm_loss: None,
-            span_loss: None,
-            contrastive_loss: None,
+            losses: [("mlm".to_string(), 2.0)].into(),
             val_loss: None,
-            ema_val_loss: None,
+            strategies: BTreeMap::new(),
             lr: 0.1,
             grad_norm: Some(1.0),
             loss_scale: None,
@@ -143,6 +189,18 @@ mod tests {
         assert!(metric(1).line().unwrap().starts_with("{\"step\":1,\"train_loss\":2.0"));
         let bad = Metric { train_loss: f64::NAN, ..metric(1) };
         assert!(bad.line().unwrap_err().what().contains("`train_loss` of step 1"));
+    }
+
+    /// A line of version 3.
+    #[test]
+    fn lines_of_earlier_runs_are_read() {
+        let old = r#"{"step":1,"train_loss":2.0,"mlm_loss":2.0,"clm_loss":null,"span_loss":null,
+            "contrastive_loss":null,"val_loss":null,"ema_val_loss":3.5,"lr":0.1,"grad_norm":1.0,"loss_scale":null,
+            "tokens":100,"padding":0.25,"tokens_per_s":10.0,"seq_first":0,"seq_last":3}"#;
+        let strategies = [("ema_val_loss".to_string(), 3.5)].into();
+        let expected = Metric { strategies, ..metric(1) };
+        assert_eq!(serde_json::from_str::<Metric>(old).unwrap(), expected);
+        assert_eq!(serde_json::from_str::<Metric>(&expected.line().unwrap()).unwrap(), expected);
     }
 
     #[test]

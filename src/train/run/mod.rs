@@ -1,6 +1,6 @@
 //! The training loop and what stands around it.
 //!
-//! [`plan`] tells what a run needs and [`preset`] holds the settings of well-known models; `session` begins, resumes and
+//! `shape` makes the model that the settings describe, [`plan`] tells what a run needs and [`preset`] holds the settings of well-known models; `session` begins, resumes and
 //! ends a run, and `trainer` is the loop. [`coverage`] fails the run if a parameter gets no gradient; [`checkpoint`] saves
 //! and resumes; [`evaluate`] measures the validation split, [`losses`] every training document; [`metrics`] keeps the log.
 
@@ -12,4 +12,5 @@ pub mod metrics;
 pub mod plan;
 pub mod preset;
 pub(super) mod session;
+mod shape;
 pub(super) mod trainer;

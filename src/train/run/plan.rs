@@ -5,6 +5,7 @@
 //! more for what flows backward through it. Time is the number of operations over the speed of a matrix product that is
 //! measured here: 6 for each number of the model and token, 2 more where activations are computed twice.
 
+use std::path::Path;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
@@ -12,11 +13,12 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::flow::progress::Progress;
+use crate::train::data::rows::{masked, spans};
 use crate::train::model::hugging_face::Pretrained;
 use crate::train::model::parameters::Role;
 use crate::train::model::{Declared, Family, Kept, Language, hub, hugging_face};
-use crate::train::objective::spans;
 use crate::train::params::{Params, Precision};
+use crate::train::strategy::{self, Layout};
 
 /// Share of the speed of a matrix product that a whole training step reaches, as `cargo bench --bench rooms -- train`
 /// finds it.
@@ -95,8 +97,10 @@ pub fn model(params: &Params, progress: &dyn Progress) -> Result<Pretrained> {
     } else {
         params.described(params.tokenizer.vocabulary)?
     };
-    if params.adapter.on {
-        pretrained.model.adapt(params.adapter.tokens, params.adapter.layers)?;
+    // A plan is made before the model is fetched: where the settings name none, a shape stands for it.
+    let origin = Path::new(&params.init);
+    for active in strategy::chosen(params)? {
+        active.strategy.adapt(pretrained.model.as_mut(), Some(origin))?;
     }
     Ok(pretrained)
 }
@@ -113,65 +117,91 @@ pub fn published(model: &Pretrained) -> u64 {
 }
 
 /// Bytes that a run with these settings needs.
-pub fn memory(model: &Pretrained, params: &Params) -> Memory {
-    let (trained, frozen) = counts(model);
+///
+/// # Errors
+/// If a section of the settings does not fit.
+pub fn memory(model: &Pretrained, params: &Params) -> Result<Memory> {
+    let counts = Counts::of(model, params)?;
     let number = if params.precision == Precision::F64 { 8 } else { 4 };
     // The microbatch at hand, and one sum for each bit of their count.
     let sets = 1 + u64::from(usize::BITS - params.accumulate.leading_zeros());
-    let ema = if params.optimiser.ema > 0.0 { 1 } else { 0 };
     let compute = params.precision.compute().size_in_bytes() as u64;
-    let activations = |every: usize| (ALLOWANCE * (compute * kept(model, params, every)) as f64) as u64;
-    Memory {
-        weights: number * (trained + frozen),
-        gradients: number * trained * sets,
-        optimiser: number * trained * (2 + ema),
-        activations: activations(params.checkpoint_every),
-        activations_kept: activations(0),
-        activations_checkpointed: activations(1),
-    }
+    let activations = |every: usize| -> Result<u64> {
+        Ok((ALLOWANCE * (compute * kept(model, params, &counts, every)?) as f64) as u64)
+    };
+    Ok(Memory {
+        weights: number * (counts.trained + counts.frozen),
+        gradients: number * counts.trained * sets,
+        optimiser: number * counts.trained * 2 + counts.extra_bytes,
+        activations: activations(params.checkpoint_every)?,
+        activations_kept: activations(0)?,
+        activations_checkpointed: activations(1)?,
+    })
 }
 
-fn counts(model: &Pretrained) -> (u64, u64) {
-    let n = |declared: Vec<Declared>| declared.iter().map(Declared::n_numbers).sum::<u64>();
-    match model.model.adapter() {
-        Some(adapter) => (n(adapter.declare()), n(model.model.declare())),
-        None => (n(model.model.declare()), 0),
+/// What a run trains.
+struct Counts {
+    /// Numbers that are trained.
+    trained: u64,
+    /// Numbers that stay as they are.
+    frozen: u64,
+    /// The first step of the model with a parameter that is trained.
+    first_step: usize,
+    /// Bytes that strategies take.
+    extra_bytes: u64,
+}
+
+impl Counts {
+    /// Of a model and what strategies add to it; what objectives train beside it is small.
+    fn of(model: &Pretrained, params: &Params) -> Result<Self> {
+        let strategies = strategy::chosen(params)?;
+        let shape = model.model.as_ref();
+        let added = strategies.iter().flat_map(|active| active.strategy.declare(shape));
+        let (declared, still): (Vec<Declared>, Vec<Declared>) =
+            shape.declare().into_iter().chain(added).partition(|one| strategy::trains(&strategies, one));
+        let layout = Layout { declared, steps: shape.steps() };
+        let number = if params.precision == Precision::F64 { 8 } else { 4 };
+        Ok(Counts {
+            trained: layout.n_numbers(),
+            frozen: still.iter().map(Declared::n_numbers).sum(),
+            first_step: layout.declared.iter().map(|one| one.part.step).min().unwrap_or(0),
+            extra_bytes: strategies.iter().map(|active| active.strategy.extra_bytes(&layout, number)).sum(),
+        })
     }
 }
 
 /// Numbers of activations that are held at once: of segments before the last their states, of one segment its graphs, and
 /// once more the largest step of it, for what flows backward.
-fn kept(model: &Pretrained, params: &Params, every: usize) -> u64 {
-    let decoded = decoded(model.family, params);
+fn kept(model: &Pretrained, params: &Params, counts: &Counts, every: usize) -> Result<u64> {
+    let decoded = decoded(model.family, params)?;
     let steps = model.model.kept(params.batch, params.max_tokens, decoded);
-    let first = model.model.adapter().map_or(0, |adapter| adapter.first_step());
-    let trained = &steps[first.min(steps.len() - 1)..];
+    let trained = &steps[counts.first_step.min(steps.len() - 1)..];
     let graph = |step: &Kept| step.graph + step.state;
     let segments: Vec<&[Kept]> = trained.chunks(if every == 0 { usize::MAX } else { every }).collect();
     let states: u64 = segments.iter().filter_map(|segment| segment.first()).map(|step| step.state).sum();
     let largest = segments.iter().map(|segment| segment.iter().map(graph).sum::<u64>()).max().unwrap_or(0);
     let flowing = trained.iter().map(graph).max().unwrap_or(0);
     let last = steps.last().map_or(0, |step| step.state);
-    states + largest + flowing + head(model, params, last)
+    Ok(states + largest + flowing + head(model, params, last)?)
 }
 
 /// Tokens of a row of the decoder.
-fn decoded(family: &Family, params: &Params) -> usize {
-    match family.language {
-        Language::Spans => spans::lengths(spans::longest(params.max_tokens, &params.objective), &params.objective).1,
+fn decoded(family: &Family, params: &Params) -> Result<usize> {
+    Ok(match family.language {
+        Language::Spans => spans::Params::of(params)?.decoded(params.max_tokens),
         _ => 0,
-    }
+    })
 }
 
 /// Numbers of the head: its rows, and the logits of a piece of them.
-fn head(model: &Pretrained, params: &Params, state: u64) -> u64 {
+fn head(model: &Pretrained, params: &Params, state: u64) -> Result<u64> {
     const LOGITS: u64 = 32 << 20;
     let (width, vocabulary) = (model.model.size().width as u64, model.model.size().vocabulary as u64);
     let predicted = match model.family.language {
-        Language::Masked => (state as f64 / width as f64 * params.objective.mask) as u64,
+        Language::Masked => (state as f64 / width as f64 * masked::Params::of(params)?.share) as u64,
         _ => state / width.max(1),
     };
-    predicted * width * 6 + (predicted * vocabulary).min(LOGITS) * 2
+    Ok(predicted * width * 6 + (predicted * vocabulary).min(LOGITS) * 2)
 }
 
 /// Works out what a run needs; refuses one that does not fit into `available` bytes.
@@ -183,32 +213,32 @@ pub fn plan(params: &Params, available: Option<u64>, progress: &dyn Progress) ->
     let model = model(params, progress)?;
     check_rows(&model, params)?;
     check(&model, params, available)?;
-    let (parameters, frozen) = counts(&model);
+    let counts = Counts::of(&model, params)?;
     let tokens_per_step = (params.batch * params.accumulate * params.max_tokens) as u64;
     let flops = product_flops()?;
     Ok(Plan {
         family: model.family.name,
-        parameters,
-        frozen,
+        parameters: counts.trained,
+        frozen: counts.frozen,
         published: published(&model),
-        memory: memory(&model, params),
+        memory: memory(&model, params)?,
         available,
         batch: (params.batch, params.accumulate),
         tokens_per_step,
         lr: params.optimiser.lr,
         flops,
-        seconds: operations(&model, params) * tokens_per_step as f64 * params.steps as f64 / (flops * EFFICIENCY),
+        seconds: operations(&model, params, &counts) * tokens_per_step as f64 * params.steps as f64
+            / (flops * EFFICIENCY),
     })
 }
 
 /// Operations for a token: two for each number forward, four backward, and those of attention; with frozen weights half
 /// of the backward is left out.
-fn operations(model: &Pretrained, params: &Params) -> f64 {
-    let (trained, frozen) = counts(model);
+fn operations(model: &Pretrained, params: &Params, counts: &Counts) -> f64 {
     let weights: u64 = model.model.kept(1, params.max_tokens, 0).iter().map(|step| step.state).sum();
     let attention = 2.0 * weights as f64;
     let again = if params.checkpoint_every > 0 { 2.0 } else { 0.0 };
-    (6.0 + again) * (trained as f64 + attention) + (4.0 + again) * frozen as f64
+    (6.0 + again) * (counts.trained as f64 + attention) + (4.0 + again) * counts.frozen as f64
 }
 
 /// Refuses rows that are longer than the model has positions.
@@ -231,7 +261,7 @@ pub fn check_rows(model: &Pretrained, params: &Params) -> Result<()> {
 /// # Errors
 /// Names the settings that make it fit.
 pub fn check(model: &Pretrained, params: &Params, available: Option<u64>) -> Result<()> {
-    let need = memory(model, params);
+    let need = memory(model, params)?;
     let Some(available) = available.filter(|available| need.total() > *available) else { return Ok(()) };
     let mebi = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
     let error = Error::usage(format!(
@@ -243,13 +273,15 @@ pub fn check(model: &Pretrained, params: &Params, available: Option<u64>) -> Res
         mebi(need.optimiser),
         mebi(need.activations)
     ));
-    Err(match fitting(model, params, available) {
+    Err(match fitting(model, params, available)? {
         Some(settings) => error.hint(format!("this fits: {settings}")),
-        None if fits_with_adapter(model, params, available) => {
+        None if fits_with_adapter(model, params, available)? => {
             error.hint("this fits: --adapter, with `train.checkpoint_every=1` and `train.batch=1`")
         }
         None => {
-            let least = variants(params).map(|(_, params)| memory(model, &params).total()).min().unwrap_or(0);
+            let totals: Vec<u64> =
+                variants(params).map(|(_, params)| Ok(memory(model, &params)?.total())).collect::<Result<_>>()?;
+            let least = totals.into_iter().min().unwrap_or(0);
             error.hint(format!("no split of the batch makes it fit; with the smallest it needs {}", mebi(least)))
         }
     })
@@ -278,16 +310,22 @@ fn variants(params: &Params) -> impl Iterator<Item = (String, Params)> {
     })
 }
 
-fn fitting(model: &Pretrained, params: &Params, available: u64) -> Option<String> {
-    variants(params).find(|(_, params)| memory(model, params).total() <= available).map(|(told, _)| told)
+fn fitting(model: &Pretrained, params: &Params, available: u64) -> Result<Option<String>> {
+    for (told, params) in variants(params) {
+        if memory(model, &params)?.total() <= available {
+            return Ok(Some(told));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the model would fit with an adapter on it, which needs neither gradients nor means for what is below.
-fn fits_with_adapter(model: &Pretrained, params: &Params, available: u64) -> bool {
-    let is_new = !params.adapter.on && !params.init.is_empty() && model.family.language == Language::Causal;
+fn fits_with_adapter(model: &Pretrained, params: &Params, available: u64) -> Result<bool> {
+    let counts = Counts::of(model, params)?;
+    let is_new = counts.frozen == 0 && !params.init.is_empty() && model.family.language == Language::Causal;
     let number = if params.precision == Precision::F64 { 8 } else { 4 };
     let sparing = Params { checkpoint_every: 1, batch: 1, ..params.clone() };
-    is_new && number * counts(model).0 + memory(model, &sparing).activations <= available
+    Ok(is_new && number * counts.trained + memory(model, &sparing)?.activations <= available)
 }
 
 /// Bytes of memory that the machine has; `None` where it does not tell.
@@ -327,7 +365,7 @@ mod tests {
 
     #[test]
     fn memory_follows_the_settings() {
-        let of = |params: &Params| memory(&model(params, &Silent).unwrap(), params);
+        let of = |params: &Params| memory(&model(params, &Silent).unwrap(), params).unwrap();
         let base = of(&gpt2(8, 1));
         assert_eq!(base.weights, 4 * (1000 * 64 + 128 * 64 + 4 * (12 * 64 * 64 + 13 * 64) + 2 * 64));
         assert_eq!((base.gradients, base.optimiser), (2 * base.weights, 2 * base.weights));
@@ -336,12 +374,15 @@ mod tests {
         assert_eq!(base.activations, base.activations_kept);
         let sparing = Params { checkpoint_every: 1, ..gpt2(8, 1) };
         assert_eq!(of(&sparing).activations, base.activations_checkpointed);
+        let mut mean = gpt2(8, 1);
+        mean.strategy.set("ema", "decay", 0.9);
+        assert_eq!(of(&mean).optimiser, 3 * base.weights);
         let twice = of(&gpt2(16, 1)).activations_kept;
         assert!(twice.abs_diff(2 * base.activations_kept) < 2, "{twice}");
         let halves = Params { precision: Precision::Bf16, ..gpt2(8, 1) };
         assert!(of(&halves).activations_kept.abs_diff(base.activations_kept / 2) < 2);
-        let adapter =
-            Params { adapter: crate::train::params::Adapter { on: true, ..gpt2(8, 1).adapter }, ..gpt2(8, 1) };
+        let mut adapter = gpt2(8, 1);
+        adapter.strategy.set("adapter", "on", true);
         assert!(of(&adapter).optimiser < base.optimiser / 20 && of(&adapter).weights > base.weights);
     }
 
@@ -349,7 +390,7 @@ mod tests {
     fn what_does_not_fit_is_refused_with_what_does() {
         let params = gpt2(64, 1);
         let model = model(&params, &Silent).unwrap();
-        let need = memory(&model, &params);
+        let need = memory(&model, &params).unwrap();
         check(&model, &params, None).unwrap();
         check(&model, &params, Some(need.total())).unwrap();
         let error = check(&model, &params, Some(need.total() / 2)).unwrap_err();
@@ -357,7 +398,7 @@ mod tests {
             error.hints()[0].contains("train.batch=16") && error.hints()[0].contains("train.accumulate=4"),
             "{error}"
         );
-        let tight = memory(&model, &Params { checkpoint_every: 1, ..gpt2(1, 64) }).total();
+        let tight = memory(&model, &Params { checkpoint_every: 1, ..gpt2(1, 64) }).unwrap().total();
         let error = check(&model, &params, Some(tight)).unwrap_err();
         assert!(error.hints()[0].contains("checkpoint_every=1"), "{error}");
         let error = check(&model, &params, Some(1 << 20)).unwrap_err();

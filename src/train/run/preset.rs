@@ -104,7 +104,8 @@ mod tests {
         let shards = shard_folder(&grammar(120, 3), &grammar(20, 9));
         for preset in PRESETS.iter().filter(|preset| preset.name.ends_with("-tiny")) {
             let mut params = Params { steps: 40, save_every: 0, eval_every: 0, max_tokens: 32, ..params(preset) };
-            (params.batch, params.objective.passage_tokens) = (8, 16);
+            params.batch = 8;
+            params.rows.set("passages", "tokens", 16);
             let [out, again] = [(); 2].map(|()| tempfile::tempdir().unwrap());
             let run = |params: &Params, out: &std::path::Path| {
                 let device = &candle_core::Device::Cpu;

@@ -1,6 +1,6 @@
 //! What stands around the training loop: the opened data, and a run with its files, begun or resumed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -12,32 +12,35 @@ use crate::error::{Error, Result};
 use crate::flow::contract::contract;
 use crate::flow::disk::hash_file;
 use crate::flow::stop;
-use crate::train::data::batch::{Masker, Step};
+use crate::train::data::batch::{Batcher, Step};
 use crate::train::data::consumed::{self, Consumed};
+use crate::train::data::rows::RowKind;
+use crate::train::data::rows::passages::{self, ParaphraseAs};
 use crate::train::data::shards::Shards;
 use crate::train::data::tokenizer::{Frame, Tokenizer};
 use crate::train::data::windows::Position;
+use crate::train::model::gradients::Gradients;
 use crate::train::model::hub;
 use crate::train::model::hugging_face::{self, Pretrained, TOKENIZER};
-use crate::train::model::parameters::write_tensors;
-use crate::train::model::{Architecture, Declared, Family, Language, Parameters, Weights, adapter, bert};
-use crate::train::objective::contrastive;
-use crate::train::optimiser::{AdamW, Ema, Gradients, LossScale};
-use crate::train::params::{self, Params, ParaphraseAs, Precision};
+use crate::train::model::moves::Moves;
+use crate::train::model::parameters::{Role, write_tensors};
+use crate::train::model::{Architecture, Declared, Family, Parameters, Weights, bert};
+use crate::train::objective;
+use crate::train::optimiser::{AdamW, LossScale};
+use crate::train::params::{Params, Precision};
 use crate::train::run::checkpoint::{self, Identity, State};
 use crate::train::run::coverage::Coverage;
-use crate::train::run::evaluate::evaluate;
+use crate::train::run::evaluate::{Measured, evaluate};
 use crate::train::run::losses;
 use crate::train::run::metrics::{Log, Metric};
 use crate::train::run::plan;
 use crate::train::run::trainer::share;
+use crate::train::strategy::{self, At, Did, Layout, Probe};
 use crate::train::{Job, Summary};
 
 const METRICS: &str = "metrics.jsonl";
 const CONSUMED: &str = "consumed.jsonl";
 const LOSSES: &str = "losses.jsonl";
-const PROJECTION: &str = "projection.safetensors";
-const EMA: &str = "ema";
 
 /// The shards, the tokenizer and the shape of the model of a run.
 pub(crate) struct Data {
@@ -49,6 +52,8 @@ pub(crate) struct Data {
     validation: Option<Shards>,
     documents: u64,
     identity: Identity,
+    /// What the run learns from.
+    pub(crate) objectives: Vec<objective::Active>,
 }
 
 impl Data {
@@ -66,12 +71,6 @@ impl Data {
         if validation.is_none() {
             job.progress.note("there is no validation split: the held-out loss is not measured");
         }
-        if params.objective.paraphrase_as == ParaphraseAs::Negative {
-            job.progress.note(
-                "`train.objective.paraphrase_as` is `negative`: passages that mean the same are pushed apart; \
-                 the literature uses them as positives",
-            );
-        }
         let (documents, ids) = train.identity()?;
         std::fs::create_dir_all(job.out).map_err(|cause| Error::file("create", job.out, cause))?;
         let origin = match params.init.as_str() {
@@ -88,22 +87,22 @@ impl Data {
         if init.is_some() && !params.config.is_empty() {
             job.progress.note("`train.config` is left out: the model of `train.init` has a shape of its own");
         }
-        let tokenizer = tokenizer(job, params, &train, (family, beside))?;
+        let tokenizer = tokenizer(job, params, &train, family, beside)?;
         let mut pretrained = match init {
             Some(pretrained) => pretrained,
             None => drawn(params, &tokenizer)?,
         };
-        if params.adapter.on {
-            if origin.is_none() {
-                return Err(Error::usage("an adapter needs a model to be put onto")
-                    .hint("name one with `--init`; prompts alone learn nothing on drawn weights"));
-            }
-            pretrained.model.adapt(params.adapter.tokens, params.adapter.layers)?;
+        let strategies = strategy::chosen(params)?;
+        for active in &strategies {
+            active.strategy.adapt(pretrained.model.as_mut(), origin.as_deref())?;
         }
+        let objectives = objectives(job, params, &pretrained, &strategies)?;
         if job.device.is_cpu()
             && let Err(error) = plan::check(&pretrained, params, plan::machine_memory())
         {
-            if plan::machine_memory().is_none_or(|bytes| plan::memory(&pretrained, params).lasting() > bytes) {
+            if plan::machine_memory()
+                .is_none_or(|bytes| plan::memory(&pretrained, params).is_ok_and(|memory| memory.lasting() > bytes))
+            {
                 return Err(error);
             }
             // Rows are as long as the documents: where those are short, less is needed.
@@ -117,44 +116,126 @@ impl Data {
             train: ids,
             validation: validation.as_ref().map(|shards| shards.identity().map(|(_, ids)| ids)).transpose()?,
             tokenizer: tokenizer.hash(),
-            init: origin.as_deref().map(|folder| model_hash(folder, &params.adapter)).transpose()?,
+            init: origin.as_deref().map(|folder| model_hash(folder, &strategies)).transpose()?,
         };
-        Ok(Data { train, tokenizer, pretrained, origin, validation, documents, identity })
+        Ok(Data { train, tokenizer, pretrained, origin, validation, documents, identity, objectives })
     }
 
-    /// What is trained, as it begins, beside `beside`.
-    fn begin(&self, job: &Job, params: &Params, beside: &[Declared]) -> Result<Parameters> {
+    /// Every parameter: the model's, and what objectives and strategies declare beside it.
+    fn declared(&self, strategies: &[strategy::Active]) -> Declarations {
+        let model = self.pretrained.model.as_ref();
+        let beside = self.objectives.iter().flat_map(|active| active.objective.declare(model)).collect();
+        let added = strategies.iter().flat_map(|active| active.strategy.declare(model)).collect();
+        Declarations { model: model.declare(), beside, added }
+    }
+
+    /// All parameters as they begin: those of the model read from the folder the run goes on from, or drawn; those
+    /// beside it drawn, where no strategy has read them.
+    fn begin(&self, job: &Job, params: &Params, strategies: &[strategy::Active]) -> Result<Parameters> {
         let (model, dtype) = (self.pretrained.model.as_ref(), params.precision.weights());
         let draw = |declared: &[Declared]| Parameters::draw(declared, job.seed, dtype, job.device);
-        match (model.adapter(), params.adapter.from.as_str(), &self.origin) {
-            (Some(adapter), "", _) => draw(&adapter.declare()),
-            (Some(adapter), from, _) => adapter.read(Path::new(from), dtype, job.device),
-            (None, _, Some(folder)) => Ok(self.pretrained.parameters(folder, dtype, job.device)?.and(draw(beside)?)),
-            (None, _, None) => draw(&[model.declare(), beside.to_vec()].concat()),
+        let declared = self.declared(strategies);
+        let mut all = match &self.origin {
+            Some(folder) => self.pretrained.parameters(folder, dtype, job.device)?,
+            None => draw(&declared.model)?,
+        };
+        all = all.and(draw(&declared.beside)?);
+        for active in strategies {
+            all = all.and(match active.strategy.read(model, dtype, job.device)? {
+                Some(read) => read,
+                None => draw(&active.strategy.declare(model))?,
+            });
         }
+        Ok(all)
     }
 
-    /// What is not trained: the model below an adapter.
-    fn frozen(&self, job: &Job, params: &Params) -> Result<Option<Parameters>> {
-        let (Some(_), Some(folder)) = (self.pretrained.model.adapter(), &self.origin) else { return Ok(None) };
-        let dtype = params.precision.weights();
-        Ok(Some(self.pretrained.parameters(folder, dtype, job.device)?.freeze()))
-    }
-
-    pub(crate) fn masker<'a>(&'a self, job: &Job, params: &'a Params) -> Masker<'a> {
-        Masker { tokenizer: &self.tokenizer, params, seed: job.seed }
+    /// The rows of the kinds that the run's objectives learn from.
+    pub(crate) fn batcher<'a>(&'a self, job: &Job, params: &'a Params) -> Result<Batcher<'a>> {
+        let kinds: BTreeSet<RowKind> = self.objectives.iter().map(|active| active.kind.rows).collect();
+        if kinds.contains(&RowKind::Passages) && passages::Params::of(params)?.paraphrase_as == ParaphraseAs::Negative {
+            job.progress.note(
+                "`train.rows.passages.paraphrase_as` is `negative`: passages that mean the same are pushed apart; \
+                 the literature uses them as positives",
+            );
+        }
+        Batcher::new(&self.tokenizer, params, job.seed, &kinds)
     }
 }
 
+/// Parameters by who declares them.
+struct Declarations {
+    model: Vec<Declared>,
+    /// By objectives.
+    beside: Vec<Declared>,
+    /// By strategies.
+    added: Vec<Declared>,
+}
+
+impl Declarations {
+    /// Those that the run trains.
+    fn trained(self, strategies: &[strategy::Active]) -> Vec<Declared> {
+        let mut all = self.model;
+        all.extend(self.beside);
+        all.extend(self.added);
+        all.retain(|one| strategy::trains(strategies, one));
+        all
+    }
+}
+
+/// The objectives of a run, and what is left out of it and why.
+fn objectives(
+    job: &Job,
+    params: &Params,
+    pretrained: &Pretrained,
+    strategies: &[strategy::Active],
+) -> Result<Vec<objective::Active>> {
+    let (model, name) = (pretrained.model.as_ref(), pretrained.family.name);
+    let objective::Chosen { mut active, left_out } = objective::chosen(params, pretrained.family.language)?;
+    for kind in left_out {
+        let section = kind.section();
+        if params.is_given(&section) {
+            let known: Vec<&str> = crate::train::model::FAMILIES
+                .iter()
+                .filter(|family| kind.languages.contains(&family.language))
+                .map(|family| family.name)
+                .collect();
+            return Err(Error::usage(format!("`{section}` has no effect: it is not defined for {name}"))
+                .hint(format!("it is for {}; leave its keys out", known.join(", "))));
+        }
+        // Each family has a language objective of its own, which nobody misses elsewhere.
+        if kind.rows == RowKind::Passages {
+            job.progress.note(&format!("`{}` is left out: it is not defined for {name}", kind.name));
+        }
+    }
+    active.retain(|active| {
+        let own = active.objective.declare(model);
+        let still = own.iter().any(|one| !strategy::trains(strategies, one));
+        if still {
+            let told = "it would train more than the strategies of this run let it";
+            job.progress.note(&format!("`{}` is left out: {told}", active.kind.name));
+        }
+        !still
+    });
+    if active.iter().any(|active| active.objective.needs(model).teacher)
+        && !strategies.iter().any(|active| active.kind.teaches)
+    {
+        return Err(Error::usage("an objective learns from a teacher, and no strategy keeps one")
+            .hint("`kpipe list strategies` says which do"));
+    }
+    Ok(active)
+}
+
 /// What a run begins with, told by content.
-fn model_hash(folder: &Path, adapter: &params::Adapter) -> Result<String> {
+fn model_hash(folder: &Path, strategies: &[strategy::Active]) -> Result<String> {
     let mut hashes = hash_file(&folder.join("config.json"))?;
     for file in hugging_face::files(folder)? {
         hashes += &hash_file(&file)?;
     }
-    if adapter.on && !adapter.from.is_empty() {
-        let hash = hash_file(&Path::new(&adapter.from).join(adapter::WEIGHTS));
-        hashes += &hash.map_err(|error| error.hint("give the output folder of `kpipe train --adapter`"))?;
+    for active in strategies {
+        for file in active.strategy.files() {
+            let hint = format!("give a folder that a run with the strategy `{}` wrote", active.kind.name);
+            hashes += &hash_file(&file).map_err(|error| error.hint(hint))?;
+        }
     }
     Ok(hashes)
 }
@@ -173,7 +254,8 @@ fn tokenizer(
     job: &Job,
     params: &Params,
     train: &Shards,
-    (family, init): (&Family, Option<(&Path, &Pretrained)>),
+    family: &Family,
+    init: Option<(&Path, &Pretrained)>,
 ) -> Result<Tokenizer> {
     let place = job.out.join(TOKENIZER);
     let (language, config) = (family.language, init.map_or(&Value::Null, |(_, init)| &init.config));
@@ -214,21 +296,16 @@ fn check_fit(job: &Job, params: &Params, tokenizer: &Tokenizer, pretrained: &Pre
         let (tokens, rows) = (tokenizer.vocabulary, size.vocabulary);
         job.progress.note(&format!("the tokenizer has {tokens} tokens, the model {rows} rows of embeddings"));
     }
-    plan::check_rows(pretrained, params)?;
-    if params.objective.contrastive_weight > 0.0
-        && !contrastive::CONTRASTIVE.languages.contains(&pretrained.family.language)
-    {
-        let name = pretrained.family.name;
-        job.progress.note(&format!("the contrastive term is left out: it is not defined for {name}"));
-    }
-    Ok(())
+    plan::check_rows(pretrained, params)
 }
 
 /// A run under way: its model, its optimiser, where it stands, and its logs.
 pub(crate) struct Session<'a> {
     pub(crate) parameters: Parameters,
     pub(crate) optimiser: AdamW,
-    ema: Option<Ema>,
+    pub(crate) strategies: Vec<strategy::Active>,
+    /// What the run trains.
+    pub(crate) layout: Layout,
     /// Where the precision is f16.
     pub(crate) loss_scale: Option<LossScale>,
     pub(crate) step: u64,
@@ -246,16 +323,10 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Resumes the newest checkpoint in `out`, or begins with drawn weights.
-    pub(crate) fn open(job: &'a Job<'a>, params: &Params, data: &'a Data) -> Result<Self> {
+    pub(crate) fn open(job: &'a Job<'a>, params: &Params, data: &'a Data, batcher: &Batcher) -> Result<Self> {
         let model = data.pretrained.model.as_ref();
-        let beside = match contrastive::CONTRASTIVE.is_on(data.pretrained.family.language, &params.objective) {
-            true => contrastive::declare(model),
-            false => Vec::new(),
-        };
-        let declared = match model.adapter() {
-            Some(adapter) => adapter.declare(),
-            None => [model.declare(), beside.clone()].concat(),
-        };
+        let mut strategies = strategy::chosen(params)?;
+        let declared = data.declared(&strategies).trained(&strategies);
         let found = match checkpoint::latest(job.out)? {
             Some(path) => Some((checkpoint::state(&path)?, path)),
             None => None,
@@ -264,19 +335,36 @@ impl<'a> Session<'a> {
             data.identity.check(&state.identity).map_err(|error| error.at(path.display()))?;
         }
         checkpoint::tidy(job.out, params.keep)?;
-        let (mut parameters, optimiser) = match &found {
-            Some((state, path)) => checkpoint::tensors(path, state, &declared, params, job.device)?,
-            None => (data.begin(job, params, &beside)?, AdamW::new(&params.optimiser)),
+
+        let trained: BTreeSet<&str> = declared.iter().map(|one| one.name.as_str()).collect();
+        let is_whole = declared.len() == data.declared(&strategies).trained(&[]).len();
+        let (parameters, optimiser) = match &found {
+            Some((state, path)) => {
+                let (own, optimiser) = checkpoint::tensors(path, state, &declared, params, job.device)?;
+                let still = match is_whole {
+                    true => None,
+                    false => Some(data.begin(job, params, &strategies)?.only(|_| false).without(&trained)),
+                };
+                (still.into_iter().fold(own, Parameters::and), optimiser)
+            }
+            None => {
+                let begun = data.begin(job, params, &strategies)?.only(|name| trained.contains(name));
+                (begun, AdamW::new(&params.optimiser))
+            }
         };
-        if let Some(frozen) = data.frozen(job, params)? {
-            parameters = parameters.and(frozen);
-            let (n, all) = (parameters.n_numbers(), parameters.n_numbers() + parameters.n_frozen());
-            job.progress.note(&format!("{n} of {all} numbers are trained, those of the adapter"));
+
+        let run = Probe { model, parameters: &parameters };
+        for active in &mut strategies {
+            match &found {
+                Some((state, path)) => {
+                    let kept = checkpoint::strategy(path, state, active.kind.name, job.device)?;
+                    active.strategy.load(kept, &run).map_err(|error| error.at(path.display()))?;
+                }
+                None => active.strategy.begin(&run)?,
+            }
+            active.strategy.note(&parameters).iter().for_each(|told| job.progress.note(told));
         }
-        let ema = match &found {
-            Some((_, path)) => checkpoint::ema(path, params, job.device)?,
-            None => Ema::begin(params.optimiser.ema, &parameters)?,
-        };
+        let layout = Layout { declared, steps: model.steps() };
         let step = found.as_ref().map_or(0, |(state, _)| state.step);
         let loss_scale = match &found {
             Some((state, _)) => state.loss_scale,
@@ -294,14 +382,15 @@ impl<'a> Session<'a> {
             padding: 0,
             parameters,
             optimiser,
-            ema,
+            strategies,
+            layout,
             loss_scale,
             step,
             job,
         };
         job.progress.begin("train", Some(params.steps - step), "steps");
         if step == 0 {
-            session.first_val_loss = session.evaluate(&data.masker(job, params))?.0;
+            session.first_val_loss = session.evaluate(batcher)?.0;
         }
         Ok(session)
     }
@@ -311,28 +400,50 @@ impl<'a> Session<'a> {
         self.data.pretrained.model.as_ref()
     }
 
-    /// How it learns.
-    pub(crate) fn language(&self) -> Language {
-        self.data.pretrained.family.language
-    }
-
     /// What stands around the pieces of its rows.
     pub(crate) fn frame(&self) -> &'a Frame {
         &self.data.tokenizer.frame
     }
 
-    /// The loss on the validation split, and under the running mean of the weights; `None` where there is none.
-    pub(crate) fn evaluate(&self, masker: &Masker) -> Result<(Option<f64>, Option<f64>)> {
-        let Some(shards) = &self.data.validation else { return Ok((None, None)) };
-        let loss = |weights: &Weights| evaluate(shards, self.model(), weights, self.job.device, masker);
-        let ema = self.ema.as_ref().map(|ema| loss(&ema.weights(&self.parameters))).transpose()?;
-        Ok((loss(&self.parameters.detached())?, ema.flatten()))
+    /// The loss on the validation split, and under the weights that strategies keep beside the model's, each as
+    /// `<strategy>_val_loss`; none where there is no split.
+    pub(crate) fn evaluate(&self, batcher: &Batcher) -> Result<(Option<f64>, BTreeMap<String, f64>)> {
+        let Some(shards) = &self.data.validation else { return Ok((None, BTreeMap::new())) };
+        let loss =
+            |weights: &Weights| evaluate(shards, &Measured::new(self.model(), weights, self.job.device, batcher)?);
+        let mut beside = BTreeMap::new();
+        for active in &self.strategies {
+            let Some(weights) = active.strategy.beside(&self.parameters) else { continue };
+            beside.extend(loss(&weights)?.map(|loss| (format!("{}_val_loss", active.kind.name), loss)));
+        }
+        Ok((loss(&self.parameters.detached())?, beside))
     }
 
     /// One step of the optimiser, with the gradients times `scale`.
-    pub(crate) fn learn(&mut self, gradients: &Gradients, lr: f64, scale: f64) -> Result<()> {
-        self.optimiser.step(&self.parameters, gradients, lr, scale)?;
-        self.ema.as_mut().map_or(Ok(()), |ema| ema.follow(&self.parameters))
+    pub(crate) fn learn(&mut self, gradients: &Gradients, moves: &Moves, lr: f64, scale: f64) -> Result<()> {
+        self.optimiser.step(&self.parameters, gradients, moves, lr, scale)
+    }
+
+    /// Shows the run to the strategies before a step.
+    pub(crate) fn before(&mut self, at: At) -> Result<()> {
+        let run = Probe { model: self.data.pretrained.model.as_ref(), parameters: &self.parameters };
+        self.strategies.iter_mut().try_for_each(|active| active.strategy.before(at, &run))
+    }
+
+    /// Shows the run to the strategies behind a step that moved the weights.
+    pub(crate) fn after(&mut self, at: At, did: &Did) -> Result<()> {
+        let run = Probe { model: self.data.pretrained.model.as_ref(), parameters: &self.parameters };
+        self.strategies.iter_mut().try_for_each(|active| active.strategy.after(at, &run, did))
+    }
+
+    /// What the strategies tell of a step.
+    pub(crate) fn told(&self) -> BTreeMap<String, f64> {
+        self.strategies.iter().flat_map(|active| active.strategy.tell()).collect()
+    }
+
+    /// The weights that objectives learn from: of the first strategy that keeps some.
+    pub(crate) fn teacher(&self) -> Option<Weights> {
+        self.strategies.iter().find_map(|active| active.strategy.teacher(&self.parameters))
     }
 
     /// Steps that moved the weights: those that overflowed in f16 did not.
@@ -341,17 +452,12 @@ impl<'a> Session<'a> {
     }
 
     /// Writes the loss of every training document.
-    pub(crate) fn write_losses(&self, masker: &Masker) -> Result<()> {
+    pub(crate) fn write_losses(&self, batcher: &Batcher) -> Result<()> {
         let place = self.job.out.join(LOSSES);
         self.job.progress.message("measuring the loss of every document");
-        let n = losses::write(
-            &self.data.train,
-            self.model(),
-            &self.parameters.detached(),
-            self.job.device,
-            masker,
-            &place,
-        )?;
+        let weights = self.parameters.detached();
+        let measured = Measured::new(self.model(), &weights, self.job.device, batcher)?;
+        let n = losses::write(&self.data.train, &measured, &place)?;
         self.job.progress.note(&format!("`{}` holds the losses of {n} documents", place.display()));
         Ok(())
     }
@@ -389,6 +495,10 @@ impl<'a> Session<'a> {
 
     /// Writes a checkpoint.
     pub(crate) fn save(&self, params: &Params) -> Result<()> {
+        let mut kept: BTreeMap<&'static str, strategy::Kept> =
+            self.strategies.iter().map(|active| (active.kind.name, active.strategy.save())).collect();
+        let states = kept.iter_mut().map(|(name, kept)| ((*name).to_string(), kept.state.take()));
+        let states = states.filter(|(_, state)| !state.is_null()).collect();
         let state = State {
             identity: self.data.identity.clone(),
             step: self.step,
@@ -396,9 +506,14 @@ impl<'a> Session<'a> {
             optimiser_steps: self.optimiser.steps(),
             first_val_loss: self.first_val_loss,
             loss_scale: self.loss_scale,
+            strategies: states,
         };
-        let (parameters, optimiser, ema) = (&self.parameters, &self.optimiser, self.ema.as_ref());
-        stop::whole(|| checkpoint::save(self.job.out, &state, (parameters, optimiser, ema), params.keep).map(drop))
+        let tensors = checkpoint::Tensors {
+            parameters: &self.parameters,
+            optimiser: &self.optimiser,
+            strategies: kept.into_iter().map(|(name, kept)| (name, kept.tensors)).collect(),
+        };
+        stop::whole(|| checkpoint::save(self.job.out, &state, &tensors, params.keep).map(drop))
     }
 
     /// Tells that a step is done.
@@ -433,31 +548,38 @@ impl<'a> Session<'a> {
         Ok(summary)
     }
 
-    /// Writes `model.safetensors` and `config.json` beside `tokenizer.json`, as transformers loads them, or the adapter
-    /// alone; and apart from them what the contrastive term trained beside the model.
+    /// Writes `model.safetensors` and `config.json` beside `tokenizer.json`, as transformers loads them, or what a
+    /// strategy writes in their place; apart from them what objectives trained beside the model, and the weights that
+    /// strategies keep beside it, in a folder of each.
     fn export(&self) -> Result<PathBuf> {
         let weights = self.parameters.detached();
-        let declared = contrastive::declare(self.model());
-        let projection: BTreeMap<String, Tensor> =
-            declared.iter().filter_map(|one| Some((one.name.clone(), weights.get(&one.name).ok()?.clone()))).collect();
-        if !projection.is_empty() {
-            write_tensors(&self.job.out.join(PROJECTION), &projection)?;
+        for active in &self.data.objectives {
+            let own = active.objective.declare(self.model()).into_iter();
+            let own = own.filter(|one| one.part.role == Role::Beside(active.kind.name));
+            let tensors: BTreeMap<String, Tensor> =
+                own.map(|one| Ok((one.name.clone(), weights.get(&one.name)?.clone()))).collect::<Result<_>>()?;
+            if !tensors.is_empty() {
+                write_tensors(&self.job.out.join(format!("{}.safetensors", active.kind.name)), &tensors)?;
+            }
         }
-        if let Some(ema) = &self.ema {
-            let folder = self.job.out.join(EMA);
+        for active in &self.strategies {
+            let Some(weights) = active.strategy.beside(&self.parameters) else { continue };
+            let folder = self.job.out.join(active.kind.name);
             std::fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
             self.data.tokenizer.save(&folder.join(TOKENIZER))?;
-            self.write(&folder, &ema.weights(&self.parameters))?;
+            self.write(&folder, &weights)?;
         }
         self.write(self.job.out, &weights)
     }
 
-    /// Writes the model; where there is an adapter, that alone.
+    /// Writes the model, or what a strategy writes in its place.
     fn write(&self, folder: &Path, weights: &Weights) -> Result<PathBuf> {
-        match self.model().adapter() {
-            Some(adapter) => adapter.write(folder, weights),
-            None => self.data.pretrained.write(folder, weights, self.data.origin.as_deref()),
+        for active in &self.strategies {
+            if let Some(place) = active.strategy.write(self.model(), folder, weights)? {
+                return Ok(place);
+            }
         }
+        self.data.pretrained.write(folder, weights, self.data.origin.as_deref())
     }
 }
 

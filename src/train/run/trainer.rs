@@ -1,23 +1,28 @@
 //! The training loop.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
 use crate::flow::stop;
-use crate::train::data::batch::{Masker, Microbatch, Step};
+use crate::train::data::batch::{Batcher, Step};
+use crate::train::data::rows::RowSet;
 use crate::train::data::windows::{Position, Windows};
 use crate::train::kernels::{self, DropoutKey};
-use crate::train::model::{Engine, Language};
-use crate::train::objective::{Forward, TERMS, Term};
-use crate::train::optimiser::{self, Gradients};
+use crate::train::model::gradients::{self, Gradients};
+use crate::train::model::moves::Moves;
+use crate::train::model::{Engine, Pass, Weights, show};
+use crate::train::objective::{Active, Forward, Objective};
+use crate::train::optimiser;
 use crate::train::params::Params;
 use crate::train::run::checkpoint;
 use crate::train::run::coverage::Coverage;
 use crate::train::run::metrics::Metric;
 use crate::train::run::session::{Data, Session};
 use crate::train::schedule::learning_rate;
+use crate::train::strategy::{self, At, Did};
 use crate::train::{Job, Summary};
 
 /// Steps whose rows are made before they are needed.
@@ -25,19 +30,14 @@ const READ_AHEAD: usize = 2;
 
 /// Trains, and exports the model. Called by [`crate::train::train`], on a thread with a large stack.
 pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
-    let mut params = params.clone();
-    if params.adapter.on && params.objective.contrastive_weight > 0.0 {
-        job.progress.note("the contrastive term is left out: it would train more than the adapter");
-        params.objective.contrastive_weight = 0.0;
-    }
-    let params = &params;
     let data = Data::open(job, params)?;
-    let mut session = Session::open(job, params, &data)?;
-    let masker = data.masker(job, params);
-    let windows = Windows::new(&data.train, &data.tokenizer, params, job.seed, session.position)?;
+    let batcher = data.batcher(job, params)?;
+    let mut session = Session::open(job, params, &data, &batcher)?;
+    let windows = Windows::new(&data.train, &batcher, session.position)?;
     let mut coverage = Coverage::new(&session.parameters)?;
+
     std::thread::scope(|scope| {
-        let steps = read_ahead(scope, &masker, windows, session.step + 1..=params.steps)?;
+        let steps = read_ahead(scope, &batcher, windows, session.step + 1..=params.steps)?;
         while session.step < params.steps {
             let clock = Instant::now();
             let made = match steps.recv().map_err(|_| Error::data("the thread that makes the rows failed"))? {
@@ -48,7 +48,9 @@ pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
                     return Err(told.iter().fold(error, |error, told| error.hint(told)));
                 }
             };
-            learn(job, params, (&mut session, &masker, &mut coverage), made, clock)?;
+            let training = Training { job, params, batcher: &batcher, objectives: &data.objectives };
+            training.learn(&mut session, &mut coverage, made, clock)?;
+
             if let Some(signal) = stop::requested().filter(|_| session.step < params.steps) {
                 session.save_if_new(params)?;
                 let what = format!("a checkpoint of step {} is saved; the same command goes on from it", session.step);
@@ -57,23 +59,30 @@ pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
         }
         Result::Ok(())
     })?;
+
     if job.losses {
-        session.write_losses(&masker)?;
+        session.write_losses(&batcher)?;
     }
     session.finish(params, &coverage)
+}
+
+/// The rows of a step, and where the next window stands.
+struct Made {
+    step: Step,
+    position: Position,
 }
 
 /// Makes the steps' rows on a thread of their own, a few ahead; what is made does not depend on how far ahead it is.
 fn read_ahead<'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
-    masker: &'scope Masker,
+    batcher: &'scope Batcher,
     mut windows: Windows<'scope>,
     numbers: RangeInclusive<u64>,
-) -> Result<Receiver<Result<(Step, Position)>>> {
+) -> Result<Receiver<Result<Made>>> {
     let (made, steps) = sync_channel(READ_AHEAD);
     let make = move || {
         for number in numbers {
-            let step = masker.step(number, &mut windows).map(|step| (step, windows.position()));
+            let step = batcher.step(number, &mut windows).map(|step| Made { step, position: windows.position() });
             let failed = step.is_err();
             // Where nobody listens any more, the run failed or was stopped.
             if made.send(step).is_err() || failed {
@@ -86,42 +95,167 @@ fn read_ahead<'scope>(
     Ok(steps)
 }
 
-/// One step: forward, backward, the optimiser, and what is due behind it. It began at `clock`, with the wait for its rows.
-fn learn(
-    job: &Job,
-    params: &Params,
-    (session, masker, coverage): (&mut Session, &Masker, &mut Coverage),
-    (step, position): (Step, Position),
-    clock: Instant,
-) -> Result<()> {
-    let scale = session.loss_scale.map_or(1.0, |scale| scale.scale);
-    let (gradients, losses) = backward(job, params, session, &step, scale)?;
-    let grad_norm = optimiser::norm(&gradients)? / scale;
-    let lr = learning_rate(session.updates(), params.steps, params.optimiser.lr, &params.schedule)?;
-    let mut metric = losses.metric(&step, params, session.language(), (lr, grad_norm));
-    metric.loss_scale = session.loss_scale.map(|scale| scale.scale);
-    if session.loss_scale.is_some() && !grad_norm.is_finite() {
-        metric.grad_norm = None;
-        let number = step.number;
-        job.progress.note(&format!("step {number} overflowed in f16 at the loss scale {scale} and was skipped"));
+/// What stays the same from step to step.
+struct Training<'a> {
+    job: &'a Job<'a>,
+    params: &'a Params,
+    batcher: &'a Batcher<'a>,
+    objectives: &'a [Active],
+}
+
+impl Training<'_> {
+    /// One step: forward, backward, the optimiser, and what is due behind it. It began at `clock`, with the wait for its
+    /// rows.
+    fn learn(&self, session: &mut Session, coverage: &mut Coverage, made: Made, clock: Instant) -> Result<()> {
+        let Made { step, position } = made;
+        let at = At { step: step.number, total: self.params.steps };
+        session.before(at)?;
+        let moves = strategy::moves(&session.strategies, at, &session.layout)?;
+        let scale = session.loss_scale.map_or(1.0, |scale| scale.scale);
+
+        let (mut gradients, losses) = self.backward(session, &step, at, &moves, scale)?;
+        // Clipping goes by the norm of what moves.
+        moves.mask(&mut gradients)?;
+        let grad_norm = gradients::norm(&gradients)? / scale;
+        let lr = learning_rate(session.updates(), self.params.steps, self.params.optimiser.lr, &self.params.schedule)?;
+
+        let mut metric = losses.metric(&step, at, lr, grad_norm);
+        metric.loss_scale = session.loss_scale.map(|scale| scale.scale);
+        if session.loss_scale.is_some() && !grad_norm.is_finite() {
+            metric.grad_norm = None;
+            let number = step.number;
+            let told = format!("step {number} overflowed in f16 at the loss scale {scale} and was skipped");
+            self.job.progress.note(&told);
+        }
+        self.refuse_bad_numbers(&metric)?;
+
+        if let Some(grad_norm) = metric.grad_norm {
+            coverage.check(&gradients, &losses.active(), &moves)?;
+            let factor = optimiser::clip(grad_norm, self.params.optimiser.clip) / scale;
+            session.learn(&gradients, &moves, lr, factor)?;
+            session.after(at, &Did { losses: metric.losses.clone(), grad_norm })?;
+        }
+        session.loss_scale.as_mut().map_or(Ok(()), |scale| scale.update(metric.grad_norm.is_some()))?;
+        session.advance(&step, position);
+        metric.tokens_per_s = step.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
+
+        metric.strategies = session.told();
+        if due(session.step, self.params.eval_every, self.params.steps) {
+            let (val_loss, beside) = session.evaluate(self.batcher)?;
+            metric.val_loss = val_loss;
+            metric.strategies.extend(beside);
+        }
+        session.log(&metric, step)?;
+        if due(session.step, self.params.save_every, self.params.steps) {
+            session.save(self.params)?;
+        }
+        session.tell();
+        Ok(())
     }
-    refuse_bad_numbers(job, &metric)?;
-    if let Some(grad_norm) = metric.grad_norm {
-        coverage.check(&gradients, &losses.active(params, session.language()))?;
-        session.learn(&gradients, lr, optimiser::clip(grad_norm, params.optimiser.clip) / scale)?;
+
+    /// Forward and backward of all microbatches of a step, in order, and of all objectives in each; the gradients are
+    /// multiplied by `scale`.
+    fn backward<'o>(
+        &'o self,
+        session: &Session,
+        step: &Step,
+        at: At,
+        moves: &Moves,
+        scale: f64,
+    ) -> Result<(Gradients, Losses<'o>)> {
+        let engine = Engine::moving(session.model(), &session.parameters, self.params.checkpoint_every, moves)?;
+        let teacher = session.teacher();
+        let count = |active: &Active| {
+            let sets = step.microbatches.iter().filter_map(|batch| batch.sets.get(&active.kind.rows));
+            sets.map(|rows| active.objective.count(rows)).sum()
+        };
+        let term = |active| Loss { active, sum: 0.0, count: count(active) };
+        let mut losses = Losses(self.objectives.iter().map(term).collect());
+
+        let mut sums = optimiser::Tree::default();
+        for batch in &step.microbatches {
+            let mut gradients = gradients::empty();
+            for Loss { active, sum, count } in &mut losses.0 {
+                let Some(rows) = batch.sets.get(&active.kind.rows) else { continue };
+                if active.objective.count(rows) == 0 {
+                    continue;
+                }
+                let pass = OnePass {
+                    objective: active.objective.as_ref(),
+                    rows,
+                    key: DropoutKey {
+                        seed: self.job.seed,
+                        step: step.number,
+                        microbatch: batch.index,
+                        term: active.kind.name,
+                    },
+                    share: scale * active.objective.weight(at) / *count as f64,
+                };
+                *sum += self.one_pass(session, &engine, teacher.as_ref(), &pass, &mut gradients)?;
+            }
+            sums.push(gradients)?;
+        }
+        Ok((sums.sum()?, losses))
     }
-    session.loss_scale.as_mut().map_or(Ok(()), |scale| scale.update(metric.grad_norm.is_some()))?;
-    session.advance(&step, position);
-    metric.tokens_per_s = step.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
-    if due(session.step, params.eval_every, params.steps) {
-        (metric.val_loss, metric.ema_val_loss) = session.evaluate(masker)?;
+
+    /// Forward and backward of one objective over one microbatch; gives its sum, of which a share is differentiated.
+    fn one_pass(
+        &self,
+        session: &Session,
+        engine: &Engine,
+        teacher: Option<&Weights>,
+        pass: &OnePass,
+        gradients: &mut Gradients,
+    ) -> Result<f64> {
+        let OnePass { objective, rows, key, share } = pass;
+        let model = session.model();
+        let forward = Forward {
+            model,
+            pass: engine.pass(Some(*key)),
+            frame: session.frame(),
+            share: *share,
+            dtype: self.params.precision.compute(),
+            device: self.job.device,
+        };
+        let (inputs, needs) = (forward.inputs(rows)?, objective.needs(model));
+        let taught = match teacher.filter(|_| needs.teacher) {
+            Some(weights) => Some(show(model, &Pass::new(weights, None), &inputs, &needs)?),
+            None => None,
+        };
+
+        let run = engine.forward(&inputs, Some(*key), &needs)?;
+        let sum = objective.sum(&forward, rows, &run.seen()?, taught.as_ref())?;
+        let found = kernels::number(&sum.detach())?;
+        run.backward(&sum.affine(*share, 0.0)?, gradients)?;
+        Ok(found)
     }
-    session.log(&metric, step)?;
-    if due(session.step, params.save_every, params.steps) {
-        session.save(params)?;
+
+    /// Stops before a loss or a gradient that is not finite reaches the weights.
+    fn refuse_bad_numbers(&self, metric: &Metric) -> Result<()> {
+        if metric.train_loss.is_finite() && metric.grad_norm.is_none_or(f64::is_finite) {
+            return Ok(());
+        }
+        let good = match checkpoint::latest(self.job.out)? {
+            Some(path) => format!("the last good checkpoint is `{}`", path.display()),
+            None => "there is no checkpoint yet".to_string(),
+        };
+        let Metric { step, train_loss, grad_norm, seq_first, seq_last, .. } = metric;
+        let grad_norm = grad_norm.map_or("unknown".to_string(), |norm| norm.to_string());
+        let what = format!("the loss is {train_loss} and the norm of the gradient {grad_norm} in step {step}");
+        Err(Error::new(Kind::Numbers, what)
+            .at(format!("documents with `seq` {seq_first} to {seq_last}"))
+            .hint(good)
+            .hint("lower `train.optimiser.lr` or raise `train.schedule.warmup`"))
     }
-    session.tell();
-    Ok(())
+}
+
+/// One objective over the rows of one microbatch.
+struct OnePass<'a> {
+    objective: &'a dyn Objective,
+    rows: &'a RowSet,
+    key: DropoutKey,
+    /// What its sum is multiplied with before it is differentiated.
+    share: f64,
 }
 
 /// Whether something that happens every so many steps (0: at the end only) happens after this one.
@@ -129,85 +263,34 @@ fn due(step: u64, every: u64, last: u64) -> bool {
     step == last || (every > 0 && step.is_multiple_of(every))
 }
 
-/// What each term came to over a step: its sum and its count, in the order of [`TERMS`].
-struct Losses(Vec<(f64, usize)>);
-
-/// Forward and backward of all microbatches of a step, in order, and of all terms in each; the gradients are multiplied by
-/// `scale`.
-fn backward(job: &Job, params: &Params, session: &Session, step: &Step, scale: f64) -> Result<(Gradients, Losses)> {
-    let count = |term: &&Term| step.microbatches.iter().map(|batch| (term.count)(batch)).sum();
-    let mut losses = Losses(TERMS.iter().map(|term| (0.0, count(term))).collect());
-    let mut sums = optimiser::Tree::default();
-    let engine = Engine::new(session.model(), &session.parameters, params.checkpoint_every);
-    for batch in &step.microbatches {
-        let mut gradients = optimiser::empty();
-        for (term, (total, count)) in TERMS.iter().zip(&mut losses.0) {
-            if !term.is_on(session.language(), &params.objective) || (term.count)(batch) == 0 {
-                continue;
-            }
-            let key = DropoutKey { seed: job.seed, step: step.number, microbatch: batch.index, term: term.name };
-            let share = scale * (term.weight)(&params.objective) / *count as f64;
-            *total += term_backward(job, params, session, &engine, (term, batch, key, share), &mut gradients)?;
-        }
-        sums.push(gradients)?;
-    }
-    Ok((sums.sum()?, losses))
+/// What an objective came to over a step.
+struct Loss<'a> {
+    active: &'a Active,
+    sum: f64,
+    count: usize,
 }
 
-/// Forward and backward of one term over one microbatch; gives its sum, of which `share` is differentiated.
-fn term_backward(
-    job: &Job,
-    params: &Params,
-    session: &Session,
-    engine: &Engine,
-    (term, batch, key, share): (&Term, &Microbatch, DropoutKey, f64),
-    gradients: &mut Gradients,
-) -> Result<f64> {
-    let forward = Forward {
-        model: session.model(),
-        pass: engine.pass(Some(key)),
-        objective: &params.objective,
-        pooling: params.model.pooling,
-        frame: session.frame(),
-        share,
-        dtype: params.precision.compute(),
-        device: job.device,
-    };
-    let inputs = (term.inputs)(&forward, batch)?;
-    let run = engine.forward(&inputs, Some(key))?;
-    let hidden = session.model().hidden(&forward.pass, &run.last())?;
-    let sum = (term.sum)(&forward, batch, &inputs, &hidden)?;
-    let found = kernels::number(&sum.detach())?;
-    run.backward(&sum.affine(share, 0.0)?, gradients)?;
-    Ok(found)
-}
+/// What all came to, in the order of the registry.
+struct Losses<'a>(Vec<Loss<'a>>);
 
-impl Losses {
-    /// The terms that taught something in this step.
-    fn active(&self, params: &Params, language: Language) -> Vec<&'static Term> {
-        let on = TERMS.iter().zip(&self.0).filter(|(term, _)| term.is_on(language, &params.objective));
-        on.filter(|(_, (_, count))| *count > 0).map(|(term, _)| *term).collect()
+impl<'a> Losses<'a> {
+    /// Those that taught something in this step.
+    fn taught(&self) -> impl Iterator<Item = &Loss<'a>> {
+        self.0.iter().filter(|loss| loss.count > 0)
     }
 
-    fn metric(&self, step: &Step, params: &Params, language: Language, (lr, grad_norm): (f64, f64)) -> Metric {
-        let active = self.active(params, language);
-        let mean = |name: &str| {
-            active.iter().find(|term| term.name == name)?;
-            let found = TERMS.iter().zip(&self.0).find(|(term, _)| term.name == name);
-            found.map(|(_, (sum, count))| sum / *count as f64)
-        };
+    fn active(&self) -> Vec<&dyn Objective> {
+        self.taught().map(|loss| loss.active.objective.as_ref()).collect()
+    }
+
+    fn metric(&self, step: &Step, at: At, lr: f64, grad_norm: f64) -> Metric {
+        let mean = |loss: &Loss| loss.sum / loss.count as f64;
         Metric {
             step: step.number,
-            train_loss: active
-                .iter()
-                .filter_map(|term| Some((term.weight)(&params.objective) * mean(term.name)?))
-                .sum(),
-            mlm_loss: mean("mlm"),
-            clm_loss: mean("clm"),
-            span_loss: mean("span"),
-            contrastive_loss: mean("contrastive"),
+            train_loss: self.taught().map(|loss| loss.active.objective.weight(at) * mean(loss)).sum(),
+            losses: self.taught().map(|loss| (loss.active.kind.name.to_string(), mean(loss))).collect(),
             val_loss: None,
-            ema_val_loss: None,
+            strategies: BTreeMap::new(),
             lr,
             grad_norm: Some(grad_norm),
             loss_scale: None,
@@ -225,24 +308,6 @@ pub(crate) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// Stops before a loss or a gradient that is not finite reaches the weights.
-fn refuse_bad_numbers(job: &Job, metric: &Metric) -> Result<()> {
-    if metric.train_loss.is_finite() && metric.grad_norm.is_none_or(f64::is_finite) {
-        return Ok(());
-    }
-    let good = match checkpoint::latest(job.out)? {
-        Some(path) => format!("the last good checkpoint is `{}`", path.display()),
-        None => "there is no checkpoint yet".to_string(),
-    };
-    let Metric { step, train_loss, grad_norm, seq_first, seq_last, .. } = metric;
-    let grad_norm = grad_norm.map_or("unknown".to_string(), |norm| norm.to_string());
-    let what = format!("the loss is {train_loss} and the norm of the gradient {grad_norm} in step {step}");
-    Err(Error::new(Kind::Numbers, what)
-        .at(format!("documents with `seq` {seq_first} to {seq_last}"))
-        .hint(good)
-        .hint("lower `train.optimiser.lr` or raise `train.schedule.warmup`"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,7 +316,8 @@ mod tests {
     use crate::train::data::stream::{Document, Rewrite};
     use crate::train::fixture::{checkpoint_folder, grammar, shard_folder, tiny_params};
     use crate::train::model::FAMILIES;
-    use crate::train::params::{self, Precision};
+    use crate::train::model::Language;
+    use crate::train::params::Precision;
     use crate::train::{Params, train};
     use candle_core::Device;
     use std::path::Path;
@@ -371,7 +437,8 @@ mod tests {
             let init = checkpoint_folder(family);
             let mut params = tiny_params();
             (params.steps, params.eval_every, params.save_every, params.max_tokens) = (30, 0, 8, 20);
-            (params.optimiser.lr, params.optimiser.ema) = (1e-2, 0.9);
+            params.optimiser.lr = 1e-2;
+            params.strategy.set("ema", "decay", 0.9);
             params.init = init.path().to_str().unwrap().into();
             let [whole, killed, again] = [(); 3].map(|()| tempfile::tempdir().unwrap());
             let summary = train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
@@ -400,7 +467,9 @@ mod tests {
             let (init, [whole, killed, again]) =
                 (checkpoint_folder(family), [(); 3].map(|()| tempfile::tempdir().unwrap()));
             let mut params = Params { steps: 30, eval_every: 0, save_every: 8, max_tokens: 20, ..tiny_params() };
-            (params.optimiser.lr, params.optimiser.ema, params.adapter.on) = (3e-2, 0.9, true);
+            params.optimiser.lr = 3e-2;
+            params.strategy.set("ema", "decay", 0.9);
+            params.strategy.set("adapter", "on", true);
             params.init = init.path().to_str().unwrap().into();
             let before = std::fs::read(init.path().join("model.safetensors")).unwrap();
             let summary = train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
@@ -408,7 +477,8 @@ mod tests {
             assert!(last < first, "{}: held-out loss from {first} to {last}", family.name);
             assert!(std::fs::read(init.path().join("model.safetensors")).unwrap() == before);
             assert!(!whole.path().join("model.safetensors").exists(), "the adapter alone is written");
-            let plain = Params { adapter: tiny_params().adapter, steps: 1, ..params.clone() };
+            let mut plain = Params { steps: 1, ..params.clone() };
+            plain.strategy.set("adapter", "on", false);
             let other = tempfile::tempdir().unwrap();
             let alone = train(&job(shards.path(), other.path(), &Silent), &plain).unwrap();
             assert_eq!(alone.val_loss.unwrap().0, first, "{} begins as another model", family.name);
@@ -423,15 +493,15 @@ mod tests {
             }
 
             params.steps = 1;
-            params.adapter.from = whole.path().to_str().unwrap().into();
+            params.strategy.set("adapter", "from", whole.path().to_str().unwrap());
             let summary = train(&job(shards.path(), again.path(), &Silent), &params).unwrap();
             assert_eq!(summary.val_loss.unwrap().0, last, "{}: put onto the model again", family.name);
-            params.adapter.tokens = 7;
+            params.strategy.set("adapter", "tokens", 7);
             let error = train(&job(shards.path(), other.path().join("x").as_path(), &Silent), &params).unwrap_err();
             assert!(error.to_string().contains("tokens: 7"), "{error}");
         }
-        let params = Params { init: String::new(), ..tiny_params() };
-        let params = Params { adapter: params::Adapter { on: true, ..params.adapter.clone() }, ..params };
+        let mut params = Params { init: String::new(), ..tiny_params() };
+        params.strategy.set("adapter", "on", true);
         let out = tempfile::tempdir().unwrap();
         let error = train(&job(shards.path(), out.path(), &Silent), &params).unwrap_err();
         assert!(error.to_string().contains("--init"), "{error}");
@@ -445,7 +515,7 @@ mod tests {
         let losses = |init: &Path, precision, contrastive_weight| {
             let mut params = Params { precision, steps: 100, max_tokens: 24, ..tiny_params() };
             params.init = init.to_str().unwrap().into();
-            params.objective.contrastive_weight = contrastive_weight;
+            params.objective.set("contrastive", "weight", contrastive_weight);
             (params.eval_every, params.save_every, params.optimiser.lr) = (0, 0, 2e-3);
             let out = tempfile::tempdir().unwrap();
             train(&job(shards.path(), out.path(), &Silent), &params).unwrap();
@@ -595,7 +665,8 @@ mod tests {
         let folder = shard_folder(&grammar(50, 3), &[]);
         let losses = |batch, accumulate| {
             let mut params = Params { steps: 3, batch, accumulate, ..tiny_params() };
-            (params.model.dropout, params.objective.contrastive_weight) = (0.0, 0.0);
+            params.model.dropout = 0.0;
+            params.objective.set("contrastive", "weight", 0.0);
             let out = tempfile::tempdir().unwrap();
             train(&job(folder.path(), out.path(), &Silent), &params).unwrap();
             let metrics = metrics(out.path()).into_iter();
@@ -631,5 +702,55 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let error = train(&job(empty.path(), out.path(), &Silent), &longer).unwrap_err();
         assert!(error.what().contains("no `train-*-of-*.parquet`"), "{error}");
+    }
+
+    /// A test-only objective and a test-only strategy, each one file and one line, in a whole run: what does not move stays
+    /// bit for bit, parts too, what teaches is kept, and a killed run goes on to the same bytes.
+    #[test]
+    fn an_objective_and_a_strategy_are_a_file_and_a_line_each() {
+        let shards = shard_folder(&grammar(50, 3), &grammar(12, 9));
+        let init = checkpoint_folder(FAMILIES[0]);
+        let mut params = Params { steps: 12, save_every: 1, keep: 20, ..tiny_params() };
+        params.init = init.path().to_str().unwrap().into();
+        params.objective.set("toy", "weight", 0.5);
+        params.strategy.set("toy", "on", true);
+        let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
+        for steps in [3, 5] {
+            let kill = Kill(AtomicU64::new(steps));
+            let dies = || train(&job(shards.path(), killed.path(), &kill), &params);
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(dies)).is_err());
+        }
+        train(&job(shards.path(), killed.path(), &Silent), &params).unwrap();
+        assert!(outcome(whole.path()) == outcome(killed.path()), "the bytes differ");
+
+        let read = |folder: &Path| {
+            let place = folder.join("model.safetensors");
+            candle_core::safetensors::load(place, &Device::Cpu).unwrap()
+        };
+        let rows = |tensor: &candle_core::Tensor| tensor.to_vec2::<f32>().unwrap();
+        let (first, half) = (read(init.path()), read(&whole.path().join("checkpoints/step-00000006")));
+        let query = "bert.encoder.layer.1.attention.self.query.weight";
+        for (name, before) in &first {
+            let is_cut = name.starts_with("bert.encoder.layer.1.attention.") && !name.contains("LayerNorm");
+            let moved = before.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+                != half[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            // The bias behind the heads is of all of them.
+            assert_eq!(moved, is_cut && !name.ends_with("output.dense.bias"), "{name}");
+        }
+        let (before, after) = (rows(&first[query]), rows(&half[query]));
+        assert!(before[..8] != after[..8] && before[8..] == after[8..], "the first head of two moved");
+        let last = read(whole.path());
+        assert!(first.iter().all(|(name, before)| {
+            before.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+                != last[name].flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        }));
+
+        let metrics = metrics(whole.path());
+        assert!(metrics.iter().all(|metric| metric.losses.contains_key("toy")));
+        assert_eq!(metrics[11].strategies["toy_steps"], 11.0 + 1.0);
+        let alone = Params { strategy: tiny_params().strategy, ..params };
+        let error = train(&job(shards.path(), tempfile::tempdir().unwrap().path(), &Silent), &alone).unwrap_err();
+        assert!(error.what().contains("no strategy keeps one"), "{error}");
     }
 }

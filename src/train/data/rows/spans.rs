@@ -1,68 +1,101 @@
-//! `spans`: restore spans that were left out (T5, arXiv:1910.10683), with one sentinel token for each.
+//! Rows with spans left out (T5, arXiv:1910.10683), one sentinel token for each, that a decoder restores.
 //!
 //! As in `google-research/text-to-text-transfer-transformer:t5/data/preprocessors.py`: a share of the tokens is left
 //! out in spans of a mean length; spans left and left out alternate, beginning with one that is left, and both are cut
 //! at random. The encoder reads the text with a sentinel for each span; the decoder writes each sentinel and its span.
 
 use rand_chacha::ChaCha8Rng;
+use serde::Deserialize;
 
-use super::{Term, labels, language_inputs, language_sum, reaches_no_other};
+use super::{Lengths, PLACE, Row, RowMaker};
 use crate::draw;
-use crate::train::data::tokenizer::Frame;
-use crate::train::model::Language;
+use crate::error::Result;
+use crate::train::data::tokenizer::{Frame, Pieces};
 use crate::train::params;
 
+/// The section `[train.rows.spans]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// Share of tokens that are left out, [0.01, 0.9].
+    pub share: f64,
+    /// Mean length of a span that is left out, in tokens, [1, 100].
+    pub length: f64,
+}
+
 /// See the module.
-pub static SPANS: Term = Term {
-    name: "span",
-    meaning: "restore spans that were left out",
-    unit: "nats per target token",
-    reaches: reaches_no_other,
-    languages: &[Language::Spans],
-    weight: |objective| objective.span_weight,
-    count: labels,
-    inputs: language_inputs,
-    sum: language_sum,
-};
+pub struct Spans<'a> {
+    /// How much is left out.
+    pub params: Params,
+    /// What stands around the pieces.
+    pub frame: &'a Frame,
+}
+
+impl Params {
+    /// The section of a run.
+    ///
+    /// # Errors
+    /// If it does not fit.
+    pub fn of(params: &params::Params) -> Result<Self> {
+        params.rows.parse(PLACE, "spans")
+    }
+
+    /// Tokens of a row of the decoder, where that of the encoder has at most `max_tokens`.
+    pub fn decoded(&self, max_tokens: usize) -> usize {
+        lengths(longest(max_tokens, self), self).decoded
+    }
+}
+
+impl RowMaker for Spans<'_> {
+    fn room(&self, max_tokens: usize) -> usize {
+        longest(max_tokens, &self.params)
+    }
+
+    fn lengths(&self, pieces: usize) -> Lengths {
+        lengths(pieces, &self.params)
+    }
+
+    fn row(&self, pieces: &Pieces, _: bool, stream: &mut ChaCha8Rng) -> Row {
+        let (ids, target) = corrupt(&pieces.ids, self.frame, &self.params, stream);
+        let shifted = std::iter::once(self.frame.decoder_start).chain(target.iter().copied());
+        let decoder = Some(shifted.take(target.len()).collect());
+        Row { ids, decoder, labels: target.into_iter().enumerate().collect() }
+    }
+}
 
 /// How many tokens of `length` are left out, in how many spans.
-fn amounts(length: usize, objective: &params::Objective) -> (usize, usize) {
-    let noise = (length as f64 * objective.mask).round_ties_even() as usize;
+fn amounts(length: usize, params: &Params) -> (usize, usize) {
+    let noise = (length as f64 * params.share).round_ties_even() as usize;
     let noise = noise.clamp(1, length.saturating_sub(1).max(1));
-    let spans = (noise as f64 / objective.span_length).round_ties_even() as usize;
+    let spans = (noise as f64 / params.length).round_ties_even() as usize;
     (noise, spans.clamp(1, noise.min(length - noise).max(1)))
 }
 
 /// Tokens of encoder and decoder, ends included, for a text of `length`; of one token, none is left out.
-pub fn lengths(length: usize, objective: &params::Objective) -> (usize, usize) {
+fn lengths(length: usize, params: &Params) -> Lengths {
     if length < 2 {
-        return (length + 1, 0);
+        return Lengths { tokens: length + 1, decoded: 0 };
     }
-    let (noise, spans) = amounts(length, objective);
-    (length - noise + spans + 1, noise + spans + 1)
+    let (noise, spans) = amounts(length, params);
+    Lengths { tokens: length - noise + spans + 1, decoded: noise + spans + 1 }
 }
 
 /// The longest text whose encoder row and decoder row have at most `room` tokens.
-pub fn longest(room: usize, objective: &params::Objective) -> usize {
+fn longest(room: usize, params: &Params) -> usize {
     let fits = |length: &usize| {
-        let (inputs, targets) = lengths(*length, objective);
-        inputs <= room && targets <= room
+        let Lengths { tokens, decoded } = lengths(*length, params);
+        tokens <= room && decoded <= room
     };
     (2..2 * room).take_while(fits).last().unwrap_or(1)
 }
 
 /// The row of the encoder and what the decoder is to write.
-pub fn corrupt(
-    ids: &[u32],
-    frame: &Frame,
-    objective: &params::Objective,
-    stream: &mut ChaCha8Rng,
-) -> (Vec<u32>, Vec<u32>) {
+fn corrupt(ids: &[u32], frame: &Frame, params: &Params, stream: &mut ChaCha8Rng) -> (Vec<u32>, Vec<u32>) {
     let (mut inputs, mut targets) = (Vec::new(), Vec::new());
     if ids.len() < 2 {
         inputs.extend(ids);
     } else {
-        let (noise, spans) = amounts(ids.len(), objective);
+        let (noise, spans) = amounts(ids.len(), params);
         let spans = spans.min(frame.sentinels.len());
         let (left, left_out) = (parts(ids.len() - noise, spans, stream), parts(noise, spans, stream));
         let mut at = 0;
@@ -96,28 +129,30 @@ fn parts(n: usize, parts: usize, stream: &mut ChaCha8Rng) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::fixture::default_params;
+    use crate::train::model::Language;
     use proptest::prelude::*;
+
+    const T5S: Params = Params { share: 0.15, length: 3.0 };
 
     /// `compute_input_and_target_lengths` of T5: raw 70, 141 and 568 tokens fill 64, 128 and 512.
     #[test]
     fn lengths_are_those_of_t5() {
-        let objective = default_params().objective;
+        let params = T5S;
         for (inputs, raw, targets) in [(64, 70, 14), (128, 141, 29), (512, 568, 114)] {
-            assert_eq!(longest(inputs, &objective), raw);
-            assert_eq!(lengths(raw, &objective), (inputs, targets));
+            assert_eq!(longest(inputs, &params), raw);
+            assert_eq!(lengths(raw, &params), Lengths { tokens: inputs, decoded: targets });
         }
     }
 
     proptest! {
         #[test]
         fn the_spans_put_back_give_the_text(ids in proptest::collection::vec(10_u32..90, 0..80), key in 0_u64..50) {
-            let objective = default_params().objective;
+            let params = T5S;
             let frame = Frame {
                 language: Language::Spans, pad: 0, before: vec![], behind: vec![1], end: None, mask: 0,
                 sentinels: (100..130).rev().collect(), decoder_start: 0,
             };
-            let (inputs, targets) = corrupt(&ids, &frame, &objective, &mut draw::stream(key, "spans", b""));
+            let (inputs, targets) = corrupt(&ids, &frame, &params, &mut draw::stream(key, "spans", b""));
             let mut restored = Vec::new();
             for id in &inputs[..inputs.len() - 1] {
                 match targets.iter().position(|target| target == id && *id >= 100) {
@@ -129,7 +164,8 @@ mod tests {
             prop_assert_eq!(inputs.last(), Some(&1));
             if ids.len() > 1 {
                 prop_assert!(inputs[0] < 100, "the text begins with a span that is left");
-                prop_assert_eq!((inputs.len(), targets.len()), lengths(ids.len(), &objective));
+                let found = Lengths { tokens: inputs.len(), decoded: targets.len() };
+                prop_assert_eq!(found, lengths(ids.len(), &params));
             } else {
                 prop_assert!(targets.is_empty());
             }

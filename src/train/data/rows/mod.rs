@@ -1,0 +1,210 @@
+//! windows → rows: what a model reads and what it is to predict, one kind of rows a file.
+//!
+//! A microbatch keeps one set of rows of each kind that an objective learns from. To add a kind: one file with a
+//! [`RowMaker`], one `mod` line, one variant of [`RowKind`] with its line in [`RowKind::maker`].
+
+pub mod causal;
+pub mod masked;
+pub mod passages;
+pub mod spans;
+
+use candle_core::{DType, Device};
+use rand_chacha::ChaCha8Rng;
+
+use crate::error::Result;
+use crate::train::data::tokenizer::{Pieces, Tokenizer};
+use crate::train::model::{Inputs, Language, Tokens};
+use crate::train::params::Params;
+
+/// Where the sections of row kinds stand in a pipeline file.
+const PLACE: &str = "train.rows";
+
+/// A kind of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowKind {
+    /// Some tokens are masked and predicted from both sides.
+    Masked,
+    /// Each token is predicted from those before it.
+    Causal,
+    /// Spans are left out for a decoder to restore.
+    Spans,
+    /// Passages that are compared with one another.
+    Passages,
+}
+
+impl RowKind {
+    /// The rows that a model learns language from in its own way; windows are cut so that these fit.
+    pub fn of_language(language: Language) -> Self {
+        match language {
+            Language::Masked => RowKind::Masked,
+            Language::Causal => RowKind::Causal,
+            Language::Spans => RowKind::Spans,
+        }
+    }
+
+    /// What makes such rows of windows; `None` for passages, which come with a document and not with its windows.
+    ///
+    /// # Errors
+    /// If its section of the pipeline file does not fit.
+    pub fn maker<'a>(self, params: &Params, tokenizer: &'a Tokenizer) -> Result<Option<Box<dyn RowMaker + 'a>>> {
+        Ok(match self {
+            RowKind::Masked => Some(Box::new(masked::Masked::new(masked::Params::of(params)?, tokenizer))),
+            RowKind::Causal => Some(Box::new(causal::Causal { frame: &tokenizer.frame })),
+            RowKind::Spans => {
+                Some(Box::new(spans::Spans { params: spans::Params::of(params)?, frame: &tokenizer.frame }))
+            }
+            RowKind::Passages => None,
+        })
+    }
+}
+
+/// Makes rows of one kind.
+pub trait RowMaker: Send + Sync {
+    /// Most pieces of a window, so that its row has at most `max_tokens`.
+    fn room(&self, max_tokens: usize) -> usize;
+
+    /// Most tokens that a window of `pieces` takes.
+    fn lengths(&self, pieces: usize) -> Lengths;
+
+    /// A row with what is to be predicted; `ends` where the document ends with it. All chance comes from `stream`.
+    fn row(&self, pieces: &Pieces, ends: bool, stream: &mut ChaCha8Rng) -> Row;
+}
+
+/// Tokens of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lengths {
+    /// Of the model, or of its encoder.
+    pub tokens: usize,
+    /// Of its decoder, where it has both.
+    pub decoded: usize,
+}
+
+/// A row before it joins a set.
+pub struct Row {
+    /// What the model reads.
+    pub ids: Vec<u32>,
+    /// What the decoder reads, where there is one.
+    pub decoder: Option<Vec<u32>>,
+    /// Place and token; places are the decoder's where there is one.
+    pub labels: Vec<(usize, u32)>,
+}
+
+/// Rows of tokens, each of one text or of several that do not see one another.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// The tokens of each row.
+    pub ids: Vec<Vec<u32>>,
+    /// How many tokens each text of each row has.
+    pub texts: Vec<Vec<usize>>,
+}
+
+impl Rows {
+    /// Whether a row holds several texts.
+    pub fn are_packed(&self) -> bool {
+        self.texts.iter().any(|texts| texts.len() > 1)
+    }
+
+    fn begin(&mut self) {
+        self.ids.push(Vec::new());
+        self.texts.push(Vec::new());
+    }
+
+    /// Adds a text to the last row; gives where it begins.
+    fn extend(&mut self, text: &[u32]) -> usize {
+        let (Some(ids), Some(texts)) = (self.ids.last_mut(), self.texts.last_mut()) else { return 0 };
+        let begin = ids.len();
+        ids.extend(text);
+        texts.push(text.len());
+        begin
+    }
+
+    fn tokens(&self, pad: u32, dtype: DType, device: &Device) -> candle_core::Result<Tokens> {
+        let rows: Vec<&[u32]> = self.ids.iter().map(Vec::as_slice).collect();
+        let tokens = Tokens::new(&rows, pad, dtype, device)?;
+        Ok(if self.are_packed() { tokens.packed(&self.texts) } else { tokens })
+    }
+}
+
+impl FromIterator<Vec<u32>> for Rows {
+    fn from_iter<I: IntoIterator<Item = Vec<u32>>>(rows: I) -> Self {
+        let ids: Vec<Vec<u32>> = rows.into_iter().collect();
+        Rows { texts: ids.iter().map(|row| vec![row.len()]).collect(), ids }
+    }
+}
+
+/// The rows of one kind in a microbatch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RowSet {
+    /// Rows for the model, or for its encoder.
+    pub rows: Rows,
+    /// Rows for the decoder, where the model has both.
+    pub decoder: Option<Rows>,
+    /// What is to be predicted: row, place in the row (the decoder's where there is one), token.
+    pub labels: Vec<(usize, usize, u32)>,
+    /// Passages to compare, each a whole row; these sets have no other rows.
+    pub compared: passages::Compared,
+}
+
+impl RowSet {
+    /// Begins a row, to which texts are added.
+    pub fn begin(&mut self, has_decoder: bool) {
+        self.rows.begin();
+        if has_decoder {
+            self.decoder.get_or_insert_default().begin();
+        }
+    }
+
+    /// Adds a text to the last row.
+    pub fn add(&mut self, row: Row) {
+        let Row { ids, decoder, labels } = row;
+        let mut begin = self.rows.extend(&ids);
+        if let (Some(rows), Some(ids)) = (&mut self.decoder, decoder) {
+            begin = rows.extend(&ids);
+        }
+        let number = self.rows.ids.len() - 1;
+        self.labels.extend(labels.into_iter().map(|(place, token)| (number, begin + place, token)));
+    }
+
+    /// What the model reads, padded with `pad`.
+    ///
+    /// # Errors
+    /// If there is no row or the device fails.
+    pub fn inputs(&self, pad: u32, dtype: DType, device: &Device) -> candle_core::Result<Inputs> {
+        if !self.compared.anchors.is_empty() {
+            let rows: Vec<&[u32]> = self.compared.rows().map(Vec::as_slice).collect();
+            return Ok(Tokens::new(&rows, pad, dtype, device)?.into());
+        }
+        let decoder = self.decoder.as_ref().map(|rows| rows.tokens(pad, dtype, device)).transpose()?;
+        Ok(Inputs { tokens: self.rows.tokens(pad, dtype, device)?, decoder })
+    }
+
+    /// Tokens of all rows, and places they are padded to.
+    pub fn size(&self) -> (u64, u64) {
+        let compared: Vec<&Vec<u32>> = self.compared.rows().collect();
+        let decoded = self.decoder.iter().flat_map(|rows| &rows.ids).collect();
+        let (mut tokens, mut places) = (0, 0);
+        for together in [self.rows.ids.iter().collect(), decoded, compared] {
+            let together: Vec<&Vec<u32>> = together;
+            let lengths = || together.iter().map(|row| row.len() as u64);
+            tokens += lengths().sum::<u64>();
+            places += together.len() as u64 * lengths().max().unwrap_or(0);
+        }
+        (tokens, places)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_are_computed_together_are_padded_together() {
+        let rows = |lengths: &[usize]| lengths.iter().map(|n| vec![1; *n]).collect::<Vec<Vec<u32>>>();
+        let of = |lengths: &[usize]| rows(lengths).into_iter().collect();
+        let compared = passages::Compared { anchors: rows(&[3]), positives: rows(&[5]), hard: Vec::new() };
+        let set = RowSet { rows: of(&[4, 2, 7]), decoder: Some(of(&[2, 2])), ..RowSet::default() };
+        assert_eq!(set.size(), (13 + 4, 21 + 4));
+        assert_eq!(RowSet { compared, ..RowSet::default() }.size(), (8, 10));
+        assert_eq!(RowSet::default().size(), (0, 0));
+    }
+}

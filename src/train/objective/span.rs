@@ -1,0 +1,13 @@
+//! `span`: restore spans that were left out (T5, arXiv:1910.10683). Which ones: [`crate::train::data::rows::spans`].
+
+use super::{Kind, Language, RowKind, language};
+
+/// See the module.
+pub static SPAN: Kind = Kind {
+    name: "span",
+    about: "restore spans that were left out",
+    unit: "nats per target token",
+    languages: &[Language::Spans],
+    rows: RowKind::Spans,
+    build: language,
+};

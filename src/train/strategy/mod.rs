@@ -1,0 +1,292 @@
+//! How a run goes beyond its loss: what it puts into the model, what moves when, what it keeps beside the weights.
+//!
+//! To add a strategy: one file with a [`Kind`], one `mod` line, one line in [`STRATEGIES`], and its section
+//! `[train.strategy.<name>]` in `pipelines/default.toml`. The loop, the engine, the optimiser, the checkpoints, the
+//! metrics and the plan take it from there.
+
+pub mod adapter;
+pub mod ema;
+#[cfg(test)]
+mod toy;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::train::model::moves::Moves;
+use crate::train::model::parameters::Declared;
+use crate::train::model::{Architecture, Parameters, Weights};
+use crate::train::params::Params;
+
+/// Where the sections of strategies stand in a pipeline file.
+const PLACE: &str = "train.strategy";
+
+/// Every strategy, in the order they are asked.
+pub static STRATEGIES: &[&Kind] = &[
+    &adapter::ADAPTER,
+    &ema::EMA,
+    #[cfg(test)]
+    &toy::TOY,
+];
+
+/// What a strategy is, and how its section of a pipeline file makes one.
+pub struct Kind {
+    /// Name, that of its section and of its state in a checkpoint.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// Whether it keeps weights that objectives can learn from ([`Strategy::teacher`]).
+    pub teaches: bool,
+    /// Makes one of its section; `None` where that says that it is off.
+    pub build: fn(Section) -> Result<Option<Box<dyn Strategy>>>,
+}
+
+/// A section of a pipeline file.
+pub struct Section<'a> {
+    params: &'a Params,
+    name: &'static str,
+}
+
+impl Section<'_> {
+    /// Its keys.
+    ///
+    /// # Errors
+    /// If they do not fit.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        self.params.strategy.parse(PLACE, self.name)
+    }
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    /// The step that is done next, from 1.
+    pub step: u64,
+    /// Steps in all.
+    pub total: u64,
+}
+
+/// What a run trains: its parameters as they were declared, and the model's steps.
+pub struct Layout {
+    /// The parameters that the run trains.
+    pub declared: Vec<Declared>,
+    /// Steps of the model.
+    pub steps: usize,
+}
+
+impl Layout {
+    /// How many numbers are trained.
+    pub fn n_numbers(&self) -> u64 {
+        self.declared.iter().map(Declared::n_numbers).sum()
+    }
+}
+
+/// What a run shows to a strategy, outside of any graph.
+#[derive(Clone, Copy)]
+pub struct Probe<'a> {
+    /// The model.
+    pub model: &'a dyn Architecture,
+    /// Its parameters.
+    pub parameters: &'a Parameters,
+}
+
+/// What a step came to.
+#[derive(Clone, Debug)]
+pub struct Did {
+    /// The mean of each objective's term, before its weight.
+    pub losses: BTreeMap<String, f64>,
+    /// Norm of the gradient before clipping.
+    pub grad_norm: f64,
+}
+
+/// What a strategy keeps in a checkpoint.
+#[derive(Default)]
+pub struct Kept {
+    /// Numbers and words.
+    pub state: Value,
+    /// Tensors by name.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+/// How a run goes beyond its loss. Everything but [`Strategy::build`](Kind::build) has an answer that changes nothing.
+pub trait Strategy: Send {
+    /// Changes the model before its parameters are declared; `origin` is the folder that the run goes on from.
+    ///
+    /// # Errors
+    /// If the model cannot be changed so.
+    fn adapt(&self, model: &mut dyn Architecture, origin: Option<&Path>) -> Result<()> {
+        let _ = (model, origin);
+        Ok(())
+    }
+
+    /// Parameters it trains beside the model's.
+    fn declare(&self, model: &dyn Architecture) -> Vec<Declared> {
+        let _ = model;
+        Vec::new()
+    }
+
+    /// Whether the run trains this parameter at any time. One that no run trains takes no memory for gradients and means.
+    fn trains(&self, parameter: &Declared) -> bool {
+        let _ = parameter;
+        true
+    }
+
+    /// What its own parameters begin with; drawn where this gives none.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    fn read(&self, model: &dyn Architecture, dtype: DType, device: &Device) -> Result<Option<Parameters>> {
+        let _ = (model, dtype, device);
+        Ok(None)
+    }
+
+    /// Files that [`Strategy::read`] reads: a run that begins with others is another run.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Begins with the parameters of a fresh run.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn begin(&mut self, run: &Probe) -> Result<()> {
+        let _ = run;
+        Ok(())
+    }
+
+    /// What moves in a step. Pure in the step and in what was saved.
+    fn moves(&self, at: At, layout: &Layout) -> Moves {
+        let _ = (at, layout);
+        Moves::all()
+    }
+
+    /// Looks at the run before a step.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn before(&mut self, at: At, run: &Probe) -> Result<()> {
+        let _ = (at, run);
+        Ok(())
+    }
+
+    /// Looks at the run behind a step that moved the weights.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn after(&mut self, at: At, run: &Probe, did: &Did) -> Result<()> {
+        let _ = (at, run, did);
+        Ok(())
+    }
+
+    /// Weights that objectives learn from.
+    fn teacher(&self, parameters: &Parameters) -> Option<Weights> {
+        let _ = parameters;
+        None
+    }
+
+    /// Weights that are measured and exported beside the model's.
+    fn beside(&self, parameters: &Parameters) -> Option<Weights> {
+        let _ = parameters;
+        None
+    }
+
+    /// Bytes it takes beside the run, with numbers of `number` bytes.
+    fn extra_bytes(&self, layout: &Layout, number: u64) -> u64 {
+        let _ = (layout, number);
+        0
+    }
+
+    /// What it needs to go on.
+    fn save(&self) -> Kept {
+        Kept::default()
+    }
+
+    /// Goes on from what it saved.
+    ///
+    /// # Errors
+    /// If that is not what it saves.
+    fn load(&mut self, kept: Kept, run: &Probe) -> Result<()> {
+        let _ = (kept, run);
+        Ok(())
+    }
+
+    /// Its numbers for the line of a step in `metrics.jsonl`, by name.
+    fn tell(&self) -> BTreeMap<String, f64> {
+        BTreeMap::new()
+    }
+
+    /// Something a person must know about the run, told once.
+    fn note(&self, parameters: &Parameters) -> Option<String> {
+        let _ = parameters;
+        None
+    }
+
+    /// Writes what the run learned in the place of the whole model; `None` leaves the model to be written.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    fn write(&self, model: &dyn Architecture, folder: &Path, weights: &Weights) -> Result<Option<PathBuf>> {
+        let _ = (model, folder, weights);
+        Ok(None)
+    }
+}
+
+/// A strategy that is on in a run.
+pub struct Active {
+    /// What it is.
+    pub kind: &'static Kind,
+    /// Itself.
+    pub strategy: Box<dyn Strategy>,
+}
+
+/// The strategies that a run's parameters turn on.
+///
+/// # Errors
+/// If a section does not fit.
+pub fn chosen(params: &Params) -> Result<Vec<Active>> {
+    let mut active = Vec::new();
+    for kind in STRATEGIES {
+        if !params.strategy.has(kind.name) {
+            continue;
+        }
+        if let Some(strategy) = (kind.build)(Section { params, name: kind.name })? {
+            active.push(Active { kind, strategy });
+        }
+    }
+    Ok(active)
+}
+
+/// Whether all strategies let the run train a parameter.
+pub fn trains(strategies: &[Active], parameter: &Declared) -> bool {
+    strategies.iter().all(|active| active.strategy.trains(parameter))
+}
+
+/// What moves by all strategies.
+///
+/// # Errors
+/// If two of them contradict one another.
+pub fn moves(strategies: &[Active], at: At, layout: &Layout) -> Result<Moves> {
+    let all = strategies.iter().map(|active| active.strategy.moves(at, layout));
+    all.into_iter().try_fold(Moves::all(), Moves::meet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::fixture::default_params;
+
+    #[test]
+    fn strategies_are_named_once_and_explained_and_have_a_section() {
+        let params = default_params();
+        for (idx, kind) in STRATEGIES.iter().enumerate() {
+            assert!(!kind.about.is_empty());
+            assert!(STRATEGIES[..idx].iter().all(|other| other.name != kind.name));
+            assert!(params.strategy.has(kind.name) || kind.name == "toy", "{}", kind.name);
+        }
+        assert!(chosen(&params).unwrap().is_empty(), "all are off if nobody asks");
+    }
+}
