@@ -21,7 +21,11 @@ fn wrong_command_lines_say_what_and_what_next() {
     fail(&["build", "--source", "wiki=/nowhere/x.xml"], 4, &["`/nowhere/x.xml`", "[source.wiki]"]);
     fail(&["build", "--source", "wiki,wiki"], 2, &["given twice"]);
     fail(&["build", "--source", "wiki="], 2, &["`--source wiki=` names no path", "hint"]);
-    fail(&["build", "--source", "wiki", "--set", "seed=-1"], 2, &["-1", "in `seed`", "kpipe defaults"]);
+    fail(
+        &["build", "--source", "wiki", "--set", "seed=-1"],
+        2,
+        &["`seed` is -1, outside [0, inf)", "at: --set seed=-1"],
+    );
     fail(&["train", "--shards", "/nowhere"], 4, &["`/nowhere`", "`kpipe build` writes the shards"]);
     fail(
         &["build", "--source", "wiki", "--set", "dedup.jacard=0.7"],

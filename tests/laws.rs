@@ -1,6 +1,8 @@
+use kpipe::build::lists::list;
 use kpipe::build::plan::{Pipeline, ROOMS};
 use kpipe::flow::books::REASONS;
 use kpipe::flow::contract::contracts;
+use kpipe::flow::registry::one_of;
 use kpipe::flow::settings::{DEFAULT, Settings};
 use kpipe::train::run::preset::PRESETS;
 
@@ -50,6 +52,31 @@ fn every_preset_is_known_by_the_name_of_its_file() {
     let mut known: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
     known.sort_unstable();
     assert_eq!(names, known);
+}
+
+/// The names that `pipelines/default.toml` gives are those of the registries.
+#[test]
+fn the_lists_in_the_default_pipeline_are_fresh() {
+    let names = |kind: &str| -> Vec<String> {
+        (list(kind).unwrap().entries)().unwrap().into_iter().map(|entry| entry.name).collect()
+    };
+    let formats = names("formats");
+    let formats: Vec<&str> = formats.iter().map(String::as_str).collect();
+    let line = format!("# format    {}; left out", one_of(&formats));
+    assert!(DEFAULT.contains(&line), "pipelines/default.toml lacks `{line}`");
+    let of_kind = |section: &str| DEFAULT.split(section).nth(1).unwrap().lines().nth(1).unwrap().to_string();
+    for name in names("schedules") {
+        let line = of_kind("[train.schedule]");
+        assert!(line.contains(&format!("\"{name}\"")), "`{name}` is missing in: {line}");
+    }
+    for (kind, section) in [("objectives", "train.objective"), ("strategies", "train.strategy")] {
+        for name in names(kind) {
+            assert!(DEFAULT.contains(&format!("\n[{section}.{name}]")), "no section [{section}.{name}]");
+        }
+    }
+    for name in names("engines") {
+        assert!(of_kind("[negatives.back_translation]").contains(&name), "{name}");
+    }
 }
 
 #[test]

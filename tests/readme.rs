@@ -61,6 +61,32 @@ fn ci_runs_the_documented_test_command() {
     assert!(ci.lines().any(|line| line == "cargo test --release"));
 }
 
+/// The tables between `<!-- kpipe list KIND -->` and `<!-- end -->` are what the program says. `KPIPE_README=write` writes
+/// them anew.
+#[test]
+fn the_tables_are_what_kpipe_lists() {
+    let old = readme();
+    let mut new = String::new();
+    let mut rest = old.as_str();
+    let mut n = 0;
+    while let Some((before, behind)) = rest.split_once("<!-- kpipe list ") {
+        let (kind, behind) = behind.split_once(" -->").unwrap();
+        let (_, behind) = behind.split_once("<!-- end -->").unwrap();
+        let table = crate::support::succeed(&["list", kind, "--markdown"]);
+        new += &format!("{before}<!-- kpipe list {kind} -->\n{table}<!-- end -->");
+        rest = behind;
+        n += 1;
+    }
+    new += rest;
+    if std::env::var("KPIPE_README").is_ok_and(|what| what == "write") {
+        std::fs::write(project().join("README.md"), &new).unwrap();
+    }
+    assert!(
+        n >= 3 && (readme() == new),
+        "a table of the README is stale: KPIPE_README=write cargo test --release the_tables"
+    );
+}
+
 /// The tree in the README names what is there.
 #[test]
 fn the_tree_is_fresh() {
@@ -70,7 +96,7 @@ fn the_tree_is_fresh() {
         let name = path.file_name().unwrap().to_str().unwrap().to_string();
         assert!(!path.is_dir() || readme.contains(&format!("\n  {name}/ ")), "src/{name} is missing in the README");
     }
-    for name in ["schemas", "pipelines", "fixtures", "tests", "benches"] {
+    for name in ["schemas", "pipelines", "fixtures", "tests", "benches", "fuzz"] {
         assert!(Path::new(&project().join(name)).is_dir() && readme.contains(&format!("\n{name}/ ")), "{name}");
     }
 }

@@ -40,6 +40,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cli", &["build", "density", "error", "flow", "ingest", "knowledge", "negatives", "train"]),
 ];
 
+/// The rooms of the trainer likewise.
+const TRAINER: &[(&str, &[&str])] = &[
+    ("kernels", &[]),
+    ("params", &[]),
+    ("model", &["kernels", "params"]),
+    ("data", &["model", "params"]),
+    ("schedule", &["params"]),
+    ("optimiser", &["model", "params"]),
+    ("strategy", &["model", "params"]),
+    ("objective", &["data", "kernels", "model", "params", "strategy"]),
+    ("run", &["data", "kernels", "model", "objective", "optimiser", "params", "schedule", "strategy"]),
+];
+
 /// Slices of components: the trait or type of their entries, the folder they stand in, and the file with the slice.
 const REGISTRIES: &[(&str, &str, &str)] = &[
     ("Format", "src/ingest/formats", "src/ingest/formats/mod.rs"),
@@ -107,7 +120,8 @@ fn arrows(prefix: &str, room: impl Fn(&str) -> Option<String>) -> BTreeMap<Strin
     let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (path, text) in sources() {
         // Files of tests alone may use what they like.
-        let is_test = path.ends_with("tests.rs") || path.contains("/tests/") || path.ends_with("fixture.rs");
+        let is_test = path.contains("/tests/")
+            || ["tests.rs", "fixture.rs", "laws.rs", "toy.rs", "drip.rs"].iter().any(|name| path.ends_with(name));
         let Some(room) = room(&path).filter(|_| !is_test) else { continue };
         let used = names_behind(&code(&text), prefix);
         arrows.entry(room.clone()).or_default().extend(used.into_iter().filter(|other| *other != room));
@@ -137,6 +151,30 @@ fn rooms_use_only_what_lies_below_them() {
         (name != "lib" && name != "main").then(|| name.to_string())
     };
     compare(ROOMS, &arrows("crate::", room));
+}
+
+#[test]
+fn rooms_of_the_trainer_use_only_what_lies_below_them() {
+    let room = |path: &str| {
+        let rest = path.strip_prefix("src/train/")?;
+        let name = rest.split('/').next()?.trim_end_matches(".rs");
+        (name != "mod" && name != "fixture").then(|| name.to_string())
+    };
+    compare(TRAINER, &arrows("crate::train::", room));
+}
+
+/// Folders of which every file is a component, or helps those that are, is in the slice of its registry.
+#[test]
+fn every_file_of_a_registry_folder_is_registered() {
+    let sources = sources();
+    for folder in ["src/train/schedule", "src/train/objective", "src/train/strategy"] {
+        let door = &sources[&format!("{folder}/mod.rs")];
+        for path in sources.keys().filter(|path| path.starts_with(folder) && !path.ends_with("mod.rs")) {
+            let stem = Path::new(path).file_stem().unwrap().to_str().unwrap();
+            let line = format!("&{stem}::{},", stem.to_uppercase());
+            assert!(door.contains(&line), "{path} is not in the slice: `{line}` is missing in {folder}/mod.rs");
+        }
+    }
 }
 
 #[test]

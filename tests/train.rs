@@ -38,7 +38,7 @@ fn the_held_out_loss_falls_and_the_order_is_proven() {
     assert!(last + 0.4 < first, "held-out loss {first} to {last}");
     let metrics = lines(&out.join("metrics.jsonl"));
     assert_eq!(metrics.len(), 60);
-    assert!(metrics.iter().any(|line| line["contrastive_loss"].as_f64().is_some()));
+    assert!(metrics.iter().any(|line| line["losses"]["contrastive"].as_f64().is_some()));
     let consumed = lines(&out.join("consumed.jsonl"));
     assert_eq!(consumed.len(), 60);
     let shards = crate::support::rows(&built().join("data"), "train");

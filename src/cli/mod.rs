@@ -8,6 +8,7 @@ mod build;
 mod completions;
 mod doctor;
 mod environment;
+mod list;
 mod plan;
 mod print;
 mod score;
@@ -50,6 +51,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// What is installed, what is missing, and how to get it
     Doctor(doctor::DoctorArgs),
+    /// Formats, lexicons, generators, objectives, strategies, schedules, models, presets, metrics: what can be named
+    List(list::ListArgs),
     /// Print every key of a pipeline file with its default and reason
     Defaults,
     /// Print a completion script for a shell
@@ -161,7 +164,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Score(args) => args.run.json,
         Command::Train(args) => args.run.json,
         Command::Plan(args) => args.is_json(),
-        Command::Doctor(_) | Command::Defaults | Command::Completions(_) => false,
+        Command::Doctor(_) | Command::List(_) | Command::Defaults | Command::Completions(_) => false,
     };
     tell_of_limits(json);
     let result = match cli.command {
@@ -170,6 +173,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::List(args) => list::run(&args),
         Command::Defaults => print::stdout(crate::flow::settings::DEFAULT),
         Command::Completions(args) => completions::run(&args),
     };

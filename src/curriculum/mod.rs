@@ -59,30 +59,6 @@ pub struct Params {
     pub zstd_level: i32,
 }
 
-impl Params {
-    /// Checks ranges.
-    ///
-    /// # Errors
-    /// Names the key, the value and what is allowed.
-    pub fn check(&self) -> Result<()> {
-        let inside = |name: &str, value: f64, ok: bool, range: &str| {
-            if ok { Ok(()) } else { Err(Error::usage(format!("`curriculum.{name}` is {value}, outside {range}"))) }
-        };
-        inside("general_first", self.general_first, (0.0..1.0).contains(&self.general_first), "[0, 1)")?;
-        inside("domain_max", self.domain_max, self.domain_max > 0.0 && self.domain_max <= 1.0, "(0, 1]")?;
-        inside("hard_max", self.hard_max, self.hard_max > 0.0 && self.hard_max <= 1.0, "(0, 1]")?;
-        inside("replay_min", self.replay_min, (0.0..1.0).contains(&self.replay_min), "[0, 1)")?;
-        let start = self.competence_start;
-        inside("competence_start", start, start > 0.0 && start <= 1.0, "(0, 1]")?;
-        inside("competence_power", self.competence_power, self.competence_power >= 1.0, "[1, inf)")?;
-        inside("window", self.window as f64, self.window >= 4, "[4, inf)")?;
-        let share = self.validation_share;
-        inside("validation_share", share, (0.0..=0.5).contains(&share), "[0, 0.5]")?;
-        inside("shard_bytes", self.shard_bytes as f64, self.shard_bytes >= 1024, "[1024, inf)")?;
-        inside("zstd_level", f64::from(self.zstd_level), (1..=22).contains(&self.zstd_level), "1..=22")
-    }
-}
-
 /// What the manifest says about the shards.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Curriculum {

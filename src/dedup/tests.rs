@@ -509,17 +509,13 @@ fn work_in_a_full_bucket_is_bounded_and_what_was_left_out_is_counted() {
 }
 
 #[test]
-fn parameters_out_of_range_are_named() {
+fn bands_and_rows_that_are_too_many_are_named() {
     let check = |p: Params, key: &str| {
         let error = p.check().unwrap_err().to_string();
         assert!(error.contains(key) && error.contains("hint"), "{error}");
     };
     assert!(params().check().is_ok());
-    check(Params { bands: 0, ..params() }, "`dedup.bands` is 0");
     check(Params { bands: 512, rows: 64, ..params() }, "above 4096");
-    check(Params { jaccard: 0.0, ..params() }, "`dedup.jaccard`");
-    check(Params { containment: f64::NAN, ..params() }, "`dedup.containment`");
-    check(Params { max_compared: 0, ..params() }, "max_compared");
     for rule in Rule::ALL {
         let values = contract("duplicate").unwrap().fields.iter().find(|f| f.name == "rule").unwrap().values.clone();
         assert!(values.unwrap().contains(&rule.name().to_string()));

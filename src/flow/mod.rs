@@ -12,6 +12,8 @@ pub mod objects;
 pub mod owned;
 pub mod place;
 pub mod progress;
+pub mod ranges;
+pub mod registry;
 pub mod room;
 pub mod settings;
 pub mod stop;

@@ -10,9 +10,43 @@ use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
 use crate::error::{Error, Result};
+use crate::flow::ranges;
+use crate::flow::registry::nearest;
 
 /// The embedded pipeline file with every key and its default.
 pub const DEFAULT: &str = include_str!("../../pipelines/default.toml");
+
+/// Keys that had another name in version 0.1.
+static MOVED: &[(&str, &str)] = &[
+    ("train.adapter", "[train.strategy.adapter]"),
+    ("train.model.pooling", "train.objective.contrastive.pooling"),
+    ("train.objective.mask", "train.rows.masked.share` or `train.rows.spans.share"),
+    ("train.objective.whole_word", "train.rows.masked.whole_word"),
+    ("train.objective.span_length", "train.rows.spans.length"),
+    ("train.objective.mlm_weight", "train.objective.mlm.weight"),
+    ("train.objective.clm_weight", "train.objective.clm.weight"),
+    ("train.objective.span_weight", "train.objective.span.weight"),
+    ("train.objective.contrastive_weight", "train.objective.contrastive.weight"),
+    ("train.objective.temperature", "train.objective.contrastive.temperature"),
+    ("train.objective.paraphrase_as", "train.rows.passages.paraphrase_as"),
+    ("train.objective.anchors", "train.rows.passages.anchors"),
+    ("train.objective.hard", "train.rows.passages.hard"),
+    ("train.objective.passage_tokens", "train.rows.passages.tokens"),
+    ("train.optimiser.ema", "train.strategy.ema.decay"),
+];
+
+/// The keys of a section of the embedded pipeline file, by their whole names; none where there is no such section.
+pub fn keys_of(section: &str) -> Vec<String> {
+    let (mut here, mut keys) = ("", Vec::new());
+    for line in DEFAULT.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            here = name;
+        } else if let Some((key, _)) = line.split_once(" =").filter(|(key, _)| here == section && !key.contains('#')) {
+            keys.push(format!("{section}.{}", key.trim()));
+        }
+    }
+    keys
+}
 
 /// The layers merged into one table, each checked against the defaults.
 #[derive(Clone, Debug)]
@@ -60,9 +94,16 @@ impl Settings {
             Error::usage(format!("the pipeline file is not TOML: {}", cause.message())).at(at)
         })?;
         check_table(spanned.get_ref(), &self.defaults, &mut Vec::new(), &place, &mut self.places)?;
-        let table: Table = toml::from_str(text).map_err(|cause| Error::usage(cause.message().to_string()).at(name))?;
+        let mut table: Table =
+            toml::from_str(text).map_err(|cause| Error::usage(cause.message().to_string()).at(name))?;
+        widen(&mut table, &self.defaults);
         merge(&mut self.merged, table);
         Ok(())
+    }
+
+    /// The keys that a file or a `--set` gave, by their whole names.
+    pub fn given(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
     }
 
     /// Adds one `--set dotted.key=value`; a value that is not TOML is taken as a string.
@@ -98,7 +139,9 @@ impl Settings {
 
     /// An error with the place of the key that it names in backticks, where a file or `--set` gave that.
     pub fn placed(&self, error: Error) -> Error {
-        let place = error.what().split('`').skip(1).step_by(2).find_map(|key| self.places.get(key));
+        let told = std::iter::once(error.what()).chain(error.places().iter().map(String::as_str));
+        let mut keys = told.flat_map(|text| text.split('`').skip(1).step_by(2));
+        let place = keys.find_map(|key| self.places.get(key));
         match place {
             Some(place) => error.at(place),
             None => error,
@@ -156,9 +199,10 @@ fn check_value(
 ) -> Result<()> {
     match (found.get_ref(), default) {
         (DeValue::Table(table), Value::Table(defaults)) => check_table(table, defaults, path, place, places),
-        (DeValue::Integer(_), Value::Float(_) | Value::Integer(_))
-        | (DeValue::Float(_), Value::Float(_))
-        | (DeValue::Boolean(_), Value::Boolean(_))
+        (DeValue::Integer(_), Value::Float(_) | Value::Integer(_)) | (DeValue::Float(_), Value::Float(_)) => {
+            check_range(found.get_ref(), &path.join(".")).map_err(|error| error.at(place(found.span().start)))
+        }
+        (DeValue::Boolean(_), Value::Boolean(_))
         | (DeValue::String(_), Value::String(_))
         | (DeValue::Array(_), Value::Array(_)) => Ok(()),
         (other, default) => Err(Error::usage(format!(
@@ -170,6 +214,21 @@ fn check_value(
         .at(place(found.span().start))
         .hint(format!("the default is {default}"))),
     }
+}
+
+/// Checks a number against the range that stands beside its default.
+fn check_range(found: &DeValue<'_>, key: &str) -> Result<()> {
+    let Some(range) = ranges::range(key) else { return Ok(()) };
+    let value: Option<f64> = match found {
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n as f64),
+        DeValue::Float(number) => number.as_str().parse().ok(),
+        _ => None,
+    };
+    if value.is_some_and(|value| range.contains(value)) {
+        return Ok(());
+    }
+    let value = value.map_or("too large".to_string(), |value| value.to_string());
+    Err(Error::usage(format!("`{key}` is {value}, outside {range}")).hint(format!("it is {}", range.about)))
 }
 
 fn with_article(kind: &str) -> String {
@@ -190,25 +249,27 @@ fn source_model() -> Table {
 }
 
 fn unknown(dotted: &str, name: &str, known: &Table) -> Error {
+    if let Some((_, now)) = MOVED.iter().find(|(before, _)| *before == dotted) {
+        return Error::usage(format!("`{dotted}` has another name now")).hint(format!("write `{now}`"));
+    }
     let error = Error::usage(format!("unknown key `{dotted}`"));
-    match did_you_mean(name, known.keys().map(String::as_str)) {
+    match nearest(name, known.keys().map(String::as_str), 0.8) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error.hint(format!("known here: {}", known.keys().cloned().collect::<Vec<_>>().join(", "))),
     }
 }
 
-/// The known name nearest to `name`, if any is near (Jaro–Winkler similarity above 0.8).
-pub fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    nearest(name, known, 0.8)
-}
-
-/// The known name nearest to `name`, if its Jaro–Winkler similarity is above `least`.
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>, least: f64) -> Option<&'a str> {
-    known
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(similarity, _)| *similarity > least)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
+/// Writes `1` as `1.0` where the default is no whole number: the same setting is the same in every fingerprint.
+fn widen(table: &mut Table, defaults: &Table) {
+    for (key, value) in table.iter_mut() {
+        match (value, defaults.get(key)) {
+            (Value::Table(inner), Some(Value::Table(defaults))) => widen(inner, defaults),
+            (value @ Value::Integer(_), Some(Value::Float(_))) => {
+                *value = Value::Float(value.as_integer().unwrap_or_default() as f64);
+            }
+            _ => {}
+        }
+    }
 }
 
 fn merge(base: &mut Table, over: Table) {
@@ -242,6 +303,20 @@ mod tests {
         refuse("\nseed = \"x\"\n", &["`seed` is a string, but must be an integer", "mine.toml:2"]);
         refuse("[source.mine]\npth = \"x\"\n", &["`source.mine.pth`", "mine.toml:2"]);
         refuse("seed = \n", &["not TOML", "mine.toml:1"]);
+        refuse("[dedup]\njaccard = 1.5\n", &["`dedup.jaccard` is 1.5, outside (0, 1]", "mine.toml:2", "least true"]);
+        refuse("[density]\nb = nan\n", &["`density.b` is NaN, outside [0, 1]"]);
+        refuse("[train]\nbatch = 0x1_0001\n", &["`train.batch` is 65537, outside [1, 65_536]"]);
+        refuse("[train.objective]\nmask = 0.2\n", &["another name", "`train.rows.masked.share`", "mine.toml:2"]);
+    }
+
+    #[test]
+    fn one_and_1_0_are_the_same_setting() {
+        let merged = |value: &str| {
+            let mut settings = Settings::new().unwrap();
+            settings.add_assignment(&format!("train.objective.mlm.weight={value}")).unwrap();
+            settings.merged.to_string()
+        };
+        assert_eq!(merged("2"), merged("2.0"));
     }
 
     #[test]

@@ -61,27 +61,6 @@ pub struct Params {
 }
 
 impl Params {
-    /// Checks the ranges.
-    ///
-    /// # Errors
-    /// Names the first key outside its range.
-    pub fn check(&self) -> Result<()> {
-        let within = |key: &str, value: u64, low: u64, high: u64| {
-            if (low..=high).contains(&value) {
-                return Ok(());
-            }
-            Err(Error::usage(format!("`ingest.{key}` is {value}, outside {low}..={high}"))
-                .hint("pipelines/default.toml tells what it does and its default"))
-        };
-        within("max_record_bytes", self.max_record_bytes as u64, 1_024, 1 << 30)?;
-        within("max_unpacked_bytes", self.max_unpacked_bytes, 1 << 20, 1 << 50)?;
-        within("max_ratio", self.max_ratio, 2, 1_000_000)?;
-        within("min_chars", self.min_chars as u64, 1, 1_000_000)?;
-        within("part_bytes", self.part_bytes as u64, 65_536, 1 << 30)
-    }
-}
-
-impl Params {
     /// How much one file may unpack to.
     pub fn bounds(&self) -> Bounds {
         Bounds { max_bytes: self.max_unpacked_bytes, max_ratio: self.max_ratio }

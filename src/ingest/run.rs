@@ -60,7 +60,6 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run(&self, cx: &Context<'_>) -> Result<()> {
-        self.params.check()?;
         let folder = cx.folder.join("raw");
         if cx.folder.join("sources.json").exists() {
             return remove_folder(&folder);

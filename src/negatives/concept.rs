@@ -37,6 +37,10 @@ impl Generator for OtherName {
         Kind::Paraphrase
     }
 
+    fn keys(&self) -> &'static [&'static str] {
+        &["density.lexicon"]
+    }
+
     fn swaps(&self, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Vec<Swap> {
         replace(material, stream, |concept, _| vec![concept])
     }
@@ -53,6 +57,10 @@ impl Generator for Sibling {
 
     fn kind(&self) -> Kind {
         Kind::Hard
+    }
+
+    fn keys(&self) -> &'static [&'static str] {
+        &["density.lexicon"]
     }
 
     fn swaps(&self, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Vec<Swap> {

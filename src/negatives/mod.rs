@@ -154,6 +154,10 @@ pub trait Generator: Sync {
     fn about(&self) -> &'static str;
     /// What its candidates are good for.
     fn kind(&self) -> Kind;
+    /// The keys that only some generators read, by their whole names.
+    fn keys(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// Replacements that do not overlap; none where the passage offers nothing.
     fn swaps(&self, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Vec<Swap>;
 }
@@ -215,30 +219,10 @@ impl Params {
     /// # Errors
     /// Names the first key outside its range.
     pub fn check(&self) -> Result<()> {
-        let wrong = |key: &str, value: &dyn std::fmt::Display, range: &str, hint: &str| {
-            Err(Error::usage(format!("`negatives.{key}` is {value}, outside {range}")).hint(hint))
-        };
-        if self.per_document > 1_000 {
-            return wrong("per_document", &self.per_document, "0..=1000", "4 is the default; 0 makes no candidates");
-        }
-        if !(1..=100).contains(&self.passages) {
-            return wrong("passages", &self.passages, "1..=100", "2 is the default");
-        }
-        if self.min_words < 1 || self.min_words > 400 {
-            return wrong("min_words", &self.min_words.to_string(), "1..=400", "8 is the default");
-        }
-        if self.max_words < self.min_words || self.max_words > 400 {
-            let value = format!("{} with `min_words` {}", self.max_words, self.min_words);
-            return wrong("max_words", &value, "min_words..=400", "8 and 60 are the defaults");
-        }
-        if !(0.0..=1.0).contains(&self.replace_share) {
-            return wrong("replace_share", &self.replace_share, "0..=1", "0.1 is the default");
-        }
-        if !(0.0..=1.0).contains(&self.min_similarity) {
-            return wrong("min_similarity", &self.min_similarity, "0..=1", "0.4 is the default");
-        }
-        if !(1.0..=10.0).contains(&self.max_length_ratio) {
-            return wrong("max_length_ratio", &self.max_length_ratio, "1..=10", "1.5 is the default");
+        if self.max_words < self.min_words {
+            let (most, least) = (self.max_words, self.min_words);
+            return Err(Error::usage(format!("`negatives.max_words` is {most}, and `negatives.min_words` {least}"))
+                .hint("no sentence is as short and as long as that: raise one or lower the other"));
         }
         self.back_translation.check()
     }

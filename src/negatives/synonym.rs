@@ -31,6 +31,10 @@ impl Generator for Synonym {
         Kind::Paraphrase
     }
 
+    fn keys(&self) -> &'static [&'static str] {
+        &["negatives.replace_share"]
+    }
+
     fn swaps(&self, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Vec<Swap> {
         let mut choices = choices(material, |reading, wordnet| wordnet.synonyms(&reading.lemma, reading.pos));
         let n_words = material.passage.split_whitespace().count();

@@ -155,11 +155,11 @@ fn quiet() -> Params {
 }
 
 #[test]
-fn the_defaults_are_within_their_ranges() {
+fn lengths_that_exclude_one_another_are_named() {
     params().check().unwrap();
     let mut wrong = params();
-    wrong.replace_share = 1.5;
-    assert!(wrong.check().unwrap_err().to_string().contains("`negatives.replace_share` is 1.5"));
+    wrong.max_words = wrong.min_words - 1;
+    assert!(wrong.check().unwrap_err().to_string().contains("`negatives.max_words` is 7"));
 }
 
 #[test]
@@ -254,4 +254,71 @@ fn apertium_is_used_where_it_is_installed_and_else_a_note_says_so() {
     } else {
         assert!(!used && notes[0].contains("apt install"), "{notes:?}");
     }
+}
+
+/// What holds for every generator: looped over [`GENERATORS`], so that a new one is held to it from its first day.
+#[test]
+fn every_generator_keeps_the_laws() {
+    let params = quiet();
+    let (wordnet, thesauri) = (wordnet::english().unwrap(), Thesauri::read(&params).unwrap());
+    let known: Vec<(&str, &str)> = DOCUMENTS.to_vec();
+    let strange = [
+        ("en", ""),
+        ("en", " \n\t"),
+        ("en", "a"),
+        ("zh", "。"),
+        ("en", "🩺🩺🩺 atorvastatin🩺 e\u{301} ﬁnal"),
+        ("zh", "atorvastatin立普妥atorvastatin"),
+        ("en", "\u{202e}help the doctor\u{202c}"),
+        ("", "simvastatin"),
+        ("en", "help help help help help help help help help help help help help help help help help help"),
+    ];
+    for generator in GENERATORS {
+        let mut n_swaps = 0;
+        for (at, (language, text)) in known.iter().chain(&strange).enumerate() {
+            let mentions = Statins.mentions(text);
+            let swaps = |key: u64, concepts: Option<&'static dyn ConceptNames>| {
+                let language = Some(*language).filter(|language| !language.is_empty());
+                let material = Material {
+                    passage: text,
+                    anchor: OnceCell::new(),
+                    readings: OnceCell::new(),
+                    language,
+                    mentions: if concepts.is_some() { &mentions } else { &[] },
+                    wordnet,
+                    thesaurus: thesauri.of(language, text).unwrap(),
+                    concepts,
+                    params: &params,
+                };
+                generator.swaps(&material, &mut draw::stream(key, generator.name(), &at.to_le_bytes()))
+            };
+            for key in 0..20 {
+                let found = swaps(key, Some(&Statins));
+                assert_eq!(found, swaps(key, Some(&Statins)), "{}: all chance comes from the stream", generator.name());
+                let mut ends: Vec<(usize, usize)> =
+                    found.iter().map(|swap| (swap.range.start, swap.range.end)).collect();
+                ends.sort_unstable();
+                assert!(ends.windows(2).all(|two| two[0].1 <= two[1].0), "{}: {found:?} overlap", generator.name());
+                for swap in &found {
+                    let own = text.get(swap.range.clone());
+                    assert!(own.is_some_and(|own| !own.is_empty()), "{}: {swap:?} in {text:?}", generator.name());
+                    assert_ne!(own, Some(swap.text.as_str()), "{}: it changes nothing", generator.name());
+                }
+                n_swaps += found.len();
+                swaps(key, None);
+            }
+        }
+        assert!(n_swaps > 0, "{} never finds anything", generator.name());
+    }
+}
+
+/// The part is the same for any number of threads.
+#[test]
+fn threads_change_no_byte() {
+    let many: Vec<(&str, &str)> = DOCUMENTS.iter().copied().cycle().take(60).collect();
+    let with = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| build(&many, &quiet(), 3).0)
+    };
+    assert!(with(1) == with(3));
 }

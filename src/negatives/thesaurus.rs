@@ -132,6 +132,10 @@ impl Generator for ThesaurusSynonym {
         Kind::Paraphrase
     }
 
+    fn keys(&self) -> &'static [&'static str] {
+        &["negatives.replace_share", "negatives.thesaurus"]
+    }
+
     fn swaps(&self, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Vec<Swap> {
         let Some(thesaurus) = material.thesaurus else { return Vec::new() };
         // Two characters a word on average, so that the share means the same as for words with spaces.
@@ -152,6 +156,10 @@ impl Generator for ThesaurusAntonym {
 
     fn kind(&self) -> Kind {
         Kind::Hard
+    }
+
+    fn keys(&self) -> &'static [&'static str] {
+        &["negatives.thesaurus"]
     }
 
     fn swaps(&self, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Vec<Swap> {

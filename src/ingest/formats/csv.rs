@@ -34,7 +34,7 @@ impl Format for Csv {
     }
 
     fn about(&self) -> &'static str {
-        "CSV or TSV with a header"
+        "a table with a header, one document a row; any separator"
     }
 
     fn endings(&self) -> &'static [&'static str] {

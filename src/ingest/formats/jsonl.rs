@@ -28,7 +28,7 @@ impl Format for Jsonl {
     }
 
     fn about(&self) -> &'static str {
-        "JSON: one object a line, objects one after the other, or one array of objects"
+        "JSON objects, one document each: one a line, one after the other, or an array"
     }
 
     fn endings(&self) -> &'static [&'static str] {

@@ -11,13 +11,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::flow::settings::nearest;
+use crate::error::Result;
+use crate::flow::registry;
 use crate::flow::watched::{Failure, Watched, unreadable};
 use crate::ingest::SourceSpec;
 
 pub mod csv;
 pub mod jsonl;
+#[cfg(test)]
+mod laws;
 pub mod parquet;
 pub mod pubmed;
 pub mod text;
@@ -41,14 +43,7 @@ pub static FORMATS: &[&dyn Format] = &[
 /// # Errors
 /// If there is none; the nearest name is suggested.
 pub fn format(name: &str) -> Result<&'static dyn Format> {
-    if let Some(format) = FORMATS.iter().find(|format| format.name() == name) {
-        return Ok(*format);
-    }
-    let names: Vec<&str> = FORMATS.iter().map(|format| format.name()).collect();
-    let near = nearest(name, names.iter().copied(), 0.7);
-    let error = Error::usage(format!("there is no format `{name}`"));
-    let error = near.map(|near| format!("did you mean `{near}`?")).into_iter().fold(error, Error::hint);
-    Err(error.hint(format!("formats are: {}", names.join(", "))))
+    registry::find("format", FORMATS, name, |format| format.name())
 }
 
 /// A record as it was cut out of a decompressed file, not parsed yet.

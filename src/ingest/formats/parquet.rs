@@ -47,7 +47,7 @@ impl Format for Parquet {
     }
 
     fn about(&self) -> &'static str {
-        "Parquet with a column of text"
+        "a table, one document a row"
     }
 
     fn recognises(&self, head: &[u8]) -> Option<usize> {

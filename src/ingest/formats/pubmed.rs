@@ -54,7 +54,7 @@ impl Format for Pubmed {
     }
 
     fn about(&self) -> &'static str {
-        "NLM PubMed XML: PubmedArticleSet and MedlineCitationSet, titles and abstracts"
+        "NLM PubMed XML: title and labelled abstract; deletions and versions honoured, retractions marked"
     }
 
     fn recognises(&self, head: &[u8]) -> Option<usize> {

@@ -22,7 +22,7 @@ impl Format for Text {
     }
 
     fn about(&self) -> &'static str {
-        "plain text or Markdown, one document a file"
+        "one document a file; `.md` as Markdown, without its marks"
     }
 
     fn endings(&self) -> &'static [&'static str] {

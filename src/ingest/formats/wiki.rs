@@ -38,7 +38,7 @@ impl Format for Wiki {
     }
 
     fn about(&self) -> &'static str {
-        "MediaWiki XML dumps (pages-articles, pages-meta-history), export schema 0.3 to 0.11"
+        "MediaWiki dumps: articles as plain text; redirects, disambiguations and other namespaces are refused"
     }
 
     fn recognises(&self, head: &[u8]) -> Option<usize> {

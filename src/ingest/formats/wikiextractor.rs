@@ -30,7 +30,7 @@ impl Format for Wikiextractor {
     }
 
     fn about(&self) -> &'static str {
-        "blocks <doc id= url= title=> ... </doc>, as wikiextractor writes them"
+        "what wikiextractor writes: its `<doc>` blocks, and its JSON lines"
     }
 
     fn recognises(&self, head: &[u8]) -> Option<usize> {

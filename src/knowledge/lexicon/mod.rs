@@ -28,7 +28,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::flow::registry;
 use graph::Graph;
 pub use open::files;
 use open::{read_file, read_text};
@@ -67,10 +68,7 @@ pub trait Reader: Sync {
 /// # Errors
 /// If there is none; lists those there are.
 pub fn reader(name: &str) -> Result<&'static dyn Reader> {
-    READERS.iter().copied().find(|reader| reader.name() == name).ok_or_else(|| {
-        let known: Vec<&str> = READERS.iter().map(|reader| reader.name()).collect();
-        Error::usage(format!("there is no lexicon format `{name}`")).hint(format!("one of: {}", known.join(", ")))
-    })
+    registry::find("lexicon format", READERS, name, |reader| reader.name())
 }
 
 /// A lexicon file, folder or glob pattern of the pipeline file.

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::flow::dataset::{Dataset, read_json, write_json};
+use crate::flow::registry;
 use crate::flow::room::Context;
 use crate::negatives::ConceptNames;
 use table::Table;
@@ -111,20 +112,13 @@ impl Params {
     /// # Errors
     /// Names the first key outside its range.
     pub fn check(&self) -> Result<()> {
-        let engines = || ENGINES.iter().map(|engine| engine.name).chain(["auto", "table", "none"]);
-        if !engines().any(|name| name == self.engine) {
-            let names: Vec<String> = engines().map(|name| format!("`{name}`")).collect();
-            let what = format!("`negatives.back_translation.engine` is `{}`, which is no engine", self.engine);
-            return Err(Error::usage(what).hint(format!("known are {}", names.join(", "))));
-        }
+        let names: Vec<&'static str> =
+            ENGINES.iter().map(|engine| engine.name).chain(["auto", "table", "none"]).collect();
+        registry::find("engine", &names, &self.engine, |name| name)
+            .map_err(|error| error.at("`negatives.back_translation.engine`"))?;
         if self.engine == "table" && self.tables.is_empty() {
             return Err(Error::usage("`negatives.back_translation.engine` is `table`, but `tables` is empty")
                 .hint("name files of `source<TAB>roundtrip` lines in `negatives.back_translation.tables`"));
-        }
-        if !(1..=3_600).contains(&self.timeout_seconds) {
-            let what =
-                format!("`negatives.back_translation.timeout_seconds` is {}, outside 1..=3600", self.timeout_seconds);
-            return Err(Error::usage(what).hint("60 is the default"));
         }
         Ok(())
     }
@@ -416,6 +410,6 @@ mod tests {
     #[test]
     fn a_wrong_engine_is_named() {
         let params = Params { engine: "moses".into(), tables: vec![], max_sentences: 1, timeout_seconds: 60 };
-        assert!(params.check().unwrap_err().to_string().contains("`apertium`"));
+        assert!(params.check().unwrap_err().to_string().contains("known here: apertium"));
     }
 }

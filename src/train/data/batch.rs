@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::draw;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::train::data::consumed::Range;
 use crate::train::data::rows::passages::{self, Compared, Passages};
 use crate::train::data::rows::{Lengths, RowKind, RowMaker, RowSet};
@@ -78,6 +78,15 @@ impl<'a> Batcher<'a> {
             }
         }
         let passages = kinds.contains(&RowKind::Passages).then(|| passages::Params::of(params)).transpose()?;
+        if let Some(passages::Params { tokens, .. }) = passages
+            && tokens > params.max_tokens
+        {
+            let most = params.max_tokens;
+            return Err(Error::usage(format!(
+                "`train.rows.passages.tokens` is {tokens}, above `train.max_tokens`, {most}"
+            ))
+            .hint(format!("set `train.rows.passages.tokens={most}` or less")));
+        }
         Ok(Batcher { tokenizer, params, seed, makers, passages })
     }
 

@@ -19,7 +19,7 @@ use crate::train::params::Norm;
 pub static BERT: Family = Family {
     name: "bert",
     model_types: &["bert", "kpipe-bert-pre-norm"],
-    meaning: "an encoder that predicts masked tokens from both sides",
+    about: "an encoder that predicts masked tokens from both sides",
     language: Language::Masked,
     read: |config, _| {
         let bert: Bert = super::from_json(config)?;

@@ -14,7 +14,7 @@ use crate::train::kernels::{self, Activation, Attention};
 pub static GPT2: Family = Family {
     name: "gpt2",
     model_types: &["gpt2"],
-    meaning: "a decoder that predicts the next token",
+    about: "a decoder that predicts the next token",
     language: Language::Causal,
     read: |config, _| {
         for (key, expected) in [("scale_attn_weights", true), ("scale_attn_by_inverse_layer_idx", false)] {

@@ -15,7 +15,7 @@ use crate::train::kernels::{self, Activation, Attention};
 pub static LLAMA: Family = Family {
     name: "llama",
     model_types: &["llama"],
-    meaning: "a decoder that predicts the next token",
+    about: "a decoder that predicts the next token",
     language: Language::Causal,
     read: |config, _| {
         for key in ["attention_bias", "mlp_bias"] {

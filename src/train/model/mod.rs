@@ -57,7 +57,7 @@ pub struct Family {
     /// The values of `model_type` in a `config.json` that name it.
     pub model_types: &'static [&'static str],
     /// What it is, in one line.
-    pub meaning: &'static str,
+    pub about: &'static str,
     /// How it learns language.
     pub language: Language,
     /// Reads the shape from a `config.json`; told which tensors the file has, by [`Family::canonical`] name.

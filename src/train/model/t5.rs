@@ -21,7 +21,7 @@ use crate::train::kernels::{self, Activation, Attention};
 pub static T5: Family = Family {
     name: "t5",
     model_types: &["t5"],
-    meaning: "an encoder and a decoder that restores spans",
+    about: "an encoder and a decoder that restores spans",
     language: Language::Spans,
     read: |config, has| {
         let mut t5: T5Config = super::from_json(config)?;

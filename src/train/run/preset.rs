@@ -3,8 +3,8 @@
 //! A preset is a pipeline file that lies under the user's own; its head says what it is and what others chose. To add one:
 //! one file in `pipelines/presets`, one line in [`PRESETS`].
 
-use crate::error::{Error, Result};
-use crate::flow::settings::did_you_mean;
+use crate::error::Result;
+use crate::flow::registry;
 
 /// A pipeline file by its name.
 pub struct Preset {
@@ -45,14 +45,8 @@ impl Preset {
 /// # Errors
 /// If there is none.
 pub fn preset(name: &str) -> Result<&'static Preset> {
-    PRESETS.iter().find(|preset| preset.name == name).ok_or_else(|| {
-        let error = Error::usage(format!("there is no preset `{name}`"));
-        let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-        match did_you_mean(name, names.iter().copied()) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint(format!("presets: {}", names.join(", "))),
-        }
-    })
+    let all: Vec<&'static Preset> = PRESETS.iter().collect();
+    registry::find("preset", &all, name, |preset| preset.name)
 }
 
 #[cfg(test)]

@@ -3,5 +3,9 @@
 use super::Schedule;
 
 /// See the module.
-pub static CONSTANT: Schedule =
-    Schedule { name: "constant", meaning: "the highest rate throughout", factor: |at| at.after_warmup(|_| 1.0) };
+pub static CONSTANT: Schedule = Schedule {
+    name: "constant",
+    about: "the highest rate throughout",
+    keys: &[],
+    factor: |at| at.after_warmup(|_| 1.0),
+};

@@ -5,6 +5,7 @@ use super::Schedule;
 /// See the module.
 pub static COSINE: Schedule = Schedule {
     name: "cosine",
-    meaning: "half a cosine down to the floor",
+    about: "half a cosine down to the floor",
+    keys: &["floor"],
     factor: |at| at.after_warmup(|progress| 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())),
 };

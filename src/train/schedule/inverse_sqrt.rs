@@ -10,7 +10,8 @@ const SCALE: f64 = 10_000.0;
 /// See the module.
 pub static INVERSE_SQRT: Schedule = Schedule {
     name: "inverse_sqrt",
-    meaning: "by one over the root of the steps, whatever the length of the run",
+    about: "by one over the root of the steps, whatever the length of the run",
+    keys: &["floor"],
     factor: |at| {
         let scale = if at.warmup == 0 { SCALE } else { at.warmup as f64 };
         at.rising().unwrap_or_else(|| at.floor.max((scale / (scale + at.behind_warmup() as f64)).sqrt()))

@@ -5,6 +5,7 @@ use super::Schedule;
 /// See the module.
 pub static LINEAR: Schedule = Schedule {
     name: "linear",
-    meaning: "straight down to the floor",
+    about: "straight down to the floor",
+    keys: &["floor"],
     factor: |at| at.after_warmup(|progress| 1.0 - progress),
 };

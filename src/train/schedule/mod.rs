@@ -11,7 +11,8 @@ pub mod linear;
 pub mod stlr;
 pub mod wsd;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::flow::registry;
 use crate::train::params;
 
 /// A schedule by name.
@@ -19,7 +20,9 @@ pub struct Schedule {
     /// Name in the pipeline file.
     pub name: &'static str,
     /// What it does, in one line.
-    pub meaning: &'static str,
+    pub about: &'static str,
+    /// What of `[train.schedule]` it reads beside `warmup`.
+    pub keys: &'static [&'static str],
     /// Share of the highest rate, in `[0, 1]`.
     pub factor: fn(&At) -> f64,
 }
@@ -77,10 +80,8 @@ impl At {
 /// # Errors
 /// With the names there are, if there is none of this name.
 pub fn schedule(name: &str) -> Result<&'static Schedule> {
-    SCHEDULES.iter().find(|schedule| schedule.name == name).copied().ok_or_else(|| {
-        let names: Vec<String> = SCHEDULES.iter().map(|schedule| format!("`{}`", schedule.name)).collect();
-        Error::usage(format!("`train.schedule.kind` is `{name}`")).hint(format!("use one of {}", names.join(", ")))
-    })
+    registry::find("schedule", SCHEDULES, name, |schedule| schedule.name)
+        .map_err(|error| error.at("`train.schedule.kind`"))
 }
 
 /// The learning rate after `done` of `total` steps.
@@ -132,7 +133,7 @@ mod tests {
     #[test]
     fn every_schedule_is_named_explained_and_stays_in_0_to_1() {
         for (idx, schedule) in SCHEDULES.iter().enumerate() {
-            assert!(!schedule.meaning.is_empty());
+            assert!(!schedule.about.is_empty());
             assert!(SCHEDULES[..idx].iter().all(|other| other.name != schedule.name));
             for (total, warmup) in [(1, 0), (1, 1), (7, 7), (50, 3)] {
                 let factors = (0..=total).map(|step| factor(schedule.name, step, total, warmup, 0.0));

@@ -6,7 +6,8 @@ use super::Schedule;
 /// See the module.
 pub static STLR: Schedule = Schedule {
     name: "stlr",
-    meaning: "a slanted triangle from the floor up and back",
+    about: "a slanted triangle from the floor up and back",
+    keys: &["floor"],
     factor: |at| {
         let share = at.rising().unwrap_or_else(|| 1.0 - at.progress());
         at.floor + (1.0 - at.floor) * share

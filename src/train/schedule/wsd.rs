@@ -6,7 +6,8 @@ use super::Schedule;
 /// See the module.
 pub static WSD: Schedule = Schedule {
     name: "wsd",
-    meaning: "the highest rate, and straight down to the floor over the last steps",
+    about: "the highest rate, and straight down to the floor over the last steps",
+    keys: &["floor", "decay"],
     factor: |at| {
         let falling = (at.total as f64 * at.decay).round_ties_even();
         let left = at.total.saturating_sub(at.done) as f64;

@@ -42,6 +42,17 @@ impl RowKind {
         }
     }
 
+    /// The section of a pipeline file that says how such rows are made.
+    pub fn section(self) -> String {
+        let name = match self {
+            RowKind::Masked => "masked",
+            RowKind::Causal => "causal",
+            RowKind::Spans => "spans",
+            RowKind::Passages => "passages",
+        };
+        format!("{PLACE}.{name}")
+    }
+
     /// What makes such rows of windows; `None` for passages, which come with a document and not with its windows.
     ///
     /// # Errors
