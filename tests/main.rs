@@ -9,6 +9,8 @@ mod faults;
 mod field;
 /// Builds on the fixtures: books, order, splits, determinism, kill and resume.
 mod flow;
+/// What fuzzing found.
+mod fuzz;
 /// The bytes of a build and of a run of each family, as they were.
 mod golden;
 /// Every broken file of the fixtures against what it must give.

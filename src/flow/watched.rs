@@ -102,11 +102,17 @@ fn copy(cause: &io::Error) -> io::Error {
     }
 }
 
+/// How often a reader may ask for more at the end of a file. A Parquet file can say that thousands of millions of things
+/// follow, and its library asks for each.
+const MOST_ENDS: u32 = 1_000;
+
 /// A file on disk whose errors are kept.
 #[derive(Clone, Debug)]
 pub struct Watched {
     file: Arc<File>,
     failure: Failure,
+    /// How often its end was reached.
+    ends: u32,
 }
 
 impl Watched {
@@ -122,7 +128,7 @@ impl Watched {
             }
             File::open(path)
         };
-        Ok(Watched { file: Arc::new(failure.watch(open())?), failure: failure.clone() })
+        Ok(Watched { file: Arc::new(failure.watch(open())?), failure: failure.clone(), ends: 0 })
     }
 
     /// Its size in bytes.
@@ -136,7 +142,13 @@ impl Watched {
 
 impl Read for Watched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.failure.watch((&*self.file).read(buffer))
+        let n = self.failure.watch((&*self.file).read(buffer))?;
+        self.ends += u32::from(n == 0 && !buffer.is_empty());
+        if self.ends > MOST_ENDS {
+            // No word of the system: the file is damaged.
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it asks for more than the file holds, for ever"));
+        }
+        Ok(n)
     }
 }
 
@@ -177,6 +189,17 @@ impl ChunkReader for Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_asks_for_more_at_the_end_for_ever_is_stopped() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "abc").unwrap();
+        let failure = Failure::default();
+        let mut watched = Watched::open(file.path(), &failure).unwrap();
+        let asked = (0..5_000).take_while(|_| watched.read(&mut [0; 2]).is_ok()).count();
+        assert_eq!(asked, 2 + MOST_ENDS as usize);
+        assert!(failure.get().is_none(), "the system said nothing");
+    }
 
     #[test]
     fn the_systems_word_is_kept_and_an_early_end_is_not_its_word() {

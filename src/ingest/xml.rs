@@ -184,13 +184,22 @@ impl<'a> Cutter<'a> {
     fn seek_markup(&mut self) -> bool {
         loop {
             if self.place != Place::Inside {
-                let rest = &self.buffer[self.at..];
-                self.at += rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+                // Again for what is read then: white space may go on, however the input arrives.
+                while self.buffer.get(self.at).is_none_or(u8::is_ascii_whitespace) {
+                    let rest = &self.buffer[self.at..];
+                    self.at += rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+                    self.want(4);
+                    if self.at == self.buffer.len() {
+                        break;
+                    }
+                }
                 self.want(4);
                 let rest = &self.buffer[self.at..];
                 if rest.starts_with(b"\xEF\xBB\xBF") {
                     self.at += 3;
-                } else if rest.first().is_some_and(|byte| *byte != b'<' && !byte.is_ascii_whitespace()) {
+                    continue;
+                }
+                if rest.first().is_some_and(|byte| *byte != b'<' && !byte.is_ascii_whitespace()) {
                     return false;
                 }
             }

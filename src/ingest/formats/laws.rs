@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Access, Broken, FORMATS, Format, Limits, Parsed, Piece, Raw};
+use super::{Access, Broken, FORMATS, FileFacts, Format, Limits, Parsed, Piece, Raw};
 use crate::draw;
 use crate::flow::books::reason;
 use crate::flow::dataset::PartWriter;
@@ -68,32 +68,41 @@ fn parquet() -> Vec<u8> {
     std::fs::read(place).unwrap()
 }
 
-/// The pieces of a file in memory or on disk, as the format wants it.
-fn split(format: &dyn Format, bytes: &[u8], step: usize) -> (Vec<Piece>, Option<Broken>) {
+/// What a splitter makes of a file.
+#[derive(Debug, PartialEq)]
+struct Split {
+    pieces: Vec<Piece>,
+    broken: Option<Broken>,
+    facts: FileFacts,
+}
+
+/// Splits a file in memory or on disk, as the format wants it.
+fn split(format: &dyn Format, bytes: &[u8], step: usize) -> Split {
     if format.access() == Access::Text {
-        let (pieces, broken, _) = split_all(format, bytes, step, 1 << 20, false);
-        return (pieces, broken);
+        let (pieces, broken, facts) = split_all(format, bytes, step, 1 << 20, false);
+        return Split { pieces, broken, facts };
     }
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
-    let mut pieces = Vec::new();
-    let mut emit = |_: &super::FileFacts, piece| {
+    let (mut pieces, mut last) = (Vec::new(), FileFacts::default());
+    let mut emit = |facts: &FileFacts, piece| {
         pieces.push(piece);
+        last = facts.clone();
         Ok(true)
     };
     let broken = format.split_file(file.path(), &Limits::of_records(1 << 20), &mut emit).unwrap();
-    (pieces, broken)
+    Split { pieces, broken, facts: last }
 }
 
 /// Parses every record, and checks that every reason that is given is declared.
-fn parse_all(format: &dyn Format, pieces: &[Piece], broken: Option<&Broken>) -> usize {
-    let source = fields::source(&[("text", "text")]);
+fn parse_all(format: &dyn Format, split: &Split) -> usize {
+    let source = fields::source(&[]);
     let mut n = 0;
-    for piece in pieces {
+    for piece in &split.pieces {
         match piece {
             Piece::Refused(broken) => assert!(reason(broken.reason).is_some(), "{}: {broken:?}", format.name()),
             Piece::Record(raw) => {
-                for parsed in format.parse(raw, &super::FileFacts::default(), &source) {
+                for parsed in format.parse(raw, &split.facts, &source) {
                     match parsed {
                         Parsed::Document(document) => n += usize::from(!document.text.is_empty()),
                         Parsed::Refused { reason: why, .. } | Parsed::Empty { reason: why, .. } => {
@@ -105,16 +114,18 @@ fn parse_all(format: &dyn Format, pieces: &[Piece], broken: Option<&Broken>) -> 
             }
         }
     }
-    broken.iter().for_each(|broken| assert!(reason(broken.reason).is_some(), "{}: {broken:?}", format.name()));
+    split.broken.iter().for_each(|broken| assert!(reason(broken.reason).is_some(), "{}: {broken:?}", format.name()));
     n
 }
 
-fn records(pieces: &[Piece]) -> Vec<&Raw> {
-    let record = |piece| match piece {
-        Piece::Record(raw) => Some(raw),
-        Piece::Refused(_) => None,
-    };
-    pieces.iter().filter_map(|piece| record(piece)).collect()
+fn records(split: &Split) -> Vec<&Raw> {
+    let mut found = Vec::new();
+    for piece in &split.pieces {
+        if let Piece::Record(raw) = piece {
+            found.push(raw);
+        }
+    }
+    found
 }
 
 #[test]
@@ -124,9 +135,9 @@ fn an_example_is_recognised_and_gives_its_documents() {
         let recognised: Vec<&str> =
             FORMATS.iter().filter(|one| one.recognises(&bytes).is_some()).map(|one| one.name()).collect();
         assert!(recognised.is_empty() || recognised == [format.name()], "{}: {recognised:?}", format.name());
-        let (pieces, broken) = split(*format, &bytes, 64);
-        assert_eq!(broken, None, "{}", format.name());
-        let n = parse_all(*format, &pieces, None);
+        let whole = split(*format, &bytes, 64);
+        assert_eq!(whole.broken, None, "{}", format.name());
+        let n = parse_all(*format, &whole);
         let expected = match format.name() {
             "text" => 1,
             // Its columns have other names here; the rows are read all the same.
@@ -134,7 +145,7 @@ fn an_example_is_recognised_and_gives_its_documents() {
             _ => 3,
         };
         assert_eq!(n, expected, "{}", format.name());
-        assert_eq!(records(&pieces).len(), if format.name() == "text" { 1 } else { 3 }, "{}", format.name());
+        assert_eq!(records(&whole).len(), if format.name() == "text" { 1 } else { 3 }, "{}", format.name());
     }
 }
 
@@ -142,8 +153,8 @@ fn an_example_is_recognised_and_gives_its_documents() {
 fn nothing_comes_of_nothing() {
     for format in FORMATS {
         for bytes in [&b""[..], b" \n\n"] {
-            let (pieces, broken) = split(*format, bytes, 1);
-            assert_eq!(parse_all(*format, &pieces, broken.as_ref()), 0, "{}: {pieces:?}", format.name());
+            let found = split(*format, bytes, 1);
+            assert_eq!(parse_all(*format, &found), 0, "{}: {found:?}", format.name());
         }
     }
 }
@@ -164,16 +175,17 @@ fn how_the_bytes_arrive_changes_nothing() {
 fn a_file_that_is_cut_gives_what_stands_before() {
     for format in FORMATS {
         let bytes = example(*format);
-        let (whole, _) = split(*format, &bytes, 64);
+        let whole = split(*format, &bytes, 64);
         let whole = records(&whole);
         for cut in (0..bytes.len()).step_by(3) {
-            let (pieces, broken) = split(*format, &bytes[..cut], 64);
-            parse_all(*format, &pieces, broken.as_ref());
-            let found = records(&pieces);
+            let cut_off = split(*format, &bytes[..cut], 64);
+            parse_all(*format, &cut_off);
+            let found = records(&cut_off);
             let same = found.iter().zip(&whole).take_while(|(a, b)| a == b).count();
             assert!(found.len() <= same + 1, "{} cut at {cut}: {found:?}", format.name());
             // What has no end tag and no closing brace ends where it ends.
-            let is_told = broken.is_some() || pieces.len() > found.len() || found.len() == same || cut == 0;
+            let is_told =
+                cut_off.broken.is_some() || cut_off.pieces.len() > found.len() || found.len() == same || cut == 0;
             assert!(is_told || matches!(format.name(), "csv" | "text"), "{} cut at {cut}", format.name());
         }
     }
@@ -196,8 +208,7 @@ fn wrong_bytes_are_refused_and_nobody_panics() {
                 Access::Text => String::from_utf8_lossy(&bytes).into_owned().into_bytes(),
                 Access::File => bytes,
             };
-            let (pieces, broken) = split(*format, &bytes, 64);
-            parse_all(*format, &pieces, broken.as_ref());
+            parse_all(*format, &split(*format, &bytes, 64));
         }
     }
 }
