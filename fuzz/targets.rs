@@ -1,6 +1,6 @@
-//! What reads foreign bytes: each target takes any bytes, must not panic, hang or take more memory than it may, and keeps
-//! the promises that are checked here. `fuzz/run` drives them with libFuzzer; the tests run what was found once
-//! (`fuzz/found/<target>/`) on every change.
+//! What reads foreign bytes: each target takes any bytes, must not panic, hang or take more memory
+//! than it may, and keeps the promises that are checked here. `fuzz/run` drives them with
+//! libFuzzer; the tests run what was found once (`fuzz/found/<target>/`) on every change.
 
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
@@ -72,11 +72,17 @@ fn utf8(bytes: &[u8]) -> Vec<u8> {
     text
 }
 
-/// Cuts and parses a file. Reasons are declared, offsets do not go back, and for text the size of the reads changes nothing.
+/// Cuts and parses a file. Reasons are declared, offsets do not go back, and for text the size of
+/// the reads changes nothing.
 fn of_format(name: &str, bytes: &[u8]) {
     let format = format(name).expect("a registered format");
-    let limits =
-        Limits { max_record_bytes: MAX_RECORD, max_unpacked_bytes: 1 << 24, max_ratio: 1_000, memory_bytes: 1 << 28 };
+    let limits = Limits {
+        max_record_bytes: MAX_RECORD,
+        max_unpacked_bytes: 1 << 24,
+        max_ratio: 1_000,
+        memory_bytes: 1 << 28,
+    };
+
     if format.access() == Access::File {
         on_disk(bytes, |path| {
             let (mut pieces, mut last) = (Vec::new(), FileFacts::default());
@@ -85,12 +91,15 @@ fn of_format(name: &str, bytes: &[u8]) {
                 last = facts.clone();
                 Ok(true)
             };
-            // An error is one of the system, such as a file that the library cannot be kept from reading past its end.
+            // An error is one of the system, such as a file that the library cannot be kept from
+            // reading past its end.
+
             let broken = format.split_file(path, &limits, &mut emit).unwrap_or_default();
             parse(format, &Split { pieces, broken, facts: last });
         });
         return;
     }
+
     let text = utf8(bytes);
     let split = |capacity: usize| {
         let (mut pieces, mut last) = (Vec::new(), FileFacts::default());
@@ -100,12 +109,19 @@ fn of_format(name: &str, bytes: &[u8]) {
             Ok(true)
         };
         let mut input = BufReader::with_capacity(capacity, Cursor::new(&text));
-        let broken = format.split(&mut input, &limits, &mut emit).expect("bytes in memory are read");
+        let broken =
+            format.split(&mut input, &limits, &mut emit).expect("bytes in memory are read");
         Split { pieces, broken, facts: last }
     };
+
     let whole = split(text.len().max(1));
     let other = split(1 + bytes.first().map_or(0, |byte| usize::from(*byte) % 61));
-    assert!(same(&whole, &other), "reads of another size: {:#?} instead of {:#?}", told(&other), told(&whole));
+    assert!(
+        same(&whole, &other),
+        "reads of another size: {:#?} instead of {:#?}",
+        told(&other),
+        told(&whole)
+    );
     parse(format, &whole);
 }
 
@@ -118,13 +134,20 @@ struct Split {
 
 /// Each piece in a line: what it is, where, and why.
 fn told(split: &Split) -> Vec<String> {
-    let of_break = |broken: &Broken| format!("{} {}: {}", broken.reason, broken.offset, broken.detail);
+    let of_break =
+        |broken: &Broken| format!("{} {}: {}", broken.reason, broken.offset, broken.detail);
     let of_piece = |piece: &Piece| match piece {
         Piece::Record(raw) => format!("record {}, {} bytes", raw.offset, raw.bytes.len()),
         Piece::Refused(broken) => of_break(broken),
     };
     let facts = split.facts.0.iter().map(|(key, value)| format!("{key}={value}"));
-    split.pieces.iter().map(of_piece).chain(split.broken.as_ref().map(of_break)).chain(facts).collect()
+    split
+        .pieces
+        .iter()
+        .map(of_piece)
+        .chain(split.broken.as_ref().map(of_break))
+        .chain(facts)
+        .collect()
 }
 
 /// Equal but for the bytes at a break, which are those that were read by then.
@@ -135,15 +158,23 @@ fn same(a: &Split, b: &Split) -> bool {
         (a, b) => a == b,
     };
     let same_end = a.broken.as_ref().map(plain) == b.broken.as_ref().map(plain);
-    a.pieces.len() == b.pieces.len() && a.pieces.iter().zip(&b.pieces).all(is_same) && same_end && a.facts == b.facts
+    a.pieces.len() == b.pieces.len()
+        && a.pieces.iter().zip(&b.pieces).all(is_same)
+        && same_end
+        && a.facts == b.facts
 }
 
 fn parse(format: &dyn Format, split: &Split) {
-    let source = SourceSpec { name: "fuzz".to_string(), role: "domain".to_string(), ..SourceSpec::default() };
+    let source = SourceSpec {
+        name: "fuzz".to_string(),
+        role: "domain".to_string(),
+        ..SourceSpec::default()
+    };
     let mut facts = split.facts.clone();
     facts.0.insert("file".to_string(), "fuzz.md".to_string());
     let declared = |why: &str| assert!(reason(why).is_some(), "`{why}` is no reason");
     let mut last = 0;
+
     for piece in &split.pieces {
         let offset = match piece {
             Piece::Refused(broken) => {
@@ -153,16 +184,20 @@ fn parse(format: &dyn Format, split: &Split) {
             Piece::Record(raw) => {
                 for parsed in format.parse(raw, &facts, &source) {
                     match parsed {
-                        Parsed::Refused { reason, .. } | Parsed::Empty { reason, .. } => declared(reason),
+                        Parsed::Refused { reason, .. } | Parsed::Empty { reason, .. } => {
+                            declared(reason)
+                        }
                         Parsed::Document(_) | Parsed::Withdraws(_) => {}
                     }
                 }
                 raw.offset
             }
         };
+
         assert!(offset >= last, "a record at {offset} behind one at {last}");
         last = offset;
     }
+
     split.broken.iter().for_each(|broken| declared(broken.reason));
 }
 
@@ -185,6 +220,7 @@ fn encoding(bytes: &[u8]) {
         Utf8::new(input, None).read_to_end(&mut text).expect("bytes in memory are read");
         text
     };
+
     let whole = read(bytes.len().max(1));
     assert!(std::str::from_utf8(&whole).is_ok());
     assert_eq!(read(1 + bytes.first().map_or(0, |byte| usize::from(*byte) % 31)), whole);
@@ -208,7 +244,8 @@ fn decompress(bytes: &[u8]) {
 
 /// Decoding blocks apart gives the bytes and the fault of decoding them one after the other.
 fn bzip2(bytes: &[u8]) {
-    static DECODERS: LazyLock<Decoders> = LazyLock::new(|| Decoders::start(2).expect("two threads"));
+    static DECODERS: LazyLock<Decoders> =
+        LazyLock::new(|| Decoders::start(2).expect("two threads"));
     on_disk(bytes, |path| assert_eq!(unpacked(path, Some(&DECODERS)), unpacked(path, None)));
 }
 
@@ -217,14 +254,19 @@ fn lexicon(bytes: &[u8]) {
     let Some((first, bytes)) = bytes.split_first() else { return };
     let reader = READERS[usize::from(*first) % READERS.len()];
     let text = utf8(bytes);
+
     for one in READERS {
         let _ = one.recognises(&String::from_utf8_lossy(&text));
     }
     let mut found = Found::within(1 << 28);
+
     if reader.read(&mut BufReader::new(Cursor::new(&text)), Path::new("fuzz"), &mut found).is_ok() {
         let lexicon = Lexicon::build(found.entries);
         let ids = lexicon.concepts.iter().map(|concept| &concept.id);
-        assert!(ids.clone().zip(ids.skip(1)).all(|(a, b)| a < b), "concepts stand in the order of their ids");
+        assert!(
+            ids.clone().zip(ids.skip(1)).all(|(a, b)| a < b),
+            "concepts stand in the order of their ids"
+        );
     }
 }
 
@@ -273,7 +315,9 @@ fn settings(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut settings = Settings::new().expect("the defaults are right");
     match settings.add_text(&text, "fuzz.toml") {
-        Err(error) => assert!(error.places().iter().any(|place| place.starts_with("fuzz.toml")), "{error}"),
+        Err(error) => {
+            assert!(error.places().iter().any(|place| place.starts_with("fuzz.toml")), "{error}")
+        }
         Ok(()) => drop(Pipeline::new(&settings)),
     }
 }

@@ -1,8 +1,8 @@
 //! The one error of the library: what failed, where, and what to do next.
 //!
-//! A [`Kind`] is an exit code, a *place* is anything a person can look up (a pipeline line, a file and
-//! offset, a room), and a *hint* is the next action. Messages are lower-case fragments with literals in
-//! backticks and no full stop, so that they read well after "error:".
+//! A [`Kind`] is an exit code, a *place* is anything a person can look up (a pipeline line, a file
+//! and offset, a room), and a *hint* is the next action. Messages are lower-case fragments with
+//! literals in backticks and no full stop, so that they read well after "error:".
 //!
 //! A bad *row* is not an error: it is refused with a reason (see [`crate::flow::books`]).
 
@@ -82,16 +82,20 @@ impl Error {
         let full = cause.contains("No space left") || cause.contains("os error 28");
         let error = Self::io(format!("cannot {verb} `{}`", path.display()), cause);
         if full {
-            return error
-                .hint("the disk is full: free some space and run the same command again; it goes on where it stopped");
+            return error.hint(
+                "the disk is full: free some space and run the same command again; it goes \
+                       on where it stopped",
+            );
         }
         error
     }
 
     /// A thread or process that the system does not give.
     pub fn no_thread(cause: impl fmt::Display) -> Self {
-        Self::io("cannot start a thread", cause)
-            .hint("`ulimit -u` and the limits of the container say how many there may be; `--threads 1` needs few")
+        Self::io("cannot start a thread", cause).hint(
+            "`ulimit -u` and the limits of the container say how many there may be; \
+                   `--threads 1` needs few",
+        )
     }
 
     /// Adds a place: where this happened, innermost first.
@@ -172,8 +176,12 @@ mod tests {
 
     #[test]
     fn says_what_where_and_what_next() {
-        let error = Error::usage("`k1` is 9, outside 0..=3").at("mine.toml:14").hint("1.2 is the default");
-        assert_eq!(error.to_string(), "`k1` is 9, outside 0..=3\n  at: mine.toml:14\n  hint: 1.2 is the default");
+        let error =
+            Error::usage("`k1` is 9, outside 0..=3").at("mine.toml:14").hint("1.2 is the default");
+        assert_eq!(
+            error.to_string(),
+            "`k1` is 9, outside 0..=3\n  at: mine.toml:14\n  hint: 1.2 is the default"
+        );
         assert_eq!(error.kind().exit_code(), 2);
     }
 
@@ -185,6 +193,8 @@ mod tests {
     #[test]
     fn a_full_disk_says_so() {
         let cause = std::io::Error::from_raw_os_error(28);
-        assert!(Error::file("write", Path::new("out/x"), cause).to_string().contains("disk is full"));
+        assert!(
+            Error::file("write", Path::new("out/x"), cause).to_string().contains("disk is full")
+        );
     }
 }

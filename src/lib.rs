@@ -1,4 +1,5 @@
-//! kpipe turns knowledge-dense corpora into curriculum-ordered training shards and trains a model on them.
+//! kpipe turns knowledge-dense corpora into curriculum-ordered training shards and trains a model
+//! on them.
 //!
 //! # The flow
 //!
@@ -7,37 +8,51 @@
 //!       → negatives → example → curriculum → shard → train → model, metrics
 //! ```
 //!
-//! A folder is a room; the words between the rooms are contracts, one file each in `schemas/`. A room's `mod.rs` is
-//! its door plate: what enters, what leaves, what it promises, and how to add one more of its components.
+//! A folder is a room; the words between the rooms are contracts, one file each in `schemas/`. A
+//! room's `mod.rs` is its door plate: what enters, what leaves, what it promises, and how to add
+//! one more of its components.
 //!
 //! # Around the rooms
 //!
-//! From the ground up; arrows lead up only (`tests/tidy.rs` has the table, and reads it off the sources):
+//! From the ground up; arrows lead up only (`tests/tidy.rs` has the table, and reads it off the
+//! sources):
 //!
-//! - [`error`], [`draw`] and [`text`] are what several rooms share: one error, keyed random draws, words and normal form.
-//! - [`flow`] is what rooms stand on: contracts, parts on disk, books, settings. It knows no format, no score, no model.
+//! - [`error`], [`draw`] and [`text`] are what several rooms share: one error, keyed random draws,
+//!   words and normal form.
+//! - [`flow`] is what rooms stand on: contracts, parts on disk, books, settings. It knows no
+//!   format, no score, no model.
 //! - [`files`] makes text of paths, and [`knowledge`] concepts and mentions of lexicons.
-//! - The rooms: [`ingest`], [`dedup`], [`density`], [`difficulty`], [`negatives`], [`curriculum`], [`train`].
-//! - [`build`] stands above them: it plans, runs the rooms in order, balances their books and publishes the output.
+//! - The rooms: [`ingest`], [`dedup`], [`density`], [`difficulty`], [`negatives`], [`curriculum`],
+//!   [`train`].
+//! - [`build`] stands above them: it plans, runs the rooms in order, balances their books and
+//!   publishes the output.
 //! - [`cli`] is the command line.
 //!
 //! # Invariants
 //!
-//! - No row vanishes: what a room read is what it kept, refused and marked duplicate ([`flow::books`]).
-//! - Same bytes for any number of threads, for any memory, and after any kill: nothing depends on time, on thread
-//!   order or on the order of a hash map; every random draw is a function of what it is for.
-//! - `schemas/` is the only definition of what flows; there is no Rust copy. Checked when the plan is made, at every
-//!   door, and from the footer when the trainer opens a shard.
-//! - `pipelines/default.toml` is the only definition of keys and defaults; no parameter has a default in code.
+//! - No row vanishes: what a room read is what it kept, refused and marked duplicate
+//!   ([`flow::books`]).
+//! - Same bytes for any number of threads, for any memory, and after any kill: nothing depends on
+//!   time, on thread order or on the order of a hash map; every random draw is a function of what
+//!   it is for.
+//! - `schemas/` is the only definition of what flows; there is no Rust copy. Checked when the plan
+//!   is made, at every door, and from the footer when the trainer opens a shard.
+//! - `pipelines/default.toml` is the only definition of keys and defaults; no parameter has a
+//!   default in code.
 //! - Only [`cli`] prints or exits. The rooms tell what they do through [`flow::progress`].
 //! - A room does not know the runner, nor another room: what two of them need lies below both.
-//! - Nothing is replaced silently: what was used instead stands in the output, the report and the manifest.
+//! - Nothing is replaced silently: what was used instead stands in the output, the report and the
+//!   manifest.
 //!
 //! # Where the large crates enter
 //!
-//! arrow and parquet: [`flow::dataset`] and the columns of every room. polars: `difficulty/quantiles.rs`. tantivy:
-//! `density/index.rs`. tokenizers: `train/data/tokenizer.rs`, and the optional feature of `difficulty`. candle: `train/`.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking"))]
+//! arrow and parquet: [`flow::dataset`] and the columns of every room. polars:
+//! `difficulty/quantiles.rs`. tantivy: `density/index.rs`. tokenizers: `train/data/tokenizer.rs`,
+//! and the optional feature of `difficulty`. candle: `train/`.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")
+)]
 
 pub mod build;
 pub mod cli;

@@ -17,7 +17,11 @@ fn output_that_cannot_be_written() {
 
 #[test]
 fn wrong_command_lines_say_what_and_what_next() {
-    fail(&["build", "--source", "wikki"], 2, &["there is no source `wikki`", "did you mean `wiki`?"]);
+    fail(
+        &["build", "--source", "wikki"],
+        2,
+        &["there is no source `wikki`", "did you mean `wiki`?"],
+    );
     fail(&["build", "--source", "wiki=/nowhere/x.xml"], 4, &["`/nowhere/x.xml`", "[source.wiki]"]);
     fail(&["build", "--source", "wiki,wiki"], 2, &["given twice"]);
     fail(&["build", "--source", "wiki="], 2, &["`--source wiki=` names no path", "hint"]);
@@ -33,12 +37,24 @@ fn wrong_command_lines_say_what_and_what_next() {
         &["`dedup.jacard`", "did you mean `jaccard`?"],
     );
     fail(&["build", "--source", "wiki", "--set", "dedup.jaccard=1.7"], 2, &["jaccard", "1.7"]);
-    fail(&["build", "--source", "wiki", "--pipeline", "none.toml"], 2, &["none.toml", "kpipe defaults"]);
+    fail(
+        &["build", "--source", "wiki", "--pipeline", "none.toml"],
+        2,
+        &["none.toml", "kpipe defaults"],
+    );
     fail(&["build", "--source", "wiki", "--threads", "0"], 2, &["`--threads` is 0"]);
-    fail(&["build", "--source", "wiki", "--threads", "100000"], 2, &["`--threads` is 100000", "1..=1024"]);
+    fail(
+        &["build", "--source", "wiki", "--threads", "100000"],
+        2,
+        &["`--threads` is 100000", "1..=1024"],
+    );
     fail(&["build", "--source", "wiki", "--limit", "0"], 2, &["--limit"]);
     fail(&["build", "--source", "wiki=/dev/zero"], 2, &["`/dev/zero` is a device"]);
-    fail(&["score", "fixtures/pubmed", "--out", "fixtures"], 2, &["`--out fixtures` holds what is scored"]);
+    fail(
+        &["score", "fixtures/pubmed", "--out", "fixtures"],
+        2,
+        &["`--out fixtures` holds what is scored"],
+    );
     fail(&["score", "fixtures/pubmed", "--lexicon", "none.obo"], 4, &["none.obo"]);
     let built = built();
     let out = built.to_str().unwrap();
@@ -47,6 +63,7 @@ fn wrong_command_lines_say_what_and_what_next() {
     fail(&["build", "--source", "wiki", "--memory", "4X"], 2, &["`X` is no unit"]);
     fail(&["build"], 2, &["--source"]);
     fail(&["train", "--device", "tpu"], 2, &["`tpu`"]);
+
     fail(&["score", "no-such-file.csv"], 4, &["no-such-file.csv"]);
 }
 
@@ -61,26 +78,61 @@ fn a_training_run_is_planned() {
         ("llama-7b", "6,738,415,616", "512 rows"),
     ] {
         let told = plan(preset);
-        for word in [numbers, batch, "everything is kept", "train.checkpoint_every=1", "days", "In the literature:"] {
+        for word in [
+            numbers,
+            batch,
+            "everything is kept",
+            "train.checkpoint_every=1",
+            "days",
+            "In the literature:",
+        ] {
             assert!(told.contains(word), "{preset}: `{word}` is missing in\n{told}");
         }
     }
+
     let planned = ["plan", "train", "--preset", "bert-base", "--memory"];
     let fails = |memory: &str, words: &[&str]| fail(&[&planned[..], &[memory]].concat(), 2, words);
-    fails("12G", &["the run needs about 16.8 GiB", "this fits: --set train.batch=8 --set train.accumulate=512"]);
+    fails(
+        "12G",
+        &[
+            "the run needs about 16.8 GiB",
+            "this fits: --set train.batch=8 --set train.accumulate=512",
+        ],
+    );
+
     fails("1G", &["no split of the batch makes it fit"]);
-    fail(&["plan", "train", "--preset", "bert-bas"], 2, &["no preset `bert-bas`", "did you mean `bert-base`?"]);
-    fail(&["plan", "train", "--set", "train.config.model_type=rnn"], 2, &["`rnn`", "[train.config]", "bert, gpt2"]);
+    fail(
+        &["plan", "train", "--preset", "bert-bas"],
+        2,
+        &["no preset `bert-bas`", "did you mean `bert-base`?"],
+    );
+    fail(
+        &["plan", "train", "--set", "train.config.model_type=rnn"],
+        2,
+        &["`rnn`", "[train.config]", "bert, gpt2"],
+    );
     let rows = ["plan", "train", "--preset", "gpt2", "--set", "train.max_tokens=2048"];
     fail(&rows, 2, &["the model has 1024 positions", "train.max_tokens=1024"]);
     let (folder, built) = (tempfile::tempdir().unwrap(), built());
     let out = folder.path().join("run");
-    let train = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--preset", "llama-7b"];
+    let train = [
+        "train",
+        "--shards",
+        built.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+        "--preset",
+        "llama-7b",
+    ];
+
     let larger = [&train[..], &["--set", "train.config.num_hidden_layers=1000"]].concat();
     fail(&larger, 2, &["the run needs about", "no split of the batch"]);
     let json = succeed(&["plan", "train", "--preset", "gpt2-tiny", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert!(json["parameters"].as_u64().unwrap() < 1_000_000 && json["memory"]["weights"].as_u64().unwrap() > 0);
+    assert!(
+        json["parameters"].as_u64().unwrap() < 1_000_000
+            && json["memory"]["weights"].as_u64().unwrap() > 0
+    );
 }
 
 #[test]
@@ -101,26 +153,42 @@ fn an_output_that_cannot_be_written_says_so() {
     let file = folder.path().join("file");
     std::fs::write(&file, "in the way").unwrap();
     let out = file.join("out");
-    fail(&["build", "--source", "wiki", "--out", out.to_str().unwrap()], 4, &["cannot create", "--out"]);
+    fail(
+        &["build", "--source", "wiki", "--out", out.to_str().unwrap()],
+        4,
+        &["cannot create", "--out"],
+    );
 }
 
 #[test]
 fn damaged_input_beyond_the_policy_stops_with_exit_3() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.jsonl");
-    std::fs::write(&path, "{\"id\":\"1\",\"text\":\"a whole record about winter\"}\nnonsense\n").unwrap();
+    std::fs::write(&path, "{\"id\":\"1\",\"text\":\"a whole record about winter\"}\nnonsense\n")
+        .unwrap();
     let pipeline = folder.path().join("mine.toml");
     let source = format!("[source.mine]\npath = {path:?}\nformat = \"jsonl\"\nrole = \"domain\"\n");
     std::fs::write(&pipeline, source).unwrap();
     let out = folder.path().join("out");
-    let args = ["build", "--source", "mine", "--pipeline", pipeline.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let args = [
+        "build",
+        "--source",
+        "mine",
+        "--pipeline",
+        pipeline.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+    ];
+
     fail(&args, 3, &["50.0 %", "1 malformed", "max_refused", "refused-"]);
     succeed(&[&args[..], &["--set", "max_refused=0.5", "--quiet"]].concat());
     let scores = folder.path().join("scores");
     let args = ["score", path.to_str().unwrap(), "--out", scores.to_str().unwrap()];
     fail(&args, 3, &["50.0 %", "1 malformed", "max_refused", "refused-"]);
-    let refused: usize = crate::support::rows(&scores, "refused-").iter().map(|batch| batch.num_rows()).sum();
+    let refused: usize =
+        crate::support::rows(&scores, "refused-").iter().map(|batch| batch.num_rows()).sum();
     assert_eq!(refused, 1, "what was refused can be looked at");
+
     succeed(&[&args[..], &["--set", "max_refused=0.5", "--quiet"]].concat());
 }
 
@@ -129,7 +197,11 @@ fn a_folder_of_several_formats_is_not_guessed() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.csv"), "id,text\n1,winter\n").unwrap();
     std::fs::write(folder.path().join("b.jsonl"), "{\"text\": \"summer\"}\n").unwrap();
-    fail(&["score", folder.path().to_str().unwrap()], 2, &["several formats", "a.csv` is csv", "b.jsonl` is jsonl"]);
+    fail(
+        &["score", folder.path().to_str().unwrap()],
+        2,
+        &["several formats", "a.csv` is csv", "b.jsonl` is jsonl"],
+    );
 }
 
 #[test]
@@ -141,7 +213,9 @@ fn a_shard_under_another_contract_is_refused() {
     std::fs::copy(scores, data.join("train-00000-of-00001.parquet")).unwrap();
     let beside = tempfile::tempdir().unwrap();
     let run = beside.path().join("run");
-    let args = ["train", "--shards", folder.path().to_str().unwrap(), "--out", run.to_str().unwrap()];
+    let args =
+        ["train", "--shards", folder.path().to_str().unwrap(), "--out", run.to_str().unwrap()];
+
     fail(&args, 3, &["contract", "`shard`"]);
 }
 
@@ -149,16 +223,29 @@ fn a_shard_under_another_contract_is_refused() {
 fn a_column_that_no_record_has_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("qa.jsonl");
-    let line =
-        |n: u32| format!("{{\"id\": {n}, \"question\": \"what is {n}?\", \"answer\": \"number {n} of them all\"}}\n");
+    let line = |n: u32| {
+        format!(
+            "{{\"id\": {n}, \"question\": \"what is {n}?\", \"answer\": \"number {n} of them all\"}}\n"
+        )
+    };
     std::fs::write(&path, (0..30).map(line).collect::<String>()).unwrap();
     let pipeline = folder.path().join("mine.toml");
     let source = format!(
-        "[source.qa]\npath = {path:?}\nformat = \"jsonl\"\nrole = \"domain\"\nfields = {{ text = \"question+anser\" }}\n"
+        "[source.qa]\npath = {path:?}\nformat = \"jsonl\"\nrole = \"domain\"\nfields = \
+         {{ text = \"question+anser\" }}\n"
     );
     std::fs::write(&pipeline, source).unwrap();
     let out = folder.path().join("out");
-    let args = ["build", "--source", "qa", "--pipeline", pipeline.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let args = [
+        "build",
+        "--source",
+        "qa",
+        "--pipeline",
+        pipeline.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+    ];
+
     let wiki = [&args[..], &["--set", "source.qa.format=wiki"]].concat();
     fail(&wiki, 2, &["`fields.text` maps a column, and `wiki` has none", "[source.qa]"]);
     let stderr = text(&kpipe(&args).stderr);
@@ -174,14 +261,26 @@ fn a_damaged_file_is_told_by_name() {
     let path = folder.path().join("cut.xml.gz");
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     let scores = folder.path().join("scores");
-    let args = ["score", path.to_str().unwrap(), "--out", scores.to_str().unwrap(), "--set", "max_refused=1"];
+    let args = [
+        "score",
+        path.to_str().unwrap(),
+        "--out",
+        scores.to_str().unwrap(),
+        "--set",
+        "max_refused=1",
+    ];
+
     let output = kpipe(&args);
     let stderr = text(&output.stderr);
-    assert!(output.status.success() && stderr.contains("cut.xml.gz`: truncated at byte"), "{stderr}");
+    assert!(
+        output.status.success() && stderr.contains("cut.xml.gz`: truncated at byte"),
+        "{stderr}"
+    );
     assert!(stderr.contains("what lies behind is lost"), "{stderr}");
 }
 
-/// One bit of a shard's text, as a bad disk changes it: the trainer finds out before it learns from it.
+/// One bit of a shard's text, as a bad disk changes it: the trainer finds out before it learns from
+/// it.
 #[test]
 fn a_shard_that_was_damaged_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -194,7 +293,9 @@ fn a_shard_that_was_damaged_is_refused() {
     std::fs::copy(built().join("manifest.json"), folder.path().join("manifest.json")).unwrap();
     let beside = tempfile::tempdir().unwrap();
     let run = beside.path().join("run");
-    let args = ["train", "--shards", folder.path().to_str().unwrap(), "--out", run.to_str().unwrap()];
+    let args =
+        ["train", "--shards", folder.path().to_str().unwrap(), "--out", run.to_str().unwrap()];
+
     fail(&args, 3, &["is not what `manifest.json` says", "train-00000-of-00001.parquet"]);
 }
 
@@ -204,8 +305,13 @@ fn quiet_is_quiet_and_json_is_json() {
     let out = folder.path().join("out");
     let args = ["build", "--source", "pubmed", "--limit", "20", "--out", out.to_str().unwrap()];
     let quiet = kpipe(&[&args[..], &["--quiet"]].concat());
-    assert!(quiet.status.success() && quiet.stdout.is_empty() && quiet.stderr.is_empty(), "{}", text(&quiet.stderr));
+    assert!(
+        quiet.status.success() && quiet.stdout.is_empty() && quiet.stderr.is_empty(),
+        "{}",
+        text(&quiet.stderr)
+    );
     let json = kpipe(&[&args[..], &["--json"]].concat());
+
     for line in text(&json.stderr).lines().chain(text(&json.stdout).lines()) {
         serde_json::from_str::<serde_json::Value>(line).unwrap();
     }
@@ -217,13 +323,16 @@ fn quiet_is_quiet_and_json_is_json() {
     assert_eq!(error["hints"][0], "did you mean `wiki`?");
 }
 
-/// A room goes over its rows several times, and the progress says so: it ends where it was expected to.
+/// A room goes over its rows several times, and the progress says so: it ends where it was expected
+/// to.
 #[test]
 fn progress_moves_in_every_pass() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let json = kpipe(&["build", "--source", "wiki,pubmed", "--out", out.to_str().unwrap(), "--json"]);
+    let json =
+        kpipe(&["build", "--source", "wiki,pubmed", "--out", out.to_str().unwrap(), "--json"]);
     let mut ends = 0;
+
     for line in text(&json.stderr).lines() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
         if event["event"] == "end" {
@@ -231,6 +340,7 @@ fn progress_moves_in_every_pass() {
             ends += 1;
         }
     }
+
     assert_eq!(ends, 6);
 }
 
@@ -259,7 +369,8 @@ fn doctor_names_engine_and_how_to_get_it() {
 fn a_dry_run_states_documents_disk_and_time_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let plan = succeed(&["build", "--source", "wiki,pubmed", "--dry-run", "--out", out.to_str().unwrap()]);
+    let plan =
+        succeed(&["build", "--source", "wiki,pubmed", "--dry-run", "--out", out.to_str().unwrap()]);
     for word in ["documents", "disk", "time", "back-translation", "ingest → dedup → density"] {
         assert!(plan.contains(word), "{plan}");
     }
@@ -270,12 +381,18 @@ fn a_dry_run_states_documents_disk_and_time_and_writes_nothing() {
 fn score_explains_every_term() {
     let built = built();
     let out = built.to_str().unwrap();
-    let table: serde_json::Value = serde_json::from_str(&succeed(&["score", out, "--json"])).unwrap();
+    let table: serde_json::Value =
+        serde_json::from_str(&succeed(&["score", out, "--json"])).unwrap();
     let id = table["top"][0]["id"].as_str().unwrap();
     let explained: serde_json::Value =
         serde_json::from_str(&succeed(&["score", out, "--explain", id, "--json"])).unwrap();
-    let sum: f64 =
-        explained["terms"].as_array().unwrap().iter().map(|term| term["contribution"].as_f64().unwrap()).sum();
+    let sum: f64 = explained["terms"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|term| term["contribution"].as_f64().unwrap())
+        .sum();
+
     let bm25 = explained["bm25"].as_f64().unwrap();
     assert!(bm25 > 0.0 && (sum - bm25).abs() < 1e-5 * bm25, "{sum} {bm25}");
     fail(&["score", out, "--explain", "pubmed:0"], 2, &["there is no document `pubmed:0`"]);
@@ -287,14 +404,24 @@ fn score_works_alone_on_a_file_with_a_lexicon() {
     let out = folder.path().join("scores");
     // As a run that was killed leaves it.
     std::fs::create_dir_all(out.join(".kpipe-score-killed/ingest")).unwrap();
-    let args =
-        ["score", "fixtures/pubmed/pubmed26n9001.xml.gz", "--lexicon", "fixtures/lexicon/mesh-sample.xml", "--quiet"];
+    let args = [
+        "score",
+        "fixtures/pubmed/pubmed26n9001.xml.gz",
+        "--lexicon",
+        "fixtures/lexicon/mesh-sample.xml",
+        "--quiet",
+    ];
+
     succeed(&[&args[..], &["--out", out.to_str().unwrap()]].concat());
-    let rows: usize = crate::support::rows(&out, "scores-").iter().map(|batch| batch.num_rows()).sum();
+    let rows: usize =
+        crate::support::rows(&out, "scores-").iter().map(|batch| batch.num_rows()).sum();
     assert!(rows > 50, "{rows}");
-    let mut names: Vec<String> =
-        std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = std::fs::read_dir(&out)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
+
     assert_eq!(
         names,
         ["kpipe.json", "refused-00000.parquet", "scores-00000.parquet"],

@@ -5,8 +5,14 @@ use std::path::Path;
 use crate::support::{fail, kpipe, manifest, rows, strings, succeed, text};
 
 /// Settings that keep small inputs whole.
-const PLAIN: [&str; 6] =
-    ["--set", "density.lexicon=[]", "--set", "negatives.per_document=0", "--set", "curriculum.validation_share=0"];
+const PLAIN: [&str; 6] = [
+    "--set",
+    "density.lexicon=[]",
+    "--set",
+    "negatives.per_document=0",
+    "--set",
+    "curriculum.validation_share=0",
+];
 
 /// Builds from `source` into `out` of `folder` with more arguments.
 fn build(folder: &Path, source: &str, more: &[&str]) -> String {
@@ -33,21 +39,30 @@ fn a_file_needs_no_pipeline_and_a_missing_column_is_a_line_to_type() {
     std::fs::write(&file, (0..20).map(line).collect::<String>()).unwrap();
     let (source, out) = (format!("qa={}", file.display()), folder.path().join("out"));
     let out = out.to_str().unwrap();
+
     for more in [&[][..], &["--set", "max_refused=1"]] {
         let args = [&["build", "--source", &source, "--out", out], &PLAIN[..], more].concat();
         let output = kpipe(&args);
         let told = text(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{told}");
         assert!(told.contains("20 of 20 records of source `qa` have no column of text"), "{told}");
-        assert!(told.contains("among n, question, answer; question, answer could be text"), "{told}");
+        assert!(
+            told.contains("among n, question, answer; question, answer could be text"),
+            "{told}"
+        );
         assert!(told.contains("--set 'source.qa.fields.text=\"question+answer\"'"), "{told}");
         assert!(!told.contains("max_refused"), "{told}");
         assert!(told.contains("source `qa` is read as jsonl, with the role domain"), "{told}");
     }
+
     build(folder.path(), &source, &["--set", "source.qa.fields.text=\"question+answer\""]);
     assert_eq!(shard_column(folder.path(), "text").len(), 20);
     assert_eq!(shard_column(folder.path(), "metadata")[0], "{\"n\":0}");
-    fail(&["build", "--source", "qa"], 2, &["there is no source `qa`", "--source qa=<file, folder or pattern>"]);
+    fail(
+        &["build", "--source", "qa"],
+        2,
+        &["there is no source `qa`", "--source qa=<file, folder or pattern>"],
+    );
 }
 
 #[test]
@@ -55,21 +70,35 @@ fn ids_that_begin_anew_are_shown_by_the_dry_run_and_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let shards = folder.path().join("shards");
     std::fs::create_dir(&shards).unwrap();
+
     for file in 0..4 {
         let line = |id: u32| {
-            format!("{{\"id\": {id}, \"text\": \"Mill {file} grinds {id} sacks for house {}.\"}}\n", file * 7 + id)
+            format!(
+                "{{\"id\": {id}, \"text\": \"Mill {file} grinds {id} sacks for house {}.\"}}\n",
+                file * 7 + id
+            )
         };
-        std::fs::write(shards.join(format!("p{file}.jsonl")), (0..5).map(line).collect::<String>()).unwrap();
+        std::fs::write(shards.join(format!("p{file}.jsonl")), (0..5).map(line).collect::<String>())
+            .unwrap();
     }
+
     let source = format!("a={}", shards.display());
     let dry = succeed(&[&["build", "--source", &source, "--dry-run"], &PLAIN[..]].concat());
-    assert!(dry.contains("20 of 20 records of several files share an id with another text"), "{dry}");
+    assert!(
+        dry.contains("20 of 20 records of several files share an id with another text"),
+        "{dry}"
+    );
     build(folder.path(), &source, &["--set", "dedup.jaccard=1"]);
     let ids = shard_column(folder.path(), "id");
     assert_eq!((ids.len(), ids[0].as_str()), (20, "a:p0.jsonl#0"));
     let out = folder.path().join("global").display().to_string();
     let global = ["build", "--source", &source, "--out", &out, "--set", "source.a.ids=global"];
-    fail(&global, 3, &["20 of 20 records of source `a` (100.0 %)", "ids = \"file\"", "source.a.fields.version"]);
+    fail(
+        &global,
+        3,
+        &["20 of 20 records of source `a` (100.0 %)", "ids = \"file\"", "source.a.fields.version"],
+    );
+
     fail(&["build", "--source", &source, "--set", "source.a.ids=some"], 2, &["some"]);
 }
 
@@ -78,26 +107,35 @@ fn marks_reach_the_shards_or_keep_records_out() {
     let folder = tempfile::tempdir().unwrap();
     let record = |pmid: u32, kind: &str, text: &str| {
         format!(
-            "<PubmedArticle><MedlineCitation Status=\"MEDLINE\" Owner=\"NLM\"><PMID Version=\"1\">{pmid}</PMID><Article>\
-             <ArticleTitle>Mill {pmid}.</ArticleTitle><Abstract><AbstractText>{text}</AbstractText></Abstract>\
+            "<PubmedArticle><MedlineCitation Status=\"MEDLINE\" Owner=\"NLM\"><PMID \
+             Version=\"1\">{pmid}</PMID><Article>\
+             <ArticleTitle>Mill \
+             {pmid}.</ArticleTitle><Abstract><AbstractText>{text}</AbstractText></Abstract>\
              <PublicationTypeList><PublicationType>{kind}</PublicationType></PublicationTypeList></Article>\
-             <MeshHeadingList><MeshHeading><DescriptorName UI=\"D1\" MajorTopicYN=\"N\">Flour</DescriptorName></MeshHeading>\
+             <MeshHeadingList><MeshHeading><DescriptorName UI=\"D1\" \
+             MajorTopicYN=\"N\">Flour</DescriptorName></MeshHeading>\
              </MeshHeadingList></MedlineCitation></PubmedArticle>"
         )
     };
+
     let set = [
         record(1, "Retracted Publication", "The dust of mills cures every cough in ten days."),
         record(2, "Editorial", "We should look at the dust of mills with more care."),
         record(3, "Journal Article", "Bakers who wore masks coughed less than those without."),
     ];
     let file = folder.path().join("p.xml");
-    std::fs::write(&file, format!("<PubmedArticleSet>{}</PubmedArticleSet>", set.concat())).unwrap();
+    std::fs::write(&file, format!("<PubmedArticleSet>{}</PubmedArticleSet>", set.concat()))
+        .unwrap();
     let source = format!("p={}", file.display());
     build(folder.path(), &source, &[]);
     let metadata = shard_column(folder.path(), "metadata");
     assert!(metadata.iter().all(|json| json.contains("\"name\":\"Flour\"")), "{metadata:?}");
     assert_eq!(metadata.iter().filter(|json| json.contains("\"retracted\":true")).count(), 1);
-    build(folder.path(), &source, &["--set", "source.p.drop=[\"retracted\", \"publication_types=Editorial\"]"]);
+    build(
+        folder.path(),
+        &source,
+        &["--set", "source.p.drop=[\"retracted\", \"publication_types=Editorial\"]"],
+    );
     assert_eq!(shard_column(folder.path(), "id"), ["p:3"]);
     let refused = &manifest(&folder.path().join("out"))["source_books"]["p"]["refused"];
     assert_eq!(refused["dropped:retracted"], 1);
@@ -110,6 +148,7 @@ fn a_file_nobody_can_use_stops_a_build_before_data_moves() {
     let bad = folder.path().join("bad.tsv");
     std::fs::write(&bad, "id\tname\nD1\n").unwrap();
     let (bad, out) = (bad.display().to_string(), folder.path().join("out"));
+
     for (setting, says) in [
         (format!("density.lexicon=[{{ path = {bad:?} }}]"), "names nothing"),
         (format!("negatives.thesaurus=[{bad:?}]"), "holds no thesaurus entry"),
@@ -127,20 +166,32 @@ fn a_file_nobody_can_use_stops_a_build_before_data_moves() {
 #[test]
 fn a_build_without_negatives_asks_for_no_engine_and_reads_no_thesaurus() {
     let folder = tempfile::tempdir().unwrap();
-    let none = ["--set", "negatives.back_translation.engine=none", "--set", "negatives.thesaurus=[\"/nowhere\"]"];
+    let none = [
+        "--set",
+        "negatives.back_translation.engine=none",
+        "--set",
+        "negatives.thesaurus=[\"/nowhere\"]",
+    ];
+
     build(folder.path(), "wiki,pubmed", &none);
     let rooms = manifest(&folder.path().join("out"));
     let rooms = rooms["rooms"].as_array().unwrap();
     let negatives = rooms.iter().find(|room| room["room"] == "negatives").unwrap();
     assert!(
-        negatives["books"]["read"].as_u64() > Some(100) && negatives["books"]["read"] == negatives["books"]["kept"]
+        negatives["books"]["read"].as_u64() > Some(100)
+            && negatives["books"]["read"] == negatives["books"]["kept"]
     );
     // The part is the one of the room before it, under a second name.
+
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
         let inode = |room: &str| {
-            std::fs::metadata(folder.path().join("out/.kpipe").join(room).join("part-00000.parquet")).unwrap().ino()
+            std::fs::metadata(
+                folder.path().join("out/.kpipe").join(room).join("part-00000.parquet"),
+            )
+            .unwrap()
+            .ino()
         };
         assert_eq!(inode("2-dedup"), inode("5-negatives"));
     }

@@ -16,16 +16,25 @@ fn files(folder: PathBuf) -> Vec<PathBuf> {
 fn what_was_found_once_stays_mended() {
     let seeds = std::fs::read_to_string(project().join("fuzz/seeds.tsv")).unwrap();
     let seeds: Vec<(&str, &str)> = seeds.lines().filter_map(|line| line.split_once('\t')).collect();
+
     for target in targets::TARGETS {
         let found = files(project().join("fuzz/found").join(target.name));
-        let own = seeds.iter().filter(|(name, _)| *name == target.name).map(|(_, path)| project().join(path));
+        let own = seeds
+            .iter()
+            .filter(|(name, _)| *name == target.name)
+            .map(|(_, path)| project().join(path));
         let own = own.flat_map(|path| if path.is_dir() { files(path) } else { vec![path] });
         let inputs: Vec<PathBuf> = found.into_iter().chain(own).collect();
         assert!(!inputs.is_empty(), "`{}` has no input to begin with", target.name);
+
         for input in inputs {
-            (target.run)(&std::fs::read(&input).unwrap_or_else(|cause| panic!("{}: {cause}", input.display())));
+            (target.run)(
+                &std::fs::read(&input)
+                    .unwrap_or_else(|cause| panic!("{}: {cause}", input.display())),
+            );
         }
     }
+
     for (name, path) in seeds {
         assert!(targets::TARGETS.iter().any(|target| target.name == name), "{name} {path}");
     }

@@ -1,7 +1,7 @@
 //! What the fixtures give, to the byte: a build, and a short run of each family.
 //!
-//! A refactor leaves these hashes as they are. Where a change is meant, `KPIPE_GOLDEN=write` records them anew, and the
-//! commit says why they moved.
+//! A refactor leaves these hashes as they are. Where a change is meant, `KPIPE_GOLDEN=write`
+//! records them anew, and the commit says why they moved.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,6 +36,7 @@ fn compare(file: &str, found: &BTreeMap<String, String>) {
         let lines: String = found.iter().map(|(name, hash)| format!("{hash}  {name}\n")).collect();
         std::fs::write(&place, lines).unwrap();
     }
+
     let text = std::fs::read_to_string(&place).unwrap();
     let known: BTreeMap<String, String> = text
         .lines()
@@ -45,7 +46,10 @@ fn compare(file: &str, found: &BTreeMap<String, String>) {
 
     let names = known.keys().chain(found.keys());
     let moved: Vec<&String> = names.filter(|name| known.get(*name) != found.get(*name)).collect();
-    assert!(moved.is_empty(), "these bytes are others than before (see tests/golden.rs): {moved:?}");
+    assert!(
+        moved.is_empty(),
+        "these bytes are others than before (see tests/golden.rs): {moved:?}"
+    );
 }
 
 fn hash(bytes: &[u8]) -> String {
@@ -77,6 +81,7 @@ fn a_build_gives_the_bytes_it_gave() {
             found.insert(name, hash(manifest.to_string().as_bytes()));
         }
     }
+
     compare("golden-build.sha256", &found);
 }
 
@@ -95,7 +100,8 @@ fn a_run_of_each_family_gives_the_bytes_it_gave() {
     let mut train = |name: &str, more: &[&str]| {
         let small = ["train.steps=6", "train.batch=4", "train.accumulate=2", "train.max_tokens=48"];
         let rare = ["train.eval_every=3", "train.eval_windows=16", "train.save_every=3"];
-        let settings: Vec<&str> = small.iter().chain(&rare).flat_map(|setting| ["--set", *setting]).collect();
+        let settings: Vec<&str> =
+            small.iter().chain(&rare).flat_map(|setting| ["--set", *setting]).collect();
         let (built, place) = (out("built"), out(name));
         let args: &[&str] = &["train", "--shards", &built, "--out", &place, "--quiet"];
         succeed(&[args, more, &settings].concat());
@@ -106,6 +112,7 @@ fn a_run_of_each_family_gives_the_bytes_it_gave() {
             }
         }
     };
+
     RUNS.iter().for_each(|(name, more)| train(name, more));
     let gpt2 = out("gpt2");
     train("adapter", &["--adapter", "--init", &gpt2]);

@@ -37,7 +37,8 @@ struct Store {
 impl Store {
     fn serve() -> Self {
         let files = tree(&built()).into_iter();
-        let objects = files.map(|(path, bytes)| (format!("corpus/{}", path.display()), bytes)).collect();
+        let objects =
+            files.map(|(path, bytes)| (format!("corpus/{}", path.display()), bytes)).collect();
         let state = Arc::new(Mutex::new(State { objects, mood: Mood::Well }));
         let shared = Arc::clone(&state);
         let endpoint = serve(move |request, stream| answer(request, stream, &shared));
@@ -49,11 +50,16 @@ impl Store {
     }
 
     fn train(&self, out: &Path, shards: &str) -> Command {
-        let args = ["train", "--shards", shards, "--out", out.to_str().unwrap(), "--set", "train.steps=3"];
+        let args =
+            ["train", "--shards", shards, "--out", out.to_str().unwrap(), "--set", "train.steps=3"];
         let mut command = command(&[&args[..], SMALL].concat());
         without_proxies(&mut command);
-        command.env("AWS_ENDPOINT", &self.endpoint).env("AWS_ALLOW_HTTP", "true").env("AWS_REGION", "eu-north-1");
+        command
+            .env("AWS_ENDPOINT", &self.endpoint)
+            .env("AWS_ALLOW_HTTP", "true")
+            .env("AWS_REGION", "eu-north-1");
         command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "secret");
+
         command
     }
 
@@ -62,22 +68,30 @@ impl Store {
         let output = self.train(&folder.path().join("run"), shards).output().unwrap();
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{shards}: {stderr}");
-        words.iter().for_each(|word| assert!(stderr.contains(word), "{shards}: `{word}` in {stderr}"));
+        words
+            .iter()
+            .for_each(|word| assert!(stderr.contains(word), "{shards}: `{word}` in {stderr}"));
     }
 }
 
 fn answer(request: &Request, mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    let signed = request.headers.get("authorization").is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256 "));
+    let signed = request
+        .headers
+        .get("authorization")
+        .is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256 "));
     if !signed || state.mood == Mood::Forbidden {
         return stream.write_all(head("403 Forbidden", "", 0).as_bytes());
     }
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
     let name = path.strip_prefix("/bucket").unwrap_or_default().trim_start_matches('/');
+
     if query.contains("list-type=2") {
         let listing = listing(&state.objects, query);
-        return stream.write_all(format!("{}{listing}", head("200 OK", "", listing.len())).as_bytes());
+        return stream
+            .write_all(format!("{}{listing}", head("200 OK", "", listing.len())).as_bytes());
     }
+
     let Some(bytes) = state.objects.get(name).cloned() else {
         return stream.write_all(head("404 Not Found", "", 0).as_bytes());
     };
@@ -85,14 +99,22 @@ fn answer(request: &Request, mut stream: TcpStream, state: &Mutex<State>) -> std
     if request.headers.get("if-match").is_some_and(|wanted| *wanted != e_tag) {
         return stream.write_all(head("412 Precondition Failed", "", 0).as_bytes());
     }
-    let range = request.range().map(|(start, end)| start..end.map_or(bytes.len(), |end| bytes.len().min(end + 1)));
+    let range = request
+        .range()
+        .map(|(start, end)| start..end.map_or(bytes.len(), |end| bytes.len().min(end + 1)));
     let (status, more) = match &range {
         Some(range) => {
-            let of = format!("content-range: bytes {}-{}/{}\r\n", range.start, range.end - 1, bytes.len());
+            let of = format!(
+                "content-range: bytes {}-{}/{}\r\n",
+                range.start,
+                range.end - 1,
+                bytes.len()
+            );
             ("206 Partial Content", of)
         }
         None => ("200 OK", String::new()),
     };
+
     let part = &bytes[range.unwrap_or(0..bytes.len())];
     let more = format!("{more}etag: {e_tag}\r\nlast-modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n");
     let flaky = match &mut state.mood {
@@ -102,6 +124,7 @@ fn answer(request: &Request, mut stream: TcpStream, state: &Mutex<State>) -> std
         }
         _ => None,
     };
+
     if flaky == Some(1) {
         return stream.write_all(head("503 Slow Down", "", 0).as_bytes());
     }
@@ -121,8 +144,10 @@ fn listing(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
     };
     assert_eq!(asked("delimiter"), "/");
     let (prefix, token) = (asked("prefix"), asked("continuation-token"));
-    let right_in_it = |name: &&String| name.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/'));
-    let names: Vec<&String> = objects.keys().filter(right_in_it).filter(|name| **name > token).collect();
+    let right_in_it =
+        |name: &&String| name.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/'));
+    let names: Vec<&String> =
+        objects.keys().filter(right_in_it).filter(|name| **name > token).collect();
     let contents = names.first().map_or(String::new(), |name| {
         let (size, e_tag) = (objects[*name].len(), e_tag(&objects[*name]).replace('"', "&quot;"));
         format!(
@@ -130,11 +155,18 @@ fn listing(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
              <Size>{size}</Size></Contents>"
         )
     });
+
     let next = match names.len() {
         0 | 1 => "<IsTruncated>false</IsTruncated>".to_string(),
-        _ => format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>", names[0]),
+        _ => format!(
+            "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>",
+            names[0]
+        ),
     };
-    format!("<?xml version=\"1.0\"?><ListBucketResult><Name>bucket</Name>{next}{contents}</ListBucketResult>")
+
+    format!(
+        "<?xml version=\"1.0\"?><ListBucketResult><Name>bucket</Name>{next}{contents}</ListBucketResult>"
+    )
 }
 
 fn succeeded(output: &Output) {
@@ -147,7 +179,10 @@ fn a_run_on_a_store_is_the_run_on_a_folder() {
     let (store, local) = (Store::serve(), folder.path().join("local"));
     succeeded(&starting(&local, &["--set", "train.steps=3"]).output().unwrap());
     store.state().mood = Mood::Flaky(2);
-    for (name, shards) in [("folder", "s3://bucket/corpus/"), ("pattern", "s3://bucket/corpus/data/*.parquet")] {
+
+    for (name, shards) in
+        [("folder", "s3://bucket/corpus/"), ("pattern", "s3://bucket/corpus/data/*.parquet")]
+    {
         let out = folder.path().join(name);
         let output = store.train(&out, shards).output().unwrap();
         succeeded(&output);
@@ -159,6 +194,7 @@ fn a_run_on_a_store_is_the_run_on_a_folder() {
             );
         }
     }
+
     assert!(store.state().mood == Mood::Flaky(0), "it was refused and broken off");
 }
 
@@ -170,11 +206,20 @@ fn what_a_store_does_not_give_is_told() {
     store.fails("ftp://bucket/corpus", 2, &["`ftp://bucket/corpus`", "s3://"]);
     store.fails("https://example.org/corpus", 2, &["cannot be listed"]);
     store.state().mood = Mood::Changed;
-    store.fails("s3://bucket/corpus", 3, &["s3://bucket/corpus/data/train-00000", "written anew while it was read"]);
+    store.fails(
+        "s3://bucket/corpus",
+        3,
+        &["s3://bucket/corpus/data/train-00000", "written anew while it was read"],
+    );
     store.state().mood = Mood::Forbidden;
-    store.fails("s3://bucket/corpus", 4, &["cannot list `s3://bucket/corpus/data`", "AWS_ACCESS_KEY_ID"]);
+    store.fails(
+        "s3://bucket/corpus",
+        4,
+        &["cannot list `s3://bucket/corpus/data`", "AWS_ACCESS_KEY_ID"],
+    );
     store.state().mood = Mood::Well;
     let name = "corpus/data/train-00000-of-00001.parquet";
     store.state().objects.get_mut(name).unwrap().push(0);
+
     store.fails("s3://bucket/corpus", 3, &[name]);
 }

@@ -21,8 +21,9 @@ fn commands() -> Vec<String> {
     found
 }
 
-/// Every documented command, in order, in a folder that has what a fresh clone has. Installing packages and compiling
-/// are left to whoever set the tests up; a training run is cut to a few steps.
+/// Every documented command, in order, in a folder that has what a fresh clone has. Installing
+/// packages and compiling are left to whoever set the tests up; a training run is cut to a few
+/// steps.
 #[test]
 fn every_documented_command_runs() {
     let folder = tempfile::tempdir().unwrap();
@@ -30,6 +31,7 @@ fn every_documented_command_runs() {
         std::os::unix::fs::symlink(project().join(name), folder.path().join(name)).unwrap();
     }
     let mut n = 0;
+
     for line in commands() {
         if line == "cargo test --release" {
             continue;
@@ -41,6 +43,7 @@ fn every_documented_command_runs() {
             .unwrap_or_else(|| panic!("a test does not know how to run `{line}`"));
         let mut run = Command::new(env!("CARGO_BIN_EXE_kpipe"));
         run.current_dir(folder.path()).args(args.split(' '));
+
         if args.starts_with("train ") {
             run.args(["--set", "train.steps=4"]);
         }
@@ -48,8 +51,11 @@ fn every_documented_command_runs() {
         assert!(output.status.success(), "`{line}`\n{}", text(&output.stderr));
         n += 1;
     }
+
     assert!(n >= 10, "only {n} commands found");
-    for name in ["out/manifest.json", "out/report.html", "run/model.safetensors", "out-law/manifest.json"] {
+    for name in
+        ["out/manifest.json", "out/report.html", "run/model.safetensors", "out-law/manifest.json"]
+    {
         assert!(folder.path().join(name).exists(), "{name}");
     }
 }
@@ -61,14 +67,15 @@ fn ci_runs_the_documented_test_command() {
     assert!(ci.lines().any(|line| line == "cargo test --release"));
 }
 
-/// The tables between `<!-- kpipe list KIND -->` and `<!-- end -->` are what the program says. `KPIPE_README=write` writes
-/// them anew.
+/// The tables between `<!-- kpipe list KIND -->` and `<!-- end -->` are what the program says.
+/// `KPIPE_README=write` writes them anew.
 #[test]
 fn the_tables_are_what_kpipe_lists() {
     let old = readme();
     let mut new = String::new();
     let mut rest = old.as_str();
     let mut n = 0;
+
     while let Some((before, behind)) = rest.split_once("<!-- kpipe list ") {
         let (kind, behind) = behind.split_once(" -->").unwrap();
         let (_, behind) = behind.split_once("<!-- end -->").unwrap();
@@ -77,6 +84,7 @@ fn the_tables_are_what_kpipe_lists() {
         rest = behind;
         n += 1;
     }
+
     new += rest;
     if std::env::var("KPIPE_README").is_ok_and(|what| what == "write") {
         std::fs::write(project().join("README.md"), &new).unwrap();
@@ -94,9 +102,16 @@ fn the_tree_is_fresh() {
     for entry in std::fs::read_dir(project().join("src")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_string();
-        assert!(!path.is_dir() || readme.contains(&format!("\n  {name}/ ")), "src/{name} is missing in the README");
+        assert!(
+            !path.is_dir() || readme.contains(&format!("\n  {name}/ ")),
+            "src/{name} is missing in the README"
+        );
     }
+
     for name in ["schemas", "pipelines", "fixtures", "tests", "benches", "fuzz"] {
-        assert!(Path::new(&project().join(name)).is_dir() && readme.contains(&format!("\n{name}/ ")), "{name}");
+        assert!(
+            Path::new(&project().join(name)).is_dir() && readme.contains(&format!("\n{name}/ ")),
+            "{name}"
+        );
     }
 }

@@ -13,10 +13,17 @@ pub(crate) struct Request {
 
 impl Request {
     fn read(stream: &TcpStream) -> std::io::Result<Self> {
-        let mut lines =
-            BufReader::new(stream.try_clone()?).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
-        let path = lines.next().and_then(|line| line.split(' ').nth(1).map(String::from)).unwrap_or_default();
-        let header = |line: String| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_string()));
+        let mut lines = BufReader::new(stream.try_clone()?)
+            .lines()
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty());
+        let path = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1).map(String::from))
+            .unwrap_or_default();
+        let header = |line: String| {
+            line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_string()))
+        };
         Ok(Request { path, headers: lines.filter_map(header).collect() })
     }
 
@@ -28,14 +35,18 @@ impl Request {
 }
 
 /// Starts a server of one request a connection; gives its address.
-pub(crate) fn serve(answer: impl Fn(&Request, TcpStream) -> std::io::Result<()> + Clone + Send + 'static) -> String {
+pub(crate) fn serve(
+    answer: impl Fn(&Request, TcpStream) -> std::io::Result<()> + Clone + Send + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let (answer, stream) = (answer.clone(), stream.unwrap());
             // A client that was killed is no failure of the server.
-            std::thread::spawn(move || drop(Request::read(&stream).and_then(|request| answer(&request, stream))));
+            std::thread::spawn(move || {
+                drop(Request::read(&stream).and_then(|request| answer(&request, stream)))
+            });
         }
     });
     endpoint
@@ -48,7 +59,8 @@ pub(crate) fn head(status: &str, more: &str, n: usize) -> String {
 
 /// Makes a command reach the server, whatever the machine reaches others by.
 pub(crate) fn without_proxies(command: &mut Command) {
-    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+    {
         command.env_remove(name);
     }
 }

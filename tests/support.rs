@@ -51,13 +51,18 @@ pub(crate) fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path.file_name().unwrap() == ".kpipe" {
                 continue;
             }
+
             if path.is_dir() {
                 walk(root, &path, found);
             } else {
-                found.insert(path.strip_prefix(root).unwrap().to_path_buf(), std::fs::read(&path).unwrap());
+                found.insert(
+                    path.strip_prefix(root).unwrap().to_path_buf(),
+                    std::fs::read(&path).unwrap(),
+                );
             }
         }
     }
+
     let mut found = BTreeMap::new();
     walk(folder, folder, &mut found);
     found
@@ -84,7 +89,11 @@ pub(crate) fn rows(folder: &Path, stem: &str) -> Vec<RecordBatch> {
         .iter()
         .flat_map(|path| {
             let file = std::fs::File::open(path).unwrap();
-            ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().map(Result::unwrap)
+            ParquetRecordBatchReaderBuilder::try_new(file)
+                .unwrap()
+                .build()
+                .unwrap()
+                .map(Result::unwrap)
         })
         .collect()
 }
@@ -96,7 +105,9 @@ pub(crate) fn strings(batches: &[RecordBatch], name: &str) -> Vec<String> {
         .flat_map(|batch| {
             let column = batch.column_by_name(name).unwrap().as_string::<i32>().clone();
             (0..column.len())
-                .map(move |row| if column.is_null(row) { String::new() } else { column.value(row).to_string() })
+                .map(move |row| {
+                    if column.is_null(row) { String::new() } else { column.value(row).to_string() }
+                })
                 .collect::<Vec<_>>()
         })
         .collect()

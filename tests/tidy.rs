@@ -1,12 +1,13 @@
-//! What the tree promises, read off the sources: who may use whom, what a door says, where files are put in place.
+//! What the tree promises, read off the sources: who may use whom, what a door says, where files
+//! are put in place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::support::project;
 
-/// The rooms, from the ground up, and the rooms that each of them uses. Arrows lead up this list only, so no two rooms
-/// can come to need one another.
+/// The rooms, from the ground up, and the rooms that each of them uses. Arrows lead up this list
+/// only, so no two rooms can come to need one another.
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("draw", &[]),
@@ -50,10 +51,14 @@ const TRAINER: &[(&str, &[&str])] = &[
     ("optimiser", &["model", "params"]),
     ("strategy", &["model", "params"]),
     ("objective", &["data", "kernels", "model", "params", "strategy"]),
-    ("run", &["data", "kernels", "model", "objective", "optimiser", "params", "schedule", "strategy"]),
+    (
+        "run",
+        &["data", "kernels", "model", "objective", "optimiser", "params", "schedule", "strategy"],
+    ),
 ];
 
-/// Slices of components: the trait or type of their entries, the folder they stand in, and the file with the slice.
+/// Slices of components: the trait or type of their entries, the folder they stand in, and the file
+/// with the slice.
 const REGISTRIES: &[(&str, &str, &str)] = &[
     ("Format", "src/ingest/formats", "src/ingest/formats/mod.rs"),
     ("Reader", "src/knowledge/lexicon", "src/knowledge/lexicon/mod.rs"),
@@ -73,6 +78,7 @@ fn sources() -> BTreeMap<String, String> {
             }
         }
     }
+
     let mut found = BTreeMap::new();
     walk(&project().join("src"), &mut found);
     found
@@ -83,6 +89,7 @@ fn code(text: &str) -> String {
     let is_test = |line: &str| line == "#[cfg(test)]";
     let mut lines = text.lines().peekable();
     let mut code = String::new();
+
     while let Some(line) = lines.next() {
         let ends = is_test(line) && lines.peek().is_some_and(|next| next.contains("mod tests {"));
         if ends {
@@ -93,6 +100,7 @@ fn code(text: &str) -> String {
             code.push('\n');
         }
     }
+
     code
 }
 
@@ -101,11 +109,18 @@ fn names_behind(code: &str, prefix: &str) -> BTreeSet<String> {
     let behind = code.match_indices(prefix).flat_map(|(at, _)| {
         let rest = &code[at + prefix.len()..];
         // `use crate::{a, b::c}` names several.
-        let list = rest.strip_prefix('{').map_or(rest, |list| list.split_once('}').map_or(list, |(list, _)| list));
+        let list = rest
+            .strip_prefix('{')
+            .map_or(rest, |list| list.split_once('}').map_or(list, |(list, _)| list));
         let one = |part: &str| {
-            let name = part.trim().chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect::<String>();
+            let name = part
+                .trim()
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect::<String>();
             (!name.is_empty()).then_some(name)
         };
+
         if rest.starts_with('{') {
             list.split(',').filter_map(one).collect::<Vec<_>>()
         } else {
@@ -115,16 +130,25 @@ fn names_behind(code: &str, prefix: &str) -> BTreeSet<String> {
     behind.collect()
 }
 
-/// Whom the files of each room use, where `room` tells the room of a file and `prefix` begins a path to another.
-fn arrows(prefix: &str, room: impl Fn(&str) -> Option<String>) -> BTreeMap<String, BTreeSet<String>> {
+/// Whom the files of each room use, where `room` tells the room of a file and `prefix` begins a
+/// path to another.
+fn arrows(
+    prefix: &str,
+    room: impl Fn(&str) -> Option<String>,
+) -> BTreeMap<String, BTreeSet<String>> {
     let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (path, text) in sources() {
         // Files of tests alone may use what they like.
         let is_test = path.contains("/tests/")
-            || ["tests.rs", "fixture.rs", "laws.rs", "toy.rs", "drip.rs"].iter().any(|name| path.ends_with(name));
+            || ["tests.rs", "fixture.rs", "laws.rs", "toy.rs", "drip.rs"]
+                .iter()
+                .any(|name| path.ends_with(name));
         let Some(room) = room(&path).filter(|_| !is_test) else { continue };
         let used = names_behind(&code(&text), prefix);
-        arrows.entry(room.clone()).or_default().extend(used.into_iter().filter(|other| *other != room));
+        arrows
+            .entry(room.clone())
+            .or_default()
+            .extend(used.into_iter().filter(|other| *other != room));
     }
     arrows
 }
@@ -133,11 +157,13 @@ fn compare(table: &[(&str, &[&str])], found: &BTreeMap<String, BTreeSet<String>>
     let mut below: BTreeSet<&str> = BTreeSet::new();
     for (room, allowed) in table {
         let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
-        let used: BTreeSet<&str> = found.get(*room).into_iter().flatten().map(String::as_str).collect();
+        let used: BTreeSet<&str> =
+            found.get(*room).into_iter().flatten().map(String::as_str).collect();
         assert_eq!(used, allowed, "what `{room}` uses is not what the table in tests/tidy.rs says");
         assert!(allowed.is_subset(&below), "`{room}` uses a room above it: {allowed:?}");
         below.insert(room);
     }
+
     let known: BTreeSet<&str> = table.iter().map(|(room, _)| *room).collect();
     let all: BTreeSet<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(all, known, "rooms in the tree and in the table");
@@ -163,16 +189,22 @@ fn rooms_of_the_trainer_use_only_what_lies_below_them() {
     compare(TRAINER, &arrows("crate::train::", room));
 }
 
-/// Folders of which every file is a component, or helps those that are, is in the slice of its registry.
+/// Folders of which every file is a component, or helps those that are, is in the slice of its
+/// registry.
 #[test]
 fn every_file_of_a_registry_folder_is_registered() {
     let sources = sources();
     for folder in ["src/train/schedule", "src/train/objective", "src/train/strategy"] {
         let door = &sources[&format!("{folder}/mod.rs")];
-        for path in sources.keys().filter(|path| path.starts_with(folder) && !path.ends_with("mod.rs")) {
+        for path in
+            sources.keys().filter(|path| path.starts_with(folder) && !path.ends_with("mod.rs"))
+        {
             let stem = Path::new(path).file_stem().unwrap().to_str().unwrap();
             let line = format!("&{stem}::{},", stem.to_uppercase());
-            assert!(door.contains(&line), "{path} is not in the slice: `{line}` is missing in {folder}/mod.rs");
+            assert!(
+                door.contains(&line),
+                "{path} is not in the slice: `{line}` is missing in {folder}/mod.rs"
+            );
         }
     }
 }
@@ -193,15 +225,21 @@ fn every_component_is_registered() {
     for (kind, folder, slice) in REGISTRIES {
         let list = &sources[*slice];
         let mut n = 0;
+
         for (path, text) in sources.iter().filter(|(path, _)| path.starts_with(folder)) {
             let mark = format!("impl {kind} for ");
             for (at, _) in code(text).match_indices(&mark) {
                 let code = code(text);
-                let name: String = code[at + mark.len()..].chars().take_while(|c| c.is_alphanumeric()).collect();
-                assert!(list.contains(&format!("::{name},")), "{path}: `{name}` is not in the slice of {slice}");
+                let name: String =
+                    code[at + mark.len()..].chars().take_while(|c| c.is_alphanumeric()).collect();
+                assert!(
+                    list.contains(&format!("::{name},")),
+                    "{path}: `{name}` is not in the slice of {slice}"
+                );
                 n += 1;
             }
         }
+
         assert!(n > 3, "{kind}: {n}");
     }
 }
@@ -211,7 +249,10 @@ fn every_component_is_registered() {
 fn files_are_put_in_place_by_one_place() {
     for (path, text) in sources() {
         let renames = code(&text).contains("fs::rename(") && !path.ends_with("/tests.rs");
-        assert!(!renames || path == "src/flow/disk.rs", "{path} renames by itself; see `flow::disk`");
+        assert!(
+            !renames || path == "src/flow/disk.rs",
+            "{path} renames by itself; see `flow::disk`"
+        );
     }
 }
 
@@ -225,8 +266,12 @@ fn the_map_names_every_room() {
     for entry in std::fs::read_dir(project().join("src")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_string();
+
         if path.is_dir() {
-            assert!(readme.contains(&format!("\n  {name}/ ")), "the tree in the README lacks src/{name}");
+            assert!(
+                readme.contains(&format!("\n  {name}/ ")),
+                "the tree in the README lacks src/{name}"
+            );
             assert!(lib.contains(&format!("`{name}`")), "the map in src/lib.rs lacks `{name}`");
         }
     }

@@ -21,12 +21,17 @@ pub(crate) const SMALL: &[&str] = &[
 
 fn train(out: &Path, more: &[&str]) -> serde_json::Value {
     let built = built();
-    let args = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--json"];
+    let args =
+        ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--json"];
     serde_json::from_str(&succeed(&[&args[..], SMALL, more].concat())).unwrap()
 }
 
 fn lines(path: &Path) -> Vec<serde_json::Value> {
-    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    std::fs::read_to_string(path)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -34,7 +39,8 @@ fn the_held_out_loss_falls_and_the_order_is_proven() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let summary = train(&out, &["--set", "train.steps=60", "--set", "train.eval_every=30"]);
-    let (first, last) = (summary["val_loss"][0].as_f64().unwrap(), summary["val_loss"][1].as_f64().unwrap());
+    let (first, last) =
+        (summary["val_loss"][0].as_f64().unwrap(), summary["val_loss"][1].as_f64().unwrap());
     assert!(last + 0.4 < first, "held-out loss {first} to {last}");
     let metrics = lines(&out.join("metrics.jsonl"));
     assert_eq!(metrics.len(), 60);
@@ -43,6 +49,7 @@ fn the_held_out_loss_falls_and_the_order_is_proven() {
     assert_eq!(consumed.len(), 60);
     let shards = crate::support::rows(&built().join("data"), "train");
     assert!(strings(&shards, "id").len() > 100);
+
     for name in ["model.safetensors", "config.json", "tokenizer.json"] {
         assert!(out.join(name).exists(), "{name}");
     }
@@ -52,11 +59,15 @@ fn the_held_out_loss_falls_and_the_order_is_proven() {
 fn killed_and_resumed_is_the_same_model() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
-    let steps = ["--set", "train.steps=30", "--set", "train.save_every=10", "--set", "train.eval_every=15"];
+    let steps =
+        ["--set", "train.steps=30", "--set", "train.save_every=10", "--set", "train.eval_every=15"];
     train(&whole, &steps);
-    let n_lines = || std::fs::read_to_string(killed.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+    let n_lines = || {
+        std::fs::read_to_string(killed.join("metrics.jsonl")).map_or(0, |text| text.lines().count())
+    };
     let mut n_killed = 0;
     // Before the first checkpoint, behind it, and between two.
+
     for line in [4, 12, 17, 23] {
         let mut child = starting(&killed, &steps).spawn().unwrap();
         while n_lines() < line && child.try_wait().unwrap().is_none() {
@@ -66,6 +77,7 @@ fn killed_and_resumed_is_the_same_model() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+
     assert!(n_killed >= 2, "only {n_killed} kills hit a running training");
     train(&killed, &steps);
     same_run(&whole, &killed);
@@ -80,7 +92,8 @@ fn same_run(whole: &Path, killed: &Path) {
             value.as_object_mut().unwrap().remove("tokens_per_s");
             format!("{value}\n")
         };
-        std::fs::write(out.join("metrics.jsonl"), metrics.lines().map(steady).collect::<String>()).unwrap();
+        std::fs::write(out.join("metrics.jsonl"), metrics.lines().map(steady).collect::<String>())
+            .unwrap();
     }
     same_bytes(whole, killed);
 }
@@ -88,7 +101,8 @@ fn same_run(whole: &Path, killed: &Path) {
 /// `kpipe train` on the fixtures into `out`, to be started, killed or held back.
 pub(crate) fn starting(out: &Path, more: &[&str]) -> std::process::Command {
     let built = built();
-    let args = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--quiet"];
+    let args =
+        ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap(), "--quiet"];
     crate::support::command(&[&args[..], SMALL, more].concat())
 }
 
@@ -96,17 +110,22 @@ pub(crate) fn starting(out: &Path, more: &[&str]) -> std::process::Command {
 fn killed_while_it_saves_it_goes_on_from_the_checkpoint_before() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
-    let steps = ["--set", "train.steps=40", "--set", "train.save_every=1", "--set", "train.eval_every=0"];
+    let steps =
+        ["--set", "train.steps=40", "--set", "train.save_every=1", "--set", "train.eval_every=0"];
     train(&whole, &steps);
     let is_saving = || {
         let entries = std::fs::read_dir(killed.join("checkpoints")).into_iter().flatten().flatten();
-        entries.into_iter().any(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("unfinished-")))
+        entries.into_iter().any(|entry| {
+            entry.file_name().to_str().is_some_and(|name| name.starts_with("unfinished-"))
+        })
     };
+
     let mut left_half = 0;
     for _ in 0..12 {
         let mut child = starting(&killed, &steps).spawn().unwrap();
         // What the run before left behind is cleared away first.
         std::thread::sleep(std::time::Duration::from_millis(150));
+
         while !is_saving() && child.try_wait().unwrap().is_none() {
             std::hint::spin_loop();
         }
@@ -114,6 +133,7 @@ fn killed_while_it_saves_it_goes_on_from_the_checkpoint_before() {
         child.wait().unwrap();
         left_half += u32::from(is_saving());
     }
+
     assert!(left_half > 0, "no kill hit a run that was saving");
     train(&killed, &steps);
     same_run(&whole, &killed);
@@ -125,10 +145,12 @@ fn killed_while_it_saves_it_goes_on_from_the_checkpoint_before() {
 fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, held) = (folder.path().join("whole"), folder.path().join("held"));
-    let steps = ["--set", "train.steps=12", "--set", "train.save_every=4", "--set", "train.eval_every=0"];
+    let steps =
+        ["--set", "train.steps=12", "--set", "train.save_every=4", "--set", "train.eval_every=0"];
     train(&whole, &steps);
     let mut child = starting(&held, &steps).spawn().unwrap();
     let first = held.join("checkpoints/step-00000004");
+
     while !first.exists() {
         assert!(child.try_wait().unwrap().is_none(), "it ended before the first checkpoint");
     }
@@ -137,13 +159,17 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
     let before = crate::support::tree(&first);
     let command = starting(&held, &steps);
     let mut limited = std::process::Command::new("sh");
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 40; exec \"$0\" \"$@\""]).arg(command.get_program());
-    let output = limited.args(command.get_args()).current_dir(crate::support::project()).output().unwrap();
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 40; exec \"$0\" \"$@\""])
+        .arg(command.get_program());
+    let output =
+        limited.args(command.get_args()).current_dir(crate::support::project()).output().unwrap();
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(4), "{stderr}");
     assert!(stderr.contains("cannot write") && stderr.contains("model.safetensors"), "{stderr}");
     assert!(crate::support::tree(&first) == before, "the checkpoint before is as it was");
     train(&held, &steps);
+
     same_run(&whole, &held);
 }
 
@@ -154,7 +180,10 @@ fn another_set_of_parameters_does_not_resume_a_run() {
     train(&out, &["--set", "train.steps=2"]);
     let built = built();
     let args = ["train", "--shards", built.to_str().unwrap(), "--out", out.to_str().unwrap()];
-    let again = kpipe(&[&args[..], SMALL, &["--set", "train.steps=2", "--set", "train.optimiser.beta1=0.5"]].concat());
+    let again = kpipe(
+        &[&args[..], SMALL, &["--set", "train.steps=2", "--set", "train.optimiser.beta1=0.5"]]
+            .concat(),
+    );
     assert_eq!(again.status.code(), Some(2), "{}", text(&again.stderr));
     assert!(text(&again.stderr).contains("hint"), "{}", text(&again.stderr));
 }
@@ -170,10 +199,24 @@ fn losses_of_a_run_count_in_the_next_build() {
     let ids: std::collections::BTreeSet<String> = strings(&shards, "id").into_iter().collect();
     assert_eq!(losses.len(), ids.len(), "one line a document");
     assert!(
-        losses.iter().all(|line| ids.contains(line["id"].as_str().unwrap()) && line["loss"].as_f64().unwrap() > 0.0)
+        losses.iter().all(|line| ids.contains(line["id"].as_str().unwrap())
+            && line["loss"].as_f64().unwrap() > 0.0)
     );
-    let (out, key) = (folder.path().join("out"), format!("difficulty.losses={}", run.join("losses.jsonl").display()));
-    succeed(&["build", "--source", "wiki,pubmed", "--quiet", "--out", out.to_str().unwrap(), "--set", &key]);
+    let (out, key) = (
+        folder.path().join("out"),
+        format!("difficulty.losses={}", run.join("losses.jsonl").display()),
+    );
+    succeed(&[
+        "build",
+        "--source",
+        "wiki,pubmed",
+        "--quiet",
+        "--out",
+        out.to_str().unwrap(),
+        "--set",
+        &key,
+    ]);
+
     let edges = |out: &Path| std::fs::read(out.join("difficulty/edges.json")).unwrap();
     assert!(edges(&out) != edges(&built()));
 }

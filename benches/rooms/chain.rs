@@ -1,7 +1,9 @@
-//! The whole chain of `kpipe build` on English text, room by room, with negatives off and on, without translation.
+//! The whole chain of `kpipe build` on English text, room by room, with negatives off and on,
+//! without translation.
 //!
-//! Beside every room stands the floor of a room that looks at words: the text read once from the parts that `ingest`
-//! wrote, its words split at spaces and hashed, on all threads. It writes nothing.
+//! Beside every room stands the floor of a room that looks at words: the text read once from the
+//! parts that `ingest` wrote, its words split at spaces and hashed, on all threads. It writes
+//! nothing.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -13,7 +15,8 @@ use crate::inputs::{Inputs, documents, n_bytes};
 use crate::measure::{Took, line, rate, took};
 use crate::memory::{LEAST_BYTES, LEAST_BYTES_TRY, build, write_corpus};
 
-/// The two ways to build, with what is asked of the whole chain on two cores, in MB of text a second.
+/// The two ways to build, with what is asked of the whole chain on two cores, in MB of text a
+/// second.
 const WAYS: [(&str, &str, f64); 2] = [
     ("negatives off", "negatives.per_document=0", 12.0),
     ("negatives on", "negatives.back_translation.engine=\"none\"", 8.0),
@@ -27,6 +30,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let bytes = write_corpus(&texts, copies, folder.path())?;
     println!("{:.0} MB of text in {} documents", bytes as f64 / 1e6, copies as usize * texts.len());
+
     for (label, setting, goal) in WAYS {
         let mut rooms: Vec<(String, f64)> = Vec::new();
         for round in 0..inputs.rounds {
@@ -37,17 +41,26 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
                 }
             }
         }
+
         let read = documents(&folder.path().join("out").join(".kpipe").join("1-ingest"))?;
-        let floor = (0..inputs.rounds)
-            .try_fold(Took::FOREVER, |best, _| took(|| words(&read)).map(|(_, took)| best.best(took)))?;
+        let floor = (0..inputs.rounds).try_fold(Took::FOREVER, |best, _| {
+            took(|| words(&read)).map(|(_, took)| best.best(took))
+        })?;
         println!("{label}; floor: {} for the words read and hashed once", rate(bytes, floor.wall));
+
         for (room, seconds) in &rooms {
             let beside = format!("{seconds:.2} s, {:.1} x the floor's time", seconds / floor.wall);
             line(&format!("  {room}"), &rate(bytes, *seconds), &beside);
         }
+
         let all: f64 = rooms.iter().map(|(_, seconds)| seconds).sum();
-        line(&format!("  chain, {label}"), &rate(bytes, all), &format!("{all:.1} s; goal {goal} MB/s on two cores"));
+        line(
+            &format!("  chain, {label}"),
+            &rate(bytes, all),
+            &format!("{all:.1} s; goal {goal} MB/s on two cores"),
+        );
     }
+
     Ok(())
 }
 
@@ -59,18 +72,23 @@ fn words(read: &Dataset) -> Result<u64> {
         hasher.finish()
     };
     let mut sum = 0_u64;
+
     for part in &read.parts {
-        let batches = kpipe::flow::dataset::Batches::open(&part.path, Some(read.contract), Some(&["text"]))?;
+        let batches =
+            kpipe::flow::dataset::Batches::open(&part.path, Some(read.contract), Some(&["text"]))?;
         let of_batch = |idx: usize| -> Result<u64> {
             let batch = batches.read(idx)?;
             let texts = kpipe::flow::contract::strings(&batch, "text")?;
             let words = texts.iter().flatten().flat_map(|text| text.split(' '));
             Ok(words.fold(0, |sum: u64, word| sum.wrapping_add(hash(word))))
         };
-        let sums: Vec<Result<u64>> = (0..batches.rows().len()).into_par_iter().map(of_batch).collect();
+
+        let sums: Vec<Result<u64>> =
+            (0..batches.rows().len()).into_par_iter().map(of_batch).collect();
         for of in sums {
             sum = sum.wrapping_add(of?);
         }
     }
+
     Ok(sum)
 }

@@ -1,8 +1,10 @@
-//! `ingest` beside the least that any reader must do: unpack the same files and cut them into XML tokens.
+//! `ingest` beside the least that any reader must do: unpack the same files and cut them into XML
+//! tokens.
 //!
-//! Both sides get one thread, then all. The floor has no order to keep and shares out whole files, the largest first.
-//! With one thread the room still has a reader and a writer beside its parser, and on a machine with several cores
-//! they run at once; processor time tells what the work costs wherever it ran.
+//! Both sides get one thread, then all. The floor has no order to keep and shares out whole files,
+//! the largest first. With one thread the room still has a reader and a writer beside its parser,
+//! and on a machine with several cores they run at once; processor time tells what the work costs
+//! wherever it ran.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -24,10 +26,12 @@ use crate::{Result, inputs};
 
 /// How much is read at once.
 const READ_BYTES: usize = 256 << 10;
-/// How long each comparison goes on at least: of what takes some hundredths of a second three rounds tell little.
+/// How long each comparison goes on at least: of what takes some hundredths of a second three
+/// rounds tell little.
 const AT_LEAST: Duration = Duration::from_secs(3);
 
-/// Prints wall and processor time of the room and of the floor, for each format and number of threads.
+/// Prints wall and processor time of the room and of the floor, for each format and number of
+/// threads.
 pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     for (label, format, pattern) in &inputs.dumps {
@@ -47,18 +51,22 @@ fn compare(inputs: &Inputs, label: &str, source: &SourceSpec, threads: usize) ->
     let (mut floor, mut room) = (Took::FOREVER, Took::FOREVER);
     let (mut counted, mut rows) = (Counted::default(), 0);
     let (begun, mut round) = (Instant::now(), 0);
+
     while round < inputs.rounds || begun.elapsed() < AT_LEAST {
         round += 1;
         let (all, run) = took(|| pool.install(|| tokenise_all(&paths)))?;
         (counted, floor) = (all, floor.best(run));
         let folder = tempfile::tempdir()?;
-        let ((), run) = took(|| pool.install(|| inputs.ingest(std::slice::from_ref(source), folder.path())))?;
+        let ((), run) =
+            took(|| pool.install(|| inputs.ingest(std::slice::from_ref(source), folder.path())))?;
         room = room.best(run);
         rows = inputs::documents(folder.path())?.rows();
     }
+
     let Counted { bytes, tokens } = counted;
     println!(
-        "{label}, {threads} threads: {} files, {:.1} MB unpacked, {tokens} tokens, {rows} documents",
+        "{label}, {threads} threads: {} files, {:.1} MB unpacked, {tokens} tokens, {rows} \
+         documents",
         paths.len(),
         bytes as f64 / 1e6
     );
@@ -70,6 +78,7 @@ fn compare(inputs: &Inputs, label: &str, source: &SourceSpec, threads: usize) ->
         room.wall / floor.wall,
         room.cpu / floor.cpu
     );
+
     line("  ingest", &seconds(room), &times);
     Ok(())
 }
@@ -82,8 +91,12 @@ struct Counted {
 }
 
 fn tokenise_all(paths: &[PathBuf]) -> Result<Counted> {
-    let counted: Result<Vec<Counted>> = paths.par_iter().with_max_len(1).map(|path| tokenise(path)).collect();
-    let add = |sum: Counted, one: &Counted| Counted { bytes: sum.bytes + one.bytes, tokens: sum.tokens + one.tokens };
+    let counted: Result<Vec<Counted>> =
+        paths.par_iter().with_max_len(1).map(|path| tokenise(path)).collect();
+    let add = |sum: Counted, one: &Counted| Counted {
+        bytes: sum.bytes + one.bytes,
+        tokens: sum.tokens + one.tokens,
+    };
     Ok(counted?.iter().fold(Counted::default(), add))
 }
 
@@ -98,10 +111,12 @@ fn tokenise(path: &Path) -> Result<Counted> {
     let mut reader = Reader::from_reader(BufReader::with_capacity(READ_BYTES, unpacked));
     reader.config_mut().check_end_names = false;
     let (mut token, mut tokens) = (Vec::new(), 0);
+
     while !matches!(reader.read_event_into(&mut token), Ok(Event::Eof) | Err(_)) {
         tokens += 1;
         token.clear();
     }
+
     let bytes = reader.buffer_position();
     // What stands behind a broken place must still be unpacked, as the room does.
     let rest = std::io::copy(reader.get_mut(), &mut std::io::sink()).unwrap_or(0);

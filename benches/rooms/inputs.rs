@@ -51,12 +51,15 @@ impl Inputs {
         let pipeline = Pipeline::new(&Settings::new()?)?;
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         let ours = ("fixture lexicon", vec![pattern(&fixtures, "lexicon/*")]);
+
         if let Some(data) = std::env::var_os("KPIPE_TEST_DATA") {
             let data = PathBuf::from(data);
             let large = ["doid-*.obo.gz", "hp-*.obo.gz", "drugbank-vocabulary.csv.gz"];
-            let large = large.iter().map(|name| pattern(&data, &format!("kg-lexicons/{name}"))).collect();
+            let large =
+                large.iter().map(|name| pattern(&data, &format!("kg-lexicons/{name}"))).collect();
             let pubmed = pattern(&data, "pubmed-xml/*.xml*");
             let copies = renumbered(&pubmed)?;
+
             return Ok(Inputs {
                 about: format!("`{}`", data.display()),
                 rounds,
@@ -68,9 +71,11 @@ impl Inputs {
                 lexicons: vec![ours, ("DOID, HP, DrugBank", large)],
                 pipeline,
                 text: data.join("wikipedia-text/en"),
+
                 _copies: Some(copies),
             });
         }
+
         let copies = copied(&fixtures)?;
         Ok(Inputs {
             about: format!("fixtures, {COPIES} copies (set KPIPE_TEST_DATA for real files)"),
@@ -82,6 +87,7 @@ impl Inputs {
             lexicons: vec![ours],
             pipeline,
             text: fixtures.join("wiki"),
+
             _copies: Some(copies),
         })
     }
@@ -92,6 +98,7 @@ impl Inputs {
         let source = SourceSpec::of_path("text", &self.text)?;
         self.ingest(&[source], folder.path())?;
         let mut texts = Vec::new();
+
         for part in &documents(folder.path())?.parts {
             for batch in Batches::open(&part.path, None, Some(&["title", "text"]))? {
                 let batch = batch?;
@@ -100,9 +107,12 @@ impl Inputs {
                     true => column.value(row).to_string(),
                     false => String::new(),
                 };
-                texts.extend((0..batch.num_rows()).map(|row| (value(titles, row), value(rows, row))));
+                texts.extend(
+                    (0..batch.num_rows()).map(|row| (value(titles, row), value(rows, row))),
+                );
             }
         }
+
         Ok(texts)
     }
 
@@ -133,21 +143,24 @@ pub(crate) fn n_bytes(texts: &[(String, String)]) -> u64 {
     texts.iter().map(|(_, text)| text.len() as u64).sum()
 }
 
-/// A text with the words of every line shuffled, each `copy` in another way: the same words, lengths and lines, but
-/// hardly a shingle in common, so that nothing is a duplicate.
+/// A text with the words of every line shuffled, each `copy` in another way: the same words,
+/// lengths and lines, but hardly a shingle in common, so that nothing is a duplicate.
 pub(crate) fn altered(text: &str, copy: u64) -> String {
     let mut state = copy.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ text.len() as u64;
     let mut draw = move |below: usize| {
         // Knuth's MMIX generator; the upper half is random enough for this.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
     };
+
     let mut lines = Vec::new();
     for line in text.split('\n') {
         let mut words: Vec<&str> = line.split(' ').collect();
         (1..words.len()).for_each(|at| words.swap(at, draw(at + 1)));
         lines.push(words.join(" "));
     }
+
     lines.join("\n")
 }
 
@@ -163,30 +176,37 @@ fn copied(fixtures: &Path) -> Result<TempDir> {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             for copy in 0..COPIES {
-                std::fs::copy(entry.path(), folder.path().join(format!("{room}-{copy:02}-{name}")))?;
+                std::fs::copy(
+                    entry.path(),
+                    folder.path().join(format!("{room}-{copy:02}-{name}")),
+                )?;
             }
         }
     }
     Ok(folder)
 }
 
-/// PubMed files, each several times with PMIDs of its own, so that what a run costs only once does not count.
+/// PubMed files, each several times with PMIDs of its own, so that what a run costs only once does
+/// not count.
 fn renumbered(pattern: &str) -> Result<TempDir> {
     let folder = tempfile::tempdir()?;
     for (nth, path) in expand(pattern)?.iter().enumerate() {
         let mut xml = Vec::new();
         // A damaged file gives what stands before the damage.
         let _ = Unpacked::open(path, &BOUNDS, None)?.read_to_end(&mut xml);
+
         for copy in 0..COPIES {
             let place = folder.path().join(format!("{copy:02}-{nth:02}.xml.gz"));
             let mut packed = GzEncoder::new(std::fs::File::create(place)?, Compression::default());
             let mut rest = xml.as_slice();
+
             while let Some(at) = memmem::find(rest, b"<PMID") {
                 let behind = memchr(b'>', &rest[at..]).map_or(rest.len(), |end| at + end + 1);
                 packed.write_all(&rest[..behind])?;
                 write!(packed, "{:02}", copy + 10)?;
                 rest = &rest[behind..];
             }
+
             packed.write_all(rest)?;
             packed.finish()?;
         }

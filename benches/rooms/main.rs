@@ -1,4 +1,5 @@
-//! Speed and memory of the rooms, each number beside a floor or a peer that was measured in the same run.
+//! Speed and memory of the rooms, each number beside a floor or a peer that was measured in the
+//! same run.
 //!
 //! ```text
 //! cargo bench --bench rooms                     # all of them, on the fixtures
@@ -6,11 +7,12 @@
 //!                                               # train, checkpointing
 //! ```
 //!
-//! `KPIPE_TEST_DATA` names a folder with `wikipedia-dumps`, `pubmed-xml`, `wikipedia-text/en` and `kg-lexicons` to
-//! measure on instead of the fixtures, which are too small for more than a try. `KPIPE_BENCH_PYTHON` names a Python
-//! that has `rensa`, and `torch` and `transformers`. `KPIPE_BENCH_ROUNDS` is how often everything is repeated, the two
-//! sides of a comparison in turns; the best of each side counts, because whatever else the machine does only ever makes
-//! a run slower.
+//! `KPIPE_TEST_DATA` names a folder with `wikipedia-dumps`, `pubmed-xml`, `wikipedia-text/en` and
+//! `kg-lexicons` to measure on instead of the fixtures, which are too small for more than a try.
+//! `KPIPE_BENCH_PYTHON` names a Python that has `rensa`, and `torch` and `transformers`.
+//! `KPIPE_BENCH_ROUNDS` is how often everything is repeated, the two sides of a comparison in
+//! turns; the best of each side counts, because whatever else the machine does only ever makes a
+//! run slower.
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
 mod chain;
@@ -33,7 +35,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Starts this program again with the allocator set as `kpipe build` sets it; it reads that once.
 fn again_as_the_program_runs() -> Result<()> {
     let mut command = std::process::Command::new(std::env::current_exe()?);
-    let status = command.args(std::env::args_os().skip(1)).env(measure::PURGE_DELAY, "10000").status()?;
+    let status =
+        command.args(std::env::args_os().skip(1)).env(measure::PURGE_DELAY, "10000").status()?;
     if status.success() { Ok(()) } else { Err("a bench failed".into()) }
 }
 
@@ -60,20 +63,27 @@ fn main() -> Result<()> {
         return again_as_the_program_runs();
     }
     // Cargo adds `--bench`.
-    let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+
+    let asked: Vec<String> =
+        std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     if let Some(unknown) = asked.iter().find(|word| BENCHES.iter().all(|(name, _)| name != word)) {
         let known: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
-        return Err(format!("there is no bench `{unknown}`; benches are: {}", known.join(", ")).into());
+        return Err(
+            format!("there is no bench `{unknown}`; benches are: {}", known.join(", ")).into()
+        );
     }
+
     let inputs = Inputs::find()?;
     println!("{}", measure::machine());
     println!("input: {}; best of {} rounds", inputs.about, inputs.rounds);
+
     for (name, bench) in BENCHES {
         if asked.is_empty() || asked.iter().any(|word| word == name) {
             println!("\n== {name}");
             bench(&inputs)?;
         }
     }
+
     println!("\n{}", measure::load());
     Ok(())
 }

@@ -30,16 +30,24 @@ pub(crate) fn took<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Took)> {
     Ok((done, Took { wall: begun.elapsed().as_secs_f64(), cpu: cpu_seconds() - cpu }))
 }
 
-/// User and system time of this process so far, in seconds, at the resolution of Linux's clock ticks (10 ms).
+/// User and system time of this process so far, in seconds, at the resolution of Linux's clock
+/// ticks (10 ms).
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The second field is the program's name in parentheses and may hold anything; utime and stime are the 14th and 15th.
+    // The second field is the program's name in parentheses and may hold anything; utime and stime
+    // are the 14th and 15th.
     let fields = stat.rsplit(')').next().unwrap_or("");
-    let ticks: f64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    let ticks: f64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum();
     ticks / 100.0
 }
 
-/// Processor time of the calling thread so far, in seconds; it moves on with the scheduler's clock, a few milliseconds.
+/// Processor time of the calling thread so far, in seconds; it moves on with the scheduler's clock,
+/// a few milliseconds.
 pub(crate) fn thread_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
@@ -65,8 +73,13 @@ pub(crate) fn machine() -> String {
         value.map_or("unknown".to_string(), |(_, value)| value.trim().to_string())
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let (model, memory) = (first("/proc/cpuinfo", "model name"), first("/proc/meminfo", "MemTotal"));
-    format!("machine: {cores} cores of {model}, {memory} of memory; kpipe {}; {}", env!("CARGO_PKG_VERSION"), load())
+    let (model, memory) =
+        (first("/proc/cpuinfo", "model name"), first("/proc/meminfo", "MemTotal"));
+    format!(
+        "machine: {cores} cores of {model}, {memory} of memory; kpipe {}; {}",
+        env!("CARGO_PKG_VERSION"),
+        load()
+    )
 }
 
 /// How busy the machine is, since others may use it too.
@@ -75,7 +88,8 @@ pub(crate) fn load() -> String {
     format!("load average {}", load.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
 }
 
-/// Runs a command that measures in a process of its own; gives the last line of so many numbers that it prints.
+/// Runs a command that measures in a process of its own; gives the last line of so many numbers
+/// that it prints.
 pub(crate) fn numbers<const N: usize>(command: &mut std::process::Command) -> Result<[f64; N]> {
     let output = command.output()?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -84,15 +98,20 @@ pub(crate) fn numbers<const N: usize>(command: &mut std::process::Command) -> Re
         found.try_into().ok()
     };
     let found = text.lines().rev().find_map(parsed);
-    found.ok_or_else(|| format!("the command failed: {}", String::from_utf8_lossy(&output.stderr)).into())
+    found.ok_or_else(|| {
+        format!("the command failed: {}", String::from_utf8_lossy(&output.stderr)).into()
+    })
 }
 
-/// This program again, for one measurement of the trainer: bench `name` with `key` set, in the environment that
-/// `kpipe train` gives itself.
+/// This program again, for one measurement of the trainer: bench `name` with `key` set, in the
+/// environment that `kpipe train` gives itself.
 pub(crate) fn trainer(name: &str, key: &str, value: &str) -> Result<std::process::Command> {
     let mut command = std::process::Command::new(std::env::current_exe()?);
     command.arg(name).env(key, value).env("CANDLE_NUM_THREADS", "1").env(PURGE_DELAY, "-1");
-    command.env("RAYON_NUM_THREADS", std::thread::available_parallelism().map_or(1, usize::from).to_string());
+    command.env(
+        "RAYON_NUM_THREADS",
+        std::thread::available_parallelism().map_or(1, usize::from).to_string(),
+    );
     Ok(command)
 }
 

@@ -1,7 +1,9 @@
-//! Peak memory of a whole `kpipe build` as its input grows: the same texts altered once, and altered four times.
+//! Peak memory of a whole `kpipe build` as its input grows: the same texts altered once, and
+//! altered four times.
 //!
-//! Nothing in the larger input is a duplicate, so every room has four times the documents to go through. The peak is
-//! the kernel's own (`VmHWM`), reset at the beginning of every room so that each room's peak is seen on its own.
+//! Nothing in the larger input is a duplicate, so every room has four times the documents to go
+//! through. The peak is the kernel's own (`VmHWM`), reset at the beginning of every room so that
+//! each room's peak is seen on its own.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -15,7 +17,8 @@ use crate::Result;
 use crate::inputs::{Inputs, altered, n_bytes};
 use crate::measure::{line, reset_peak, status_mib};
 
-/// Least text of the smaller input, in bytes: several parts of 64 MiB, so that a room meets whole ones in both.
+/// Least text of the smaller input, in bytes: several parts of 64 MiB, so that a room meets whole
+/// ones in both.
 pub(crate) const LEAST_BYTES: u64 = 160_000_000;
 /// The same for the fixtures, which are only a try.
 pub(crate) const LEAST_BYTES_TRY: u64 = 4_000_000;
@@ -26,6 +29,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
     let least = if inputs.lexicons.len() > 1 { LEAST_BYTES } else { LEAST_BYTES_TRY };
     let copies = least.div_ceil(n_bytes(&texts).max(1));
     let mut builds = Vec::new();
+
     for times in [1, 4] {
         let folder = tempfile::tempdir()?;
         let bytes = write_corpus(&texts, copies * times, folder.path())?;
@@ -33,19 +37,32 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
         let peaks = build(inputs, folder.path(), &[])?;
         builds.push((bytes, peaks, begun.elapsed().as_secs_f64()));
     }
-    let [(small, small_peaks, _), (large, large_peaks, seconds)] = &builds[..] else { return Ok(()) };
+
+    let [(small, small_peaks, _), (large, large_peaks, seconds)] = &builds[..] else {
+        return Ok(());
+    };
     println!(
         "{:.0} MB of text in {} documents, and 4 times as much ({:.0} MB, {seconds:.0} s)",
         *small as f64 / 1e6,
         copies as usize * texts.len(),
         *large as f64 / 1e6
     );
+
     let peak = |peaks: &[Peak]| peaks.iter().map(|peak| peak.mib).fold(0.0, f64::max);
     for (small, large) in small_peaks.iter().zip(large_peaks) {
-        let beside =
-            format!("{:+.1} %; {:.1} s, then {:.1} s", growth(small.mib, large.mib), small.seconds, large.seconds);
-        line(&format!("  {}", small.room), &format!("{:.0} -> {:.0} MiB", small.mib, large.mib), &beside);
+        let beside = format!(
+            "{:+.1} %; {:.1} s, then {:.1} s",
+            growth(small.mib, large.mib),
+            small.seconds,
+            large.seconds
+        );
+        line(
+            &format!("  {}", small.room),
+            &format!("{:.0} -> {:.0} MiB", small.mib, large.mib),
+            &beside,
+        );
     }
+
     let (before, after) = (peak(small_peaks), peak(large_peaks));
     let beside = format!("{:+.1} %; goal below +10 %", growth(before, after));
     line("build", &format!("{before:.0} -> {after:.0} MiB"), &beside);
@@ -56,11 +73,13 @@ fn growth(before: f64, after: f64) -> f64 {
     100.0 * (after / before - 1.0)
 }
 
-/// Writes two sources of about the same size, `general.jsonl` and `domain.jsonl`; gives the bytes of their texts.
+/// Writes two sources of about the same size, `general.jsonl` and `domain.jsonl`; gives the bytes
+/// of their texts.
 pub(crate) fn write_corpus(texts: &[(String, String)], copies: u64, folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     let create = |name: &str| std::fs::File::create(folder.join(name)).map(std::io::BufWriter::new);
     let mut files = [create("general.jsonl")?, create("domain.jsonl")?];
+
     for copy in 0..copies {
         for (idx, (title, text)) in texts.iter().enumerate() {
             let text = altered(text, copy + 1);
@@ -69,6 +88,7 @@ pub(crate) fn write_corpus(texts: &[(String, String)], copies: u64, folder: &Pat
             writeln!(files[idx % 2], "{record}")?;
         }
     }
+
     files.iter_mut().try_for_each(Write::flush)?;
     Ok(bytes)
 }
@@ -83,11 +103,17 @@ pub(crate) struct Peak {
 /// Runs `kpipe build` anew on the corpus in `folder`, with settings beside the bench's own.
 pub(crate) fn build(inputs: &Inputs, folder: &Path, settings: &[&str]) -> Result<Vec<Peak>> {
     let (_, lexicon) = inputs.lexicons.last().ok_or("no lexicon")?;
-    let lexicon: Vec<String> = lexicon.iter().map(|path| format!("{{ path = {} }}", json!(path))).collect();
+    let lexicon: Vec<String> =
+        lexicon.iter().map(|path| format!("{{ path = {} }}", json!(path))).collect();
     let source = |name: &str| {
         let path = folder.join(format!("{name}.jsonl")).display().to_string();
-        format!("[source.{name}]\npath = {}\nformat = \"jsonl\"\nrole = \"{name}\"\nlanguage = \"en\"\n", json!(path))
+        format!(
+            "[source.{name}]\npath = {}\nformat = \"jsonl\"\nrole = \"{name}\"\nlanguage \
+             = \"en\"\n",
+            json!(path)
+        )
     };
+
     let pipeline = format!(
         "[density]\nlexicon = [{}]\n[negatives.back_translation]\nengine = \"none\"\n{}{}",
         lexicon.join(", "),
@@ -95,11 +121,13 @@ pub(crate) fn build(inputs: &Inputs, folder: &Path, settings: &[&str]) -> Result
         source("domain")
     );
     // A copy, so that a build of the program meanwhile changes nothing.
+
     let program = folder.join("kpipe");
     std::fs::copy(env!("CARGO_BIN_EXE_kpipe"), &program)?;
     let file = folder.join("pipeline.toml");
     std::fs::write(&file, pipeline)?;
     let out = folder.join("out");
+
     if out.exists() {
         std::fs::remove_dir_all(&out)?;
     }
@@ -112,6 +140,7 @@ pub(crate) fn build(inputs: &Inputs, folder: &Path, settings: &[&str]) -> Result
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()?;
+
     let process = child.id().to_string();
     let told = child.stderr.take().ok_or("no standard error")?;
     let peaks = Mutex::new(Vec::new());
@@ -126,6 +155,7 @@ pub(crate) fn build(inputs: &Inputs, folder: &Path, settings: &[&str]) -> Result
         };
         (listener.join().unwrap_or_default(), status)
     });
+
     if !status?.is_some_and(|status| status.success()) {
         return Err(format!("kpipe failed: {errors}").into());
     }
@@ -141,8 +171,8 @@ fn sample(process: &str, peaks: &Mutex<Vec<Peak>>) {
     }
 }
 
-/// Reads the events of a build to its end: a new room begins with the memory that is in use then. Gives what was no
-/// event.
+/// Reads the events of a build to its end: a new room begins with the memory that is in use then.
+/// Gives what was no event.
 fn listen(told: impl Read, process: &str, peaks: &Mutex<Vec<Peak>>) -> String {
     let mut other = String::new();
     for event in BufReader::new(told).lines().map_while(std::result::Result::ok) {
@@ -159,6 +189,7 @@ fn listen(told: impl Read, process: &str, peaks: &Mutex<Vec<Peak>>) -> String {
                     peaks.push(Peak { room, mib: 0.0, seconds: 0.0 });
                 }
             }
+
             Some("end") => {
                 if let (Ok(mut peaks), Some(seconds)) = (peaks.lock(), fields["seconds"].as_f64())
                     && let Some(peak) = peaks.last_mut()

@@ -1,6 +1,8 @@
-//! MinHash signatures on one core, beside PyPI `rensa` on the same shingles, both in processor time.
+//! MinHash signatures on one core, beside PyPI `rensa` on the same shingles, both in processor
+//! time.
 //!
-//! rensa gets the very hashes that our signatures are made of, repeats included, in one flat buffer: its fastest way.
+//! rensa gets the very hashes that our signatures are made of, repeats included, in one flat
+//! buffer: its fastest way.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +15,8 @@ use crate::Result;
 use crate::inputs::{Inputs, n_bytes};
 use crate::measure::{line, rate, thread_seconds};
 
-/// How often all shingles are signed for one measurement: a thread's processor time moves on in steps of milliseconds.
+/// How often all shingles are signed for one measurement: a thread's processor time moves on in
+/// steps of milliseconds.
 const REPEATS: u32 = 32;
 
 /// Prints the rate of signatures from text, from shingles, and the peer's from the same shingles.
@@ -23,11 +26,13 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
     let rows = params.bands * params.rows;
     let mut shingler = Shingler::new(params.shingle_words, params.shingle_chars);
     let (mut shingles, mut found) = (Shingles { flat: Vec::new(), offsets: vec![0] }, Vec::new());
+
     for (_, text) in &texts {
         shingler.shingle(&normalise(text), &mut found);
         shingles.flat.extend(&found);
         shingles.offsets.push(shingles.flat.len());
     }
+
     let (bytes, n_shingles) = (n_bytes(&texts), shingles.flat.len());
     println!(
         "{} texts, {:.1} MB, {n_shingles} shingles, signatures of {rows} rows, one thread",
@@ -39,12 +44,17 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
     let (mut from_text, mut from_shingles) = (f64::INFINITY, f64::INFINITY);
     let mut peers: Vec<(String, f64)> = Vec::new();
     let python = std::env::var_os("KPIPE_BENCH_PYTHON");
+
     for _ in 0..inputs.rounds {
         let mut signer = Signer::new(params);
-        from_text =
-            from_text.min(thread_time(|| texts.iter().fold(0, |sum, (_, text)| sum ^ signer.keys(text).bands[0])));
-        let repeated = thread_time(|| (0..REPEATS).fold(0, |sum, _| sum ^ std::hint::black_box(&shingles).sign(rows)));
+        from_text = from_text.min(thread_time(|| {
+            texts.iter().fold(0, |sum, (_, text)| sum ^ signer.keys(text).bands[0])
+        }));
+        let repeated = thread_time(|| {
+            (0..REPEATS).fold(0, |sum, _| sum ^ std::hint::black_box(&shingles).sign(rows))
+        });
         from_shingles = from_shingles.min(repeated / f64::from(REPEATS));
+
         if let Some(python) = &python {
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/rensa_peer.py");
             let mut peer = Command::new(python);
@@ -53,20 +63,30 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
             keep_best(&mut peers, &output(&mut peer)?)?;
         }
     }
-    line("text to band keys", &rate(bytes, from_text), "normal form, shingles, signature, bands; goal 50 MB/s");
-    let per_second = |seconds: f64| format!("{:.1} million shingles/s", n_shingles as f64 / 1e6 / seconds);
+
+    line(
+        "text to band keys",
+        &rate(bytes, from_text),
+        "normal form, shingles, signature, bands; goal 50 MB/s",
+    );
+    let per_second =
+        |seconds: f64| format!("{:.1} million shingles/s", n_shingles as f64 / 1e6 / seconds);
     line("shingles to signatures", &rate(bytes, from_shingles), &per_second(from_shingles));
+
     for (name, seconds) in peers {
-        let beside = format!("{}; kpipe is {:.1} x as fast", per_second(seconds), seconds / from_shingles);
+        let beside =
+            format!("{}; kpipe is {:.1} x as fast", per_second(seconds), seconds / from_shingles);
         line(&format!("  rensa {name}"), &rate(bytes, seconds), &beside);
     }
+
     if python.is_none() {
         println!("  rensa: not measured, KPIPE_BENCH_PYTHON does not name a Python that has it");
     }
     Ok(())
 }
 
-/// Seconds of processor time: one thread's work, and what else the machine does must not count on either side.
+/// Seconds of processor time: one thread's work, and what else the machine does must not count on
+/// either side.
 fn thread_time(work: impl FnOnce() -> u64) -> f64 {
     let begun = thread_seconds();
     std::hint::black_box(work());
@@ -90,9 +110,14 @@ impl Shingles {
 
     /// Writes `shingles.u64` and `offsets.u64`, little-endian.
     fn write(&self, folder: &Path) -> Result<()> {
-        let bytes = |numbers: &mut dyn Iterator<Item = u64>| numbers.flat_map(u64::to_le_bytes).collect::<Vec<u8>>();
+        let bytes = |numbers: &mut dyn Iterator<Item = u64>| {
+            numbers.flat_map(u64::to_le_bytes).collect::<Vec<u8>>()
+        };
         std::fs::write(folder.join("shingles.u64"), bytes(&mut self.flat.iter().copied()))?;
-        Ok(std::fs::write(folder.join("offsets.u64"), bytes(&mut self.offsets.iter().map(|at| *at as u64)))?)
+        Ok(std::fs::write(
+            folder.join("offsets.u64"),
+            bytes(&mut self.offsets.iter().map(|at| *at as u64)),
+        )?)
     }
 }
 

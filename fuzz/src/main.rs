@@ -1,4 +1,5 @@
-//! One program for every target: `KPIPE_FUZZ_TARGET` names the one that libFuzzer drives. `fuzz/run` builds and starts it.
+//! One program for every target: `KPIPE_FUZZ_TARGET` names the one that libFuzzer drives.
+//! `fuzz/run` builds and starts it.
 #![no_main]
 
 use std::sync::LazyLock;

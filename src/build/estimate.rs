@@ -1,7 +1,8 @@
 //! What a build will cost, measured on a sample: the plan that `--dry-run` prints.
 //!
-//! The first documents of every source go through all rooms in a throw-away folder, without translation. What they
-//! took, scaled by the bytes still to read, is the estimate; it cannot see how much a larger corpus repeats itself.
+//! The first documents of every source go through all rooms in a throw-away folder, without
+//! translation. What they took, scaled by the bytes still to read, is the estimate; it cannot see
+//! how much a larger corpus repeats itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -63,7 +64,8 @@ pub struct Estimate {
     pub notes: Vec<String>,
 }
 
-/// Keeps the notes of the sample run, but for the last room's: a sample of one source has no order to speak of.
+/// Keeps the notes of the sample run, but for the last room's: a sample of one source has no order
+/// to speak of.
 #[derive(Default)]
 struct Notes {
     kept: Mutex<Vec<String>>,
@@ -97,6 +99,7 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
     let mut sources = Vec::new();
     let (mut seconds, mut disk_bytes) = (0.0, 0.0);
     let notes = Notes::default();
+
     for source in &job.sources {
         let limit = job.limit.unwrap_or(u64::MAX);
         let mut pipeline = job.pipeline.clone();
@@ -109,11 +112,15 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
             // What is too little is said of the whole input.
             memory_bytes: u64::MAX,
         };
+
         let begun = Instant::now();
         let done = run(&sample, &notes);
         let took = begun.elapsed().as_secs_f64();
-        let bytes: u64 = files.iter().filter(|file| file.source == source.name).map(|file| file.bytes).sum();
-        // A sample that ended in an error, such as one with no document left, still says how much was read.
+        let bytes: u64 =
+            files.iter().filter(|file| file.source == source.name).map(|file| file.bytes).sum();
+        // A sample that ended in an error, such as one with no document left, still says how much
+        // was read.
+
         if let Err(error) = done {
             notes.note(&format!("the sample of `{}` stopped: {}", source.name, error.what()));
         }
@@ -123,22 +130,36 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
         let factor = if kept > 0 { documents as f64 / kept as f64 } else { 1.0 };
         seconds += took * factor;
         disk_bytes += folder_bytes(&sample.out)? as f64 * factor;
-        notes.kept.lock().unwrap_or_else(PoisonError::into_inner).extend(shared_ids(source, job, folder.path())?);
+        notes.kept.lock().unwrap_or_else(PoisonError::into_inner).extend(shared_ids(
+            source,
+            job,
+            folder.path(),
+        )?);
         let n_files = files.iter().filter(|file| file.source == source.name).count();
-        sources.push(SourceEstimate { source: source.name.clone(), files: n_files, bytes, documents });
+
+        sources.push(SourceEstimate {
+            source: source.name.clone(),
+            files: n_files,
+            bytes,
+            documents,
+        });
     }
+
     let mut notes = notes.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
     let documents = sources.iter().map(|source| source.documents).sum();
     notes.extend(too_little_memory(documents, job.memory_bytes));
+
     if job.pipeline.negatives.per_document > 0
         && job.sources.iter().any(|source| is_chinese(source.language.as_deref()))
     {
         notes.push(
-            "Chinese passages are rewritten by the embedded thesaurus (synonyms, opposites, negations) and by names of \
+            "Chinese passages are rewritten by the embedded thesaurus (synonyms, opposites, \
+             negations) and by names of \
              the lexicon; back-translation knows no Chinese"
                 .to_string(),
         );
     }
+
     let (translation_seconds, note) = translation(&job.pipeline.negatives, documents);
     notes.push(note);
     notes.dedup();
@@ -157,26 +178,45 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
 /// Files of a source whose ids are compared, and documents of each.
 const COMPARED: (usize, u64) = (4, 50);
 
-/// Whether the ids of a source begin anew in its files: what the sample, which seldom reaches the second file, cannot
-/// show. `None` where records say their version, or no id stands for two texts.
+/// Whether the ids of a source begin anew in its files: what the sample, which seldom reaches the
+/// second file, cannot show. `None` where records say their version, or no id stands for two texts.
 fn shared_ids(source: &SourceSpec, job: &Job, scratch: &Path) -> Result<Option<String>> {
     let mut files = crate::files::expand::expand(&source.path)?;
     files.retain(|file| crate::files::expand::why_passed_over(file).is_none());
-    if source.has_versions(ingest::format(&source.format)?) || source.ids == Ids::File || files.len() < 2 {
+
+    if source.has_versions(ingest::format(&source.format)?)
+        || source.ids == Ids::File
+        || files.len() < 2
+    {
         return Ok(None);
     }
+
     let (n_files, n_documents) = COMPARED;
     let mut texts: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     let mut n_read = 0_u64;
+
     for nth in 0..n_files.min(files.len()) {
         let file = &files[nth * (files.len() - 1) / (n_files.min(files.len()) - 1)];
         let folder = scratch.join(format!("{}-ids-{nth}", source.name));
-        let one = SourceSpec { path: file.to_string_lossy().into_owned(), ids: Ids::Auto, ..source.clone() };
+        let one = SourceSpec {
+            path: file.to_string_lossy().into_owned(),
+            ids: Ids::Auto,
+            ..source.clone()
+        };
         std::fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
-        let cx = Context { room: "ingest", folder: &folder, seed: 0, memory_bytes: 1 << 30, progress: &Silent };
+        let cx = Context {
+            room: "ingest",
+            folder: &folder,
+            seed: 0,
+            memory_bytes: 1 << 30,
+            progress: &Silent,
+        };
+
         ingest::run(&[one], &job.pipeline.ingest, &cx, Some(n_documents))?;
         for part in Dataset::open(&folder, contract("document")?)?.parts {
-            for batch in Batches::open(&part.path, Some(contract("document")?), Some(&["id", "text"]))? {
+            for batch in
+                Batches::open(&part.path, Some(contract("document")?), Some(&["id", "text"]))?
+            {
                 let batch = batch?;
                 for (id, text) in strings(&batch, "id")?.iter().zip(strings(&batch, "text")?) {
                     let (id, text) = (id.unwrap_or_default(), text.unwrap_or_default());
@@ -186,14 +226,20 @@ fn shared_ids(source: &SourceSpec, job: &Job, scratch: &Path) -> Result<Option<S
             }
         }
     }
+
     let n_shared: usize = texts.values().map(BTreeSet::len).filter(|n| *n > 1).sum();
     let then = match source.ids {
         Ids::Global => "`ids = \"global\"` makes that an error",
-        _ => "such records are named by their file too (`ids`), or map `fields.version` where one replaces the other",
+        _ => {
+            "such records are named by their file too (`ids`), or map `fields.version` where one \
+             replaces the other"
+        }
     };
+
     Ok((n_shared > 0).then(|| {
         format!(
-            "source `{}`: {n_shared} of {n_read} records of several files share an id with another text; {then}",
+            "source `{}`: {n_shared} of {n_read} records of several files share an id with another \
+             text; {then}",
             source.name
         )
     }))
@@ -207,24 +253,44 @@ fn translation(negatives: &negatives::Params, documents: u64) -> (Option<f64>, S
     if negatives.per_document == 0 {
         return (
             None,
-            "negatives: none are made (`negatives.per_document` is 0), so nothing is translated".to_string(),
+            "negatives: none are made (`negatives.per_document` is 0), so nothing is translated"
+                .to_string(),
         );
     }
+
     let params = &negatives.back_translation;
     let wanted = params.max_sentences > 0 && matches!(params.engine.as_str(), "auto" | "apertium");
     let probe = back_translation::probes().into_iter().find(|probe| probe.available);
+
     match probe {
-        _ if !wanted => (None, format!("back-translation: engine `{}`, nothing is translated", params.engine)),
+        _ if !wanted => {
+            (None, format!("back-translation: engine `{}`, nothing is translated", params.engine))
+        }
         Some(probe) => {
             let sentences = params.max_sentences.min(documents as usize);
-            let seconds = back_translation::cost(sentences, SENTENCE_CHARS, rayon::current_num_threads());
+            let seconds =
+                back_translation::cost(sentences, SENTENCE_CHARS, rayon::current_num_threads());
             let version = probe.version.unwrap_or_default();
-            (Some(seconds), format!("back-translation: {} {version}, at most {sentences} sentences", probe.engine))
+            (
+                Some(seconds),
+                format!(
+                    "back-translation: {} {version}, at most {sentences} sentences",
+                    probe.engine
+                ),
+            )
         }
+
         None if let Some(warning) = back_translation::warning(params) => (None, warning),
         None => {
-            let how: Vec<&str> = back_translation::probes().iter().map(|probe| probe.how_to_install).collect();
-            (None, format!("back-translation: no engine is installed; install one with `{}`", how.join("` or `")))
+            let how: Vec<&str> =
+                back_translation::probes().iter().map(|probe| probe.how_to_install).collect();
+            (
+                None,
+                format!(
+                    "back-translation: no engine is installed; install one with `{}`",
+                    how.join("` or `")
+                ),
+            )
         }
     }
 }
@@ -235,38 +301,52 @@ fn share_read(sample: &Job, bytes: u64) -> Result<(u64, f64)> {
     let documents = Dataset::open(&folder, contract("document")?)?;
     let source = &sample.sources[0];
     let books = ingest::source_books(&folder)?.remove(&source.name).unwrap_or_default();
+
     if !books.notes.contains_key("limit_reached") || bytes == 0 {
         return Ok((documents.rows(), 1.0));
     }
     let mut last: Option<(String, u64)> = None;
+
     for part in &documents.parts {
-        for batch in Batches::open(&part.path, Some(documents.contract), Some(&["file", "offset"]))? {
+        for batch in Batches::open(&part.path, Some(documents.contract), Some(&["file", "offset"]))?
+        {
             let batch = batch?;
-            let (files, offsets) = (strings(&batch, "file")?, numbers::<UInt64Type>(&batch, "offset")?);
+            let (files, offsets) =
+                (strings(&batch, "file")?, numbers::<UInt64Type>(&batch, "offset")?);
             for (file, offset) in files.iter().flatten().zip(offsets.values()) {
                 last = last.max(Some((file.to_string(), *offset)));
             }
         }
     }
+
     let Some((file, offset)) = last else { return Ok((0, 1.0)) };
     let mut read = crate::files::decompress::packed_before(file.as_ref(), offset)
         .map_err(|cause| Error::file("read", file.as_ref(), cause))?;
-    for path in
-        crate::files::expand::expand(&source.path)?.iter().take_while(|path| *path.to_string_lossy() < *file.as_str())
+
+    for path in crate::files::expand::expand(&source.path)?
+        .iter()
+        .take_while(|path| *path.to_string_lossy() < *file.as_str())
     {
         // A dead link has none.
         read += std::fs::metadata(path).map_or(0, |facts| facts.len());
     }
+
     Ok((documents.rows(), (read.max(1) as f64 / bytes as f64).min(1.0)))
 }
 
 fn folder_bytes(folder: &std::path::Path) -> Result<u64> {
     let entries = std::fs::read_dir(folder).map_err(|cause| Error::file("list", folder, cause))?;
     let mut bytes = 0;
+
     for entry in entries.flatten() {
         let path = entry.path();
-        bytes += if path.is_dir() { folder_bytes(&path)? } else { entry.metadata().map_or(0, |meta| meta.len()) };
+        bytes += if path.is_dir() {
+            folder_bytes(&path)?
+        } else {
+            entry.metadata().map_or(0, |meta| meta.len())
+        };
     }
+
     Ok(bytes)
 }
 
@@ -274,13 +354,23 @@ impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<14} {:>7} {:>14} {:>12}", "source", "files", "bytes", "documents")?;
         for source in &self.sources {
-            writeln!(f, "{:<14} {:>7} {:>14} {:>12}", source.source, source.files, source.bytes, source.documents)?;
+            writeln!(
+                f,
+                "{:<14} {:>7} {:>14} {:>12}",
+                source.source, source.files, source.bytes, source.documents
+            )?;
         }
+
         writeln!(f, "\nrooms      {}", self.rooms.join(" → "))?;
         writeln!(f, "output     {}", self.out.display())?;
         writeln!(f, "disk       about {:.1} MB, output and work", self.disk_bytes as f64 / 1e6)?;
-        writeln!(f, "memory     about {:.0} MB, and what sorting takes", self.memory_bytes as f64 / 1e6)?;
+        writeln!(
+            f,
+            "memory     about {:.0} MB, and what sorting takes",
+            self.memory_bytes as f64 / 1e6
+        )?;
         writeln!(f, "time       about {:.0} s without translation", self.seconds)?;
+
         if let Some(seconds) = self.translation_seconds {
             writeln!(f, "           about {seconds:.0} s for translation, at most")?;
         }

@@ -1,5 +1,6 @@
-//! Everything that a pipeline file or a command can name, as lists for people: `kpipe list`, the tables of the README and
-//! the names in `pipelines/default.toml` are made of these, and a test fails where they are stale.
+//! Everything that a pipeline file or a command can name, as lists for people: `kpipe list`, the
+//! tables of the README and the names in `pipelines/default.toml` are made of these, and a test
+//! fails where they are stale.
 
 use crate::error::Result;
 use crate::flow::contract::contract;
@@ -27,15 +28,47 @@ pub struct List {
 
 /// Every list. One line more makes a registry known to `kpipe list`.
 pub static LISTS: &[List] = &[
-    List { name: "formats", about: "files that sources are read from: `source.<name>.format`", entries: formats },
+    List {
+        name: "formats",
+        about: "files that sources are read from: `source.<name>.format`",
+        entries: formats,
+    },
     List { name: "lexicons", about: "files of concepts: `density.lexicon`", entries: lexicons },
-    List { name: "generators", about: "ways to rewrite a passage, in the order they are asked", entries: generators },
-    List { name: "engines", about: "translators: `negatives.back_translation.engine`", entries: engines },
-    List { name: "objectives", about: "loss terms: `[train.objective.<name>]`", entries: objectives },
-    List { name: "strategies", about: "what goes beyond the loss: `[train.strategy.<name>]`", entries: strategies },
-    List { name: "schedules", about: "learning rates behind the warm-up: `train.schedule.kind`", entries: schedules },
-    List { name: "models", about: "families, by the `model_type` of a `config.json`", entries: models },
-    List { name: "presets", about: "settings and shapes of well-known models: `--preset`", entries: presets },
+    List {
+        name: "generators",
+        about: "ways to rewrite a passage, in the order they are asked",
+        entries: generators,
+    },
+    List {
+        name: "engines",
+        about: "translators: `negatives.back_translation.engine`",
+        entries: engines,
+    },
+    List {
+        name: "objectives",
+        about: "loss terms: `[train.objective.<name>]`",
+        entries: objectives,
+    },
+    List {
+        name: "strategies",
+        about: "what goes beyond the loss: `[train.strategy.<name>]`",
+        entries: strategies,
+    },
+    List {
+        name: "schedules",
+        about: "learning rates behind the warm-up: `train.schedule.kind`",
+        entries: schedules,
+    },
+    List {
+        name: "models",
+        about: "families, by the `model_type` of a `config.json`",
+        entries: models,
+    },
+    List {
+        name: "presets",
+        about: "settings and shapes of well-known models: `--preset`",
+        entries: presets,
+    },
     List { name: "metrics", about: "the fields of a line of `metrics.jsonl`", entries: metrics },
 ];
 
@@ -57,8 +90,12 @@ fn owned(keys: &[&str]) -> Vec<String> {
 }
 
 fn formats() -> Result<Vec<Entry>> {
-    let keys = |has_columns| if has_columns { owned(&["source.<name>.fields"]) } else { Vec::new() };
-    Ok(FORMATS.iter().map(|format| entry(format.name(), format.about(), keys(format.has_columns()))).collect())
+    let keys =
+        |has_columns| if has_columns { owned(&["source.<name>.fields"]) } else { Vec::new() };
+    Ok(FORMATS
+        .iter()
+        .map(|format| entry(format.name(), format.about(), keys(format.has_columns())))
+        .collect())
 }
 
 fn lexicons() -> Result<Vec<Entry>> {
@@ -67,7 +104,9 @@ fn lexicons() -> Result<Vec<Entry>> {
 
 fn generators() -> Result<Vec<Entry>> {
     let about = |about: &str, kind: &str| format!("{about} ({kind})");
-    let told = GENERATORS.iter().map(|one| (one.name(), about(one.about(), one.kind().name()), owned(one.keys())));
+    let told = GENERATORS
+        .iter()
+        .map(|one| (one.name(), about(one.about(), one.kind().name()), owned(one.keys())));
     Ok(told.map(|(name, about, keys)| entry(name, about, keys)).collect())
 }
 
@@ -97,7 +136,10 @@ fn strategies() -> Result<Vec<Entry>> {
 fn schedules() -> Result<Vec<Entry>> {
     let whole = |key: &&str| format!("train.schedule.{key}");
     let keys = |keys: &[&str]| ["warmup"].iter().chain(keys).map(whole).collect();
-    Ok(SCHEDULES.iter().map(|schedule| entry(schedule.name, schedule.about, keys(schedule.keys))).collect())
+    Ok(SCHEDULES
+        .iter()
+        .map(|schedule| entry(schedule.name, schedule.about, keys(schedule.keys)))
+        .collect())
 }
 
 fn models() -> Result<Vec<Entry>> {
@@ -116,7 +158,9 @@ fn metrics() -> Result<Vec<Entry>> {
         None => meaning.to_string(),
     };
     let fields = contract("metric")?.fields.iter();
-    Ok(fields.map(|field| entry(&field.name, about(&field.meaning, field.unit.as_deref()), Vec::new())).collect())
+    Ok(fields
+        .map(|field| entry(&field.name, about(&field.meaning, field.unit.as_deref()), Vec::new()))
+        .collect())
 }
 
 #[cfg(test)]
@@ -130,12 +174,16 @@ mod tests {
             let entries = (list.entries)().unwrap();
             let names: BTreeSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
             assert!(names.len() == entries.len() && !entries.is_empty(), "{}", list.name);
+
             for Entry { name, about, keys } in &entries {
                 assert!(about.len() > 5 && !about.contains('\n'), "{name}: {about}");
                 for key in keys.iter().filter(|key| !key.contains('<')) {
                     let (section, _) = key.rsplit_once('.').unwrap();
                     let is_section = !keys_of(key).is_empty() || key == "train.config";
-                    assert!(is_section || keys_of(section).contains(key), "{name}: there is no key `{key}`");
+                    assert!(
+                        is_section || keys_of(section).contains(key),
+                        "{name}: there is no key `{key}`"
+                    );
                 }
             }
         }

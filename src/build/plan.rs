@@ -1,7 +1,7 @@
 //! The checked plan: pipeline file and command line in, rooms in order out.
 //!
-//! Everything that can be known before a byte of data moves is checked here: keys and ranges, that every source
-//! and every file it names exists, that each room reads what the one before it writes.
+//! Everything that can be known before a byte of data moves is checked here: keys and ranges, that
+//! every source and every file it names exists, that each room reads what the one before it writes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -62,6 +62,7 @@ impl Pipeline {
             source.name.clone_from(name);
             source.check_role()?;
         }
+
         pipeline.train.given = settings.given().map(str::to_string).collect();
         // Ranges were checked where each key was read; here, what depends on more than one.
         pipeline.dedup.check()?;
@@ -69,7 +70,9 @@ impl Pipeline {
         pipeline.difficulty.check()?;
         pipeline.negatives.check()?;
         pipeline.train.check()?;
-        let (buckets, hard) = (pipeline.difficulty.buckets, usize::from(pipeline.curriculum.hard_from_bucket));
+        let (buckets, hard) =
+            (pipeline.difficulty.buckets, usize::from(pipeline.curriculum.hard_from_bucket));
+
         if hard == 0 || hard >= buckets {
             return Err(Error::usage(format!(
                 "`curriculum.hard_from_bucket` is {hard}, but `difficulty.buckets` makes 0..={}",
@@ -77,6 +80,7 @@ impl Pipeline {
             ))
             .hint(format!("give a bucket in 1..={}", buckets - 1)));
         }
+
         Ok(pipeline)
     }
 
@@ -94,20 +98,30 @@ impl Pipeline {
             };
             let mut source = match (self.source.get(name), path) {
                 (Some(known), _) => known.clone(),
-                (None, Some(path)) if is_plain_name(name) && !path.is_empty() => {
-                    SourceSpec { name: name.to_string(), role: ingest::domain(), ..SourceSpec::default() }
-                }
+                (None, Some(path)) if is_plain_name(name) && !path.is_empty() => SourceSpec {
+                    name: name.to_string(),
+                    role: ingest::domain(),
+                    ..SourceSpec::default()
+                },
                 (None, _) => return Err(self.unknown_source(name)),
             };
+
             if sources.iter().any(|other| other.name == name) {
                 return Err(Error::usage(format!("source `{name}` is given twice")).hint(
-                    "one path may be a folder or a glob pattern; or add a `[source.<name>]` to a pipeline file",
+                    "one path may be a folder or a glob pattern; or add a `[source.<name>]` to a \
+                     pipeline file",
                 ));
             }
+
             if path == Some("") {
-                return Err(Error::usage(format!("`--source {entry}` names no path"))
-                    .hint(format!("write `{name}=<file, folder or pattern>`, or `{name}` alone for the path it has")));
+                return Err(Error::usage(format!("`--source {entry}` names no path")).hint(
+                    format!(
+                        "write `{name}=<file, folder or pattern>`, or `{name}` alone for \
+                                   the path it has"
+                    ),
+                ));
             }
+
             if let Some(path) = path {
                 source.path = path.to_string();
             }
@@ -115,19 +129,23 @@ impl Pipeline {
                 return Err(Error::usage(format!("source `{name}` has no path"))
                     .hint(format!("write `--source {name}=<file, folder or pattern>`")));
             }
+
             if source.format.is_empty() {
                 let place = || format!("[source.{name}]");
                 source.format = guess_format(source.path.as_ref()).at_place(place)?.to_string();
                 source.is_guessed = true;
             }
+
             sources.push(source);
         }
+
         if sources.is_empty() {
             return Err(Error::usage("no source is given").hint(format!(
                 "give `--source` one or more of: {}",
                 self.source.keys().cloned().collect::<Vec<_>>().join(", ")
             )));
         }
+
         Ok(sources)
     }
 
@@ -135,17 +153,23 @@ impl Pipeline {
     fn entries(&self, list: &str) -> Vec<String> {
         let pieces: Vec<&str> = list.split(',').collect();
         let (mut entries, mut at) = (Vec::new(), 0);
+
         while at < pieces.len() {
-            let is_next = |piece: &&str| piece.contains('=') || self.source.contains_key(piece.trim());
+            let is_next =
+                |piece: &&str| piece.contains('=') || self.source.contains_key(piece.trim());
             let most = pieces[at + 1..].iter().take_while(|piece| !is_next(piece)).count();
             let joined = |n: &usize| pieces[at..=at + n].join(",").trim().to_string();
             let leads_to_files = |entry: &String| {
-                entry.split_once('=').is_some_and(|(_, path)| crate::files::expand::expand(path.trim()).is_ok())
+                entry
+                    .split_once('=')
+                    .is_some_and(|(_, path)| crate::files::expand::expand(path.trim()).is_ok())
             };
             let n = (1..=most).rev().find(|n| leads_to_files(&joined(n))).unwrap_or(0);
             entries.push(joined(&n));
+
             at += 1 + n;
         }
+
         entries.retain(|entry| !entry.is_empty());
         entries
     }
@@ -153,7 +177,9 @@ impl Pipeline {
     fn unknown_source(&self, name: &str) -> Error {
         let known: Vec<&str> = self.source.keys().map(String::as_str).collect();
         registry::unknown("source", name, &known)
-            .hint(format!("`--source {name}=<file, folder or pattern>` adds one whose format its files tell"))
+            .hint(format!(
+                "`--source {name}=<file, folder or pattern>` adds one whose format its files tell"
+            ))
             .hint(format!("a pipeline file adds one: `[source.{name}]` with path, format and role"))
     }
 }
@@ -168,19 +194,23 @@ const FIXED_BYTES: u64 = 350_000_000;
 /// What it takes for each document, in the room that takes most.
 const DOCUMENT_BYTES: u64 = 160;
 
-/// Memory that a build of so many documents needs beside what it sorts and indexes with, in bytes: measured on 0.1 and
-/// 0.4 million documents of Wikipedia (`cargo bench --bench rooms -- memory`).
+/// Memory that a build of so many documents needs beside what it sorts and indexes with, in bytes:
+/// measured on 0.1 and 0.4 million documents of Wikipedia (`cargo bench --bench rooms -- memory`).
 pub fn memory_needed(documents: u64) -> u64 {
     FIXED_BYTES + DOCUMENT_BYTES * documents
 }
 
-/// What to tell where `memory_bytes` is too little for `documents`: a quarter of it is for sorting and indexing.
+/// What to tell where `memory_bytes` is too little for `documents`: a quarter of it is for sorting
+/// and indexing.
 pub fn too_little_memory(documents: u64, memory_bytes: u64) -> Option<String> {
     let needed = memory_needed(documents);
     let too_little = needed > memory_bytes / 4 * 3;
     too_little.then(|| {
         let asked = needed.div_ceil(3 << 18);
-        format!("{documents} documents need about `--memory {asked}M`, more than the {}M given", memory_bytes >> 20)
+        format!(
+            "{documents} documents need about `--memory {asked}M`, more than the {}M given",
+            memory_bytes >> 20
+        )
     })
 }
 
@@ -213,14 +243,16 @@ pub struct Room {
     pub params: fn(&Pipeline) -> Result<Value>,
     /// Files beside its input that it reads.
     pub files: fn(&Pipeline) -> Result<Vec<PathBuf>>,
-    /// Reads what its parameters name, so that a file nobody can use stops a build before any data moves.
+    /// Reads what its parameters name, so that a file nobody can use stops a build before any data
+    /// moves.
     pub check: fn(&Job) -> Result<()>,
     /// Runs it. The input of the first room is empty.
     pub run: fn(&Job, &Dataset, &Context) -> Result<()>,
 }
 
 fn as_json(value: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(value).map_err(|cause| Error::usage(format!("the parameters cannot be written: {cause}")))
+    serde_json::to_value(value)
+        .map_err(|cause| Error::usage(format!("the parameters cannot be written: {cause}")))
 }
 
 fn no_check(_: &Job) -> Result<()> {
@@ -248,7 +280,9 @@ pub static ROOMS: &[Room] = &[
         reads: Some("document"),
         writes: "unique",
         version: dedup::VERSION,
-        params: |pipeline| Ok(json!({"dedup": as_json(&pipeline.dedup)?, "max_removed": pipeline.max_removed})),
+        params: |pipeline| {
+            Ok(json!({"dedup": as_json(&pipeline.dedup)?, "max_removed": pipeline.max_removed}))
+        },
         files: no_files,
         check: no_check,
         run: |job, input, cx| dedup::run(input, &job.pipeline.dedup, job.pipeline.max_removed, cx),
@@ -282,7 +316,8 @@ pub static ROOMS: &[Room] = &[
             if pipeline.negatives.per_document == 0 {
                 return Ok(json!({"per_document": 0}));
             }
-            let engine = negatives::back_translation::identity(&pipeline.negatives.back_translation)?;
+            let engine =
+                negatives::back_translation::identity(&pipeline.negatives.back_translation)?;
             Ok(json!({
                 "negatives": as_json(&pipeline.negatives)?, "lexicon": as_json(&pipeline.density)?, "engine": engine,
             }))
@@ -297,7 +332,11 @@ pub static ROOMS: &[Room] = &[
                 return negatives::run(input, &job.pipeline.negatives, None, cx);
             }
             let density = &job.pipeline.density;
-            let names = negatives::lexicon::LexiconNames::read(&density.lexicon, &density.names(), cx.memory_bytes)?;
+            let names = negatives::lexicon::LexiconNames::read(
+                &density.lexicon,
+                &density.names(),
+                cx.memory_bytes,
+            )?;
             negatives::run(input, &job.pipeline.negatives, Some(&names), cx)
         },
     },
@@ -313,7 +352,8 @@ pub static ROOMS: &[Room] = &[
     },
 ];
 
-/// Checks that each room reads what the one before it writes, and that the files the rooms name exist and can be used.
+/// Checks that each room reads what the one before it writes, and that the files the rooms name
+/// exist and can be used.
 ///
 /// # Errors
 /// Names the room and the contract or file.
@@ -322,15 +362,22 @@ pub fn check(job: &Job) -> Result<()> {
     for spec in &job.pipeline.density.lexicon {
         check_apart(&job.out, "the lexicon", &spec.path)?;
     }
+
     for room in ROOMS {
         if room.reads != flowing {
-            return Err(Error::data(format!("room `{}` reads {:?}, but gets {flowing:?}", room.name, room.reads)));
+            return Err(Error::data(format!(
+                "room `{}` reads {:?}, but gets {flowing:?}",
+                room.name, room.reads
+            )));
         }
+
         crate::flow::contract::contract(room.writes)?;
         flowing = Some(room.writes);
+
         for path in (room.files)(&job.pipeline).map_err(|error| {
             error.at(format!("room `{}`", room.name)).hint(
-                "the paths of the default pipeline are the samples in kpipe's source tree: run it there, or set your own",
+                "the paths of the default pipeline are the samples in kpipe's source tree: run it \
+                 there, or set your own",
             )
         })? {
             std::fs::metadata(&path).map_err(|cause| {
@@ -339,13 +386,17 @@ pub fn check(job: &Job) -> Result<()> {
                     .hint("check the key that names it; `kpipe defaults` explains each")
             })?;
         }
+
         (room.check)(job).at_place(|| format!("a file that room `{}` needs", room.name))?;
     }
+
     for source in &job.sources {
         check_apart(&job.out, &format!("the files of source `{}`", source.name), &source.path)?;
         source.check()?;
-        crate::files::expand::expand(&source.path).at_place(|| format!("[source.{}]", source.name))?;
+        crate::files::expand::expand(&source.path)
+            .at_place(|| format!("[source.{}]", source.name))?;
     }
+
     Ok(())
 }
 
@@ -356,7 +407,9 @@ mod tests {
     fn sources(list: &str) -> String {
         let pipeline = Pipeline::new(&Settings::new().unwrap()).unwrap();
         match pipeline.sources(list) {
-            Ok(sources) => sources.iter().map(|source| format!("{}={};", source.name, source.path)).collect(),
+            Ok(sources) => {
+                sources.iter().map(|source| format!("{}={};", source.name, source.path)).collect()
+            }
             Err(error) => error.to_string(),
         }
     }
@@ -377,20 +430,27 @@ mod tests {
         assert!(sources("mine").contains("there is no source `mine`"));
         let mine = folder.path().join("mine.jsonl");
         std::fs::write(&mine, "{\"text\": \"a\"}\n").unwrap();
-        assert_eq!(sources(&format!("mine={}", mine.display())), format!("mine={};", mine.display()));
+        assert_eq!(
+            sources(&format!("mine={}", mine.display())),
+            format!("mine={};", mine.display())
+        );
         assert!(sources(&format!("m:e={}", mine.display())).contains("there is no source"));
     }
 
     #[test]
     fn a_range_error_names_its_line() {
-        let refused = |text: &str| Settings::new().unwrap().add_text(text, "my.toml").unwrap_err().to_string();
+        let refused = |text: &str| {
+            Settings::new().unwrap().add_text(text, "my.toml").unwrap_err().to_string()
+        };
         assert!(refused("[dedup]\nbands = 14\njaccard = 1.5\n").contains("at: my.toml:3"));
-        let error = Settings::new().unwrap().add_assignment("max_refused=2").unwrap_err().to_string();
+        let error =
+            Settings::new().unwrap().add_assignment("max_refused=2").unwrap_err().to_string();
         assert!(error.contains("at: --set max_refused=2"), "{error}");
         assert_eq!(refused("\n[dedup]\nbands = -1\n").matches("at: my.toml:3").count(), 1);
         // What depends on two keys is known once both are.
         let mut settings = Settings::new().unwrap();
         settings.add_text("[dedup]\nbands = 512\nrows = 64\n", "my.toml").unwrap();
+
         assert!(Pipeline::new(&settings).unwrap_err().to_string().contains("at: my.toml:2"));
     }
 
@@ -407,23 +467,30 @@ mod tests {
                 }
             }
         }
+
         let mut keys = Vec::new();
         numbers(&toml::from_str(crate::flow::settings::DEFAULT).unwrap(), "", &mut keys);
         let mut n_errors = 0;
+
         for key in &keys {
             for value in ["-1", "-0.5", "1000000000000"] {
                 let mut settings = Settings::new().unwrap();
                 let added = settings.add_assignment(&format!("{key}={value}"));
                 // A wrong type is another error.
                 let is_other = added.as_ref().is_err_and(|error| error.what().contains("must be"));
+
                 if let Err(error) = added.and_then(|()| Pipeline::new(&settings))
                     && !is_other
                 {
                     n_errors += 1;
-                    assert!(error.to_string().contains(&format!("at: --set {key}={value}")), "{key}={value}: {error}");
+                    assert!(
+                        error.to_string().contains(&format!("at: --set {key}={value}")),
+                        "{key}={value}: {error}"
+                    );
                 }
             }
         }
+
         assert!(keys.len() > 40 && n_errors > keys.len(), "{} {n_errors}", keys.len());
     }
 
@@ -431,7 +498,10 @@ mod tests {
     fn the_memory_that_is_asked_for_is_enough() {
         assert_eq!(too_little_memory(1_000_000, 4 << 30), None);
         let told = too_little_memory(100_000_000, 4 << 30).unwrap();
-        assert_eq!(told, "100000000 documents need about `--memory 20791M`, more than the 4096M given");
+        assert_eq!(
+            told,
+            "100000000 documents need about `--memory 20791M`, more than the 4096M given"
+        );
         assert_eq!(too_little_memory(100_000_000, 20_791 << 20), None);
     }
 }

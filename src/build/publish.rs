@@ -1,7 +1,9 @@
-//! Puts a finished run together in the output folder: shards, manifest, card, ledgers, scores, report.
+//! Puts a finished run together in the output folder: shards, manifest, card, ledgers, scores,
+//! report.
 //!
-//! Everything here is linked or written again from the rooms' folders, so it holds no clock and no thread count:
-//! the same run gives the same bytes. The manifest is written last, and then `kpipe.json`, which names every file.
+//! Everything here is linked or written again from the rooms' folders, so it holds no clock and no
+//! thread count: the same run gives the same bytes. The manifest is written last, and then
+//! `kpipe.json`, which names every file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -83,18 +85,20 @@ const CARD: &str = "README.md";
 const REPORT: &str = "report.html";
 const MANIFEST: &str = "manifest.json";
 
-/// Writes the output folder. What was added to it stays; what was edited is told, and the card stays as it was edited.
+/// Writes the output folder. What was added to it stays; what was edited is told, and the card
+/// stays as it was edited.
 ///
 /// # Errors
-/// If a file cannot be read, linked or written, a shard is not what was written, or a file of somebody else stands in
-/// the place of one of ours.
+/// If a file cannot be read, linked or written, a shard is not what was written, or a file of
+/// somebody else stands in the place of one of ours.
 pub fn publish(job: &Job, run: &Run, progress: &dyn Progress) -> Result<Manifest> {
     let ordered = run.folder("curriculum")?;
     let curriculum: Curriculum = read_json(&ordered.join("curriculum.json"))?
         .ok_or_else(|| Error::data("the room `curriculum` left no curriculum.json"))?;
     check_shards(&curriculum, ordered)?;
     let links = links(run)?;
-    let names: BTreeSet<String> = links.keys().cloned().chain([CARD, REPORT, MANIFEST].map(str::to_string)).collect();
+    let names: BTreeSet<String> =
+        links.keys().cloned().chain([CARD, REPORT, MANIFEST].map(str::to_string)).collect();
     let mut owned = Owned::claim(&job.out, Kind::Build)?;
     let edited = owned.edited()?;
     owned.intend(&names)?;
@@ -104,6 +108,7 @@ pub fn publish(job: &Job, run: &Run, progress: &dyn Progress) -> Result<Manifest
         fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
     }
     // A file system without hard links gets copies.
+
     links.iter().try_for_each(|(name, from)| link(from, &job.out.join(name)))?;
     let engines = read_json(&run.folder("negatives")?.join("engines.json"))?.unwrap_or(Value::Null);
     let manifest = Manifest {
@@ -115,23 +120,36 @@ pub fn publish(job: &Job, run: &Run, progress: &dyn Progress) -> Result<Manifest
         parameter_files: parameter_files(&job.pipeline)?,
         source_books: run.sources.clone(),
         pipeline: job.pipeline.clone(),
-        contracts: contracts()?.map(|contract| (contract.name.clone(), contract.hash.clone())).collect(),
+        contracts: contracts()?
+            .map(|contract| (contract.name.clone(), contract.hash.clone()))
+            .collect(),
         rooms: run.rooms.clone(),
         curriculum,
+
         engines,
     };
+
     let facts = report::facts::gather(&job.out, &manifest)?;
     if !edited.contains(CARD) {
-        write_atomically(&job.out.join(CARD), card(&manifest.curriculum, &about(job, &facts)?).as_bytes())?;
+        write_atomically(
+            &job.out.join(CARD),
+            card(&manifest.curriculum, &about(job, &facts)?).as_bytes(),
+        )?;
     }
+
     write_atomically(&job.out.join(REPORT), report::html::page(&manifest, &facts)?.as_bytes())?;
     FOLDERS.iter().try_for_each(|folder| sync_folder(&job.out.join(folder)))?;
     write_json(&job.out.join(MANIFEST), &manifest)?;
     owned.settle(&names, &edited.into_iter().filter(|name| name == CARD).collect())?;
     let added = owned.added(&[&FOLDERS[..], &["."]].concat())?;
+
     if !added.is_empty() {
-        progress.note(&format!("kpipe did not write these files, and leaves them: {}", added.join(", ")));
+        progress.note(&format!(
+            "kpipe did not write these files, and leaves them: {}",
+            added.join(", ")
+        ));
     }
+
     Ok(manifest)
 }
 
@@ -149,19 +167,23 @@ fn tell(edited: &BTreeSet<String>, progress: &dyn Progress) {
 fn links(run: &Run) -> Result<BTreeMap<String, PathBuf>> {
     let mut links = BTreeMap::new();
     let mut add = |from: &Path, begins: &str, name: &dyn Fn(&str) -> String| -> Result<()> {
-        let is_hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_hidden = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        };
         for path in files_named(from, begins, "")?.into_iter().filter(|path| !is_hidden(path)) {
             let own = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             links.insert(name(own), path);
         }
         Ok(())
     };
+
     add(&run.folder("curriculum")?.join("data"), "", &|name| format!("data/{name}"))?;
     for (stem, folder) in [("refused-", "refused"), ("duplicates-", "duplicates")] {
         for (done, from) in run.rooms.iter().zip(&run.folders) {
             add(from, stem, &|name| format!("{folder}/{}-{}", done.room, &name[stem.len()..]))?;
         }
     }
+
     add(run.folder("density")?, "scores-", &|name| format!("scores/{name}"))?;
     for begins in ["edges", "words"] {
         add(run.folder("difficulty")?, begins, &|name| format!("difficulty/{name}"))?;
@@ -174,8 +196,11 @@ fn check_shards(curriculum: &Curriculum, folder: &Path) -> Result<()> {
     for shard in curriculum.train.iter().chain(&curriculum.validation) {
         let place = folder.join(&shard.file);
         if hash_file(&place)? != shard.xxh3_128 {
-            return Err(Error::data(format!("shard `{}` was changed after it was written", place.display()))
-                .hint(format!("delete `{}` and run the same command again", folder.display())));
+            return Err(Error::data(format!(
+                "shard `{}` was changed after it was written",
+                place.display()
+            ))
+            .hint(format!("delete `{}` and run the same command again", folder.display())));
         }
     }
     Ok(())
@@ -185,16 +210,30 @@ fn about(job: &Job, facts: &report::facts::Facts) -> Result<About> {
     let unstated = || "not stated".to_string();
     let sources = job.sources.iter().map(|source| {
         let documents = facts.documents.get(&source.name).copied().unwrap_or(0);
-        (source.name.clone(), source.role.clone(), source.licence.clone().unwrap_or_else(unstated), documents)
+        (
+            source.name.clone(),
+            source.role.clone(),
+            source.licence.clone().unwrap_or_else(unstated),
+            documents,
+        )
     });
+
     let shard = crate::flow::contract::contract("shard")?;
-    let columns = shard.fields.iter().map(|f| (f.name.clone(), f.data_type.to_string(), f.meaning.clone()));
-    Ok(About { sources: sources.collect(), languages: facts.languages.clone(), columns: columns.collect() })
+    let columns =
+        shard.fields.iter().map(|f| (f.name.clone(), f.data_type.to_string(), f.meaning.clone()));
+    Ok(About {
+        sources: sources.collect(),
+        languages: facts.languages.clone(),
+        columns: columns.collect(),
+    })
 }
 
 /// The table a finished build prints.
 pub fn summary(job: &Job, manifest: &Manifest) -> String {
-    let mut text = format!("{:<12} {:>10} {:>10} {:>10} {:>10}\n", "room", "read", "kept", "refused", "duplicates");
+    let mut text = format!(
+        "{:<12} {:>10} {:>10} {:>10} {:>10}\n",
+        "room", "read", "kept", "refused", "duplicates"
+    );
     for done in &manifest.rooms {
         let books = &done.books;
         text += &format!(
@@ -206,12 +245,18 @@ pub fn summary(job: &Job, manifest: &Manifest) -> String {
             books.n_duplicates()
         );
     }
+
     let curriculum = &manifest.curriculum;
     for (split, shards) in [("train", &curriculum.train), ("validation", &curriculum.validation)] {
         let rows: u64 = shards.iter().map(|shard| shard.rows).sum();
         let bytes: u64 = shards.iter().map(|shard| shard.file_bytes).sum();
-        text += &format!("\n{split:<12} {rows} rows in {} shards, {:.1} MB", shards.len(), bytes as f64 / 1e6);
+        text += &format!(
+            "\n{split:<12} {rows} rows in {} shards, {:.1} MB",
+            shards.len(),
+            bytes as f64 / 1e6
+        );
     }
+
     let out = job.out.display();
     text += &format!("\n\n{out}/report.html shows it; `kpipe train --shards {out}` trains on it\n");
     text

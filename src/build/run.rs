@@ -1,8 +1,9 @@
-//! Runs the rooms in order: skips what is right, goes on where a run was killed, balances the books.
+//! Runs the rooms in order: skips what is right, goes on where a run was killed, balances the
+//! books.
 //!
-//! A room's folder is `<out>/.kpipe/<n>-<room>`. `room.json` in it, written last, says that the room is whole and
-//! with which fingerprint; `fingerprint` says for what its parts are being written. A folder with another
-//! fingerprint is emptied first.
+//! A room's folder is `<out>/.kpipe/<n>-<room>`. `room.json` in it, written last, says that the
+//! room is whole and with which fingerprint; `fingerprint` says for what its parts are being
+//! written. A folder with another fingerprint is emptied first.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -66,7 +67,8 @@ impl Run {
     /// If there is no such room.
     pub fn folder(&self, name: &str) -> Result<&Path> {
         let idx = self.rooms.iter().position(|room| room.room == name);
-        idx.map(|idx| self.folders[idx].as_path()).ok_or_else(|| Error::data(format!("there is no room `{name}`")))
+        idx.map(|idx| self.folders[idx].as_path())
+            .ok_or_else(|| Error::data(format!("there is no room `{name}`")))
     }
 }
 
@@ -81,7 +83,14 @@ pub fn run(job: &Job, progress: &dyn Progress) -> Result<Run> {
     let files = ingest::source_files::source_files(&job.sources)?;
     let mut fingerprint = String::new();
     let mut input = Dataset { contract: contract("document")?, parts: Vec::new() };
-    let mut run = Run { rooms: Vec::new(), folders: Vec::new(), files, sources: BTreeMap::new(), _lock: lock };
+    let mut run = Run {
+        rooms: Vec::new(),
+        folders: Vec::new(),
+        files,
+        sources: BTreeMap::new(),
+        _lock: lock,
+    };
+
     for (idx, room) in ROOMS.iter().enumerate() {
         let folder = work.join(format!("{}-{}", idx + 1, room.name));
         fingerprint = fingerprint_of(room, job, &run.files, &fingerprint)?;
@@ -95,6 +104,7 @@ pub fn run(job: &Job, progress: &dyn Progress) -> Result<Run> {
             None => run_room(room, job, &input, &run.files, &folder, &fingerprint, progress)
                 .at_place(|| format!("room `{}`", room.name))?,
         };
+
         if idx > 0 && done.books.read != input.rows() {
             return Err(Error::data(format!(
                 "the books do not balance: room `{}` read {} rows of {}",
@@ -103,6 +113,7 @@ pub fn run(job: &Job, progress: &dyn Progress) -> Result<Run> {
                 input.rows()
             )));
         }
+
         if room.name != "curriculum" {
             input = Dataset::open(&folder, contract(room.writes)?)?;
             if input.rows() != done.books.kept {
@@ -115,22 +126,32 @@ pub fn run(job: &Job, progress: &dyn Progress) -> Result<Run> {
                 .hint(format!("delete `{}` and run again", folder.display())));
             }
         }
+
         if room.reads.is_none() {
             run.sources = ingest::source_books(&folder)?;
             check_refused(&run.sources, job.pipeline.max_refused, Some(&folder))?;
-            too_little_memory(input.rows(), job.memory_bytes).iter().for_each(|note| progress.note(note));
+            too_little_memory(input.rows(), job.memory_bytes)
+                .iter()
+                .for_each(|note| progress.note(note));
         }
+
         run.rooms.push(done);
         run.folders.push(folder);
     }
+
     Ok(run)
 }
 
-/// Stops a run whose input is more damaged than allowed; `folder` is where the refusals can be looked at.
+/// Stops a run whose input is more damaged than allowed; `folder` is where the refusals can be
+/// looked at.
 ///
 /// # Errors
 /// If a source has a greater share of damaged records than `max_refused`.
-pub fn check_refused(sources: &BTreeMap<String, Books>, max_refused: f64, folder: Option<&Path>) -> Result<()> {
+pub fn check_refused(
+    sources: &BTreeMap<String, Books>,
+    max_refused: f64,
+    folder: Option<&Path>,
+) -> Result<()> {
     let nothing_left = sources.values().all(|books| books.kept == 0);
     for (source, books) in sources {
         let share = books.share_broken();
@@ -139,20 +160,29 @@ pub fn check_refused(sources: &BTreeMap<String, Books>, max_refused: f64, folder
         if nothing_left && 2 * missing > books.read {
             return Err(without_text(source, books, folder));
         }
+
         if share > max_refused {
-            let broken =
-                books.refused.iter().filter(|(name, _)| reason(name).is_some_and(|r| r.class == Class::Broken));
+            let broken = books
+                .refused
+                .iter()
+                .filter(|(name, _)| reason(name).is_some_and(|r| r.class == Class::Broken));
             let reasons: Vec<String> = broken.map(|(name, n)| format!("{n} {name}")).collect();
             if 2 * missing > books.n_broken() {
                 return Err(without_text(source, books, folder));
             }
             let error = Error::data(format!(
-                "{:.1} % of the {} of source `{source}` are damaged, and `max_refused` allows {:.1} %: {}",
+                "{:.1} % of the {} of source `{source}` are damaged, and `max_refused` allows \
+                 {:.1} %: {}",
                 100.0 * share,
-                if books.n_broken() as f64 > max_refused * books.read as f64 { "records" } else { "bytes" },
+                if books.n_broken() as f64 > max_refused * books.read as f64 {
+                    "records"
+                } else {
+                    "bytes"
+                },
                 100.0 * max_refused,
                 reasons.join(", ")
             ));
+
             let place = folder.map(|folder| folder.join("refused-*.parquet"));
             let error = place.iter().fold(error, |error, place| {
                 error.hint(format!("`{}` says which file, where and why", place.display()))
@@ -166,28 +196,37 @@ pub fn check_refused(sources: &BTreeMap<String, Books>, max_refused: f64, folder
     Ok(())
 }
 
-/// Records whose text stands in a column that nobody named: what a person has to type, as the first of them tells it.
+/// Records whose text stands in a column that nobody named: what a person has to type, as the first
+/// of them tells it.
 fn without_text(source: &str, books: &Books, folder: Option<&Path>) -> Error {
     let n = books.refused.get("missing_field").copied().unwrap_or(0);
     let left = if books.kept == 0 { ", and no document is left" } else { "" };
-    let error = Error::data(format!("{n} of {} records of source `{source}` have no column of text{left}", books.read));
+    let error = Error::data(format!(
+        "{n} of {} records of source `{source}` have no column of text{left}",
+        books.read
+    ));
+
     match folder.and_then(|folder| first_refusal(folder, source, "missing_field").ok().flatten()) {
         Some(detail) => match detail.split_once(REMEDY) {
             Some((what, line)) => error.at(what).hint(format!("name the column: {line}")),
             None => error.at(detail),
         },
-        None => error.hint(format!("name the column: `--set 'source.{source}.fields.text=\"<column>\"'`")),
+        None => error
+            .hint(format!("name the column: `--set 'source.{source}.fields.text=\"<column>\"'`")),
     }
 }
 
 /// The detail of a source's first refusal for `reason`.
 fn first_refusal(folder: &Path, source: &str, wanted: &str) -> Result<Option<String>> {
     for path in files_named(folder, "refused-", ".parquet")? {
-        for batch in Batches::open(&path, Some(contract("refused")?), Some(&["source", "reason", "detail"]))? {
+        for batch in
+            Batches::open(&path, Some(contract("refused")?), Some(&["source", "reason", "detail"]))?
+        {
             let batch = batch?;
             let (sources, reasons) = (strings(&batch, "source")?, strings(&batch, "reason")?);
             let mut rows = sources.iter().zip(reasons).zip(strings(&batch, "detail")?);
-            let found = rows.find(|((of, reason), _)| (*of, *reason) == (Some(source), Some(wanted)));
+            let found =
+                rows.find(|((of, reason), _)| (*of, *reason) == (Some(source), Some(wanted)));
             if let Some((_, detail)) = found {
                 return Ok(detail.map(str::to_string));
             }
@@ -202,32 +241,49 @@ fn mend(room: &Room, folder: &Path, progress: &dyn Progress) -> Result<()> {
         return Ok(());
     }
     if let Some(file) = damaged(folder)? {
-        let told = format!("`{}` is not as long as it was written: `{}` is done again", file.display(), room.name);
+        let told = format!(
+            "`{}` is not as long as it was written: `{}` is done again",
+            file.display(),
+            room.name
+        );
         progress.note(&told);
         return remove_folder(folder);
     }
-    // What says how far the room is may be cut itself: it is small, and then nothing in the room can be trusted.
+    // What says how far the room is may be cut itself: it is small, and then nothing in the room
+    // can be trusted.
+
     for name in ["room.json", "fingerprint"] {
         if fs::metadata(folder.join(name)).is_ok_and(|facts| facts.len() == 0) {
             progress.note(&format!("`{name}` of room `{}` is empty: it is done again", room.name));
             return remove_folder(folder);
         }
     }
+
     Ok(())
 }
 
-/// What a room says that is whole; one of which a file is missing or has another size is done again.
+/// What a room says that is whole; one of which a file is missing or has another size is done
+/// again.
 fn finished(folder: &Path, fingerprint: &str, progress: &dyn Progress) -> Result<Option<Done>> {
     let whole: Option<Whole> = read_json(&folder.join("room.json"))?;
-    let Some(whole) = whole.filter(|whole| whole.done.fingerprint == fingerprint) else { return Ok(None) };
-    let is_there =
-        |(name, size): &(&String, &u64)| fs::metadata(folder.join(name)).is_ok_and(|facts| facts.len() == **size);
+    let Some(whole) = whole.filter(|whole| whole.done.fingerprint == fingerprint) else {
+        return Ok(None);
+    };
+    let is_there = |(name, size): &(&String, &u64)| {
+        fs::metadata(folder.join(name)).is_ok_and(|facts| facts.len() == **size)
+    };
+
     if let Some((name, _)) = whole.files.iter().find(|file| !is_there(file)) {
         let place = folder.join(name);
-        progress.note(&format!("`{}` is missing or cut: `{}` is done again", place.display(), whole.done.room));
+        progress.note(&format!(
+            "`{}` is missing or cut: `{}` is done again",
+            place.display(),
+            whole.done.room
+        ));
         remove_folder(folder)?;
         return Ok(None);
     }
+
     Ok(Some(whole.done))
 }
 
@@ -261,20 +317,39 @@ fn run_room(
         fs::create_dir_all(folder).map_err(|cause| Error::file("create", folder, cause))?;
         write_atomically(&mark, fingerprint.as_bytes())?;
     }
+
     match room.reads {
         Some(_) => progress.begin(room.name, Some(input.rows()), "rows"),
-        None => progress.begin(room.name, Some(ingest::source_files::total_bytes(&job.sources)?), "bytes"),
+        None => progress.begin(
+            room.name,
+            Some(ingest::source_files::total_bytes(&job.sources)?),
+            "bytes",
+        ),
     }
-    let cx = Context { room: room.name, folder, seed: job.pipeline.seed, memory_bytes: job.memory_bytes, progress };
+
+    let cx = Context {
+        room: room.name,
+        folder,
+        seed: job.pipeline.seed,
+        memory_bytes: job.memory_bytes,
+        progress,
+    };
+
     (room.run)(job, input, &cx)?;
     if room.reads.is_none()
-        && let Err(error) = files.iter().try_for_each(ingest::source_files::SourceFile::check_unchanged)
+        && let Err(error) =
+            files.iter().try_for_each(ingest::source_files::SourceFile::check_unchanged)
     {
         // What was read has no fingerprint: nobody knows what it is.
         remove_folder(folder)?;
         return Err(error);
     }
-    let done = Done { room: room.name.to_string(), fingerprint: fingerprint.to_string(), books: books_of(folder)? };
+
+    let done = Done {
+        room: room.name.to_string(),
+        fingerprint: fingerprint.to_string(),
+        books: books_of(folder)?,
+    };
     done.books.balance()?;
     progress.end(&summary(&done.books));
     sync_folder(folder)?;
@@ -282,6 +357,7 @@ fn run_room(
     files_below(folder, "", &mut files)?;
     let whole = Whole { done, files };
     write_json(&folder.join("room.json"), &whole)?;
+
     Ok(whole.done)
 }
 
@@ -308,8 +384,14 @@ fn summary(books: &Books) -> String {
     text
 }
 
-/// Hash of everything a room's output depends on: program, room, contracts, parameters, files, and its input.
-fn fingerprint_of(room: &Room, job: &Job, files: &[ingest::source_files::SourceFile], before: &str) -> Result<String> {
+/// Hash of everything a room's output depends on: program, room, contracts, parameters, files, and
+/// its input.
+fn fingerprint_of(
+    room: &Room,
+    job: &Job,
+    files: &[ingest::source_files::SourceFile],
+    before: &str,
+) -> Result<String> {
     let mut needs = json!({
         "kpipe": env!("CARGO_PKG_VERSION"),
         "room": room.name,
@@ -319,12 +401,14 @@ fn fingerprint_of(room: &Room, job: &Job, files: &[ingest::source_files::SourceF
         "params": (room.params)(&job.pipeline)?,
         "input": before,
     });
+
     if room.reads.is_none() {
         needs["sources"] = json!(job.sources);
         needs["names"] = json!(job.sources.iter().map(|source| &source.name).collect::<Vec<_>>());
         needs["files"] = json!(files);
         needs["limit"] = json!(job.limit);
     }
+
     let mut beside = Vec::new();
     for path in (room.files)(&job.pipeline)? {
         beside.push(hash_file(&path)?);

@@ -16,7 +16,8 @@ use crate::negatives::back_translation;
 /// Arguments of `kpipe build`.
 #[derive(Args)]
 pub(super) struct BuildArgs {
-    /// Sources by name, such as `wiki,pubmed`; `wiki=/data/x.xml.bz2` reads another file, folder or glob pattern
+    /// Sources by name, such as `wiki,pubmed`; `wiki=/data/x.xml.bz2` reads another file, folder or
+    /// glob pattern
     #[arg(long, value_name = "NAME[=PATH],...", required = true)]
     source: Vec<String>,
     /// Folder for the shards and everything about them
@@ -40,34 +41,56 @@ pub(super) fn run(args: &BuildArgs) -> Result<()> {
     start_again_with([give_memory_back_late()])?;
     let pipeline = args.settings.pipeline()?;
     let sources = pipeline.sources(&args.source.join(","))?;
-    let job = Job { pipeline, sources, out: args.out.clone(), limit: args.limit, memory_bytes: args.memory.memory };
+    let job = Job {
+        pipeline,
+        sources,
+        out: args.out.clone(),
+        limit: args.limit,
+        memory_bytes: args.memory.memory,
+    };
+
     plan::check(&job)?;
     args.run.start_threads()?;
     let printer = args.run.printer();
     let is_sample = |path: &str| path.starts_with("fixtures/");
+
     if job.pipeline.density.lexicon.iter().any(|spec| is_sample(&spec.path))
         && job.sources.iter().any(|source| !is_sample(&source.path))
     {
-        printer.note("your files are scored with the sample lexicon of the fixtures; name yours in `density.lexicon`");
+        printer.note(
+            "your files are scored with the sample lexicon of the fixtures; name yours in \
+                      `density.lexicon`",
+        );
     }
+
     for source in job.sources.iter().filter(|source| source.is_guessed) {
-        printer.note(&format!("source `{}` is read as {}, with the role {}", source.name, source.format, source.role));
+        printer.note(&format!(
+            "source `{}` is read as {}, with the role {}",
+            source.name, source.format, source.role
+        ));
     }
+
     if job.pipeline.negatives.per_document > 0
         && let Some(warning) = back_translation::warning(&job.pipeline.negatives.back_translation)
     {
         printer.note(&warning);
     }
+
     let place = args.out.join(rooms::WORK);
     let (dry_run, json) = (args.dry_run, args.run.json);
     stop::listen(false, move |signal| {
-        let kept = format!("what is done is kept in `{}`; the same command goes on there", place.display());
+        let kept = format!(
+            "what is done is kept in `{}`; the same command goes on there",
+            place.display()
+        );
         print::stop(signal, if dry_run { "nothing was written" } else { &kept }, json);
     })?;
+
     if args.dry_run {
         let estimate = estimate::estimate(&job)?;
         return printer.result(&estimate.to_string(), &serde_json::json!(estimate));
     }
+
     let finished = rooms::run(&job, &printer)?;
     let manifest = publish::publish(&job, &finished, &printer)?;
     printer.result(&publish::summary(&job, &manifest), &serde_json::json!(manifest))

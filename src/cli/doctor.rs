@@ -25,6 +25,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<()> {
         format!("{:<18} {cores}", "cores"),
         format!("{:<18} WordNet 3.0, embedded", "English thesaurus"),
     ];
+
     for engine in &engines {
         let name = format!("translation: {}", engine.engine);
         if engine.available {
@@ -34,15 +35,23 @@ pub(super) fn run(args: &DoctorArgs) -> Result<()> {
                 true => ("broken", "mend it with"),
                 false => ("missing", "install it with"),
             };
-            lines.push(format!("{name:<18} {state}: {}", engine.detail.as_deref().unwrap_or("not installed")));
-            lines.push(format!("{:<18} without it `kpipe build` makes no back-translations; {then}", ""));
+            lines.push(format!(
+                "{name:<18} {state}: {}",
+                engine.detail.as_deref().unwrap_or("not installed")
+            ));
+            lines.push(format!(
+                "{:<18} without it `kpipe build` makes no back-translations; {then}",
+                ""
+            ));
             lines.push(format!("{:<18} {}", "", engine.how_to_install));
         }
     }
+
     match &cuda {
         Ok(()) => lines.push(format!("{:<18} ready", "cuda")),
         Err(why) => lines.push(format!("{:<18} off: {}", "cuda", why.replace('\n', ";"))),
     }
+
     let value = json!({"kpipe": env!("CARGO_PKG_VERSION"), "cores": cores, "engines": engines,
         "cuda": cuda.is_ok(), "cuda_detail": cuda.err()});
     Printer::new(false, args.json).result(&(lines.join("\n") + "\n"), &value)

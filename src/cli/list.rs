@@ -28,15 +28,21 @@ const NAME: usize = 20;
 pub(super) fn run(args: &ListArgs) -> Result<()> {
     let printer = Printer::new(false, args.json);
     let Some(kind) = &args.kind else {
-        let lines: String = LISTS.iter().map(|list| format!("{:<NAME$} {}\n", list.name, list.about)).collect();
-        let value: Vec<_> = LISTS.iter().map(|list| json!({"name": list.name, "about": list.about})).collect();
+        let lines: String =
+            LISTS.iter().map(|list| format!("{:<NAME$} {}\n", list.name, list.about)).collect();
+        let value: Vec<_> =
+            LISTS.iter().map(|list| json!({"name": list.name, "about": list.about})).collect();
         return printer.result(&lines, &json!(value));
     };
+
     let list = list(kind)?;
     let entries = (list.entries)()?;
-    let text = if args.markdown { markdown(list, &entries) } else { entries.iter().map(told).collect() };
-    let value: Vec<_> =
-        entries.iter().map(|entry| json!({"name": entry.name, "about": entry.about, "keys": entry.keys})).collect();
+    let text =
+        if args.markdown { markdown(list, &entries) } else { entries.iter().map(told).collect() };
+    let value: Vec<_> = entries
+        .iter()
+        .map(|entry| json!({"name": entry.name, "about": entry.about, "keys": entry.keys}))
+        .collect();
     printer.result(&text, &json!(value))
 }
 

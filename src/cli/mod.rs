@@ -1,8 +1,8 @@
 //! The command line: one file a command, and the only place that prints or exits.
 //!
-//! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 2 wrong command line or
-//! pipeline file, 3 data breaks a contract or a policy, 4 disk or file trouble, 5 numbers went bad, 101 our bug, 130 and
-//! 143 stopped by a signal.
+//! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 2 wrong
+//! command line or pipeline file, 3 data breaks a contract or a policy, 4 disk or file trouble, 5
+//! numbers went bad, 101 our bug, 130 and 143 stopped by a signal.
 
 mod build;
 mod completions;
@@ -51,7 +51,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// What is installed, what is missing, and how to get it
     Doctor(doctor::DoctorArgs),
-    /// Formats, lexicons, generators, objectives, strategies, schedules, models, presets, metrics: what can be named
+    /// Formats, lexicons, generators, objectives, strategies, schedules, models, presets, metrics:
+    /// what can be named
     List(list::ListArgs),
     /// Print every key of a pipeline file with its default and reason
     Defaults,
@@ -78,11 +79,12 @@ impl SettingsArgs {
         self.pipeline_over("", "")
     }
 
-    /// The settings on top of those of another pipeline file, such as a finished build's, given as its text; `name`
-    /// stands for it in errors.
+    /// The settings on top of those of another pipeline file, such as a finished build's, given as
+    /// its text; `name` stands for it in errors.
     fn pipeline_over(&self, text: &str, name: &str) -> Result<Pipeline> {
         let mut settings = Settings::new()?;
         settings.add_text(text, name)?;
+
         for path in &self.pipeline {
             settings.add_file(path)?;
         }
@@ -113,9 +115,9 @@ struct RunArgs {
 /// How much memory a run may use.
 #[derive(Args, Clone, Debug)]
 struct MemoryArgs {
-    /// Memory to stay within, such as 4G or 800M; the output is the same for any. What is sorted or indexed gets a
-    /// quarter of it and takes more passes where that is too little; the rest is about 350 MB and 160 bytes a
-    /// document, and a run that needs more than it was given says so
+    /// Memory to stay within, such as 4G or 800M; the output is the same for any. What is sorted or
+    /// indexed gets a quarter of it and takes more passes where that is too little; the rest is
+    /// about 350 MB and 160 bytes a document, and a run that needs more than it was given says so
     #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = parse_size)]
     memory: u64,
 }
@@ -130,10 +132,15 @@ impl RunArgs {
 
     fn start_threads(&self) -> Result<()> {
         if let Some(threads) = self.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads)) {
-            return Err(Error::usage(format!("`--threads` is {threads}, outside 1..={MAX_THREADS}"))
-                .hint("leave it out to use all cores"));
+            return Err(Error::usage(format!(
+                "`--threads` is {threads}, outside 1..={MAX_THREADS}"
+            ))
+            .hint("leave it out to use all cores"));
         }
-        rayon::ThreadPoolBuilder::new().num_threads(self.threads.unwrap_or(0)).build_global().map_err(Error::no_thread)
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads.unwrap_or(0))
+            .build_global()
+            .map_err(Error::no_thread)
     }
 }
 
@@ -148,9 +155,16 @@ fn parse_size(text: &str) -> std::result::Result<u64, String> {
         "T" | "t" => 40,
         unit => return Err(format!("`{unit}` is no unit; write 800M or 4G")),
     };
-    let number: f64 = digits.parse().map_err(|_| format!("`{digits}` is no number; write 800M or 4G"))?;
+
+    let number: f64 =
+        digits.parse().map_err(|_| format!("`{digits}` is no number; write 800M or 4G"))?;
     let bytes = number * f64::from(1_u32 << 10).powi(shift / 10);
-    if bytes >= 64.0 * 1024.0 * 1024.0 { Ok(bytes as u64) } else { Err("at least 64M are needed".to_string()) }
+
+    if bytes >= 64.0 * 1024.0 * 1024.0 {
+        Ok(bytes as u64)
+    } else {
+        Err("at least 64M are needed".to_string())
+    }
 }
 
 /// Runs the command line and returns the exit code.
@@ -164,8 +178,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Score(args) => args.run.json,
         Command::Train(args) => args.run.json,
         Command::Plan(args) => args.is_json(),
-        Command::Doctor(_) | Command::List(_) | Command::Defaults | Command::Completions(_) => false,
+        Command::Doctor(_) | Command::List(_) | Command::Defaults | Command::Completions(_) => {
+            false
+        }
     };
+
     tell_of_limits(json);
     let result = match cli.command {
         Command::Build(args) => build::run(&args),
@@ -177,25 +194,31 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Defaults => print::stdout(crate::flow::settings::DEFAULT),
         Command::Completions(args) => completions::run(&args),
     };
+
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => print::error(&error, json),
     }
 }
 
-/// Libraries panic where the system gives no more threads. That is a limit somebody set, not a bug, and is told as such.
+/// Libraries panic where the system gives no more threads. That is a limit somebody set, not a bug,
+/// and is told as such.
 fn tell_of_limits(json: bool) {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let words = panic.payload_as_str().unwrap_or_default();
         // EAGAIN, as `std`, rayon and tokio each say it.
-        let is_limit = words.contains("spawn") && (words.contains("os error 11") || words.contains("code: 11"));
+        let is_limit = words.contains("spawn")
+            && (words.contains("os error 11") || words.contains("code: 11"));
         if !is_limit {
             return usual(panic);
         }
         let error = Error::no_thread("the system gives no more of them");
         print::error(&error, json);
-        #[expect(clippy::exit, reason = "the thread that panics may be any, and the others wait for it")]
+        #[expect(
+            clippy::exit,
+            reason = "the thread that panics may be any, and the others wait for it"
+        )]
         std::process::exit(4);
     }));
 }

@@ -19,7 +19,8 @@ pub(super) struct PlanArgs {
 
 #[derive(Subcommand)]
 enum Planned {
-    /// Parameters, memory and time of a training run; one that does not fit is refused with what would
+    /// Parameters, memory and time of a training run; one that does not fit is refused with what
+    /// would
     Train(PlanTrainArgs),
 }
 
@@ -48,26 +49,38 @@ pub(super) fn run(args: &PlanArgs) -> Result<()> {
     args.run.start_threads()?;
     let printer = args.run.printer();
     let plan = plan::plan(&params, args.memory.or_else(plan::machine_memory), &printer)?;
-    let about = args.model.preset.as_deref().map(|name| preset(name).map(|preset| format!("\n{}", preset.about())));
+    let about = args
+        .model
+        .preset
+        .as_deref()
+        .map(|name| preset(name).map(|preset| format!("\n{}", preset.about())));
     let text = table(&plan, &params) + &about.transpose()?.unwrap_or_default();
+
     printer.result(&text, &serde_json::json!(plan))
 }
 
 fn table(plan: &Plan, params: &Params) -> String {
     let memory = &plan.memory;
     let (rows, microbatches) = plan.batch;
-    let mut lines = vec![("model", plan.family.to_string()), ("parameters", grouped(plan.parameters))];
+    let mut lines =
+        vec![("model", plan.family.to_string()), ("parameters", grouped(plan.parameters))];
+
     if plan.frozen > 0 {
         lines.push(("", format!("and {} that stay as they are", grouped(plan.frozen))));
     } else if plan.published != plan.parameters {
-        lines.push(("", format!("{} as published, without the head and with a pooler", grouped(plan.published))));
+        lines.push((
+            "",
+            format!("{} as published, without the head and with a pooler", grouped(plan.published)),
+        ));
     }
+
     let activations = format!(
         "{}; {} where everything is kept, {} with train.checkpoint_every=1",
         size(memory.activations),
         size(memory.activations_kept),
         size(memory.activations_checkpointed)
     );
+
     let available = plan.available.map(|bytes| format!(" of {}", size(bytes))).unwrap_or_default();
     lines.extend([
         ("weights", size(memory.weights)),
@@ -78,18 +91,35 @@ fn table(plan: &Plan, params: &Params) -> String {
         ("batch", format!("{} rows: {microbatches} microbatches of {rows}", rows * microbatches)),
         ("tokens", format!("{} a step at most", grouped(plan.tokens_per_step))),
         ("rate", format!("{:e}, {}", plan.lr, params.schedule.kind)),
-        ("time", format!("about {} for {} steps on this processor", duration(plan.seconds), grouped(params.steps))),
+        (
+            "time",
+            format!(
+                "about {} for {} steps on this processor",
+                duration(plan.seconds),
+                grouped(params.steps)
+            ),
+        ),
     ]);
+
     let speed = plan.flops / 1e9;
-    lines.push(("", format!("a matrix product reaches {speed:.0} GFLOP/s here, a step somewhat more than half of it")));
+    lines.push((
+        "",
+        format!(
+            "a matrix product reaches {speed:.0} GFLOP/s here, a step somewhat more than half of it"
+        ),
+    ));
     lines.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
 }
 
 /// A number with commas between its thousands.
 fn grouped(n: u64) -> String {
     let digits = n.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .filter_map(|group| std::str::from_utf8(group).ok())
+        .collect();
     groups.join(",")
 }
 

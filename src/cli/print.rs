@@ -1,4 +1,5 @@
-//! Printing: bars on a terminal, plain lines elsewhere, JSON lines on demand, nothing but errors when quiet.
+//! Printing: bars on a terminal, plain lines elsewhere, JSON lines on demand, nothing but errors
+//! when quiet.
 //!
 //! Nothing is told by colour alone. A closed pipe (`kpipe score | head`) is not an error.
 
@@ -59,11 +60,20 @@ pub(super) fn error(error: &Error, as_json: bool) -> ExitCode {
 pub(super) fn stop(signal: i32, what: &str, as_json: bool) {
     let code = Kind::Stopped(signal).exit_code();
     match as_json {
-        true => tell(format_args!("{}", json!({"event": "stopped", "what": what, "exit_code": code}))),
+        true => {
+            tell(format_args!("{}", json!({"event": "stopped", "what": what, "exit_code": code})))
+        }
         // A bar may stand on the line.
-        false => tell(format_args!("{}stopped: {what}", if std::io::stderr().is_terminal() { "\r\n" } else { "" })),
+        false => tell(format_args!(
+            "{}stopped: {what}",
+            if std::io::stderr().is_terminal() { "\r\n" } else { "" }
+        )),
     }
-    #[expect(clippy::exit, reason = "other threads are in the middle of their work, and nothing waits for them")]
+
+    #[expect(
+        clippy::exit,
+        reason = "other threads are in the middle of their work, and nothing waits for them"
+    )]
     std::process::exit(i32::from(code));
 }
 
@@ -103,6 +113,7 @@ impl Printer {
             _ if std::io::stderr().is_terminal() => Mode::Bars,
             _ => Mode::Lines,
         };
+
         let now = Instant::now();
         let stage = Stage {
             name: String::new(),
@@ -135,17 +146,22 @@ impl Printer {
         let done = self.done.load(Ordering::Relaxed);
         let seconds = stage.begun.elapsed().as_secs_f64();
         let rate = done as f64 / seconds.max(1e-9);
+
         if self.mode == Mode::Json {
             let event = json!({"event": "progress", "stage": stage.name, "done": done, "total": stage.total,
                 "unit": stage.unit, "rate": rate, "message": stage.message});
             tell(format_args!("{event}"));
             return;
         }
+
         let share = stage.total.filter(|total| *total > 0).map_or(String::new(), |total| {
             let left = total.saturating_sub(done) as f64 / rate.max(1e-9);
             format!(" of {total} ({:.0} %, {:.0} s left)", 100.0 * done as f64 / total as f64, left)
         });
-        tell(format_args!("{:<12} {done}{share} {}, {rate:.0}/s {}", stage.name, stage.unit, stage.message));
+        tell(format_args!(
+            "{:<12} {done}{share} {}, {rate:.0}/s {}",
+            stage.name, stage.unit, stage.message
+        ));
     }
 }
 
@@ -154,17 +170,29 @@ impl Progress for Printer {
         self.done.store(0, Ordering::Relaxed);
         self.with_stage(|stage| {
             let now = Instant::now();
-            *stage =
-                Stage { name: name.to_string(), total, unit, begun: now, told: now, bar: None, message: String::new() };
+            *stage = Stage {
+                name: name.to_string(),
+                total,
+                unit,
+                begun: now,
+                told: now,
+                bar: None,
+                message: String::new(),
+            };
             if self.mode == Mode::Bars {
                 let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
                 let template = match total {
                     Some(_) if unit == "bytes" => {
-                        "{prefix:<12} {bar:24} {percent:>3} % {bytes}/{total_bytes} {bytes_per_sec} ETA {eta} {msg}"
+                        "{prefix:<12} {bar:24} {percent:>3} % {bytes}/{total_bytes} \
+                         {bytes_per_sec} ETA {eta} {msg}"
                     }
-                    Some(_) => "{prefix:<12} {bar:24} {percent:>3} % {human_pos}/{human_len} {per_sec} ETA {eta} {msg}",
+                    Some(_) => {
+                        "{prefix:<12} {bar:24} {percent:>3} % {human_pos}/{human_len} \
+                                {per_sec} ETA {eta} {msg}"
+                    }
                     None => "{prefix:<12} {spinner} {human_pos} {per_sec} {msg}",
                 };
+
                 if let Ok(style) = ProgressStyle::with_template(template) {
                     bar.set_style(style);
                 }
@@ -172,7 +200,10 @@ impl Progress for Printer {
                 bar.enable_steady_tick(Duration::from_millis(200));
                 stage.bar = Some(bar);
             } else if self.mode == Mode::Json {
-                tell(format_args!("{}", json!({"event": "begin", "stage": name, "total": total, "unit": unit})));
+                tell(format_args!(
+                    "{}",
+                    json!({"event": "begin", "stage": name, "total": total, "unit": unit})
+                ));
             }
         });
     }
@@ -191,7 +222,9 @@ impl Progress for Printer {
         self.with_stage(|stage| {
             if let Some(bar) = &stage.bar {
                 bar.inc(n);
-            } else if matches!(self.mode, Mode::Lines | Mode::Json) && stage.told.elapsed() >= LINE_EVERY {
+            } else if matches!(self.mode, Mode::Lines | Mode::Json)
+                && stage.told.elapsed() >= LINE_EVERY
+            {
                 self.line(stage);
                 stage.told = Instant::now();
             }
@@ -210,7 +243,10 @@ impl Progress for Printer {
     fn note(&self, text: &str) {
         self.with_stage(|stage| match (self.mode, &stage.bar) {
             (Mode::Quiet, _) => {}
-            (Mode::Json, _) => tell(format_args!("{}", json!({"event": "note", "stage": stage.name, "text": text}))),
+            (Mode::Json, _) => tell(format_args!(
+                "{}",
+                json!({"event": "note", "stage": stage.name, "text": text})
+            )),
             (_, Some(bar)) => bar.suspend(|| tell(format_args!("note: {text}"))),
             (_, None) => tell(format_args!("note: {text}")),
         });
@@ -222,6 +258,7 @@ impl Progress for Printer {
             if let Some(bar) = stage.bar.take() {
                 bar.finish_and_clear();
             }
+
             match self.mode {
                 Mode::Quiet => {}
                 Mode::Json => {
@@ -230,7 +267,8 @@ impl Progress for Printer {
                         "total": stage.total, "seconds": seconds});
                     tell(format_args!("{event}"));
                 }
-                Mode::Lines | Mode::Bars => tell(format_args!("{:<12} {summary} in {seconds:.1} s", stage.name)),
+                Mode::Lines | Mode::Bars => tell(format_args!("{:<12} {summary} in {seconds:.1} \
+                                                               s", stage.name)),
             }
         });
     }

@@ -27,10 +27,12 @@ use crate::knowledge::lexicon::{Lexicon, LexiconSpec};
 /// Arguments of `kpipe score`.
 #[derive(Args)]
 pub(super) struct ScoreArgs {
-    /// A folder that `kpipe build` wrote, or files and folders of documents in any format kpipe reads
+    /// A folder that `kpipe build` wrote, or files and folders of documents in any format kpipe
+    /// reads
     #[arg(default_value = "out")]
     input: Vec<PathBuf>,
-    /// Lexicon: MeSH XML or ASCII, DrugBank vocabulary CSV, OBO, TSV or a word list; may be given more than once
+    /// Lexicon: MeSH XML or ASCII, DrugBank vocabulary CSV, OBO, TSV or a word list; may be given
+    /// more than once
     #[arg(long, value_name = "FILE")]
     lexicon: Vec<PathBuf>,
     /// Folder for the scores as Parquet [default: `scores`; a build has them already]
@@ -59,6 +61,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
     let sources = if is_build { Vec::new() } else { sources(&args.input)? };
     let wants_file = !is_build && args.explain.is_none();
     let out = args.out.clone().or_else(|| wants_file.then(|| PathBuf::from("scores")));
+
     if let Some(out) = &out {
         for input in &args.input {
             check_apart(out, "what is scored", &input.to_string_lossy())?;
@@ -68,18 +71,26 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
             check_apart(out, "the lexicon", &path)?;
         }
     }
+
     let json = args.run.json;
     stop::listen(false, move |signal| {
         print::stop(signal, "no scores were written; the same command begins anew", json)
     })?;
     let work = Work::new(out.as_deref())?;
+
     if is_build {
-        pipeline = args.settings.pipeline_over(&density_of_build(&args.input[0])?, "manifest.json")?;
+        pipeline =
+            args.settings.pipeline_over(&density_of_build(&args.input[0])?, "manifest.json")?;
     }
+
     if !args.lexicon.is_empty() {
-        let spec = |path: &PathBuf| LexiconSpec { path: path.to_string_lossy().into_owned(), format: None };
+        let spec = |path: &PathBuf| LexiconSpec {
+            path: path.to_string_lossy().into_owned(),
+            format: None,
+        };
         pipeline.density.lexicon = args.lexicon.iter().map(spec).collect();
     }
+
     let folder = work.folder.join("density");
     create(&folder)?;
     let cx = context("density", &folder, &pipeline, args.memory.memory, &printer);
@@ -87,9 +98,12 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
     let lexicon = density::read_lexicon(&pipeline.density, &cx)?;
     let documents = match is_build {
         true => built(&args.input[0])?,
-        false => read(&sources, &pipeline, &work.folder, out.as_deref(), args.memory.memory, &printer)?,
+        false => {
+            read(&sources, &pipeline, &work.folder, out.as_deref(), args.memory.memory, &printer)?
+        }
     };
     // To find mentions, and to write scores or to look for the id.
+
     printer.begin("score", Some(2 * documents.rows()), "rows");
     if let Some(id) = &args.explain {
         return explain(id, &documents, &lexicon, &pipeline, &cx, &printer);
@@ -97,10 +111,12 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
     let summary = score::score(&documents, &lexicon, &pipeline.density, args.top, &cx)?;
     printer.end(&format!("{} documents scored", summary.documents));
     let mut text = table::summary(&summary);
+
     if let Some(out) = &out {
         keep(&folder, "scores-", out)?;
         text += &format!("\nscores: {}\n", out.join("scores-*.parquet").display());
     }
+
     printer.result(&text, &json!(summary))
 }
 
@@ -116,25 +132,29 @@ fn explain(
     printer.end(&format!("{} documents scored", documents.rows()));
     match explanation {
         Some(explanation) => printer.result(&table::explanation(&explanation), &json!(explanation)),
-        None => Err(Error::usage(format!("there is no document `{id}`"))
-            .hint("ids look like `pubmed:12` or `<file stem>:<id>`; the lists of `kpipe score` name some")),
+        None => Err(Error::usage(format!("there is no document `{id}`")).hint(
+            "ids look like `pubmed:12` or `<file stem>:<id>`; the lists of `kpipe score` name some",
+        )),
     }
 }
 
-/// The lexicon and the parameters a build was scored with, as a pipeline file; what the command line gives comes on top.
+/// The lexicon and the parameters a build was scored with, as a pipeline file; what the command
+/// line gives comes on top.
 fn density_of_build(folder: &Path) -> Result<String> {
     let manifest: Manifest = crate::flow::dataset::read_json(&folder.join("manifest.json"))?
         .ok_or_else(|| Error::data(format!("`{}` has no manifest.json", folder.display())))?;
     let section = std::collections::BTreeMap::from([("density", manifest.pipeline.density)]);
-    toml::to_string(&section)
-        .map_err(|cause| Error::data(format!("the parameters of the build cannot be read: {cause}")))
+    toml::to_string(&section).map_err(|cause| {
+        Error::data(format!("the parameters of the build cannot be read: {cause}"))
+    })
 }
 
 /// The documents of a finished build.
 fn built(folder: &Path) -> Result<Dataset> {
     let room = folder.join(WORK).join("2-dedup");
-    Dataset::open(&room, contract("unique")?)
-        .map_err(|error| error.hint("the working files of the build are gone; run the same build again"))
+    Dataset::open(&room, contract("unique")?).map_err(|error| {
+        error.hint("the working files of the build are gone; run the same build again")
+    })
 }
 
 /// A source for each file or folder, named by its stem.
@@ -142,13 +162,19 @@ fn sources(inputs: &[PathBuf]) -> Result<Vec<SourceSpec>> {
     let mut sources: Vec<SourceSpec> = Vec::new();
     for path in inputs {
         let stem = path.file_name().and_then(|name| name.to_str()).unwrap_or("input");
-        let stem = stem.split('.').next().filter(|stem| !stem.is_empty()).unwrap_or("input").to_string();
+        let stem =
+            stem.split('.').next().filter(|stem| !stem.is_empty()).unwrap_or("input").to_string();
         let numbered = (1..).map(|n| if n == 1 { stem.clone() } else { format!("{stem}-{n}") });
         let is_new = |name: &String| sources.iter().all(|source| source.name != *name);
         let name = numbered.into_iter().find(is_new).unwrap_or(stem.clone());
         let source = SourceSpec::of_path(&name, path).map_err(|error| {
-            if path.exists() { error } else { error.hint("give a file or folder, or run `kpipe build` first") }
+            if path.exists() {
+                error
+            } else {
+                error.hint("give a file or folder, or run `kpipe build` first")
+            }
         })?;
+
         sources.push(source);
     }
     Ok(sources)
@@ -166,25 +192,36 @@ fn read(
     let folder = work.join("ingest");
     create(&folder)?;
     printer.begin("ingest", Some(ingest::source_files::total_bytes(sources)?), "bytes");
-    ingest::run(sources, &pipeline.ingest, &context("ingest", &folder, pipeline, memory_bytes, printer), None)?;
+    ingest::run(
+        sources,
+        &pipeline.ingest,
+        &context("ingest", &folder, pipeline, memory_bytes, printer),
+        None,
+    )?;
+
     let documents = Dataset::open(&folder, contract("document")?)?;
     if let Some(out) = out {
         keep(&folder, "refused-", out)?;
     }
     let (mut refused, mut reasons) = (0, Vec::new());
     let books = ingest::source_books(&folder)?;
+
     for (source, books) in &books {
         refused += books.n_refused();
         reasons.extend(books.refused.iter().map(|(reason, n)| format!("{source}: {n} {reason}")));
     }
+
     printer.end(&format!("{} documents, {refused} refused", documents.rows()));
     if refused > 0 {
         printer.note(&format!("refused: {}", reasons.join(", ")));
     }
     check_refused(&books, pipeline.max_refused, out)?;
+
     if documents.rows() == 0 {
-        return Err(Error::data("there is no document to score").hint("the notes above say what was refused and why"));
+        return Err(Error::data("there is no document to score")
+            .hint("the notes above say what was refused and why"));
     }
+
     Ok(documents)
 }
 
@@ -208,6 +245,7 @@ impl Work {
             }
             None => std::env::temp_dir(),
         };
+
         let guard = Temporary::new(&place, WORK_PREFIX)?;
         let lock = lock(guard.path())?;
         Ok(Work { folder: guard.path().to_path_buf(), _guard: guard, _lock: lock })
@@ -218,15 +256,17 @@ impl Work {
 fn sweep(out: &Path) -> Result<()> {
     for folder in files_named(out, WORK_PREFIX, "")? {
         if lock(&folder).is_ok() {
-            std::fs::remove_dir_all(&folder).map_err(|cause| Error::file("remove", &folder, cause))?;
+            std::fs::remove_dir_all(&folder)
+                .map_err(|cause| Error::file("remove", &folder, cause))?;
         }
     }
     Ok(())
 }
 
 fn create(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder)
-        .map_err(|cause| Error::file("create", folder, cause).hint("give `--out` a folder that you may write to"))
+    std::fs::create_dir_all(folder).map_err(|cause| {
+        Error::file("create", folder, cause).hint("give `--out` a folder that you may write to")
+    })
 }
 
 fn context<'a>(
@@ -241,16 +281,24 @@ fn context<'a>(
 
 /// Moves what was written to where it is wanted, in the place of what an earlier run left there.
 fn keep(folder: &Path, begins: &str, out: &Path) -> Result<()> {
-    let written = if folder.exists() { files_named(folder, begins, ".parquet")? } else { Vec::new() };
+    let written =
+        if folder.exists() { files_named(folder, begins, ".parquet")? } else { Vec::new() };
     let named: Vec<(PathBuf, String)> = written
         .into_iter()
-        .filter_map(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()).map(|name| (path, name)))
+        .filter_map(|path| {
+            path.file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .map(|name| (path, name))
+        })
         .collect();
+
     let mut owned = Owned::claim(out, Kind::Scores)?;
     // What the same command wrote of the other kind stays.
     let others = owned.files().filter(|name| !name.starts_with(begins)).map(str::to_string);
-    let names: BTreeSet<String> = others.chain(named.iter().map(|(_, name)| name.clone())).collect();
+    let names: BTreeSet<String> =
+        others.chain(named.iter().map(|(_, name)| name.clone())).collect();
     owned.intend(&names)?;
+
     for (path, name) in &named {
         rename(path, &out.join(name))?;
     }

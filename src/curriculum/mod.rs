@@ -1,10 +1,11 @@
 //! `example` → `shard`
 //!
-//! Comes in: examples in any order. Goes out: `data/train-*.parquet` and `data/validation-*.parquet`, each row with
-//! its place `seq` in the training order. Promises: every example is in exactly one split, and at least once; no
-//! neighbourhood of near-duplicates is divided between the splits; the opening positions hold general text only;
-//! the shares of domain and hard text follow the pacing to within one row of every window; the order is a function
-//! of the seed and the rows alone.
+//! Comes in: examples in any order. Goes out: `data/train-*.parquet` and
+//! `data/validation-*.parquet`, each row with its place `seq` in the training order. Promises:
+//! every example is in exactly one split, and at least once; no neighbourhood of near-duplicates is
+//! divided between the splits; the opening positions hold general text only; the shares of domain
+//! and hard text follow the pacing to within one row of every window; the order is a function of
+//! the seed and the rows alone.
 //!
 //! Not for shuffling: a loader that shuffles these shards again throws the curriculum away.
 
@@ -80,33 +81,50 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
     // To order the rows, to spill them and to gather them.
     cx.readings(input, 3);
     let rows = read_rows(input, params, cx)?;
+
     if rows.is_empty() {
         return Err(Error::data("no document is left to make shards of").hint(format!(
-            "every document that was read was turned away: `refused-*.parquet` in the folders of `{}` say why",
+            "every document that was read was turned away: `refused-*.parquet` in the folders of \
+             `{}` say why",
             cx.folder.parent().unwrap_or(cx.folder).display()
         )));
     }
+
     let split = split::validation(&rows, params, cx.seed);
     let mut notes = split.notes;
     let ordered = order::train(&rows, &split.train, params, cx.seed);
     notes.extend(ordered.notes);
     notes.iter().for_each(|note| cx.progress.note(note));
-    let plan = shards::Plan::new(&rows, &ordered.sequence, &split.validation, ordered.pacing.n_first, params);
+    let plan = shards::Plan::new(
+        &rows,
+        &ordered.sequence,
+        &split.validation,
+        ordered.pacing.n_first,
+        params,
+    );
     // Whole shards are held from here on; the rows have said what they had to.
-    let (n_rows, n_train, n_validation) = (rows.len() as u64, split.train.len(), split.validation.len());
+
+    let (n_rows, n_train, n_validation) =
+        (rows.len() as u64, split.train.len(), split.validation.len());
     let n_positions = ordered.sequence.len();
     drop((rows, split.train, split.validation, ordered.sequence));
     // Text that is repeated is gathered more than once.
     cx.progress.expect(2 * n_rows + (n_positions + n_validation) as u64);
     let written = shards::write(input, &plan, params, cx)?;
     let of = |split: Split| written.iter().filter(|shard| shard.split == split).cloned().collect();
-    let curriculum =
-        Curriculum { train: of(Split::Train), validation: of(Split::Validation), pacing: ordered.pacing, notes };
+    let curriculum = Curriculum {
+        train: of(Split::Train),
+        validation: of(Split::Validation),
+        pacing: ordered.pacing,
+        notes,
+    };
+
     write_json(&cx.folder.join("curriculum.json"), &curriculum)?;
     let mut books = Books { read: n_rows, kept: n_rows, ..Books::default() };
     books.note("train_positions", n_positions as u64);
     books.note("repeated_positions", (n_positions - n_train) as u64);
     books.note("validation_documents", n_validation as u64);
+
     cx.commit(0, &[], &[], &books)
 }
 
@@ -115,10 +133,14 @@ fn read_rows(input: &Dataset, params: &Params, cx: &Context) -> Result<Vec<Row>>
     let columns = ["id", "text", "role", "neighbourhood", "difficulty", "bucket"];
     let mut rows = Vec::with_capacity(input.rows() as usize);
     let kernel = |batch: &RecordBatch, _| {
-        let (ids, texts, roles) = (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "role")?);
-        let groups = crate::flow::contract::numbers::<arrow::datatypes::UInt64Type>(batch, "neighbourhood")?;
-        let difficulty = crate::flow::contract::numbers::<arrow::datatypes::Float32Type>(batch, "difficulty")?;
-        let buckets = crate::flow::contract::numbers::<arrow::datatypes::UInt8Type>(batch, "bucket")?;
+        let (ids, texts, roles) =
+            (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "role")?);
+        let groups =
+            crate::flow::contract::numbers::<arrow::datatypes::UInt64Type>(batch, "neighbourhood")?;
+        let difficulty =
+            crate::flow::contract::numbers::<arrow::datatypes::Float32Type>(batch, "difficulty")?;
+        let buckets =
+            crate::flow::contract::numbers::<arrow::datatypes::UInt8Type>(batch, "bucket")?;
         let row = |idx: usize| Row {
             name: xxhash_rust::xxh3::xxh3_64(ids.value(idx).as_bytes()),
             group: groups.value(idx),
@@ -127,8 +149,10 @@ fn read_rows(input: &Dataset, params: &Params, cx: &Context) -> Result<Vec<Row>>
             is_domain: roles.value(idx) == "domain",
             is_hard: buckets.value(idx) >= params.hard_from_bucket,
         };
+
         Ok((0..batch.num_rows()).map(row).collect::<Vec<Row>>())
     };
+
     cx.fold(input, Some(&columns), kernel, |batch| {
         rows.extend(batch);
         Ok(())

@@ -1,8 +1,9 @@
 //! The training order: which document stands at which position.
 //!
-//! Inside a stratum documents are drawn as Platanios et al. (2019) do, uniformly among those whose difficulty rank
-//! the competence has reached, here without replacement: the first draws come from the easiest, the last from all
-//! that are left. Inside a window the strata are mixed. Every draw is keyed by the seed and by what it decides.
+//! Inside a stratum documents are drawn as Platanios et al. (2019) do, uniformly among those whose
+//! difficulty rank the competence has reached, here without replacement: the first draws come from
+//! the easiest, the last from all that are left. Inside a window the strata are mixed. Every draw
+//! is keyed by the seed and by what it decides.
 
 use crate::curriculum::Params;
 use crate::curriculum::pacing::{Pacing, STRATA, competence};
@@ -39,27 +40,36 @@ pub struct Ordered {
 /// Orders the rows whose indices are `train`.
 pub fn train(rows: &[Row], train: &[u32], params: &Params, seed: u64) -> Ordered {
     let mut notes = Vec::new();
-    let has_easy_general = train.iter().any(|&idx| !rows[idx as usize].is_domain && !rows[idx as usize].is_hard);
-    let stratum_of = |row: &Row| match (row.is_domain, row.is_hard && (row.is_domain || has_easy_general)) {
-        (false, false) => 0,
-        (false, true) => 1,
-        (true, false) => 2,
-        (true, true) => 3,
-    };
+    let has_easy_general =
+        train.iter().any(|&idx| !rows[idx as usize].is_domain && !rows[idx as usize].is_hard);
+    let stratum_of =
+        |row: &Row| match (row.is_domain, row.is_hard && (row.is_domain || has_easy_general)) {
+            (false, false) => 0,
+            (false, true) => 1,
+            (true, false) => 2,
+            (true, true) => 3,
+        };
+
     let mut strata: [Vec<u32>; 4] = Default::default();
     train.iter().for_each(|&idx| strata[stratum_of(&rows[idx as usize])].push(idx));
     let docs = [0, 1, 2, 3].map(|s| strata[s].len() as u64);
+
     if docs[0] == 0 && docs.iter().sum::<u64>() > 0 {
-        notes.push("there is no general text: the order has no general opening and no replay".to_string());
+        notes.push(
+            "there is no general text: the order has no general opening and no replay".to_string(),
+        );
     }
+
     let pacing = Pacing::new(docs, params);
     if pacing.n_of[0] > docs[0] {
         notes.push(format!(
-            "general text is short: its {} documents fill {} positions, so that domain text stays below {} and hard \
+            "general text is short: its {} documents fill {} positions, so that domain text stays \
+             below {} and hard \
              text below {} of any window",
             docs[0], pacing.n_of[0], params.domain_max, params.hard_max
         ));
     }
+
     let mut queues = [0, 1, 2, 3].map(|s| {
         let mut queue = Vec::with_capacity(pacing.n_of[s] as usize);
         let mut pass = 0_u64;
@@ -70,17 +80,27 @@ pub fn train(rows: &[Row], train: &[u32], params: &Params, seed: u64) -> Ordered
         queue.truncate(pacing.n_of[s] as usize);
         queue.into_iter()
     });
+
     let mut sequence: Vec<u32> = queues[0].by_ref().take(pacing.n_first as usize).collect();
     for (window_idx, window) in pacing.windows().iter().enumerate() {
-        let mut kinds: Vec<usize> = (0..4).flat_map(|s| std::iter::repeat_n(s, window[s] as usize)).collect();
+        let mut kinds: Vec<usize> =
+            (0..4).flat_map(|s| std::iter::repeat_n(s, window[s] as usize)).collect();
         draw::shuffle(&mut kinds, &mut draw::stream(seed, "window", &window_idx.to_le_bytes()));
         sequence.extend(kinds.into_iter().filter_map(|s| queues[s].next()));
     }
+
     Ordered { sequence, pacing, notes }
 }
 
 /// One pass over a stratum: each document once, drawn among those the competence admits.
-fn drawn(rows: &[Row], stratum: &[u32], name: &str, pass: u64, params: &Params, seed: u64) -> Vec<u32> {
+fn drawn(
+    rows: &[Row],
+    stratum: &[u32],
+    name: &str,
+    pass: u64,
+    params: &Params,
+    seed: u64,
+) -> Vec<u32> {
     let mut by_difficulty = stratum.to_vec();
     by_difficulty.sort_by(|&a, &b| {
         let (a, b) = (&rows[a as usize], &rows[b as usize]);
@@ -90,14 +110,17 @@ fn drawn(rows: &[Row], stratum: &[u32], name: &str, pass: u64, params: &Params, 
     let n = by_difficulty.len();
     let (mut pool, mut admitted) = (Vec::new(), 0);
     let mut order = Vec::with_capacity(n);
+
     for position in 0..n {
         let progress = (position + 1) as f64 / n as f64;
-        let reached = competence(progress, params.competence_start, params.competence_power) * n as f64;
+        let reached =
+            competence(progress, params.competence_start, params.competence_power) * n as f64;
         let reached = (reached.ceil() as usize).clamp(position + 1, n);
         pool.extend_from_slice(&by_difficulty[admitted..reached.max(admitted)]);
         admitted = reached.max(admitted);
         order.push(pool.swap_remove(draw::next_below(&mut rng, pool.len())));
     }
+
     order
 }
 
@@ -141,17 +164,22 @@ pub(super) mod tests {
             let all: Vec<u32> = (0..rows.len() as u32).collect();
             let ordered = train(&rows, &all, &params(), 17);
             let n_first = ordered.sequence.len() / 5;
+
             if n_domain > 0 {
-                assert!(ordered.sequence[..n_first].iter().all(|&idx| !rows[idx as usize].is_domain));
+                assert!(
+                    ordered.sequence[..n_first].iter().all(|&idx| !rows[idx as usize].is_domain)
+                );
                 assert!(ordered.sequence[..n_first].iter().all(|&idx| !rows[idx as usize].is_hard));
                 let tail = &ordered.sequence[ordered.sequence.len() - 20..];
                 assert!(tail.iter().any(|&idx| rows[idx as usize].is_domain));
             }
+
             let mut used = ordered.sequence.clone();
             used.sort_unstable();
             used.dedup();
             assert_eq!(used, all, "{n_general} {n_domain}");
             let repeated = ordered.sequence.len() - rows.len();
+
             assert_eq!(repeated > 0, !ordered.notes.is_empty());
         }
     }
@@ -173,7 +201,12 @@ pub(super) mod tests {
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));
         let reversed: Vec<u32> = (0..500).rev().collect();
-        assert_eq!(train(&rows, &reversed, &params(), 1).sequence, of(1), "row order does not matter");
+
+        assert_eq!(
+            train(&rows, &reversed, &params(), 1).sequence,
+            of(1),
+            "row order does not matter"
+        );
     }
 
     #[test]
@@ -181,8 +214,9 @@ pub(super) mod tests {
         let rows = rows(2000, 0);
         let all: Vec<u32> = (0..2000).collect();
         let sequence = train(&rows, &all, &params(), 17).sequence;
-        let mean =
-            |part: &[u32]| part.iter().map(|&idx| rows[idx as usize].difficulty).sum::<f32>() / part.len() as f32;
+        let mean = |part: &[u32]| {
+            part.iter().map(|&idx| rows[idx as usize].difficulty).sum::<f32>() / part.len() as f32
+        };
         assert!(mean(&sequence[..200]) + 0.2 < mean(&sequence[1800..]));
     }
 }

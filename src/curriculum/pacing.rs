@@ -1,11 +1,13 @@
 //! How many positions there are and what each window of them holds: pure arithmetic.
 //!
-//! Competence-based curriculum (Platanios et al. 2019, arXiv:1903.09848, eq. 5), mapped onto shares: behind the
-//! general opening the share of domain text, and the share of hard text, grow with the competence
-//! `c(t) = min(1, (t·(1 − c0^p) + c0^p)^(1/p))`, as `peak · (c(t) − c(t0)) / (1 − c(t0))`.
+//! Competence-based curriculum (Platanios et al. 2019, arXiv:1903.09848, eq. 5), mapped onto
+//! shares: behind the general opening the share of domain text, and the share of hard text, grow
+//! with the competence `c(t) = min(1, (t·(1 − c0^p) + c0^p)^(1/p))`, as `peak · (c(t) − c(t0)) / (1
+//! − c(t0))`.
 //!
-//! Every document is used, so the peaks follow from the counts: the number of positions `T` is the smallest for which
-//! no peak passes its cap. Where the caps need more general text than there is, general documents are repeated.
+//! Every document is used, so the peaks follow from the counts: the number of positions `T` is the
+//! smallest for which no peak passes its cap. Where the caps need more general text than there is,
+//! general documents are repeated.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +46,8 @@ pub struct Pacing {
 impl Pacing {
     /// Shares out positions for `docs` documents of each stratum, each used at least once.
     ///
-    /// Without general, not hard, text there is no opening and nothing to stretch with: every document stands once
-    /// and the caps do not apply.
+    /// Without general, not hard, text there is no opening and nothing to stretch with: every
+    /// document stands once and the caps do not apply.
     pub fn new(docs: Counts, params: &Params) -> Self {
         let total: u64 = docs.iter().sum();
         let [easy, general_hard, domain, domain_hard] = docs;
@@ -59,6 +61,7 @@ impl Pacing {
             start: params.competence_start,
             power: params.competence_power,
         };
+
         let paced = total - easy;
         if easy == 0 || paced == 0 {
             return pacing;
@@ -72,7 +75,9 @@ impl Pacing {
         pacing.n_first = (pacing.n_positions as f64 * params.general_first).floor() as u64;
         pacing.n_of[0] = pacing.n_positions - paced;
         let peak = |n: u64| n as f64 / (mean * pacing.n_positions as f64);
-        (pacing.domain_peak, pacing.hard_peak) = (peak(domain + domain_hard), peak(general_hard + domain_hard));
+        (pacing.domain_peak, pacing.hard_peak) =
+            (peak(domain + domain_hard), peak(general_hard + domain_hard));
+
         pacing
     }
 
@@ -92,10 +97,12 @@ impl Pacing {
         (0..n as usize).map(|k| self.share(at(k), first)).sum::<f64>() / f64::from(n)
     }
 
-    /// Exact counts of each stratum for every window behind the opening, in order; the last may be shorter.
+    /// Exact counts of each stratum for every window behind the opening, in order; the last may be
+    /// shorter.
     ///
-    /// In each window every stratum gets its share rounded down or up, by the largest deficit so far, so that at
-    /// the end of each window the counts are within one of the pacing and at the last all are used.
+    /// In each window every stratum gets its share rounded down or up, by the largest deficit so
+    /// far, so that at the end of each window the counts are within one of the pacing and at the
+    /// last all are used.
     pub fn windows(&self) -> Vec<Counts> {
         let n = self.n_positions - self.n_first;
         if n == 0 {
@@ -106,36 +113,44 @@ impl Pacing {
         let mut given: Counts = [0; 4];
         let mut windows = Vec::new();
         let mut begin = 0;
+
         while begin < n {
             let end = (begin + self.window as u64).min(n);
             let grown = grows[end as usize];
             let mut target = [0.0, paced[0] * grown, paced[1] * grown, paced[2] * grown];
             target[0] = end as f64 - target[1..].iter().sum::<f64>();
             let mut window: Counts = [0; 4];
+
             for _ in begin..end {
                 let deficit = |s: usize| target[s] - (given[s] + window[s]) as f64;
-                let next = (0..4).fold(0, |best, s| if deficit(s) > deficit(best) + 1e-9 { s } else { best });
+                let next = (0..4)
+                    .fold(0, |best, s| if deficit(s) > deficit(best) + 1e-9 { s } else { best });
                 window[next] += 1;
             }
+
             (0..4).for_each(|s| given[s] += window[s]);
             windows.push(window);
             begin = end;
         }
+
         windows
     }
 
-    /// Share of all paced documents used before each position behind the opening: 0 first, exactly 1 last.
+    /// Share of all paced documents used before each position behind the opening: 0 first, exactly
+    /// 1 last.
     fn grown_share(&self, n: u64) -> Vec<f64> {
         let first = self.n_first as f64 / self.n_positions as f64;
         let mut sums = Vec::with_capacity(n as usize + 1);
         let mut sum = 0.0;
         sums.push(sum);
+
         for position in 0..n {
             let t = (self.n_first as f64 + position as f64 + 0.5) / self.n_positions as f64;
             // Without an opening and without easy general text nothing can wait: the share is even.
             sum += if self.n_of[0] == 0 { 1.0 } else { self.share(t, first) };
             sums.push(sum);
         }
+
         let last = if sum > 0.0 { sum } else { 1.0 };
         sums.iter_mut().for_each(|sum| *sum /= last);
         sums
@@ -177,13 +192,16 @@ mod tests {
             prop_assert_eq!(sums[1..].to_vec(), vec![general_hard, domain, domain_hard]);
             prop_assert_eq!(sums.iter().sum::<u64>() + pacing.n_first, pacing.n_positions);
             prop_assert!(pacing.n_of[0] >= easy);
+
             if domain + domain_hard + general_hard > 0 {
                 prop_assert!(pacing.domain_peak <= params.domain_max + 1e-9);
                 prop_assert!(pacing.hard_peak <= params.hard_max + 1e-9);
                 prop_assert_eq!(pacing.n_first, (pacing.n_positions as f64 * params.general_first) as u64);
+
                 for window in &windows {
                     let n = window.iter().sum::<u64>() as f64;
-                    // One row of rounding and one of carry for each of the two strata that are added up.
+                    // One row of rounding and one of carry for each of the two strata that are
+                    // added up.
                     prop_assert!((window[2] + window[3]) as f64 <= params.domain_max * n + 4.0);
                     prop_assert!((window[1] + window[3]) as f64 <= params.hard_max * n + 4.0);
                 }
@@ -196,8 +214,13 @@ mod tests {
         let pacing = Pacing::new([4000, 0, 1000, 0], &params());
         let windows = pacing.windows();
         let n_windows = windows.len() as f64;
-        let grown = |k: usize| pacing.share(0.2 + 0.8 * (k as f64 + 0.5) / n_windows, 0.2) * pacing.domain_peak;
-        for (k, window) in windows.iter().enumerate().filter(|(_, window)| window.iter().sum::<u64>() == 100) {
+        let grown = |k: usize| {
+            pacing.share(0.2 + 0.8 * (k as f64 + 0.5) / n_windows, 0.2) * pacing.domain_peak
+        };
+
+        for (k, window) in
+            windows.iter().enumerate().filter(|(_, window)| window.iter().sum::<u64>() == 100)
+        {
             assert!((window[2] as f64 - 100.0 * grown(k)).abs() <= 1.5, "window {k}: {window:?}");
         }
     }

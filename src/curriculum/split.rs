@@ -1,7 +1,9 @@
-//! The validation split: whole neighbourhoods of near-duplicates, chosen by a draw on the neighbourhood.
+//! The validation split: whole neighbourhoods of near-duplicates, chosen by a draw on the
+//! neighbourhood.
 //!
-//! A neighbourhood joins all documents that share a MinHash band, verified or not, so two documents that are alike
-//! never stand on both sides. Large neighbourhoods (templates) stay in training: taking one would take a whole kind.
+//! A neighbourhood joins all documents that share a MinHash band, verified or not, so two documents
+//! that are alike never stand on both sides. Large neighbourhoods (templates) stay in training:
+//! taking one would take a whole kind.
 
 use std::collections::BTreeMap;
 
@@ -27,9 +29,17 @@ pub(super) fn validation(rows: &[Row], params: &Params, seed: u64) -> Splits {
     let small = |group: u64| sizes[&group] <= params.validation_group_max;
     let mut notes = Vec::new();
     let mut limit = params.validation_share;
-    if limit > 0.0 && sizes.len() > 1 && !sizes.keys().any(|group| small(*group) && drawn(*group) < limit) {
+
+    if limit > 0.0
+        && sizes.len() > 1
+        && !sizes.keys().any(|group| small(*group) && drawn(*group) < limit)
+    {
         // So few documents that the draw takes none: take the one nearest to being taken.
-        let nearest = sizes.keys().filter(|group| small(**group)).map(|group| drawn(*group)).min_by(f64::total_cmp);
+        let nearest = sizes
+            .keys()
+            .filter(|group| small(**group))
+            .map(|group| drawn(*group))
+            .min_by(f64::total_cmp);
         match nearest {
             Some(nearest) => limit = nearest.next_up(),
             None => notes.push(format!(
@@ -38,11 +48,14 @@ pub(super) fn validation(rows: &[Row], params: &Params, seed: u64) -> Splits {
             )),
         }
     }
+
     let (mut train, mut validation) = (Vec::new(), Vec::new());
     for (idx, row) in rows.iter().enumerate() {
-        let side = if small(row.group) && drawn(row.group) < limit { &mut validation } else { &mut train };
+        let side =
+            if small(row.group) && drawn(row.group) < limit { &mut validation } else { &mut train };
         side.push(idx as u32);
     }
+
     validation.sort_by_key(|&idx| {
         let row = &rows[idx as usize];
         (draw::unit(seed, "validation order", &row.name.to_le_bytes()).to_bits(), row.name)
@@ -58,14 +71,19 @@ mod tests {
     #[test]
     fn groups_are_never_divided_and_large_ones_stay() {
         let mut rows = rows(2000, 0);
-        rows.iter_mut().enumerate().for_each(|(idx, row)| row.group = if idx < 500 { 0 } else { idx as u64 / 3 });
+        rows.iter_mut()
+            .enumerate()
+            .for_each(|(idx, row)| row.group = if idx < 500 { 0 } else { idx as u64 / 3 });
         let splits = validation(&rows, &params(), 17);
         let share = splits.validation.len() as f64 / 1500.0;
         assert!((0.02..0.09).contains(&share), "{share}");
         assert_eq!(splits.train.len() + splits.validation.len(), 2000);
+
         for &idx in &splits.validation {
             let group = rows[idx as usize].group;
-            assert!(group != 0 && splits.train.iter().all(|&other| rows[other as usize].group != group));
+            assert!(
+                group != 0 && splits.train.iter().all(|&other| rows[other as usize].group != group)
+            );
         }
     }
 

@@ -1,7 +1,8 @@
 //! Phase 2: which documents share a text, an id or a band; answered one column at a time.
 //!
-//! The keys of one column are sorted with their rows; equal keys stand together. When a column does not fit into the
-//! memory given, it is read in several passes, each over its own range of keys; the groups come out the same.
+//! The keys of one column are sorted with their rows; equal keys stand together. When a column does
+//! not fit into the memory given, it is read in several passes, each over its own range of keys;
+//! the groups come out the same.
 
 use rayon::prelude::*;
 
@@ -19,7 +20,8 @@ pub(super) struct Links {
     pub(super) carriers: Vec<u32>,
     /// Carriers that may have to be compared by their shingles, ascending.
     pub(super) compared: Vec<u32>,
-    /// Buckets (a band and a key that two texts or more share) of each of `compared`, one behind the other.
+    /// Buckets (a band and a key that two texts or more share) of each of `compared`, one behind
+    /// the other.
     buckets: Vec<u32>,
     /// Where the buckets of each of `compared` begin in `buckets`, and where the last end.
     starts: Vec<usize>,
@@ -91,7 +93,9 @@ pub(super) fn link(sketches: &Sketches, bands: usize, cx: &Context) -> Result<Li
             }
         },
     )?;
-    // Documents of one id but different texts: the ledger states how alike they are, so their shingles are needed.
+    // Documents of one id but different texts: the ledger states how alike they are, so their
+    // shingles are needed.
+
     let mut members: Vec<(u32, u32)> = Vec::new();
     let mut same_id = Vec::new();
     shared::<u128>(
@@ -107,6 +111,7 @@ pub(super) fn link(sketches: &Sketches, bands: usize, cx: &Context) -> Result<Li
             group.iter().for_each(|(_, row)| sets.union(group[0].1, *row));
         },
     )?;
+
     let mut n_buckets = 0;
     for band in 0..bands {
         cx.progress.message(&format!("bands, {} of {bands}", band + 1));
@@ -119,10 +124,12 @@ pub(super) fn link(sketches: &Sketches, bands: usize, cx: &Context) -> Result<Li
             n_buckets += 1;
         })?;
     }
+
     Ok(collect(&carriers, &mut sets, members, same_id))
 }
 
-/// Calls `found` with every group of two rows or more that share a key, in key order, rows ascending.
+/// Calls `found` with every group of two rows or more that share a key, in key order, rows
+/// ascending.
 fn shared<K: Key>(
     sketches: &Sketches,
     column: Column,
@@ -132,25 +139,38 @@ fn shared<K: Key>(
 ) -> Result<()> {
     let bytes = sketches.rows() * size_of::<(K, u32)>() as u64;
     let passes = bytes.div_ceil(budget.max(1 << 16)).max(1);
+
     for pass in 0..passes {
         let mut entries: Vec<(K, u32)> = Vec::new();
         let mut first = 0;
+
         for part in 0..sketches.n_parts() {
             let (bytes, width) = sketches.read(part, column)?;
             let keys = (first..).zip(bytes.chunks_exact(width).map(K::read));
             let here = |key: &K| !key.is_none() && (u64::from(key.top()) * passes) >> 32 == pass;
-            entries.extend(keys.filter(|(row, key)| here(key) && takes_part(*row)).map(|(row, key)| (key, row)));
+            entries.extend(
+                keys.filter(|(row, key)| here(key) && takes_part(*row))
+                    .map(|(row, key)| (key, row)),
+            );
             first += sketches.facts[part].rows as u32;
         }
+
         entries.par_sort_unstable();
         entries.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1).for_each(&mut found);
     }
+
     Ok(())
 }
 
-fn collect(carriers: &[u32], sets: &mut DisjointSets, mut members: Vec<(u32, u32)>, same_id: Vec<u32>) -> Links {
+fn collect(
+    carriers: &[u32],
+    sets: &mut DisjointSets,
+    mut members: Vec<(u32, u32)>,
+    same_id: Vec<u32>,
+) -> Links {
     let n = carriers.len() as u32;
     let mut linked = vec![false; carriers.len()];
+
     for row in 0..n {
         let root = sets.find(row);
         if root != row {
@@ -158,6 +178,7 @@ fn collect(carriers: &[u32], sets: &mut DisjointSets, mut members: Vec<(u32, u32
             linked[root as usize] = true;
         }
     }
+
     let rows: Vec<u32> = (0..n).filter(|row| linked[*row as usize]).collect();
     let components = rows.iter().map(|row| sets.find(*row)).collect();
     members.par_sort_unstable();
@@ -167,6 +188,7 @@ fn collect(carriers: &[u32], sets: &mut DisjointSets, mut members: Vec<(u32, u32
     let mut starts: Vec<usize> =
         compared.iter().map(|row| members.partition_point(|(member, _)| member < row)).collect();
     starts.push(members.len());
+
     Links {
         components,
         carriers: rows.iter().map(|row| carriers[*row as usize]).collect(),
@@ -177,7 +199,8 @@ fn collect(carriers: &[u32], sets: &mut DisjointSets, mut members: Vec<(u32, u32
     }
 }
 
-/// Union-find with path halving; the lower row is the root, so the sets do not depend on the order of unions.
+/// Union-find with path halving; the lower row is the root, so the sets do not depend on the order
+/// of unions.
 struct DisjointSets(Vec<u32>);
 
 impl DisjointSets {

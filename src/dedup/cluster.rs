@@ -1,16 +1,19 @@
-//! Phase 4: who survives. Greedy stars: a document is removed only for a survivor it was itself compared with.
+//! Phase 4: who survives. Greedy stars: a document is removed only for a survivor it was itself
+//! compared with.
 //!
-//! Documents of a component are taken by rank: source priority (high first), completeness (columns with metadata,
-//! then characters; high first), id. Each is compared with the survivors so far that share a band with it, best
-//! rank first, and removed for the first that verifies. A chain a~b~c therefore never removes c for a unless a and c
-//! are alike themselves, and nothing depends on the order of the rows.
+//! Documents of a component are taken by rank: source priority (high first), completeness (columns
+//! with metadata, then characters; high first), id. Each is compared with the survivors so far that
+//! share a band with it, best rank first, and removed for the first that verifies. A chain a~b~c
+//! therefore never removes c for a unless a and c are alike themselves, and nothing depends on the
+//! order of the rows.
 //!
-//! Bound on work: of a bucket only its `max_compared` best survivors are compared, so a document costs at most
-//! `bands × max_compared` comparisons even where a template puts a whole source into one bucket. Survivors that were
-//! left out are counted, document by document, and stand in the books' notes.
+//! Bound on work: of a bucket only its `max_compared` best survivors are compared, so a document
+//! costs at most `bands × max_compared` comparisons even where a template puts a whole source into
+//! one bucket. Survivors that were left out are counted, document by document, and stand in the
+//! books' notes.
 //!
-//! Components are independent and run in parallel; sets are read from disk and kept only while they fit the memory
-//! given.
+//! Components are independent and run in parallel; sets are read from disk and kept only while they
+//! fit the memory given.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeSet, HashMap};
@@ -86,8 +89,11 @@ pub(super) fn decide(
     let cache_bytes = cx.memory_bytes / 8 / rayon::current_num_threads() as u64;
     let verdicts: Vec<Result<Vec<Verdict>>> = components
         .par_iter()
-        .map(|docs| Component { docs, links, sets, params, cache: Cache::new(cache_bytes) }.decide())
+        .map(|docs| {
+            Component { docs, links, sets, params, cache: Cache::new(cache_bytes) }.decide()
+        })
         .collect();
+
     let mut all = Vec::with_capacity(docs.len());
     for verdicts in verdicts {
         all.extend(verdicts?);
@@ -97,8 +103,10 @@ pub(super) fn decide(
 }
 
 fn documents<'a>(sketches: &Sketches, links: &Links, sets: &'a Sets) -> Result<Vec<Doc<'a>>> {
-    let priorities = sketches.pick(Column::Priority, &links.rows, |bytes| little_endian(bytes) as u32 as i32)?;
-    let complete = sketches.pick(Column::Complete, &links.rows, |bytes| little_endian(bytes) as u32)?;
+    let priorities =
+        sketches.pick(Column::Priority, &links.rows, |bytes| little_endian(bytes) as u32 as i32)?;
+    let complete =
+        sketches.pick(Column::Complete, &links.rows, |bytes| little_endian(bytes) as u32)?;
     let chars = sketches.pick(Column::Chars, &links.rows, |bytes| little_endian(bytes) as u32)?;
     let ties = sketches.pick(Column::Tie, &links.rows, little_endian)?;
     let docs = links.rows.iter().enumerate().map(|(at, row)| Doc {
@@ -111,6 +119,7 @@ fn documents<'a>(sketches: &Sketches, links: &Links, sets: &'a Sets) -> Result<V
         tie: ties[at],
         id: &sets.ids[at],
     });
+
     Ok(docs.collect())
 }
 
@@ -136,7 +145,8 @@ struct Component<'a> {
     cache: Cache,
 }
 
-/// What is known once some documents of a component were decided. Documents go by their place in rank order.
+/// What is known once some documents of a component were decided. Documents go by their place in
+/// rank order.
 #[derive(Default)]
 struct Decided<'a> {
     survivor_by_id: HashMap<&'a str, usize>,
@@ -159,6 +169,7 @@ impl<'a> Component<'a> {
         let neighbourhood = docs.iter().map(|doc| xxh3_64(doc.id.as_bytes())).min().unwrap_or(0);
         let mut decided = Decided::default();
         let mut verdicts = Vec::with_capacity(docs.len());
+
         for (at, doc) in docs.iter().enumerate() {
             let (removal, left_out) = self.judge(at, &decided)?;
             if removal.is_none() {
@@ -168,6 +179,7 @@ impl<'a> Component<'a> {
             }
             verdicts.push(Verdict { row: doc.row, neighbourhood, left_out, removal });
         }
+
         Ok(verdicts)
     }
 
@@ -175,6 +187,7 @@ impl<'a> Component<'a> {
         let doc = &self.docs[at];
         decided.survivor_by_id.insert(doc.id, at);
         decided.text.insert(doc.carrier, TextFate::Survives(at));
+
         for bucket in self.links.buckets(doc.carrier) {
             let (best, n) = decided.buckets.entry(*bucket).or_default();
             if best.len() < self.params.max_compared {
@@ -184,15 +197,18 @@ impl<'a> Component<'a> {
         }
     }
 
-    /// Why a document is removed, if it is, and how many survivors of its buckets it was not compared with.
+    /// Why a document is removed, if it is, and how many survivors of its buckets it was not
+    /// compared with.
     fn judge(&mut self, at: usize, decided: &Decided) -> Result<(Option<Removal>, u32)> {
         let doc = &self.docs[at];
         let all = self.params.bands as u16;
+
         if let Some(survivor) = decided.survivor_by_id.get(doc.id) {
             let similarity = self.similarity(doc.carrier, self.docs[*survivor].carrier)?;
             let survivor = self.docs[*survivor].row;
             return Ok((Some(Removal { survivor, rule: Rule::SameId, similarity, bands: all }), 0));
         }
+
         match decided.text.get(&doc.carrier) {
             Some(TextFate::Survives(survivor)) => {
                 let similarity = Similarity { jaccard: 1.0, containment: 1.0 };
@@ -207,10 +223,13 @@ impl<'a> Component<'a> {
 
     fn compare(&mut self, carrier: u32, decided: &Decided) -> Result<(Option<Removal>, u32)> {
         let (mut candidates, mut left_out) = (BTreeSet::<usize>::new(), 0);
-        for (best, n) in self.links.buckets(carrier).iter().filter_map(|bucket| decided.buckets.get(bucket)) {
+        for (best, n) in
+            self.links.buckets(carrier).iter().filter_map(|bucket| decided.buckets.get(bucket))
+        {
             candidates.extend(best.iter().copied());
             left_out += n - best.len() as u32;
         }
+
         for survivor in candidates {
             let (row, other) = (self.docs[survivor].row, self.docs[survivor].carrier);
             let (n, m) = (self.length(carrier), self.length(other));
@@ -218,17 +237,20 @@ impl<'a> Component<'a> {
                 continue;
             }
             let (ours, theirs) = (self.set(carrier)?, self.set(other)?);
+
             if let Some((rule, similarity)) = duplicate(&ours, &theirs, self.params) {
                 let bands = self.shared_bands(carrier, other);
                 return Ok((Some(Removal { survivor: row, rule, similarity, bands }), left_out));
             }
         }
+
         Ok((None, left_out))
     }
 
     fn shared_bands(&self, a: u32, b: u32) -> u16 {
         let theirs = self.links.buckets(b);
-        self.links.buckets(a).iter().filter(|bucket| theirs.binary_search(bucket).is_ok()).count() as u16
+        self.links.buckets(a).iter().filter(|bucket| theirs.binary_search(bucket).is_ok()).count()
+            as u16
     }
 
     fn similarity(&mut self, carrier: u32, survivor: u32) -> Result<Similarity> {
@@ -251,10 +273,12 @@ impl<'a> Component<'a> {
             Err(_) => Arc::default(),
         };
         let bytes = 8 * (set.shingles.len() + set.numbers.len()) as u64;
+
         if self.cache.bytes + bytes > self.cache.limit {
             self.cache.sets.clear();
             self.cache.bytes = 0;
         }
+
         self.cache.bytes += bytes;
         self.cache.sets.insert(carrier, set.clone());
         Ok(set)

@@ -1,7 +1,7 @@
 //! Exact copies: xxh3-128 of the normalised text, and of the id.
 //!
-//! A text of which the normal form is empty (a row of dashes, a formula of symbols) is compared by its own bytes, so
-//! that such texts are never thrown together.
+//! A text of which the normal form is empty (a row of dashes, a formula of symbols) is compared by
+//! its own bytes, so that such texts are never thrown together.
 
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
@@ -10,7 +10,11 @@ const RAW: u64 = 0x7261_7720_7465_7874;
 
 /// Equal for two texts exactly if they are exact copies; `normal` is the normal form of `text`.
 pub fn text_key(text: &str, normal: &str) -> u128 {
-    if normal.is_empty() { xxh3_128_with_seed(text.as_bytes(), RAW) } else { xxh3_128(normal.as_bytes()) }
+    if normal.is_empty() {
+        xxh3_128_with_seed(text.as_bytes(), RAW)
+    } else {
+        xxh3_128(normal.as_bytes())
+    }
 }
 
 /// Equal for two documents exactly if they have the same id.

@@ -1,29 +1,33 @@
 //! `document` → `unique`
 //!
-//! Comes in: documents, some of them copies of each other. Goes out: documents of which no other verified copy is
-//! left, each with its `neighbourhood`; what was removed stands in the ledger, with its survivor and how alike the
-//! two are. Promises:
+//! Comes in: documents, some of them copies of each other. Goes out: documents of which no other
+//! verified copy is left, each with its `neighbourhood`; what was removed stands in the ledger,
+//! with its survivor and how alike the two are. Promises:
 //!
-//! - Bands propose, the true similarity decides. A text is removed only if a survivor has its id, has its normalised
-//!   text, has a Jaccard similarity of at least `jaccard` with it, or is not shorter and holds at least `containment`
-//!   of its shingles; in the last two cases the survivor must also hold all of its numbers (`same_numbers`). Clusters never grow through links that were not verified.
+//! - Bands propose, the true similarity decides. A text is removed only if a survivor has its id,
+//!   has its normalised text, has a Jaccard similarity of at least `jaccard` with it, or is not
+//!   shorter and holds at least `containment` of its shingles; in the last two cases the survivor
+//!   must also hold all of its numbers (`same_numbers`). Clusters never grow through links that
+//!   were not verified.
 //! - Texts too short to shingle are compared exactly, never thrown together.
-//! - The survivor is the best by source priority, completeness and id; the order of rows, the number of threads and
-//!   the memory given change nothing.
+//! - The survivor is the best by source priority, completeness and id; the order of rows, the
+//!   number of threads and the memory given change nothing.
 //! - A source that loses more than `max_removed` stops the run, after the ledger is written.
 //!
-//! Five phases, each with side files that stand whole or are made again, so that a killed run goes on:
-//! `sketch` (one pass over all text) → `bands` (one sorted column at a time) → `sets` (a second pass over parts with
-//! linked documents) → `cluster` (verification, survivors) → `ledger` (rows).
+//! Five phases, each with side files that stand whole or are made again, so that a killed run goes
+//! on: `sketch` (one pass over all text) → `bands` (one sorted column at a time) → `sets` (a second
+//! pass over parts with linked documents) → `cluster` (verification, survivors) → `ledger` (rows).
 //!
-//! Disk: 52 + 8 × `bands` bytes a document (164 by default) and 8 bytes a distinct shingle of the linked texts, until
-//! the verdicts are reached. Memory: 9 bytes a document, and 32 bytes a document while texts or ids are sorted (16
-//! while a band is), bounded by a quarter of the memory given, with more passes where that is too little; about 400
-//! bytes for each *linked* document (measured: 41 MB for 500,000 documents of which 100,000 are linked). Texts and shingle sets of the
-//! corpus are never in memory.
+//! Disk: 52 + 8 × `bands` bytes a document (164 by default) and 8 bytes a distinct shingle of the
+//! linked texts, until the verdicts are reached. Memory: 9 bytes a document, and 32 bytes a
+//! document while texts or ids are sorted (16 while a band is), bounded by a quarter of the memory
+//! given, with more passes where that is too little; about 400 bytes for each *linked* document
+//! (measured: 41 MB for 500,000 documents of which 100,000 are linked). Texts and shingle sets of
+//! the corpus are never in memory.
 //!
-//! To add a rule: a variant of [`verify::Rule`] with its name, the value in `schemas/duplicate.toml`, and the test in
-//! [`verify::duplicate`] (about two texts) or in `cluster` (about documents).
+//! To add a rule: a variant of [`verify::Rule`] with its name, the value in
+//! `schemas/duplicate.toml`, and the test in [`verify::duplicate`] (about two texts) or in
+//! `cluster` (about documents).
 
 mod bands;
 mod cluster;
@@ -65,7 +69,8 @@ pub struct Params {
     pub rows: usize,
     /// Least Jaccard similarity of duplicates, in (0, 1].
     pub jaccard: f64,
-    /// Least share of a removed text's shingles that a survivor of at least its size must hold, in (0, 1].
+    /// Least share of a removed text's shingles that a survivor of at least its size must hold, in
+    /// (0, 1].
     pub containment: f64,
     /// Whether every number of a removed text must stand in its survivor.
     pub same_numbers: bool,
@@ -91,7 +96,8 @@ impl Params {
     }
 }
 
-/// Removes duplicates from `input` and writes what is left, the ledger and the books into the room's folder.
+/// Removes duplicates from `input` and writes what is left, the ledger and the books into the
+/// room's folder.
 ///
 /// `max_removed` is the share of its documents, in [0, 1], that a source may lose.
 ///
@@ -108,6 +114,7 @@ pub fn run(input: &Dataset, params: &Params, max_removed: f64, cx: &Context) -> 
             verdicts
         }
     };
+
     remove_spills(input, cx)?;
     verdicts.tell(params, cx);
     cx.map_parts(input, contract("unique")?, |batch, span| verdicts.apply(batch, span))?;

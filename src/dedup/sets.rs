@@ -1,7 +1,9 @@
-//! Phase 3: the shingle sets of the texts that must be compared, spilled to disk and read back by position.
+//! Phase 3: the shingle sets of the texts that must be compared, spilled to disk and read back by
+//! position.
 //!
-//! Only parts that hold a linked document are read a second time. `sets-NNNNN.bin` holds the sorted sets of a part's
-//! carriers with their numbers, 8 bytes each, little-endian; `sets-NNNNN.json` names its linked documents and is its commit.
+//! Only parts that hold a linked document are read a second time. `sets-NNNNN.bin` holds the sorted
+//! sets of a part's carriers with their numbers, 8 bytes each, little-endian; `sets-NNNNN.json`
+//! names its linked documents and is its commit.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -60,12 +62,18 @@ pub(super) struct Sets {
 
 /// Spills the sets of every part that was not spilled before.
 pub(super) fn spill(input: &Dataset, links: &Links, params: &Params, cx: &Context) -> Result<Sets> {
-    let (mut ids, mut sources, mut places, mut paths) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut ids, mut sources, mut places, mut paths) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut first_row = 0;
+
     for (idx, part) in input.parts.iter().enumerate() {
         let (place, commit) = (cx.numbered("sets", idx, "bin"), cx.numbered("sets", idx, "json"));
         if !within(&links.rows, first_row, part.rows).is_empty() {
-            cx.progress.message(&format!("shingle sets, part {} of {}", idx + 1, input.parts.len()));
+            cx.progress.message(&format!(
+                "shingle sets, part {} of {}",
+                idx + 1,
+                input.parts.len()
+            ));
             let names = match read_json(&commit)? {
                 Some(names) => names,
                 None => {
@@ -74,21 +82,26 @@ pub(super) fn spill(input: &Dataset, links: &Links, params: &Params, cx: &Contex
                     names
                 }
             };
+
             let mut offset = 0;
             for (shingles, numbers) in names.lengths {
                 places.push(Place { part: idx as u32, shingles, numbers, offset });
                 offset += 8 * (u64::from(shingles) + u64::from(numbers));
             }
+
             ids.extend(names.ids);
             sources.extend(names.sources);
         }
+
         paths.push(place);
         first_row += part.rows;
     }
+
     let mut names = sources.clone();
     names.sort();
     names.dedup();
-    let sources = sources.iter().map(|source| names.partition_point(|name| name < source) as u32).collect();
+    let sources =
+        sources.iter().map(|source| names.partition_point(|name| name < source) as u32).collect();
     Ok(Sets { ids, sources, names, places, paths, open: Mutex::default() })
 }
 
@@ -120,6 +133,7 @@ fn spill_part(
             file.write_all(&bytes).map_err(failed)
         },
     )?;
+
     file.flush().map_err(failed)?;
     drop(file);
     put_in_place(place)?;
@@ -127,15 +141,23 @@ fn spill_part(
 }
 
 /// The pure kernel: names of a batch's linked documents and the sets of its carriers.
-fn spill_batch(batch: &RecordBatch, span: Span, links: &Links, params: &Params) -> Result<(PartNames, Vec<u8>)> {
-    let (ids, texts, sources) = (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "source")?);
+fn spill_batch(
+    batch: &RecordBatch,
+    span: Span,
+    links: &Links,
+    params: &Params,
+) -> Result<(PartNames, Vec<u8>)> {
+    let (ids, texts, sources) =
+        (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "source")?);
     let (mut names, mut bytes) = (PartNames::default(), Vec::new());
     let rows = batch.num_rows() as u64;
     let at = |row: &u32| (u64::from(*row) - span.first_row) as usize;
+
     for row in within(&links.rows, span.first_row, rows) {
         names.ids.push(ids.value(at(row)).to_string());
         names.sources.push(sources.value(at(row)).to_string());
     }
+
     let mut shingler = Shingler::new(params.shingle_words, params.shingle_chars);
     for row in within(&links.compared, span.first_row, rows) {
         let normal = normalise(texts.value(at(row)));
@@ -143,6 +165,7 @@ fn spill_batch(batch: &RecordBatch, span: Span, links: &Links, params: &Params) 
         names.lengths.push((shingles.len() as u32, numbers.len() as u32));
         bytes.extend(shingles.iter().chain(&numbers).flat_map(|hash| hash.to_le_bytes()));
     }
+
     Ok((names, bytes))
 }
 
@@ -171,6 +194,7 @@ impl Sets {
             file.seek(SeekFrom::Start(place.offset)).map_err(failed)?;
             file.read_exact(&mut bytes).map_err(failed)?;
         }
+
         let (words, _) = bytes.as_chunks::<8>();
         let mut shingles: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
         let numbers = shingles.split_off(place.shingles as usize);
@@ -185,8 +209,11 @@ impl Sets {
         if open.len() >= OPEN_FILES {
             open.clear();
         }
-        let file = Arc::new(Mutex::new(File::open(path).map_err(|cause| Error::file("open", path, cause))?));
+        let file = Arc::new(Mutex::new(
+            File::open(path).map_err(|cause| Error::file("open", path, cause))?,
+        ));
         open.insert(part, file.clone());
+
         Ok(file)
     }
 }

@@ -1,15 +1,18 @@
 //! Shingles: the runs of neighbouring tokens that two texts are compared by, as 64-bit hashes.
 //!
-//! A token is a word of the normal form, or one CJK character. A shingle is `words` tokens long where it ends in a
-//! word and `chars` tokens long where it ends in a CJK character. The rule is local, so a text that mixes scripts
-//! needs no verdict on its language, and an edit changes only the shingles around it.
+//! A token is a word of the normal form, or one CJK character. A shingle is `words` tokens long
+//! where it ends in a word and `chars` tokens long where it ends in a CJK character. The rule is
+//! local, so a text that mixes scripts needs no verdict on its language, and an edit changes only
+//! the shingles around it.
 //!
-//! Both ends are padded (Gravano et al. 2001), so that a token is part of equally many shingles wherever it stands.
-//! Without, a change in the last word, where titles and stubs tell themselves apart, would cost one shingle and not
-//! five. A text without a single whole shingle has none at all.
+//! Both ends are padded (Gravano et al. 2001), so that a token is part of equally many shingles
+//! wherever it stands. Without, a change in the last word, where titles and stubs tell themselves
+//! apart, would cost one shingle and not five. A text without a single whole shingle has none at
+//! all.
 //!
-//! A token is hashed with xxh3-64 and the tokens of a shingle are added up as a polynomial modulo 2^64 (Karp and
-//! Rabin 1987), which rolls: one multiplication a token, whatever the length of a shingle.
+//! A token is hashed with xxh3-64 and the tokens of a shingle are added up as a polynomial modulo
+//! 2^64 (Karp and Rabin 1987), which rolls: one multiplication a token, whatever the length of a
+//! shingle.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -66,9 +69,14 @@ impl Window {
 }
 
 impl Shingler {
-    /// Shingles of `words` tokens behind a word and of `chars` tokens behind a CJK character, both at least 1.
+    /// Shingles of `words` tokens behind a word and of `chars` tokens behind a CJK character, both
+    /// at least 1.
     pub fn new(words: usize, chars: usize) -> Self {
-        Shingler { words: Window::new(words.max(1)), chars: Window::new(chars.max(1)), tokens: Vec::new() }
+        Shingler {
+            words: Window::new(words.max(1)),
+            chars: Window::new(chars.max(1)),
+            tokens: Vec::new(),
+        }
     }
 
     /// Puts the shingles of a text in normal form into `shingles`, in text order, repeats included.
@@ -90,10 +98,12 @@ impl Shingler {
             whole |= tokens.len() - padding >= if cjk { chars.n } else { words.n };
             last_cjk = cjk;
         });
+
         if !whole {
             shingles.clear();
             return;
         }
+
         let last = if last_cjk { chars } else { words };
         for _ in 1..last.n {
             tokens.push(PAD);
@@ -111,8 +121,9 @@ impl Shingler {
     }
 }
 
-/// The numbers of a text in normal form, as a sorted set of hashes: the digits that a word begins with, without zeros
-/// in front (so `05 mg` and `5mg` are one), and runs of two or more Chinese numerals.
+/// The numbers of a text in normal form, as a sorted set of hashes: the digits that a word begins
+/// with, without zeros in front (so `05 mg` and `5mg` are one), and runs of two or more Chinese
+/// numerals.
 pub fn numbers(normal: &str) -> Vec<u64> {
     let mut found = Vec::new();
     for_each_token(normal, |token, _| {
@@ -122,6 +133,7 @@ pub fn numbers(normal: &str) -> Vec<u64> {
             found.push(xxh3_64(&token[n_zeros..n_digits]));
         }
     });
+
     let runs = normal.split(|c| !NUMERALS.contains(c)).filter(|run| run.chars().nth(1).is_some());
     found.extend(runs.map(|run| xxh3_64(run.as_bytes())));
     found.sort_unstable();
@@ -133,6 +145,7 @@ pub fn numbers(normal: &str) -> Vec<u64> {
 fn for_each_token(normal: &str, mut found: impl FnMut(&[u8], bool)) {
     let bytes = normal.as_bytes();
     let (mut start, mut at) = (0, 0);
+
     while at < bytes.len() {
         let byte = bytes[at];
         if byte == b' ' {
@@ -155,6 +168,7 @@ fn for_each_token(normal: &str, mut found: impl FnMut(&[u8], bool)) {
             at += c.len_utf8();
         }
     }
+
     if start < at {
         found(&bytes[start..], false);
     }
@@ -170,14 +184,25 @@ mod tests {
     /// Shingles from their definition: cut with `text::words`, pad, hash each run afresh.
     fn plainly(normal: &str, n_words: usize, n_chars: usize) -> Vec<u64> {
         let tokens: Vec<&str> = words(normal).map(|word| word.text).collect();
-        let n_at = |i: usize| if tokens[i].chars().next().is_some_and(is_cjk) { n_chars } else { n_words };
+        let n_at =
+            |i: usize| if tokens[i].chars().next().is_some_and(is_cjk) { n_chars } else { n_words };
         if !(0..tokens.len()).any(|i| i + 1 >= n_at(i)) {
             return Vec::new();
         }
-        let at = |i: i64| usize::try_from(i).ok().and_then(|i| tokens.get(i)).map_or(PAD, |t| xxh3_64(t.as_bytes()));
+        let at = |i: i64| {
+            usize::try_from(i)
+                .ok()
+                .and_then(|i| tokens.get(i))
+                .map_or(PAD, |t| xxh3_64(t.as_bytes()))
+        };
+
         let behind = n_at(tokens.len() - 1) - 1;
-        let ends = (0..tokens.len() + behind).map(|end| (end as i64, n_at(end.min(tokens.len() - 1)) as i64));
-        ends.map(|(end, n)| (end + 1 - n..=end).fold(0, |h: u64, i| h.wrapping_mul(BASE).wrapping_add(at(i)))).collect()
+        let ends = (0..tokens.len() + behind)
+            .map(|end| (end as i64, n_at(end.min(tokens.len() - 1)) as i64));
+        ends.map(|(end, n)| {
+            (end + 1 - n..=end).fold(0, |h: u64, i| h.wrapping_mul(BASE).wrapping_add(at(i)))
+        })
+        .collect()
     }
 
     fn shingles(text: &str, n_words: usize, n_chars: usize) -> Vec<u64> {
@@ -199,7 +224,11 @@ mod tests {
     fn an_edit_changes_equally_many_shingles_wherever_it_is() {
         let a = shingles("a b c d e f g h i j", 3, 8);
         for edited in ["X b c d e f g h i j", "a b c d X f g h i j", "a b c d e f g h i X"] {
-            assert_eq!(a.iter().zip(&shingles(edited, 3, 8)).filter(|(x, y)| x != y).count(), 3, "{edited}");
+            assert_eq!(
+                a.iter().zip(&shingles(edited, 3, 8)).filter(|(x, y)| x != y).count(),
+                3,
+                "{edited}"
+            );
         }
     }
 
@@ -213,7 +242,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rolling_equals_hashing_afresh(text in "([a-d]{1,2} |[甲乙丙]{1,3}|é |가 ){0,20}", n in 1..5_usize, m in 1..5_usize) {
+        fn rolling_equals_hashing_afresh(text in "([a-d]{1,2} |[甲乙丙]{1,3}|é |가 \
+                                                  ){0,20}", n in 1..5_usize, m in 1..5_usize) {
             let normal = normalise(&text);
             prop_assert_eq!(shingles(&text, n, m), plainly(&normal, n, m));
         }

@@ -1,7 +1,9 @@
-//! Phase 1: every document read once and reduced to a few numbers, spilled to disk column by column.
+//! Phase 1: every document read once and reduced to a few numbers, spilled to disk column by
+//! column.
 //!
-//! `sketch-NNNNN.bin` holds the columns of one part one behind the other, fixed width, little-endian, so that a later
-//! phase reads one band of the whole corpus without the others. `sketch-NNNNN.json` is its commit.
+//! `sketch-NNNNN.bin` holds the columns of one part one behind the other, fixed width,
+//! little-endian, so that a later phase reads one band of the whole corpus without the others.
+//! `sketch-NNNNN.json` is its commit.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,7 +33,8 @@ pub(super) enum Column {
     Text,
     /// xxh3-128 of the id.
     Id,
-    /// Hash of text, file and offset; orders documents that nothing else tells apart, wherever they stand.
+    /// Hash of text, file and offset; orders documents that nothing else tells apart, wherever they
+    /// stand.
     Tie,
     /// The source's priority.
     Priority,
@@ -74,7 +77,8 @@ pub(super) fn sketch(input: &Dataset, params: &Params, cx: &Context) -> Result<S
     let mut sketches = Sketches { paths: Vec::new(), facts: Vec::new() };
     for (idx, part) in input.parts.iter().enumerate() {
         cx.progress.message(&format!("signatures, part {} of {}", idx + 1, input.parts.len()));
-        let (place, commit) = (cx.numbered("sketch", idx, "bin"), cx.numbered("sketch", idx, "json"));
+        let (place, commit) =
+            (cx.numbered("sketch", idx, "bin"), cx.numbered("sketch", idx, "json"));
         let facts = match read_json(&commit)? {
             Some(facts) => facts,
             None => {
@@ -84,42 +88,64 @@ pub(super) fn sketch(input: &Dataset, params: &Params, cx: &Context) -> Result<S
                 facts
             }
         };
+
         cx.progress.advance(part.rows);
         sketches.paths.push(place);
         sketches.facts.push(facts);
     }
+
     if sketches.rows() > u64::from(u32::MAX) {
-        return Err(Error::data(format!("{} documents are more than one run can dedup", sketches.rows()))
-            .hint("split the input into runs of at most 4,294,967,295 documents"));
+        return Err(Error::data(format!(
+            "{} documents are more than one run can dedup",
+            sketches.rows()
+        ))
+        .hint("split the input into runs of at most 4,294,967,295 documents"));
     }
+
     Ok(sketches)
 }
 
-fn sketch_part(input: &Dataset, part: &Part, idx: usize, params: &Params) -> Result<(Vec<u8>, Facts)> {
+fn sketch_part(
+    input: &Dataset,
+    part: &Part,
+    idx: usize,
+    params: &Params,
+) -> Result<(Vec<u8>, Facts)> {
     let mut columns = vec![Vec::new(); FIXED.len() + params.bands];
     let mut facts = Facts::default();
     let kernel = |batch: &RecordBatch, _| sketch_batch(batch, params);
-    for_each_group(input.contract, part, idx, 0, None, &kernel, |n, (batch, added): (Vec<Vec<u8>>, Facts)| {
-        columns.iter_mut().zip(batch).for_each(|(column, bytes)| column.extend(bytes));
-        facts.rows += n;
-        facts.too_short += added.too_short;
-        for (source, n) in added.sources {
-            *facts.sources.entry(source).or_default() += n;
-        }
-        Ok(())
-    })?;
+    for_each_group(
+        input.contract,
+        part,
+        idx,
+        0,
+        None,
+        &kernel,
+        |n, (batch, added): (Vec<Vec<u8>>, Facts)| {
+            columns.iter_mut().zip(batch).for_each(|(column, bytes)| column.extend(bytes));
+            facts.rows += n;
+            facts.too_short += added.too_short;
+            for (source, n) in added.sources {
+                *facts.sources.entry(source).or_default() += n;
+            }
+            Ok(())
+        },
+    )?;
     Ok((columns.concat(), facts))
 }
 
 /// The pure kernel: one batch to the bytes of its columns.
 fn sketch_batch(batch: &RecordBatch, params: &Params) -> Result<(Vec<Vec<u8>>, Facts)> {
-    let (ids, texts, sources) = (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "source")?);
+    let (ids, texts, sources) =
+        (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "source")?);
     let (files, offsets) = (strings(batch, "file")?, numbers::<UInt64Type>(batch, "offset")?);
     let priorities = numbers::<Int32Type>(batch, "priority")?;
-    let metadata: Vec<_> = METADATA.iter().map(|name| column(batch, name)).collect::<Result<_>>()?;
+    let metadata: Vec<_> =
+        METADATA.iter().map(|name| column(batch, name)).collect::<Result<_>>()?;
     let mut columns = vec![Vec::new(); FIXED.len() + params.bands];
     let mut facts = Facts::default();
     let mut signer = Signer::new(params);
+
     for row in 0..batch.num_rows() {
         let text = texts.value(row);
         let keys = signer.keys(text);
@@ -132,12 +158,14 @@ fn sketch_batch(batch: &RecordBatch, params: &Params) -> Result<(Vec<Vec<u8>>, F
         columns[3].extend(priorities.value(row).to_le_bytes());
         columns[4].extend(complete.to_le_bytes());
         columns[5].extend(chars.to_le_bytes());
+
         for (band, key) in keys.bands.iter().enumerate() {
             columns[FIXED.len() + band].extend(key.to_le_bytes());
         }
         facts.too_short += u64::from(keys.too_short);
         *facts.sources.entry(sources.value(row).to_string()).or_default() += 1;
     }
+
     Ok((columns, facts))
 }
 
@@ -177,7 +205,8 @@ impl Signer {
         self.shingler.shingle(&normal, &mut self.shingles);
         let too_short = self.shingles.is_empty();
         minhash::sign(&self.shingles, &mut self.signature);
-        let bands = minhash::band_keys(&self.signature, self.rows).map(|key| if too_short { 0 } else { key });
+        let bands = minhash::band_keys(&self.signature, self.rows)
+            .map(|key| if too_short { 0 } else { key });
         Keys { text: exact::text_key(text, &normal), bands: bands.collect(), too_short }
     }
 }
@@ -204,30 +233,41 @@ impl Sketches {
                 (FIXED[..at].iter().map(|(_, width)| width).sum(), FIXED[at].1)
             }
         };
+
         let path = &self.paths[part];
         let failed = |cause: std::io::Error| Error::file("read", path, cause);
         let mut file = File::open(path).map_err(failed)?;
         file.seek(SeekFrom::Start(before as u64 * rows)).map_err(failed)?;
         let mut bytes = vec![0; width * rows as usize];
         file.read_exact(&mut bytes).map_err(failed)?;
+
         Ok((bytes, width))
     }
 
     /// Values of a narrow column for the given rows (ascending), through `decode`.
-    pub(super) fn pick<T>(&self, column: Column, rows: &[u32], decode: impl Fn(&[u8]) -> T) -> Result<Vec<T>> {
+    pub(super) fn pick<T>(
+        &self,
+        column: Column,
+        rows: &[u32],
+        decode: impl Fn(&[u8]) -> T,
+    ) -> Result<Vec<T>> {
         let mut picked = Vec::with_capacity(rows.len());
         let mut first = 0_u64;
+
         for part in 0..self.n_parts() {
             let end = first + self.facts[part].rows;
             let wanted = &rows[picked.len()..];
             let wanted = &wanted[..wanted.partition_point(|row| u64::from(*row) < end)];
+
             if !wanted.is_empty() {
                 let (bytes, width) = self.read(part, column)?;
                 let at = |row: &u32| (u64::from(*row) - first) as usize * width;
                 picked.extend(wanted.iter().map(|row| decode(&bytes[at(row)..at(row) + width])));
             }
+
             first = end;
         }
+
         Ok(picked)
     }
 }

@@ -1,4 +1,5 @@
-//! The room as a whole, against brute force, against generators of texts that must stay or go, and (in `real`) on real data.
+//! The room as a whole, against brute force, against generators of texts that must stay or go, and
+//! (in `real`) on real data.
 
 mod real;
 
@@ -44,7 +45,9 @@ fn doc(id: impl Into<String>, text: impl Into<String>) -> Doc {
 }
 
 fn batch(docs: &[Doc]) -> RecordBatch {
-    let words = |f: &dyn Fn(&Doc) -> Option<String>| Arc::new(docs.iter().map(f).collect::<StringArray>()) as ArrayRef;
+    let words = |f: &dyn Fn(&Doc) -> Option<String>| {
+        Arc::new(docs.iter().map(f).collect::<StringArray>()) as ArrayRef
+    };
     let none = || words(&|_| None);
     contract("document")
         .unwrap()
@@ -70,11 +73,14 @@ fn batch(docs: &[Doc]) -> RecordBatch {
 fn write(folder: &Path, docs: &[Doc], part_rows: usize, batch_rows: usize) -> Dataset {
     let enters = contract("document").unwrap();
     let mut parts = Vec::new();
+
     for (idx, docs) in docs.chunks(part_rows).enumerate() {
-        let mut writer = PartWriter::create(&folder.join(format!("part-{idx:05}.parquet")), enters).unwrap();
+        let mut writer =
+            PartWriter::create(&folder.join(format!("part-{idx:05}.parquet")), enters).unwrap();
         docs.chunks(batch_rows).for_each(|docs| writer.write(&batch(docs)).unwrap());
         parts.push(writer.finish().unwrap());
     }
+
     Dataset { contract: enters, parts }
 }
 
@@ -113,20 +119,27 @@ fn read(folder: &Path, n_parts: usize) -> Found {
         let cx = context(folder, 0);
         found.books.add(&read_json(&cx.numbered("books", part, "json")).unwrap().unwrap());
         let place = cx.numbered("part", part, "parquet");
+
         for batch in Batches::open(&place, Some(contract("unique").unwrap()), None).unwrap() {
             let batch = batch.unwrap();
             let near = numbers::<UInt64Type>(&batch, "neighbourhood").unwrap();
             for (id, near) in strings(&batch, "id").unwrap().iter().zip(near) {
-                assert!(found.kept.insert(id.unwrap().to_string(), near.unwrap()).is_none(), "{id:?} was kept twice");
+                assert!(
+                    found.kept.insert(id.unwrap().to_string(), near.unwrap()).is_none(),
+                    "{id:?} was kept twice"
+                );
             }
         }
+
         let place = cx.numbered("duplicates", part, "parquet");
         if !place.exists() {
             continue;
         }
+
         for batch in Batches::open(&place, Some(contract("duplicate").unwrap()), None).unwrap() {
             let batch = batch.unwrap();
-            let word = |name: &str, row: usize| strings(&batch, name).unwrap().value(row).to_string();
+            let word =
+                |name: &str, row: usize| strings(&batch, name).unwrap().value(row).to_string();
             found.ledger.extend((0..batch.num_rows()).map(|row| Entry {
                 removed: word("removed_id", row),
                 survivor: word("survivor_id", row),
@@ -154,8 +167,10 @@ fn dedup(docs: &[Doc]) -> Found {
     dedup_with(docs, &params(), 1.0, 1 << 30).unwrap()
 }
 
-static SYLLABLES: &[&str] =
-    &["ba", "ke", "lo", "mi", "nu", "ra", "se", "ti", "vo", "zu", "pha", "gri", "stel", "qua", "dor", "lin"];
+static SYLLABLES: &[&str] = &[
+    "ba", "ke", "lo", "mi", "nu", "ra", "se", "ti", "vo", "zu", "pha", "gri", "stel", "qua", "dor",
+    "lin",
+];
 
 /// A word of an invented language, frequent ones drawn more often.
 fn word(rng: &mut ChaCha8Rng) -> String {
@@ -188,17 +203,27 @@ fn edited(rng: &mut ChaCha8Rng, tokens: &[String], rate: f64, chinese: bool) -> 
     let mut edited = Vec::new();
     for token in tokens {
         match draw::next_unit(rng) / rate {
-            x if x < 0.5 => edited.push(if chinese { han(rng).to_string() } else { format!("{token}x") }),
+            x if x < 0.5 => {
+                edited.push(if chinese { han(rng).to_string() } else { format!("{token}x") })
+            }
             x if x < 0.75 => {}
-            x if x < 1.0 => edited.extend([token.clone(), if chinese { "的".into() } else { "the".into() }]),
+            x if x < 1.0 => {
+                edited.extend([token.clone(), if chinese { "的".into() } else { "the".into() }])
+            }
             _ => edited.push(token.clone()),
         }
     }
+
     let text = join(&edited, chinese);
-    if chinese { text.replace('的', "，的") } else { text.replace(" ba", ",  Ba").to_uppercase() }
+    if chinese {
+        text.replace('的', "，的")
+    } else {
+        text.replace(" ba", ",  Ba").to_uppercase()
+    }
 }
 
-/// Documents that fill the same template of `n` tokens, with `slots` of them filled differently in each.
+/// Documents that fill the same template of `n` tokens, with `slots` of them filled differently in
+/// each.
 fn templated(seed: u64, n_docs: usize, n: usize, slots: usize, chinese: bool) -> Vec<Doc> {
     let mut rng = draw::stream(seed, "template", b"");
     let template = tokens(&mut rng, n, chinese);
@@ -208,7 +233,8 @@ fn templated(seed: u64, n_docs: usize, n: usize, slots: usize, chinese: bool) ->
             for slot in 0..slots {
                 let other = (i * slots + slot) as u32;
                 let han = char::from_u32(0x6000 + other).unwrap().to_string();
-                filled[(2 * slot + 1) * n / (2 * slots)] = if chinese { han } else { format!("q{other}") };
+                filled[(2 * slot + 1) * n / (2 * slots)] =
+                    if chinese { han } else { format!("q{other}") };
             }
             doc(format!("t:{i:04}"), join(&filled, chinese))
         })
@@ -230,18 +256,27 @@ fn templated_texts_stay_where_bands_alone_would_merge_them() {
         let docs = templated(1, 120, n, slots, chinese);
         let mut signer = Signer::new(&params());
         let mut proposed = 0;
+
         for (i, a) in docs.iter().enumerate() {
             for b in &docs[..i] {
                 let found = similarity(&set(&a.text), &set(&b.text));
-                assert!(found.jaccard < 0.8, "the generator is meant to stay below the threshold: {found:?}");
+                assert!(
+                    found.jaccard < 0.8,
+                    "the generator is meant to stay below the threshold: {found:?}"
+                );
                 proposed += usize::from(share_a_band(&mut signer, &a.text, &b.text));
             }
         }
+
         assert!(proposed > 3_000, "bands alone would link {proposed} of 7,140 pairs");
         let found = dedup(&docs);
         assert_eq!(found.ledger, [], "chinese: {chinese}");
         let neighbourhoods: BTreeSet<u64> = found.kept.values().copied().collect();
-        assert!(neighbourhoods.len() <= 2, "a split must still keep them on one side: {}", neighbourhoods.len());
+        assert!(
+            neighbourhoods.len() <= 2,
+            "a split must still keep them on one side: {}",
+            neighbourhoods.len()
+        );
     }
 }
 
@@ -250,6 +285,7 @@ fn edited_copies_go() {
     for chinese in [false, true] {
         let mut rng = draw::stream(2, "edits", &[u8::from(chinese)]);
         let (mut docs, n) = (Vec::new(), 60);
+
         for i in 0..n {
             let original = tokens(&mut rng, 150 + 5 * i, chinese);
             docs.push(doc(format!("a:{i:03}"), join(&original, chinese) + "!!"));
@@ -258,18 +294,25 @@ fn edited_copies_go() {
                 edited(&mut rng, &original, if chinese { 0.005 } else { 0.008 }, chinese),
             ));
         }
+
         let found = dedup(&docs);
         let right = |entry: &Entry| entry.removed[2..] == entry.survivor[2..];
         assert!(found.ledger.iter().all(right), "unrelated texts were merged");
-        assert!(found.ledger.len() >= n * 95 / 100, "chinese {chinese}: {} of {n} copies found", found.ledger.len());
+        assert!(
+            found.ledger.len() >= n * 95 / 100,
+            "chinese {chinese}: {} of {n} copies found",
+            found.ledger.len()
+        );
     }
 }
 
-/// Against all pairs: every removal is true, and what lies above the threshold is found as often as theory says.
+/// Against all pairs: every removal is true, and what lies above the threshold is found as often as
+/// theory says.
 #[test]
 fn agrees_with_brute_force() {
     let mut rng = draw::stream(3, "brute", b"");
     let mut docs = Vec::new();
+
     for i in 0..100 {
         let chinese = i % 4 == 0;
         let original = tokens(&mut rng, 60 + 2 * i, chinese);
@@ -279,14 +322,24 @@ fn agrees_with_brute_force() {
             docs.push(doc(format!("c:{i}:{copy}"), edited(&mut rng, &original, rate, chinese)));
         }
     }
+
     let (found, p) = (dedup(&docs), params());
-    let sets: BTreeMap<&str, Vec<u64>> = docs.iter().map(|doc| (doc.id.as_str(), set(&doc.text))).collect();
+    let sets: BTreeMap<&str, Vec<u64>> =
+        docs.iter().map(|doc| (doc.id.as_str(), set(&doc.text))).collect();
+
     for entry in &found.ledger {
         let (removed, survivor) = (&sets[entry.removed.as_str()], &sets[entry.survivor.as_str()]);
         let truth = similarity(removed, survivor);
-        assert_eq!((truth.jaccard as f32, truth.containment as f32), (entry.jaccard, entry.containment));
-        assert!(found.kept.contains_key(&entry.survivor), "{entry:?}: the survivor did not survive");
+        assert_eq!(
+            (truth.jaccard as f32, truth.containment as f32),
+            (entry.jaccard, entry.containment)
+        );
+        assert!(
+            found.kept.contains_key(&entry.survivor),
+            "{entry:?}: the survivor did not survive"
+        );
         let held = truth.containment >= p.containment && removed.len() <= survivor.len();
+
         match entry.rule.as_str() {
             "exact" => assert_eq!((truth.jaccard, entry.bands), (1.0, 14)),
             "jaccard" => assert!(truth.jaccard >= p.jaccard && entry.bands >= 1),
@@ -294,8 +347,10 @@ fn agrees_with_brute_force() {
             rule => panic!("{rule}"),
         }
     }
+
     let (mut above, mut missed) = (0, 0);
     let kept: Vec<&str> = found.kept.keys().map(String::as_str).collect();
+
     for (i, a) in docs.iter().enumerate() {
         for b in &docs[..i] {
             let pair = (a.id.as_str(), b.id.as_str());
@@ -305,6 +360,7 @@ fn agrees_with_brute_force() {
             }
         }
     }
+
     assert!(above > 50, "the generator made {above} pairs above 0.9");
     assert_eq!(missed, 0, "of {above} pairs above 0.9, which bands propose with 99.9 %");
 }
@@ -318,7 +374,11 @@ fn a_cluster_never_grows_through_a_chain() {
     let docs = [doc("m:1", shifted(0)), doc("m:2", shifted(20)), doc("m:3", shifted(40))];
     let found = dedup(&docs);
     assert!(similarity(&set(&docs[0].text), &set(&docs[2].text)).jaccard < 0.8);
-    let best = docs.iter().max_by_key(|doc| (doc.text.chars().count(), std::cmp::Reverse(&doc.id))).unwrap();
+    let best = docs
+        .iter()
+        .max_by_key(|doc| (doc.text.chars().count(), std::cmp::Reverse(&doc.id)))
+        .unwrap();
+
     for entry in &found.ledger {
         assert!(entry.jaccard >= 0.8, "{entry:?}");
     }
@@ -331,16 +391,22 @@ fn a_cluster_never_grows_through_a_chain() {
 fn an_excerpt_goes_for_the_whole_and_never_the_reverse() {
     let mut rng = draw::stream(5, "excerpt", b"");
     let mut docs = Vec::new();
+
     for i in 0..20 {
         let whole = tokens(&mut rng, 300, i % 2 == 0);
-        docs.push(Doc { priority: 1, ..doc(format!("excerpt:{i}"), join(&whole[..235], i % 2 == 0)) });
+        docs.push(Doc {
+            priority: 1,
+            ..doc(format!("excerpt:{i}"), join(&whole[..235], i % 2 == 0))
+        });
         docs.push(doc(format!("whole:{i}"), join(&whole, i % 2 == 0)));
     }
     // The excerpts have the better rank, and hold too little of the wholes to remove them.
+
     assert_eq!(dedup(&docs).ledger, []);
     docs.iter_mut().for_each(|doc| doc.priority = 0);
     let found = dedup(&docs);
     assert!(found.ledger.len() >= 10, "{}", found.ledger.len());
+
     for entry in &found.ledger {
         assert_eq!(entry.removed.replace("excerpt", "whole"), entry.survivor);
         assert_eq!(entry.rule, "containment");
@@ -349,10 +415,26 @@ fn an_excerpt_goes_for_the_whole_and_never_the_reverse() {
 
 #[test]
 fn short_and_empty_texts_are_compared_exactly() {
-    let docs = ["yes", "no", "Yes!", "一二", "---", "***", "---", "one two three four", "one two three five"];
-    let docs: Vec<Doc> = docs.iter().enumerate().map(|(i, text)| doc(format!("x:{i}"), *text)).collect();
+    let docs = [
+        "yes",
+        "no",
+        "Yes!",
+        "一二",
+        "---",
+        "***",
+        "---",
+        "one two three four",
+        "one two three five",
+    ];
+
+    let docs: Vec<Doc> =
+        docs.iter().enumerate().map(|(i, text)| doc(format!("x:{i}"), *text)).collect();
     let found = dedup(&docs);
-    assert_eq!(found.removed(), BTreeSet::from(["x:0", "x:6"]), "the longer spelling and the first id stay");
+    assert_eq!(
+        found.removed(),
+        BTreeSet::from(["x:0", "x:6"]),
+        "the longer spelling and the first id stay"
+    );
     assert_eq!(found.books.notes["too short to shingle"], 9);
     assert_eq!(found.kept.values().collect::<BTreeSet<_>>().len(), 7, "nothing else is linked");
 }
@@ -363,12 +445,29 @@ fn the_survivor_is_the_best_by_priority_completeness_and_id() {
     let check = |docs: &[Doc], survivor: &str| {
         let found = dedup(docs);
         assert_eq!(found.kept.keys().collect::<Vec<_>>(), [survivor]);
-        assert!(found.ledger.iter().all(|entry| entry.survivor == survivor && entry.rule == "exact"));
+        assert!(
+            found.ledger.iter().all(|entry| entry.survivor == survivor && entry.rule == "exact")
+        );
     };
+
     check(&[doc("b", text), doc("a", text), doc("c", text)], "a");
     check(&[doc("a", text), doc("b", format!("{text}...")), doc("c", text)], "b");
-    check(&[doc("a", format!("{text}...")), doc("b", text), Doc { title: Some("T"), ..doc("c", text) }], "c");
-    check(&[Doc { title: Some("T"), ..doc("a", text) }, Doc { priority: 1, ..doc("b", text) }, doc("c", text)], "b");
+    check(
+        &[
+            doc("a", format!("{text}...")),
+            doc("b", text),
+            Doc { title: Some("T"), ..doc("c", text) },
+        ],
+        "c",
+    );
+    check(
+        &[
+            Doc { title: Some("T"), ..doc("a", text) },
+            Doc { priority: 1, ..doc("b", text) },
+            doc("c", text),
+        ],
+        "b",
+    );
 }
 
 #[test]
@@ -383,11 +482,13 @@ fn one_id_survives_once() {
         doc("p:3", "too short"),
         doc("p:3", "much too short"),
     ];
+
     let found = dedup(&docs);
     assert_eq!(found.kept.keys().map(String::as_str).collect::<Vec<_>>(), ["p:1", "p:2", "p:3"]);
     let rules: BTreeMap<String, u64> = BTreeMap::from([("same_id".into(), 3)]);
     assert_eq!(found.books.duplicates, rules);
     let similar: Vec<f32> = found.ledger.iter().map(|entry| entry.jaccard).collect();
+
     assert_eq!(similar, [0.0, 1.0, 0.0]);
 }
 
@@ -395,6 +496,7 @@ fn one_id_survives_once() {
 fn rows_threads_and_memory_change_nothing() {
     let mut rng = draw::stream(7, "order", b"");
     let mut docs = templated(8, 60, 200, 5, false);
+
     for i in 0..80 {
         let original = tokens(&mut rng, 40 + i, i % 3 == 0);
         docs.push(doc(format!("o:{i}"), join(&original, i % 3 == 0)));
@@ -405,23 +507,28 @@ fn rows_threads_and_memory_change_nothing() {
         });
         docs.push(doc(format!("x:{}", i % 70), join(&original, i % 3 == 0)));
     }
+
     let expected = dedup(&docs);
     assert!(expected.ledger.len() > 100, "{}", expected.ledger.len());
     let sorted = |mut found: Found| {
-        let key = |entry: &Entry| (entry.removed.clone(), entry.survivor.clone(), entry.rule.clone());
+        let key =
+            |entry: &Entry| (entry.removed.clone(), entry.survivor.clone(), entry.rule.clone());
         found.ledger.sort_by(|a, b| key(a).cmp(&key(b)).then(a.jaccard.total_cmp(&b.jaccard)));
         found
     };
+
     assert_eq!(dedup_with(&docs, &params(), 1.0, 1).unwrap(), expected, "in many passes");
     for threads in [1, 2, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         assert_eq!(pool.install(|| dedup(&docs)), expected, "{threads} threads");
     }
+
     let expected = sorted(expected);
     for round in 0..4_u64 {
         let mut shuffled = docs.clone();
         shuffled.sort_by_key(|doc| {
-            (draw::unit(round, "shuffle", format!("{}{}", doc.id, doc.text).as_bytes()) * 1e9) as u64
+            (draw::unit(round, "shuffle", format!("{}{}", doc.id, doc.text).as_bytes()) * 1e9)
+                as u64
         });
         assert_eq!(sorted(dedup(&shuffled)), expected, "order {round}");
     }
@@ -431,32 +538,45 @@ fn rows_threads_and_memory_change_nothing() {
 fn a_killed_run_goes_on_to_the_same_bytes() {
     let mut rng = draw::stream(9, "kill", b"");
     let mut docs = Vec::new();
+
     for i in 0..90 {
         let original = tokens(&mut rng, 50 + i, false);
         docs.push(doc(format!("o:{i}"), join(&original, false)));
         docs.push(doc(format!("e:{i}"), edited(&mut rng, &original, 0.01, false)));
     }
+
     let folder = tempfile::tempdir().unwrap();
     let dataset = write(folder.path(), &docs, 60, 16);
     let bytes = |output: &Path| -> BTreeMap<String, Vec<u8>> {
         let entries = std::fs::read_dir(output).unwrap().map(|entry| entry.unwrap());
-        entries.map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap())).collect()
+        entries
+            .map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap()))
+            .collect()
     };
+
     let undisturbed = folder.path().join("whole");
     std::fs::create_dir(&undisturbed).unwrap();
     run(&dataset, &params(), 1.0, &context(&undisturbed, 1 << 30)).unwrap();
     let expected = bytes(&undisturbed);
-    assert_eq!(expected.len(), 3 * 3 + 2, "parts, duplicates, books, verdicts and nothing else: {:?}", expected.keys());
+    assert_eq!(
+        expected.len(),
+        3 * 3 + 2,
+        "parts, duplicates, books, verdicts and nothing else: {:?}",
+        expected.keys()
+    );
     // Every state a kill can leave: some phases done for some parts, half-written files beside.
+
     for done in 0..6 {
         let output = folder.path().join(format!("killed-{done}"));
         std::fs::create_dir(&output).unwrap();
         let cx = context(&output, 1 << 30);
         let mut sketches = super::sketch::sketch(&dataset, &params(), &cx).unwrap();
+
         if done >= 1 {
             let links = super::bands::link(&sketches, params().bands, &cx).unwrap();
             super::sets::spill(&dataset, &links, &params(), &cx).unwrap();
         }
+
         let leave_out = |name: &str| std::fs::remove_file(output.join(name)).unwrap();
         match done {
             0 => leave_out("sketch-00001.json"),
@@ -468,14 +588,19 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
                 if done >= 4 {
                     super::remove_spills(&dataset, &cx).unwrap();
                 }
+
                 if done >= 5 {
-                    cx.map_parts(&dataset, contract("unique").unwrap(), |b, s| verdicts.apply(b, s)).unwrap();
+                    cx.map_parts(&dataset, contract("unique").unwrap(), |b, s| {
+                        verdicts.apply(b, s)
+                    })
+                    .unwrap();
                     leave_out("books-00001.json");
                     leave_out("part-00002.parquet");
                     leave_out("books-00002.json");
                 }
             }
         }
+
         sketches.facts.clear();
         run(&dataset, &params(), 1.0, &cx).unwrap();
         let found = bytes(&output);
@@ -485,14 +610,24 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
 
 #[test]
 fn a_source_that_loses_too_much_stops_the_run() {
-    let text = |i: usize| format!("{} the same long sentence stands in every record of this source", i % 3);
-    let mut docs: Vec<Doc> =
-        (0..30).map(|i| Doc { source: "mirror", ..doc(format!("mirror:{i:02}"), text(i)) }).collect();
+    let text = |i: usize| {
+        format!("{} the same long sentence stands in every record of this source", i % 3)
+    };
+    let mut docs: Vec<Doc> = (0..30)
+        .map(|i| Doc { source: "mirror", ..doc(format!("mirror:{i:02}"), text(i)) })
+        .collect();
     docs.extend((0..5).map(|i| doc(format!("s:{i}"), format!("text number {i}"))));
     let error = dedup_with(&docs, &params(), 0.85, 1 << 30).unwrap_err().to_string();
-    for part in ["`mirror` loses 90.0 % of its 30", "0.85", "9 removed for `mirror:00`: `mirror:03`", "max_removed"] {
+
+    for part in [
+        "`mirror` loses 90.0 % of its 30",
+        "0.85",
+        "9 removed for `mirror:00`: `mirror:03`",
+        "max_removed",
+    ] {
         assert!(error.contains(part), "{part}: {error}");
     }
+
     assert!(dedup_with(&docs, &params(), 0.9, 1 << 30).is_ok());
 }
 
@@ -516,8 +651,16 @@ fn bands_and_rows_that_are_too_many_are_named() {
     };
     assert!(params().check().is_ok());
     check(Params { bands: 512, rows: 64, ..params() }, "above 4096");
+
     for rule in Rule::ALL {
-        let values = contract("duplicate").unwrap().fields.iter().find(|f| f.name == "rule").unwrap().values.clone();
+        let values = contract("duplicate")
+            .unwrap()
+            .fields
+            .iter()
+            .find(|f| f.name == "rule")
+            .unwrap()
+            .values
+            .clone();
         assert!(values.unwrap().contains(&rule.name().to_string()));
     }
 }

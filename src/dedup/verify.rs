@@ -1,4 +1,5 @@
-//! How alike two texts truly are, from their sets of shingles, and whether that makes one of them superfluous.
+//! How alike two texts truly are, from their sets of shingles, and whether that makes one of them
+//! superfluous.
 
 use crate::dedup::Params;
 
@@ -53,7 +54,8 @@ pub fn similarity(removed: &[u64], survivor: &[u64]) -> Similarity {
     of_counts(common(removed, survivor, 0).unwrap_or(0), removed.len(), survivor.len())
 }
 
-/// Whether two sets of these sizes can be duplicates at all, and how many common shingles that takes, rounded down.
+/// Whether two sets of these sizes can be duplicates at all, and how many common shingles that
+/// takes, rounded down.
 pub(super) fn least_common(n_removed: usize, n_survivor: usize, params: &Params) -> Option<usize> {
     let (n, m) = (n_removed, n_survivor);
     let by_jaccard = params.jaccard / (1.0 + params.jaccard) * (n + m) as f64;
@@ -64,9 +66,14 @@ pub(super) fn least_common(n_removed: usize, n_survivor: usize, params: &Params)
 
 /// The rule by which `survivor` makes `removed` superfluous, if any.
 ///
-/// Where `params.same_numbers` holds, every number of the removed text must stand in the survivor: in medicine and
-/// law a dose, a year or a count is often the only difference between two texts, and all of their difference.
-pub fn duplicate(removed: &Features, survivor: &Features, params: &Params) -> Option<(Rule, Similarity)> {
+/// Where `params.same_numbers` holds, every number of the removed text must stand in the survivor:
+/// in medicine and law a dose, a year or a count is often the only difference between two texts,
+/// and all of their difference.
+pub fn duplicate(
+    removed: &Features,
+    survivor: &Features,
+    params: &Params,
+) -> Option<(Rule, Similarity)> {
     let (n, m) = (removed.shingles.len(), survivor.shingles.len());
     let needed = least_common(n, m, params)?;
     let found = of_counts(common(&removed.shingles, &survivor.shingles, needed)?, n, m);
@@ -77,7 +84,9 @@ pub fn duplicate(removed: &Features, survivor: &Features, params: &Params) -> Op
     } else {
         return None;
     };
-    let stand = !params.same_numbers || common(&removed.numbers, &survivor.numbers, removed.numbers.len()).is_some();
+
+    let stand = !params.same_numbers
+        || common(&removed.numbers, &survivor.numbers, removed.numbers.len()).is_some();
     stand.then_some((rule, found))
 }
 
@@ -90,6 +99,7 @@ fn of_counts(common: usize, n: usize, m: usize) -> Similarity {
 fn common(a: &[u64], b: &[u64], needed: usize) -> Option<usize> {
     let (mut i, mut j, mut shared) = (0, 0, 0);
     let (mut spare_a, mut spare_b) = (a.len().checked_sub(needed)?, b.len().checked_sub(needed)?);
+
     while i < a.len() && j < b.len() {
         match a[i].cmp(&b[j]) {
             std::cmp::Ordering::Equal => {
@@ -107,6 +117,7 @@ fn common(a: &[u64], b: &[u64], needed: usize) -> Option<usize> {
             }
         }
     }
+
     (shared >= needed).then_some(shared)
 }
 
@@ -120,7 +131,11 @@ mod tests {
         Features { shingles: shingles.into_iter().collect(), numbers: numbers.to_vec() }
     }
 
-    fn check(removed: std::ops::Range<u64>, survivor: std::ops::Range<u64>, expected: Option<Rule>) {
+    fn check(
+        removed: std::ops::Range<u64>,
+        survivor: std::ops::Range<u64>,
+        expected: Option<Rule>,
+    ) {
         let found = duplicate(&features(removed, &[]), &features(survivor, &[]), &params());
         assert_eq!(found.map(|(rule, _)| rule), expected);
     }
@@ -161,6 +176,7 @@ mod tests {
             let p = params();
             let yes = !a.is_empty() && !b.is_empty()
                 && (both / either >= p.jaccard || (a.len() <= b.len() && both / a.len() as f64 >= p.containment));
+
             prop_assert_eq!(duplicate(&features(x, &[]), &features(y, &[]), &p).is_some(), yes);
         }
     }

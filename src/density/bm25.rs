@@ -1,7 +1,8 @@
 //! BM25 with exact lengths: what one concept contributes to the score of one document.
 //!
-//! A document's score is the sum over all concepts it mentions, as if the query were the whole lexicon. With N
-//! documents, df of them holding the concept, tf mentions in a document of dl words, and an average of avg words:
+//! A document's score is the sum over all concepts it mentions, as if the query were the whole
+//! lexicon. With N documents, df of them holding the concept, tf mentions in a document of dl
+//! words, and an average of avg words:
 //!
 //! | variant | idf | weight of tf |
 //! |---|---|---|
@@ -10,13 +11,15 @@
 //! | `atire` | ln(N / df) | (k1 + 1) tf / (tf + K) |
 //! | `bm25plus` | ln((N + 1) / df) | (k1 + 1) tf / (tf + K) + δ |
 //!
-//! where K = k1 (1 − b + b dl / avg). Names and formulas follow Kamphuis et al., ECIR 2020 ("Which BM25 do you
-//! mean?"), and the Python package `bm25s`, whose numbers the tests reproduce. In `bm25plus` a concept that a
-//! document does not mention contributes nothing (as in Lv and Zhai, CIKM 2011; `bm25s` adds δ·idf for it to every
-//! document alike). `lucene` and Tantivy's scorer differ by the constant factor k1 + 1; Tantivy also rounds
-//! lengths to 256 steps, so its scorer is not used.
+//! where K = k1 (1 − b + b dl / avg). Names and formulas follow Kamphuis et al., ECIR 2020 ("Which
+//! BM25 do you mean?"), and the Python package `bm25s`, whose numbers the tests reproduce. In
+//! `bm25plus` a concept that a document does not mention contributes nothing (as in Lv and Zhai,
+//! CIKM 2011; `bm25s` adds δ·idf for it to every document alike). `lucene` and Tantivy's scorer
+//! differ by the constant factor k1 + 1; Tantivy also rounds lengths to 256 steps, so its scorer is
+//! not used.
 //!
-//! Adding words without concepts to a document never raises its score: K grows with dl / avg, and dl / avg grows.
+//! Adding words without concepts to a document never raises its score: K grows with dl / avg, and
+//! dl / avg grows.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +61,7 @@ impl Bm25 {
         if df == 0.0 {
             return 0.0;
         }
+
         match self.variant {
             Variant::Lucene => (1.0 + (n - df + 0.5) / (df + 0.5)).ln(),
             Variant::Robertson => ((n - df + 0.5) / (df + 0.5)).max(1.0).ln(),
@@ -94,9 +98,12 @@ mod tests {
 
     /// Score of every document for a query, term by term in order.
     fn scores(bm25: &Bm25, docs: &[Vec<String>], query: &BTreeSet<String>) -> Vec<f64> {
-        let count = |doc: &[String], term: &String| doc.iter().filter(|word| *word == term).count() as u32;
+        let count =
+            |doc: &[String], term: &String| doc.iter().filter(|word| *word == term).count() as u32;
         let df = |term| docs.iter().filter(|doc| count(doc, term) > 0).count() as u32;
-        let term = |doc: &[String], term| bm25.contribution(bm25.idf(df(term)), count(doc, term), doc.len() as u32);
+        let term = |doc: &[String], term| {
+            bm25.contribution(bm25.idf(df(term)), count(doc, term), doc.len() as u32)
+        };
         docs.iter().map(|doc| query.iter().map(|query| term(doc, query)).sum()).collect()
     }
 
@@ -116,18 +123,23 @@ mod tests {
         docs.iter().map(|doc| doc.chars().map(String::from).collect()).collect()
     }
 
-    /// Three documents, query `a c`: numbers worked out by hand for k1 = 1.5, and in Tantivy's form (× (k1 + 1)).
+    /// Three documents, query `a c`: numbers worked out by hand for k1 = 1.5, and in Tantivy's form
+    /// (× (k1 + 1)).
     #[test]
     fn worked_examples() {
         let docs = letters(&["aba", "bc", "accd"]);
         let query = BTreeSet::from(["a".to_string(), "c".to_string()]);
-        for (found, expected) in
-            scores(&corpus(Variant::Lucene, 1.5, &docs), &docs, &query).iter().zip([0.268574, 0.221178, 0.406062])
+
+        for (found, expected) in scores(&corpus(Variant::Lucene, 1.5, &docs), &docs, &query)
+            .iter()
+            .zip([0.268574, 0.221178, 0.406062])
         {
             close(*found, expected, 1e-6);
         }
-        for (found, expected) in
-            scores(&corpus(Variant::Lucene, 1.2, &docs), &docs, &query).iter().zip([0.646255, 0.544215, 1.004465])
+
+        for (found, expected) in scores(&corpus(Variant::Lucene, 1.2, &docs), &docs, &query)
+            .iter()
+            .zip([0.646255, 0.544215, 1.004465])
         {
             close(found * 2.2, expected, 1e-6);
         }
@@ -142,13 +154,16 @@ mod tests {
     /// `fixtures/parity/bm25.py` made these numbers with the Python package bm25s.
     #[test]
     fn every_variant_equals_bm25s() {
-        let parity: Parity = serde_json::from_str(include_str!("../../fixtures/parity/bm25.json")).unwrap();
+        let parity: Parity =
+            serde_json::from_str(include_str!("../../fixtures/parity/bm25.json")).unwrap();
         assert_eq!(parity.variants.len(), 4);
+
         for (name, expected) in &parity.variants {
             let variant: Variant = serde_json::from_value(serde_json::json!(name)).unwrap();
             let bm25 = corpus(variant, 1.2, &parity.docs);
             let vocabulary: BTreeSet<String> = parity.docs.iter().flatten().cloned().collect();
             let sums = scores(&bm25, &parity.docs, &vocabulary);
+
             for ((doc, terms), sum) in parity.docs.iter().zip(expected).zip(sums) {
                 close(sum, terms.values().sum(), 1e-5);
                 for (term, score) in terms {

@@ -1,8 +1,9 @@
 //! Triple coverage: how many linked pairs of the knowledge graph a text brings together.
 //!
-//! A pair counts once a text, if both concepts are mentioned within `window` words of each other and the lexicon
-//! links them (Mintz et al., ACL 2009: a sentence that names both ends of a triple likely speaks of it). One sweep
-//! over the mentions with the last `window` words behind it: at most `window` comparisons a mention.
+//! A pair counts once a text, if both concepts are mentioned within `window` words of each other
+//! and the lexicon links them (Mintz et al., ACL 2009: a sentence that names both ends of a triple
+//! likely speaks of it). One sweep over the mentions with the last `window` words behind it: at
+//! most `window` comparisons a mention.
 
 use crate::knowledge::lexicon::Lexicon;
 use crate::knowledge::mentions::Mention;
@@ -17,12 +18,15 @@ pub fn linked_pairs(mentions: &[Mention], lexicon: &Lexicon, window: u32) -> u32
         if lexicon.neighbours(mention.concept).is_empty() {
             continue;
         }
+
         for other in &mentions[first..at] {
             if lexicon.linked(mention.concept, other.concept) {
-                pairs.push((mention.concept.min(other.concept), mention.concept.max(other.concept)));
+                pairs
+                    .push((mention.concept.min(other.concept), mention.concept.max(other.concept)));
             }
         }
     }
+
     pairs.sort_unstable();
     pairs.dedup();
     pairs.len() as u32
@@ -37,13 +41,21 @@ mod tests {
 
     fn lexicon() -> Lexicon {
         let entry = |id: &str, links: &[&str]| {
-            let links = links.iter().map(|to| Link { relation: Relation::Related, to: (*to).into() }).collect();
+            let links = links
+                .iter()
+                .map(|to| Link { relation: Relation::Related, to: (*to).into() })
+                .collect();
             Entry {
                 concept: Concept { id: id.into(), name: id.into(), links, ..Concept::default() },
                 ..Entry::default()
             }
         };
-        Lexicon::build(vec![entry("0", &["1", "2"]), entry("1", &[]), entry("2", &["3"]), entry("3", &[])])
+        Lexicon::build(vec![
+            entry("0", &["1", "2"]),
+            entry("1", &[]),
+            entry("2", &["3"]),
+            entry("3", &[]),
+        ])
     }
 
     fn check(mentions: &[(u32, u32)], window: u32, expected: u32) {
@@ -71,6 +83,7 @@ mod tests {
                 word += step;
                 mentions.push(Mention { start: 0, end: 0, concept, word });
             }
+
             let (lexicon, mut pairs) = (lexicon(), BTreeSet::new());
             for a in &mentions {
                 for b in &mentions {
@@ -79,6 +92,7 @@ mod tests {
                     }
                 }
             }
+
             prop_assert_eq!(linked_pairs(&mentions, &lexicon, window) as usize, pairs.len());
         }
     }

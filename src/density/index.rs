@@ -1,12 +1,14 @@
 //! concepts of each row → a Tantivy index, and BM25 of every row in one pass over its postings.
 //!
-//! The index has a `concepts` field (one term a concept, its id; postings with frequencies) and fast fields `row`
-//! and `length`. Rows without a concept are not in it. There is no `text` field: no question of the pipeline asks
-//! for words, and it would take more time and disk than all the rest of the room.
+//! The index has a `concepts` field (one term a concept, its id; postings with frequencies) and
+//! fast fields `row` and `length`. Rows without a concept are not in it. There is no `text` field:
+//! no question of the pipeline asks for words, and it would take more time and disk than all the
+//! rest of the room.
 //!
-//! Tantivy's scorer is not used, because it rounds lengths; the sums are ours, in f64, in the order of concept
-//! ids, so they do not depend on how rows are spread over segments. Tantivy names its files at random, so the
-//! index is the one folder whose bytes differ from run to run; nothing that is read from it does.
+//! Tantivy's scorer is not used, because it rounds lengths; the sums are ours, in f64, in the order
+//! of concept ids, so they do not depend on how rows are spread over segments. Tantivy names its
+//! files at random, so the index is the one folder whose bytes differ from run to run; nothing that
+//! is read from it does.
 
 use std::path::Path;
 
@@ -56,6 +58,7 @@ fn schema() -> Schema {
     schema.add_text_field("concepts", TextOptions::default().set_indexing_options(postings));
     schema.add_u64_field("row", FAST);
     schema.add_u64_field("length", FAST);
+
     schema.build()
 }
 
@@ -63,11 +66,17 @@ fn schema() -> Schema {
 ///
 /// # Errors
 /// If the index cannot be written or read.
-pub(super) fn open(folder: &Path, mentions: &Dataset, lexicon: &Lexicon, memory_bytes: u64) -> Result<Index> {
+pub(super) fn open(
+    folder: &Path,
+    mentions: &Dataset,
+    lexicon: &Lexicon,
+    memory_bytes: u64,
+) -> Result<Index> {
     let place = folder.join("index");
     let rows = mentions.rows();
     let marker = |bytes: u64| Marker { rows, bytes };
     let written = read_json::<Marker>(&folder.join("index.json"))?;
+
     if written.is_some() && written == Some(marker(bytes_of(&place)?)) {
         return Index::open_in_dir(&place).map_err(failed(&place));
     }
@@ -75,11 +84,17 @@ pub(super) fn open(folder: &Path, mentions: &Dataset, lexicon: &Lexicon, memory_
         std::fs::remove_dir_all(&place).map_err(|cause| Error::file("delete", &place, cause))?;
     }
     std::fs::create_dir_all(&place).map_err(|cause| Error::file("create", &place, cause))?;
-    let settings = IndexSettings { docstore_compression: Compressor::None, ..IndexSettings::default() };
-    let index = Index::builder().schema(schema()).settings(settings).create_in_dir(&place).map_err(failed(&place))?;
+    let settings =
+        IndexSettings { docstore_compression: Compressor::None, ..IndexSettings::default() };
+    let index = Index::builder()
+        .schema(schema())
+        .settings(settings)
+        .create_in_dir(&place)
+        .map_err(failed(&place))?;
     index.tokenizers().register(IDS, Ids::default());
     let heap = (memory_bytes / 8).clamp(*HEAP_BYTES.start(), *HEAP_BYTES.end());
-    let mut writer: IndexWriter = index.writer_with_num_threads(1, heap as usize).map_err(failed(&place))?;
+    let mut writer: IndexWriter =
+        index.writer_with_num_threads(1, heap as usize).map_err(failed(&place))?;
     writer.set_merge_policy(Box::new(NoMergePolicy));
     add_rows(&writer, &index, mentions, lexicon, &place)?;
     writer.commit().map_err(failed(&place))?;
@@ -87,10 +102,14 @@ pub(super) fn open(folder: &Path, mentions: &Dataset, lexicon: &Lexicon, memory_
     let done = folder.join("index.json");
     write_json(&done, &marker(bytes_of(&place)?))?;
     // The crate makes some files that only their owner may read.
-    let usual = std::fs::metadata(&done).map_err(|cause| Error::file("read", &done, cause))?.permissions();
+    let usual =
+        std::fs::metadata(&done).map_err(|cause| Error::file("read", &done, cause))?.permissions();
+
     for file in files_named(&place, "", ".json")? {
-        std::fs::set_permissions(&file, usual.clone()).map_err(|cause| Error::file("write", &file, cause))?;
+        std::fs::set_permissions(&file, usual.clone())
+            .map_err(|cause| Error::file("write", &file, cause))?;
     }
+
     Ok(index)
 }
 
@@ -99,13 +118,25 @@ fn bytes_of(place: &Path) -> Result<u64> {
     if !place.exists() {
         return Ok(0);
     }
-    Ok(files_named(place, "", "")?.iter().filter_map(|file| file.metadata().ok()).map(|facts| facts.len()).sum())
+    Ok(files_named(place, "", "")?
+        .iter()
+        .filter_map(|file| file.metadata().ok())
+        .map(|facts| facts.len())
+        .sum())
 }
 
-fn add_rows(writer: &IndexWriter, index: &Index, mentions: &Dataset, lexicon: &Lexicon, place: &Path) -> Result<()> {
-    let field = |name: &str| -> Result<Field> { index.schema().get_field(name).map_err(failed(place)) };
+fn add_rows(
+    writer: &IndexWriter,
+    index: &Index,
+    mentions: &Dataset,
+    lexicon: &Lexicon,
+    place: &Path,
+) -> Result<()> {
+    let field =
+        |name: &str| -> Result<Field> { index.schema().get_field(name).map_err(failed(place)) };
     let (concepts, row_field, length) = (field("concepts")?, field("row")?, field("length")?);
     let mut number = 0_u64;
+
     for part in &mentions.parts {
         for batch in Batches::open(&part.path, Some(mentions.contract), None)? {
             for row in spill::rows(&batch?)? {
@@ -120,6 +151,7 @@ fn add_rows(writer: &IndexWriter, index: &Index, mentions: &Dataset, lexicon: &L
             }
         }
     }
+
     Ok(())
 }
 
@@ -141,7 +173,11 @@ fn id_list(row: &spill::Row, lexicon: &Lexicon) -> Result<String> {
 ///
 /// # Errors
 /// If the index cannot be read.
-pub(super) fn document_frequencies(index: &Index, lexicon: &Lexicon, folder: &Path) -> Result<Vec<u32>> {
+pub(super) fn document_frequencies(
+    index: &Index,
+    lexicon: &Lexicon,
+    folder: &Path,
+) -> Result<Vec<u32>> {
     let mut df = vec![0; lexicon.concepts.len()];
     each_segment(index, folder, |segment, field| {
         let inverted = segment.inverted_index(field)?;
@@ -176,16 +212,24 @@ pub(super) fn score_rows(
         let (rows, lengths) = (read("row")?, read("length")?);
         let inverted = segment.inverted_index(field)?;
         let mut terms = inverted.terms().stream()?;
+
         while terms.advance() {
             let Some(concept) = number(terms.key(), lexicon) else { continue };
-            let mut postings = inverted.read_postings_from_terminfo(terms.value(), IndexRecordOption::WithFreqs)?;
+            let mut postings = inverted
+                .read_postings_from_terminfo(terms.value(), IndexRecordOption::WithFreqs)?;
+
             while postings.doc() != TERMINATED {
                 let doc = postings.doc() as usize;
-                let contribution = bm25.contribution(idf[concept as usize], postings.term_freq(), lengths[doc] as u32);
+                let contribution = bm25.contribution(
+                    idf[concept as usize],
+                    postings.term_freq(),
+                    lengths[doc] as u32,
+                );
                 scores[rows[doc] as usize] += contribution;
                 postings.advance();
             }
         }
+
         Ok(())
     })?;
     Ok(scores)

@@ -1,17 +1,18 @@
 //! `unique` → `scored`
 //!
-//! Comes in: deduplicated documents. Goes out: the same documents, all of them, with how much knowledge of a
-//! lexicon's concepts each one holds. Promises: every number is exact over the whole corpus (its own document
-//! frequencies, its own lengths, no rounding), can be explained term by term, and is the same for any number of
-//! threads and after any kill.
+//! Comes in: deduplicated documents. Goes out: the same documents, all of them, with how much
+//! knowledge of a lexicon's concepts each one holds. Promises: every number is exact over the whole
+//! corpus (its own document frequencies, its own lengths, no rounding), can be explained term by
+//! term, and is the same for any number of threads and after any kill.
 //!
 //! ```text
 //! lexicon files ─lexicon─▶ concepts ─names, mentions─▶ finder
 //! texts ─spill─▶ concepts of each row ─index─▶ postings ─bm25─▶ scores ─▶ columns, scores-NNNNN.parquet
 //! ```
 //!
-//! Very frequent concepts need no list of their own: a concept that every other document holds has an idf near 0.
-//! Everyday *words* that merely look like a concept do; that is the stop list of [`crate::knowledge::names`].
+//! Very frequent concepts need no list of their own: a concept that every other document holds has
+//! an idf near 0. Everyday *words* that merely look like a concept do; that is the stop list of
+//! [`crate::knowledge::names`].
 //!
 //! To add a formula: one arm in [`bm25::Variant`] and its parity numbers.
 
@@ -98,7 +99,8 @@ impl Params {
         }
     }
 
-    /// The files that `lexicon` names, in reading order; their content belongs into the room's fingerprint.
+    /// The files that `lexicon` names, in reading order; their content belongs into the room's
+    /// fingerprint.
     ///
     /// # Errors
     /// If a path leads to no file.
@@ -111,8 +113,8 @@ impl Params {
     }
 }
 
-/// Scores every document of `input` and writes it on under the contract `scored`, and `scores-NNNNN.parquet`
-/// under the contract `score` beside it.
+/// Scores every document of `input` and writes it on under the contract `scored`, and
+/// `scores-NNNNN.parquet` under the contract `score` beside it.
 ///
 /// # Errors
 /// If a lexicon or a part cannot be read, or a file cannot be written.
@@ -124,6 +126,7 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
     score::write_scores(input, &model, cx)?;
     let leaves = contract("scored")?;
     // The mentions say all there is to know of the rows.
+
     cx.add_columns(input, leaves, &[], |_, span| {
         let spilled = spilled(&model, span)?;
         Ok(Added { columns: columns(&spilled, &model, span.first_row)?, notes: Vec::new() })
@@ -138,14 +141,19 @@ pub fn read_lexicon(params: &Params, cx: &Context) -> Result<Lexicon> {
     let lexicon = Lexicon::read(&params.lexicon, cx.memory_bytes)?;
     if params.lexicon.is_empty() {
         cx.progress.note(
-            "no lexicon is set (`[density] lexicon`): every document gets density 0, so nothing is ranked by knowledge",
+            "no lexicon is set (`[density] lexicon`): every document gets density 0, so nothing is \
+             ranked by knowledge",
         );
     }
+
     for file in &lexicon.passed_over {
-        cx.progress.note(&format!("`{file}` stands beside the lexicons and is none; it is passed over"));
+        cx.progress
+            .note(&format!("`{file}` stands beside the lexicons and is none; it is passed over"));
     }
+
     for file in lexicon.books.iter().filter(|file| !file.refused.is_empty()) {
-        let refused: Vec<String> = file.refused.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+        let refused: Vec<String> =
+            file.refused.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
         cx.progress.note(&format!(
             "lexicon `{}`: {} entries, not used: {}",
             file.file,
@@ -153,6 +161,7 @@ pub fn read_lexicon(params: &Params, cx: &Context) -> Result<Lexicon> {
             refused.join(", ")
         ));
     }
+
     Ok(lexicon)
 }
 
@@ -162,15 +171,23 @@ fn spilled(model: &Model, span: Span) -> Result<RecordBatch> {
     let mut batches = Batches::open(&part.path, Some(model.mentions.contract), None)?;
     batches.skip_batches(span.batch);
     batches.next().unwrap_or_else(|| {
-        Err(Error::data(format!("`{}` has too few rows", part.path.display())).hint("delete it and run again"))
+        Err(Error::data(format!("`{}` has too few rows", part.path.display()))
+            .hint("delete it and run again"))
     })
 }
 
 /// The columns that this room adds; the contract `score` takes some of them too.
-fn columns(spilled: &RecordBatch, model: &Model, first_row: u64) -> Result<Vec<(&'static str, ArrayRef)>> {
+fn columns(
+    spilled: &RecordBatch,
+    model: &Model,
+    first_row: u64,
+) -> Result<Vec<(&'static str, ArrayRef)>> {
     let rows = spill::rows(spilled)?;
-    let measures: Vec<model::Measures> =
-        rows.iter().enumerate().map(|(at, row)| model.measure(first_row + at as u64, row)).collect();
+    let measures: Vec<model::Measures> = rows
+        .iter()
+        .enumerate()
+        .map(|(at, row)| model.measure(first_row + at as u64, row))
+        .collect();
     let counts = |count: &dyn Fn(&spill::Row) -> u32| -> ArrayRef {
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(count)))
     };
@@ -199,7 +216,8 @@ mod tests {
     use std::path::Path;
 
     pub(super) fn params() -> Params {
-        let defaults: toml::Table = toml::from_str(include_str!("../../pipelines/default.toml")).unwrap();
+        let defaults: toml::Table =
+            toml::from_str(include_str!("../../pipelines/default.toml")).unwrap();
         let params: Params = defaults["density"].clone().try_into().unwrap();
         Params { lexicon: Vec::new(), ..params }
     }
@@ -234,15 +252,18 @@ mod tests {
         let unique = contract("unique").unwrap();
         let mut parts: Vec<Part> = Vec::new();
         let ids: Vec<String> = (0..texts.len()).map(|at| format!("t:{at}")).collect();
+
         for (idx, (texts, ids)) in texts.chunks(rows).zip(ids.chunks(rows)).enumerate() {
             let place = folder.join(format!("part-{idx:05}.parquet"));
             let mut writer = PartWriter::create(&place, unique).unwrap();
             for (texts, ids) in texts.chunks(2).zip(ids.chunks(2)) {
-                let columns = unique.fields.iter().map(|field| column_of(&field.name, texts, ids)).collect();
+                let columns =
+                    unique.fields.iter().map(|field| column_of(&field.name, texts, ids)).collect();
                 writer.write(&unique.batch(columns).unwrap()).unwrap();
             }
             parts.push(writer.finish().unwrap());
         }
+
         Dataset { contract: unique, parts }
     }
 
@@ -261,7 +282,13 @@ mod tests {
     fn a_format_of_lexicons_that_nobody_knows_is_named() {
         params().check().unwrap();
         let spec = LexiconSpec { path: "x".into(), format: Some("xls".into()) };
-        assert!(Params { lexicon: vec![spec], ..params() }.check().unwrap_err().to_string().contains("tsv"));
+        assert!(
+            Params { lexicon: vec![spec], ..params() }
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("tsv")
+        );
     }
 
     fn texts() -> Vec<String> {
@@ -271,23 +298,34 @@ mod tests {
             "Malaria and quinine; malaria again.",
             "奎宁治疗疟疾，发烧。",
         ];
-        let more = (0..23)
-            .map(|n| format!("{} Fever {} and a heart attack.", "Filler words. ".repeat(n), "aspirin ".repeat(n % 4)));
+
+        let more = (0..23).map(|n| {
+            format!(
+                "{} Fever {} and a heart attack.",
+                "Filler words. ".repeat(n),
+                "aspirin ".repeat(n % 4)
+            )
+        });
         some.iter().map(|text| (*text).to_string()).chain(more).collect()
     }
 
     fn lexicon_file(folder: &Path) -> Params {
         let file = folder.join("lexicon.tsv");
         std::fs::write(&file, "id\tname\tsynonyms\tlinks\nD1\tAspirin\tASA\tD2\nD2\tFever\t\t\nD3\tMalaria\t疟疾\tD4\nD4\tQuinine\t奎宁\t\nD5\tHeart attack\t\tD1\n").unwrap();
-        Params { lexicon: vec![LexiconSpec { path: file.display().to_string(), format: None }], ..params() }
+        Params {
+            lexicon: vec![LexiconSpec { path: file.display().to_string(), format: None }],
+            ..params()
+        }
     }
 
     /// All files of a run but the index, whose names are random.
     fn outputs(folder: &Path) -> Vec<(String, Vec<u8>)> {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
-        let read =
-            |path: &PathBuf| (path.file_name().unwrap().to_str().unwrap().to_string(), std::fs::read(path).unwrap());
+        let read = |path: &PathBuf| {
+            (path.file_name().unwrap().to_str().unwrap().to_string(), std::fs::read(path).unwrap())
+        };
         files.iter().filter(|path| path.is_file()).map(read).collect()
     }
 
@@ -303,26 +341,36 @@ mod tests {
             run(&documents, &params, &context(&out)).unwrap();
             out
         };
+
         let whole = run_in("whole");
         let scored = Dataset::open(&whole, contract("scored").unwrap()).unwrap();
         assert_eq!(scored.rows(), 27);
         let expected = outputs(&whole);
-        // What a kill may leave: nothing of a phase, or its files up to any point, and a half-written index.
-        for (name, lost) in
-            [("a", &["mentions-00002"][..]), ("b", &["index.json", "scores-00001", "books-00003"]), ("c", &["stamp"])]
-        {
+        // What a kill may leave: nothing of a phase, or its files up to any point, and a
+        // half-written index.
+
+        for (name, lost) in [
+            ("a", &["mentions-00002"][..]),
+            ("b", &["index.json", "scores-00001", "books-00003"]),
+            ("c", &["stamp"]),
+        ] {
             let out = run_in(name);
             for entry in std::fs::read_dir(&out).unwrap() {
                 let path = entry.unwrap().path();
-                if lost.iter().any(|lost| path.file_name().unwrap().to_str().unwrap().starts_with(lost)) {
+                if lost
+                    .iter()
+                    .any(|lost| path.file_name().unwrap().to_str().unwrap().starts_with(lost))
+                {
                     std::fs::remove_file(path).unwrap();
                 }
             }
+
             std::fs::write(out.join("index").join("meta.json"), "cut of").unwrap();
             std::fs::remove_file(out.join("index.json")).ok();
             run_in(name);
             assert!(outputs(&out) == expected, "{name}");
         }
+
         let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         let one = single.install(|| run_in("one"));
         assert!(outputs(&one) == expected);
@@ -335,11 +383,14 @@ mod tests {
         std::fs::create_dir(&input).unwrap();
         let documents = documents(&input, &texts(), 10);
         run(&documents, &params(), &context(folder.path())).unwrap();
+
         for part in Dataset::open(folder.path(), contract("scored").unwrap()).unwrap().parts {
             for batch in Batches::open(&part.path, None, Some(&["density", "n_tokens"])).unwrap() {
                 let batch = batch.unwrap();
-                let density =
-                    crate::flow::contract::numbers::<arrow::datatypes::Float32Type>(&batch, "density").unwrap();
+                let density = crate::flow::contract::numbers::<arrow::datatypes::Float32Type>(
+                    &batch, "density",
+                )
+                .unwrap();
                 assert!(density.values().iter().all(|density| *density == 0.0));
             }
         }

@@ -1,8 +1,9 @@
-//! Everything a document's score depends on: the lexicon, this corpus's frequencies and lengths, and the scale.
+//! Everything a document's score depends on: the lexicon, this corpus's frequencies and lengths,
+//! and the scale.
 //!
-//! Built in three steps, each of which continues where a kill left it: mentions of every part ([`super::spill`]),
-//! the index ([`super::index`]), and one pass over its postings for the scores. The last step is short and kept in
-//! memory: 8 bytes a document.
+//! Built in three steps, each of which continues where a kill left it: mentions of every part
+//! ([`super::spill`]), the index ([`super::index`]), and one pass over its postings for the scores.
+//! The last step is short and kept in memory: 8 bytes a document.
 
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +58,12 @@ impl<'a> Model<'a> {
     ///
     /// # Errors
     /// If a file cannot be read or written.
-    pub(super) fn build(documents: &Dataset, lexicon: &'a Lexicon, params: &Params, cx: &Context) -> Result<Self> {
+    pub(super) fn build(
+        documents: &Dataset,
+        lexicon: &'a Lexicon,
+        params: &Params,
+        cx: &Context,
+    ) -> Result<Self> {
         keep_only_matching(documents, lexicon, params, cx)?;
         let finder = Finder::new(lexicon, &params.names())?;
         let mentions = spill::find_all(documents, lexicon, &finder, params, cx)?;
@@ -65,13 +71,22 @@ impl<'a> Model<'a> {
         let n_tokens = tally(&mentions, &mut tf)?;
         let n_docs = mentions.rows();
         let average = if n_docs == 0 { 0.0 } else { n_tokens as f64 / n_docs as f64 };
-        let bm25 = Bm25 { variant: params.variant, k1: params.k1, b: params.b, delta: params.delta, n_docs, average };
+        let bm25 = Bm25 {
+            variant: params.variant,
+            k1: params.k1,
+            b: params.b,
+            delta: params.delta,
+            n_docs,
+            average,
+        };
+
         cx.progress.message("index of concepts");
         let index = index::open(cx.folder, &mentions, lexicon, cx.memory_bytes)?;
         let df = index::document_frequencies(&index, lexicon, cx.folder)?;
         let idf: Vec<f64> = df.iter().map(|df| bm25.idf(*df)).collect();
         let scores = index::score_rows(&index, lexicon, &bm25, &idf, cx.folder)?;
         let median = median(&scores);
+
         Ok(Model { lexicon, finder, bm25, df, idf, tf, scores, median, mentions })
     }
 
@@ -80,8 +95,12 @@ impl<'a> Model<'a> {
         let bm25 = self.scores[number as usize];
         let rarity = match row.concepts.len() {
             0 => 0.0,
-            n => row.concepts.iter().map(|concept| self.idf[*concept as usize]).sum::<f64>() / n as f64,
+            n => {
+                row.concepts.iter().map(|concept| self.idf[*concept as usize]).sum::<f64>()
+                    / n as f64
+            }
         };
+
         let density = if bm25 > 0.0 { bm25 / (bm25 + self.median) } else { 0.0 };
         let coverage = 1000.0 * f64::from(row.n_pairs) / f64::from(row.n_tokens.max(1));
         Measures { bm25, density, rarity, coverage }
@@ -104,7 +123,8 @@ fn tally(mentions: &Dataset, tf: &mut [u64]) -> Result<u64> {
     Ok(n_tokens)
 }
 
-/// The median of the positive scores: the middle one, or the mean of the two in the middle; 0 without any.
+/// The median of the positive scores: the middle one, or the mean of the two in the middle; 0
+/// without any.
 fn median(scores: &[f64]) -> f64 {
     let mut positive: Vec<f64> = scores.iter().copied().filter(|score| *score > 0.0).collect();
     positive.sort_unstable_by(f64::total_cmp);
@@ -116,25 +136,38 @@ fn median(scores: &[f64]) -> f64 {
 }
 
 /// Deletes side files that were made from another lexicon, other parameters or other documents.
-fn keep_only_matching(documents: &Dataset, lexicon: &Lexicon, params: &Params, cx: &Context) -> Result<()> {
+fn keep_only_matching(
+    documents: &Dataset,
+    lexicon: &Lexicon,
+    params: &Params,
+    cx: &Context,
+) -> Result<()> {
     let place = cx.folder.join("stamp.json");
     let mut parts = Vec::new();
+
     for part in &documents.parts {
-        let size = std::fs::metadata(&part.path).map_err(|cause| Error::file("read", &part.path, cause))?.len();
+        let size = std::fs::metadata(&part.path)
+            .map_err(|cause| Error::file("read", &part.path, cause))?
+            .len();
         parts.push((part.path.display().to_string(), part.rows, size));
     }
-    let params = serde_json::to_string(params).map_err(|cause| Error::file("write", &place, cause))?;
+
+    let params =
+        serde_json::to_string(params).map_err(|cause| Error::file("write", &place, cause))?;
     let stamp = Stamp { version: VERSION, params, lexicon: lexicon.hash(), parts };
     if read_json::<Stamp>(&place)?.as_ref() == Some(&stamp) {
         return Ok(());
     }
-    let entries = std::fs::read_dir(cx.folder).map_err(|cause| Error::file("list", cx.folder, cause))?;
+    let entries =
+        std::fs::read_dir(cx.folder).map_err(|cause| Error::file("list", cx.folder, cause))?;
+
     for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
         if name == "index.json" || name.starts_with("mentions-") || name.starts_with("scores-") {
             std::fs::remove_file(&path).map_err(|cause| Error::file("delete", &path, cause))?;
         }
     }
+
     write_json(&place, &stamp)
 }
 

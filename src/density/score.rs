@@ -1,13 +1,16 @@
 //! Scores of any documents, by themselves: the library of `kpipe score`.
 //!
-//! [`score`] writes `scores-NNNNN.parquet` (contract `score`) into the context's folder and gives a [`Summary`];
-//! [`explain`] lists every term of one document, and their contributions sum to its BM25. Both take up the side
-//! files that an earlier run over the same documents left in the folder. [`super::table`] sets them as text.
+//! [`score`] writes `scores-NNNNN.parquet` (contract `score`) into the context's folder and gives a
+//! [`Summary`]; [`explain`] lists every term of one document, and their contributions sum to its
+//! BM25. Both take up the side files that an earlier run over the same documents left in the
+//! folder. [`super::table`] sets them as text.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float32Array, ListArray, RecordBatch, StringArray, StructArray, UInt32Array};
+use arrow::array::{
+    ArrayRef, AsArray, Float32Array, ListArray, RecordBatch, StringArray, StructArray, UInt32Array,
+};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Float32Type, UInt32Type};
 use serde::Serialize;
@@ -134,12 +137,18 @@ pub struct Explanation {
     pub terms: Vec<Term>,
 }
 
-/// Scores all documents (any contract with `id`, `source` and `text`) and says what came of it, with `k` documents
-/// and concepts in each list.
+/// Scores all documents (any contract with `id`, `source` and `text`) and says what came of it,
+/// with `k` documents and concepts in each list.
 ///
 /// # Errors
 /// If a file cannot be read or written.
-pub fn score(documents: &Dataset, lexicon: &Lexicon, params: &Params, k: usize, cx: &Context) -> Result<Summary> {
+pub fn score(
+    documents: &Dataset,
+    lexicon: &Lexicon,
+    params: &Params,
+    k: usize,
+    cx: &Context,
+) -> Result<Summary> {
     let model = Model::build(documents, lexicon, params, cx)?;
     write_scores(documents, &model, cx)?;
     summarise(documents, &model, k, cx)
@@ -174,6 +183,7 @@ fn terms(row: &Row, model: &Model) -> Vec<Term> {
             found: Vec::new(),
         }
     };
+
     let mut terms: Vec<Term> = row.concepts.iter().zip(row.freqs).map(term).collect();
     // Stable: the concepts stand in id order.
     terms.sort_by(|a, b| b.contribution.total_cmp(&a.contribution));
@@ -183,7 +193,9 @@ fn terms(row: &Row, model: &Model) -> Vec<Term> {
 fn terms_column(rows: &[Row], model: &Model) -> Result<ArrayRef> {
     let schema = &contract("score")?.schema;
     let wrong = || Error::data("`terms` is no list of structs in schemas/score.toml");
-    let DataType::List(item) = schema.field_with_name("terms")?.data_type().clone() else { return Err(wrong()) };
+    let DataType::List(item) = schema.field_with_name("terms")?.data_type().clone() else {
+        return Err(wrong());
+    };
     let DataType::Struct(fields) = item.data_type().clone() else { return Err(wrong()) };
     let lists: Vec<Vec<Term>> =
         rows.iter().map(|row| terms(row, model).into_iter().take(TOP_TERMS).collect()).collect();
@@ -197,6 +209,7 @@ fn terms_column(rows: &[Row], model: &Model) -> Result<ArrayRef> {
         Arc::new(Float32Array::from_iter_values(all().map(|term| term.idf as f32))),
         Arc::new(Float32Array::from_iter_values(all().map(|term| term.contribution as f32))),
     ];
+
     let values = StructArray::try_new_with_length(fields, children, None, flat.len())?;
     let offsets = OffsetBuffer::from_lengths(lists.iter().map(Vec::len));
     Ok(Arc::new(ListArray::try_new(item, offsets, Arc::new(values), None)?))
@@ -224,27 +237,35 @@ fn keep(candidates: &mut Vec<Candidate>, k: usize, highest: bool) {
 fn summarise(documents: &Dataset, model: &Model, k: usize, cx: &Context) -> Result<Summary> {
     let (mut histogram, mut with_concepts) = (vec![0; BINS], 0);
     let (mut top, mut bottom): (Vec<Candidate>, Vec<Candidate>) = (Vec::new(), Vec::new());
+
     for part in 0..documents.parts.len() {
-        let batches =
-            Batches::open(&cx.numbered("scores", part, "parquet"), Some(contract("score")?), Some(&["id", "density"]))?;
+        let batches = Batches::open(
+            &cx.numbered("scores", part, "parquet"),
+            Some(contract("score")?),
+            Some(&["id", "density"]),
+        )?;
         for (idx, batch) in batches.enumerate() {
             let batch = batch?;
             let span = Span { part, batch: idx, first_row: 0 };
             let densities = numbers::<Float32Type>(&batch, "density")?.values();
             let ids = strings(&batch, "id")?;
+
             for (row, density) in densities.iter().copied().enumerate() {
                 histogram[((density * BINS as f32) as usize).min(BINS - 1)] += 1;
                 if density > 0.0 {
                     with_concepts += 1;
-                    let candidate = Candidate { density, id: ids.value(row).to_string(), span, row };
+                    let candidate =
+                        Candidate { density, id: ids.value(row).to_string(), span, row };
                     top.push(candidate.clone());
                     bottom.push(candidate);
                 }
             }
+
             keep(&mut top, k, true);
             keep(&mut bottom, k, false);
         }
     }
+
     Ok(Summary {
         documents: model.bm25.n_docs,
         with_concepts,
@@ -253,10 +274,17 @@ fn summarise(documents: &Dataset, model: &Model, k: usize, cx: &Context) -> Resu
         concepts: model.lexicon.concepts.len() as u64,
         concepts_found: model.df.iter().filter(|df| **df > 0).count() as u64,
         histogram,
-        top: top.iter().map(|candidate| look_up(documents, candidate, cx)).collect::<Result<_>>()?,
-        bottom: bottom.iter().map(|candidate| look_up(documents, candidate, cx)).collect::<Result<_>>()?,
+        top: top
+            .iter()
+            .map(|candidate| look_up(documents, candidate, cx))
+            .collect::<Result<_>>()?,
+        bottom: bottom
+            .iter()
+            .map(|candidate| look_up(documents, candidate, cx))
+            .collect::<Result<_>>()?,
         frequent: frequent(model, k),
         lexicon: model.lexicon.books.clone(),
+
         names: model.finder.books().clone(),
     })
 }
@@ -277,7 +305,9 @@ fn frequent(model: &Model, k: usize) -> Vec<FrequentConcept> {
 fn batch_at(path: &std::path::Path, span: Span, columns: Option<&[&str]>) -> Result<RecordBatch> {
     let mut batches = Batches::open(path, None, columns)?;
     batches.skip_batches(span.batch);
-    batches.next().unwrap_or_else(|| Err(Error::data(format!("`{}` has too few rows", path.display()))))
+    batches
+        .next()
+        .unwrap_or_else(|| Err(Error::data(format!("`{}` has too few rows", path.display()))))
 }
 
 /// Everything a summary tells about one document.
@@ -291,7 +321,9 @@ fn look_up(documents: &Dataset, candidate: &Candidate, cx: &Context) -> Result<S
     } else {
         None
     };
-    let count = |name: &str| -> Result<u32> { Ok(numbers::<UInt32Type>(&scores, name)?.value(row)) };
+
+    let count =
+        |name: &str| -> Result<u32> { Ok(numbers::<UInt32Type>(&scores, name)?.value(row)) };
     Ok(ScoredDocument {
         id: candidate.id.clone(),
         source: strings(&scores, "source")?.value(row).to_string(),
@@ -306,7 +338,10 @@ fn look_up(documents: &Dataset, candidate: &Candidate, cx: &Context) -> Result<S
 
 fn read_terms(scores: &RecordBatch, row: usize) -> Result<Vec<Term>> {
     let wrong = || Error::data("column `terms` is no list of structs");
-    let list = crate::flow::contract::column(scores, "terms")?.as_list_opt::<i32>().ok_or_else(wrong)?.value(row);
+    let list = crate::flow::contract::column(scores, "terms")?
+        .as_list_opt::<i32>()
+        .ok_or_else(wrong)?
+        .value(row);
     let values = RecordBatch::from(list.as_struct_opt().ok_or_else(wrong)?);
     let (concepts, names) = (strings(&values, "concept")?, strings(&values, "name")?);
     let (tf, df) = (numbers::<UInt32Type>(&values, "tf")?, numbers::<UInt32Type>(&values, "df")?);
@@ -321,6 +356,7 @@ fn read_terms(scores: &RecordBatch, row: usize) -> Result<Vec<Term>> {
         contribution: f64::from(contribution.value(at)),
         found: Vec::new(),
     };
+
     Ok((0..values.num_rows()).map(term).collect())
 }
 
@@ -346,14 +382,21 @@ pub fn explain(
     let rows = spill::rows(&spilled)?;
     let mut terms = terms(&rows[row], &model);
     let mut found: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
+
     for mention in model.finder.find(text) {
         let concept = lexicon.concepts[mention.concept as usize].id.clone();
-        *found.entry(concept).or_default().entry(text[mention.start..mention.end].to_string()).or_default() += 1;
+        *found
+            .entry(concept)
+            .or_default()
+            .entry(text[mention.start..mention.end].to_string())
+            .or_default() += 1;
     }
+
     for term in &mut terms {
         term.found = found.remove(&term.concept).unwrap_or_default().into_iter().collect();
     }
-    let Measures { bm25, density, rarity, coverage } = model.measure(span.first_row + row as u64, &rows[row]);
+    let Measures { bm25, density, rarity, coverage } =
+        model.measure(span.first_row + row as u64, &rows[row]);
     Ok(Some(Explanation {
         id: id.to_string(),
         density,
@@ -364,6 +407,7 @@ pub fn explain(
         documents: model.bm25.n_docs,
         rarity,
         coverage,
+
         terms,
     }))
 }
@@ -383,28 +427,34 @@ mod tests {
         let length = |text: &String| words(text).count() as f64;
         let average = texts.iter().map(length).sum::<f64>() / n;
         let tf = |text: &String, names: &[&str]| {
-            text.split(' ').filter(|word| names.contains(&word.to_lowercase().as_str())).count() as f64
+            text.split(' ').filter(|word| names.contains(&word.to_lowercase().as_str())).count()
+                as f64
         };
         let score = |text: &String| {
             let one = |names: &&[&str]| {
                 let df = texts.iter().filter(|text| tf(text, names) > 0.0).count() as f64;
                 let (tf, k) = (tf(text, names), 1.2 * (0.25 + 0.75 * length(text) / average));
+
                 match variant {
                     _ if tf == 0.0 => 0.0,
                     Variant::Lucene => (1.0 + (n - df + 0.5) / (df + 0.5)).ln() * tf / (tf + k),
-                    Variant::Robertson => ((n - df + 0.5) / (df + 0.5)).ln().max(0.0) * tf / (tf + k),
+                    Variant::Robertson => {
+                        ((n - df + 0.5) / (df + 0.5)).ln().max(0.0) * tf / (tf + k)
+                    }
                     Variant::Atire => (n / df).ln() * 2.2 * tf / (tf + k),
                     Variant::Bm25Plus => ((n + 1.0) / df).ln() * (2.2 * tf / (tf + k) + 1.0),
                 }
             };
             concepts.iter().map(one).sum()
         };
+
         texts.iter().map(score).collect()
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
-        /// Scores equal brute force, explanations sum to them, and the summary counts every document once.
+        /// Scores equal brute force, explanations sum to them, and the summary counts every
+        /// document once.
         #[test]
         fn scores_equal_brute_force(
             texts in proptest::collection::vec("(aspirin|ASA|fever|Pyrexia|malaria|quinine|word|and|filler)( (aspirin|fever|malaria|note|the)){0,9}", 1..16),
@@ -416,9 +466,11 @@ mod tests {
             let (documents, cx) = (documents(folder.path(), &texts, rows), context(out.path()));
             let summary = score(&documents, &lexicon, &params, 3, &cx).unwrap();
             prop_assert_eq!(summary.histogram.iter().sum::<u64>(), texts.len() as u64);
+
             for (at, expected) in brute_force(&texts, variant).into_iter().enumerate() {
                 let why = explain(&documents, &lexicon, &params, &format!("t:{at}"), &cx).unwrap().unwrap();
-                prop_assert!((why.bm25 - expected).abs() < 1e-9, "{} instead of {expected}", why.bm25);
+                prop_assert!((why.bm25 - expected).abs() < 1e-9, "{} instead of \
+                                                                  {expected}", why.bm25);
                 let sum: f64 = why.terms.iter().map(|term| term.contribution).sum();
                 prop_assert!((sum - expected).abs() < 1e-9);
                 for term in &why.terms {
@@ -431,12 +483,17 @@ mod tests {
     #[test]
     fn the_summary_lists_the_best_and_the_poorest_with_their_terms() {
         let (folder, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut texts = vec!["Quinine treats malaria.".to_string(), "A fever, in many other words.".to_string()];
+        let mut texts = vec![
+            "Quinine treats malaria.".to_string(),
+            "A fever, in many other words.".to_string(),
+        ];
         texts.extend((0..4).map(|n| format!("Nothing of interest, number {n}.")));
         texts.push("Fever again, and nothing else that a lexicon would have.".to_string());
         let (documents, cx) = (documents(folder.path(), &texts, 3), context(out.path()));
         let summary = score(&documents, &lexicon(), &params(), 2, &cx).unwrap();
-        let ids = |list: &[ScoredDocument]| list.iter().map(|document| document.id.clone()).collect::<Vec<_>>();
+        let ids = |list: &[ScoredDocument]| {
+            list.iter().map(|document| document.id.clone()).collect::<Vec<_>>()
+        };
         assert_eq!(ids(&summary.top), ["t:0", "t:1"]);
         assert_eq!(ids(&summary.bottom), ["t:6", "t:1"]);
         assert_eq!(summary.bottom[1].density, 0.5, "the median document");
@@ -446,7 +503,10 @@ mod tests {
         assert_eq!(terms, ["Malaria", "Quinine"]);
         assert_eq!((summary.frequent[0].name.as_str(), summary.frequent[0].df), ("Fever", 2));
         let text = super::super::table::summary(&summary);
-        assert!(text.contains("7 documents, 3 with concepts") && text.contains("Malaria"), "{text}");
+        assert!(
+            text.contains("7 documents, 3 with concepts") && text.contains("Malaria"),
+            "{text}"
+        );
         let why = explain(&documents, &lexicon(), &params(), "t:0", &cx).unwrap().unwrap();
         assert_eq!(why.coverage, 1000.0 / 3.0);
         assert!(super::super::table::explanation(&why).contains("Malaria (D3): 1 × \"malaria\""));

@@ -1,8 +1,8 @@
 //! texts → concepts of each row, on disk: the one pass of the room that reads text.
 //!
-//! One `mentions-NNNNN.parquet` (contract `mention`) a part of the input, row group by row group as its part, each
-//! written beside and renamed: after a kill the parts that stand are not read again. Nothing here grows with the
-//! number of documents but these files.
+//! One `mentions-NNNNN.parquet` (contract `mention`) a part of the input, row group by row group as
+//! its part, each written beside and renamed: after a kill the parts that stand are not read again.
+//! Nothing here grows with the number of documents but these files.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,6 +50,7 @@ pub(super) fn rows(batch: &RecordBatch) -> Result<Vec<Row<'_>>> {
         concepts: &concepts[slice(concept_ends, at)],
         freqs: &freqs[slice(freq_ends, at)],
     };
+
     Ok((0..batch.num_rows()).map(row).collect())
 }
 
@@ -75,9 +76,15 @@ pub(super) fn find_all(
     cx.map_beside(documents, "mentions", contract("mention")?, &["text"], find)
 }
 
-fn find_batch(batch: &RecordBatch, lexicon: &Lexicon, finder: &Finder, params: &Params) -> Result<RecordBatch> {
+fn find_batch(
+    batch: &RecordBatch,
+    lexicon: &Lexicon,
+    finder: &Finder,
+    params: &Params,
+) -> Result<RecordBatch> {
     let (mut tokens, mut n_mentions, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
     let (mut lengths, mut concepts, mut freqs) = (Vec::new(), Vec::new(), Vec::new());
+
     for text in strings(batch, "text")?.iter() {
         let scan = finder.scan(text.unwrap_or(""));
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
@@ -87,8 +94,10 @@ fn find_batch(batch: &RecordBatch, lexicon: &Lexicon, finder: &Finder, params: &
         pairs.push(linked_pairs(&scan.mentions, lexicon, params.window));
         lengths.push(counts.len());
         concepts.extend(counts.keys().copied());
+
         freqs.extend(counts.values().copied());
     }
+
     let leaves = contract("mention")?;
     let list = |name: &str, values: Vec<u32>| -> Result<ArrayRef> {
         let DataType::List(item) = leaves.schema.field_with_name(name)?.data_type().clone() else {
@@ -97,6 +106,7 @@ fn find_batch(batch: &RecordBatch, lexicon: &Lexicon, finder: &Finder, params: &
         let offsets = OffsetBuffer::from_lengths(lengths.iter().copied());
         Ok(Arc::new(ListArray::try_new(item, offsets, Arc::new(UInt32Array::from(values)), None)?))
     };
+
     let plain = |values: Vec<u32>| -> ArrayRef { Arc::new(UInt32Array::from(values)) };
     let (concepts, freqs) = (list("concepts", concepts)?, list("freqs", freqs)?);
     leaves.batch(vec![plain(tokens), plain(n_mentions), plain(pairs), concepts, freqs])

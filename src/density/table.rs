@@ -9,12 +9,14 @@ const BAR: u64 = 40;
 /// Longest id and title in a table, in characters.
 const NAME: usize = 48;
 
-/// A summary as text: histogram, the first and last documents with the terms that made them, frequent concepts.
+/// A summary as text: histogram, the first and last documents with the terms that made them,
+/// frequent concepts.
 pub fn summary(summary: &Summary) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{} documents, {} with concepts; {} of {} concepts found; {:.0} words on average; median BM25 {:.3}\n",
+        "{} documents, {} with concepts; {} of {} concepts found; {:.0} words on average; median \
+         BM25 {:.3}\n",
         summary.documents,
         summary.with_concepts,
         summary.concepts_found,
@@ -22,15 +24,28 @@ pub fn summary(summary: &Summary) -> String {
         summary.average_tokens,
         summary.median_bm25
     );
+
     text.push_str(&histogram(&summary.histogram));
-    for (title, documents) in [("highest density", &summary.top), ("lowest density above 0", &summary.bottom)] {
+    for (title, documents) in
+        [("highest density", &summary.top), ("lowest density above 0", &summary.bottom)]
+    {
         let _ = writeln!(text, "\n{title}");
         documents.iter().for_each(|document| text.push_str(&line(document)));
     }
-    let _ = writeln!(text, "\nmost frequent concepts\n  {:>9}  {:>9}  concept", "documents", "mentions");
+
+    let _ = writeln!(
+        text,
+        "\nmost frequent concepts\n  {:>9}  {:>9}  concept",
+        "documents", "mentions"
+    );
     for concept in &summary.frequent {
-        let _ = writeln!(text, "  {:>9}  {:>9}  {} ({})", concept.df, concept.mentions, concept.name, concept.concept);
+        let _ = writeln!(
+            text,
+            "  {:>9}  {:>9}  {} ({})",
+            concept.df, concept.mentions, concept.name, concept.concept
+        );
     }
+
     text
 }
 
@@ -39,7 +54,8 @@ pub fn explanation(explanation: &Explanation) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{}\n  density {:.4} = bm25 {:.4} / (bm25 + median {:.4})\n  {} words ({:.1} on average over {} documents), rarity {:.3} nats, coverage {:.3} linked pairs per 1,000 words\n",
+        "{}\n  density {:.4} = bm25 {:.4} / (bm25 + median {:.4})\n  {} words ({:.1} on average \
+         over {} documents), rarity {:.3} nats, coverage {:.3} linked pairs per 1,000 words\n",
         explanation.id,
         explanation.density,
         explanation.bm25,
@@ -50,9 +66,12 @@ pub fn explanation(explanation: &Explanation) -> String {
         explanation.rarity,
         explanation.coverage
     );
-    let _ = writeln!(text, "  {:>12}  {:>7}  {:>5}  {:>9}  concept", "contribution", "idf", "tf", "df");
+
+    let _ =
+        writeln!(text, "  {:>12}  {:>7}  {:>5}  {:>9}  concept", "contribution", "idf", "tf", "df");
     for term in &explanation.terms {
-        let found: Vec<String> = term.found.iter().map(|(mention, n)| format!("{n} × {mention:?}")).collect();
+        let found: Vec<String> =
+            term.found.iter().map(|(mention, n)| format!("{n} × {mention:?}")).collect();
         let Term { contribution, idf, tf, df, name, concept, .. } = term;
         let _ = writeln!(
             text,
@@ -60,6 +79,7 @@ pub fn explanation(explanation: &Explanation) -> String {
             found.join(", ")
         );
     }
+
     text
 }
 
@@ -79,10 +99,21 @@ fn line(document: &ScoredDocument) -> String {
         let short: String = name.chars().take(NAME).collect();
         if short.len() < name.len() { format!("{short}…") } else { short }
     };
-    let title = document.title.as_deref().map(|title| format!(" {:?}", cut(title))).unwrap_or_default();
-    let terms: Vec<String> =
-        document.terms.iter().take(4).map(|term| format!("{} {:.2}", term.name, term.contribution)).collect();
-    format!("  {:.4}  {}{title}\n          {}\n", document.density, cut(&document.id), terms.join(", "))
+    let title =
+        document.title.as_deref().map(|title| format!(" {:?}", cut(title))).unwrap_or_default();
+    let terms: Vec<String> = document
+        .terms
+        .iter()
+        .take(4)
+        .map(|term| format!("{} {:.2}", term.name, term.contribution))
+        .collect();
+
+    format!(
+        "  {:.4}  {}{title}\n          {}\n",
+        document.density,
+        cut(&document.id),
+        terms.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -110,6 +141,7 @@ mod tests {
             contribution: 0.5,
             found: vec![],
         };
+
         let document = ScoredDocument {
             id: "x".repeat(60),
             source: "x".into(),
@@ -120,9 +152,12 @@ mod tests {
             n_concepts: 1,
             terms: vec![term],
         };
+
         let text = line(&document);
         assert!(
-            text.contains("0.2500") && text.contains("x… \"A title\"") && text.ends_with("Aspirin 0.50\n"),
+            text.contains("0.2500")
+                && text.contains("x… \"A title\"")
+                && text.ends_with("Aspirin 0.50\n"),
             "{text}"
         );
     }

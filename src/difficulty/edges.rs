@@ -1,7 +1,8 @@
 //! What a build measured, kept so that a later build can bucket new documents in the same way.
 //!
-//! `edges.json` holds the quantile grid of every feature and the bucket edges, per language; `words.zst` the word
-//! counts behind `word_rarity`, as little-endian `u32` cells in the order of the pools.
+//! `edges.json` holds the quantile grid of every feature and the bucket edges, per language;
+//! `words.zst` the word counts behind `word_rarity`, as little-endian `u32` cells in the order of
+//! the pools.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +24,8 @@ pub const GRID: usize = 100;
 pub struct Grid(pub Vec<f32>);
 
 impl Grid {
-    /// Share of the measured documents below `value`, in `[0, 1]`; the middle of the range where many are equal.
+    /// Share of the measured documents below `value`, in `[0, 1]`; the middle of the range where
+    /// many are equal.
     pub fn rank(&self, value: f32) -> f64 {
         let below = self.0.partition_point(|q| *q < value);
         let not_above = self.0.partition_point(|q| *q <= value);
@@ -31,6 +33,7 @@ impl Grid {
         if below < not_above {
             return ((below + not_above - 1) as f64 / 2.0 / last).clamp(0.0, 1.0);
         }
+
         if below == 0 {
             return 0.0;
         }
@@ -53,7 +56,8 @@ pub struct Edges {
     pub grids: BTreeMap<String, BTreeMap<String, Grid>>,
     /// Inner bucket edges by pool, ascending.
     pub edges: BTreeMap<String, Vec<f32>>,
-    /// Quantile grid of difficulty by pool: tells how many documents share a difficulty that is an edge.
+    /// Quantile grid of difficulty by pool: tells how many documents share a difficulty that is an
+    /// edge.
     #[serde(default)]
     pub difficulty: BTreeMap<String, Grid>,
 }
@@ -66,11 +70,16 @@ impl Edges {
     }
 
     /// Sets the bucket edges of every pool, and the grid of difficulty they were cut from.
-    pub fn set_bucket_edges(&mut self, edges: BTreeMap<String, Vec<f32>>, difficulty: BTreeMap<String, Grid>) {
+    pub fn set_bucket_edges(
+        &mut self,
+        edges: BTreeMap<String, Vec<f32>>,
+        difficulty: BTreeMap<String, Grid>,
+    ) {
         (self.edges, self.difficulty) = (edges, difficulty);
     }
 
-    /// Checks that an earlier build's edges are asked for with the parameters they were measured with.
+    /// Checks that an earlier build's edges are asked for with the parameters they were measured
+    /// with.
     ///
     /// # Errors
     /// If weights or number of buckets differ.
@@ -78,14 +87,22 @@ impl Edges {
         if self.weights == params.weights && self.buckets == params.buckets {
             return Ok(());
         }
-        Err(Error::usage("`difficulty.edges` were measured with other weights or another number of buckets")
-            .hint("give the same `difficulty.weights` and `difficulty.buckets`, or leave `difficulty.edges` empty"))
+        Err(Error::usage(
+            "`difficulty.edges` were measured with other weights or another number of \
+                          buckets",
+        )
+        .hint(
+            "give the same `difficulty.weights` and `difficulty.buckets`, or leave \
+                   `difficulty.edges` empty",
+        ))
     }
 
-    /// Weighted mean of the ranks of the features a document has, in `[0, 1]`; 0.5 where it has none.
+    /// Weighted mean of the ranks of the features a document has, in `[0, 1]`; 0.5 where it has
+    /// none.
     pub fn difficulty(&self, pool: &str, features: &Features) -> f32 {
         let grids = of_pool(&self.grids, pool);
         let (mut sum, mut weights) = (0.0, 0.0);
+
         for (idx, name) in FEATURES.iter().enumerate() {
             let weight = self.weights.get(*name).copied().unwrap_or(0.0);
             let grid = grids.and_then(|grids| grids.get(*name));
@@ -94,11 +111,13 @@ impl Edges {
                 weights += weight;
             }
         }
+
         if weights > 0.0 { (sum / weights).clamp(0.0, 1.0) as f32 } else { 0.5 }
     }
 
-    /// The bucket of a difficulty: how many edges lie below it. A difficulty that many documents share may be several
-    /// edges at once; all of them then lie in the bucket of their middle, not in the hardest they reach.
+    /// The bucket of a difficulty: how many edges lie below it. A difficulty that many documents
+    /// share may be several edges at once; all of them then lie in the bucket of their middle, not
+    /// in the hardest they reach.
     pub fn bucket(&self, pool: &str, difficulty: f32) -> u8 {
         let Some(edges) = of_pool(&self.edges, pool) else { return 0 };
         let below = edges.partition_point(|edge| *edge < difficulty);
@@ -124,7 +143,8 @@ pub fn write(folder: &Path, edges: &Edges, words: &WordCounts) -> Result<()> {
     let place = folder.join("words.zst");
     let mut cells = Vec::with_capacity(words.pools.len() * CELLS * size_of::<u32>());
     words.pools.values().flatten().for_each(|n| cells.extend(n.to_le_bytes()));
-    let packed = zstd::encode_all(cells.as_slice(), 3).map_err(|cause| Error::file("write", &place, cause))?;
+    let packed = zstd::encode_all(cells.as_slice(), 3)
+        .map_err(|cause| Error::file("write", &place, cause))?;
     write_atomically(&place, &packed)?;
     write_json(&folder.join("words.json"), &words.pools.keys().collect::<Vec<_>>())?;
     write_json(&folder.join("edges.json"), edges)
@@ -140,15 +160,25 @@ pub fn read(folder: &Path) -> Result<(Edges, WordCounts)> {
             .at("`difficulty.edges`")
             .hint("give the folder `difficulty` of an earlier build's output")
     };
-    let edges: Edges = read_json(&folder.join("edges.json"))?.ok_or_else(|| missing("edges.json"))?;
-    let pools: Vec<String> = read_json(&folder.join("words.json"))?.ok_or_else(|| missing("words.json"))?;
+    let edges: Edges =
+        read_json(&folder.join("edges.json"))?.ok_or_else(|| missing("edges.json"))?;
+    let pools: Vec<String> =
+        read_json(&folder.join("words.json"))?.ok_or_else(|| missing("words.json"))?;
     let place = folder.join("words.zst");
     let packed = std::fs::read(&place).map_err(|cause| Error::file("read", &place, cause))?;
-    let cells = zstd::decode_all(packed.as_slice()).map_err(|cause| Error::file("read", &place, cause))?;
-    let cells: Vec<u32> = cells.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let cells =
+        zstd::decode_all(packed.as_slice()).map_err(|cause| Error::file("read", &place, cause))?;
+    let cells: Vec<u32> =
+        cells.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+
     if cells.len() != pools.len() * CELLS {
-        return Err(Error::data(format!("`{}` is damaged: {} cells", place.display(), cells.len())));
+        return Err(Error::data(format!(
+            "`{}` is damaged: {} cells",
+            place.display(),
+            cells.len()
+        )));
     }
+
     let pools = pools.into_iter().zip(cells.chunks_exact(CELLS).map(<[u32]>::to_vec)).collect();
     Ok((edges, WordCounts::new(pools)))
 }
@@ -165,7 +195,11 @@ mod tests {
         assert!((grid.rank(101.0) - 0.505).abs() < 1e-9);
         assert!((grid.rank(100.0) - 0.5).abs() < 1e-9);
         let half_zero = Grid([vec![0.0; 51], (1..=50).map(|k| k as f32).collect()].concat());
-        assert!((half_zero.rank(0.0) - 0.25).abs() < 1e-9, "equal values share the middle of their range");
+
+        assert!(
+            (half_zero.rank(0.0) - 0.25).abs() < 1e-9,
+            "equal values share the middle of their range"
+        );
     }
 
     fn example() -> Edges {
@@ -174,9 +208,15 @@ mod tests {
         Edges {
             weights: BTreeMap::from([("density".to_string(), 2.0), ("loss".to_string(), 1.0)]),
             buckets: 4,
-            grids: BTreeMap::from([("en".to_string(), of("density")), (POOLED.to_string(), of("density"))]),
+            grids: BTreeMap::from([
+                ("en".to_string(), of("density")),
+                (POOLED.to_string(), of("density")),
+            ]),
             edges: BTreeMap::from([("en".to_string(), vec![0.25, 0.5, 0.75])]),
-            difficulty: BTreeMap::from([("en".to_string(), Grid((0..=100).map(|k| k as f32 / 100.0).collect()))]),
+            difficulty: BTreeMap::from([(
+                "en".to_string(),
+                Grid((0..=100).map(|k| k as f32 / 100.0).collect()),
+            )]),
         }
     }
 
@@ -184,21 +224,32 @@ mod tests {
     fn missing_features_are_left_out_of_the_mean() {
         let edges = example();
         let with = |density, loss| Features::new([Some(density), None, None, None, None, loss]);
-        assert!((edges.difficulty("en", &with(0.8, Some(0.1))) - 0.8).abs() < 1e-6, "no grid for loss");
-        assert!((edges.difficulty("fr", &with(0.3, None)) - 0.3).abs() < 1e-6, "unknown languages use the pool");
+        assert!(
+            (edges.difficulty("en", &with(0.8, Some(0.1))) - 0.8).abs() < 1e-6,
+            "no grid for loss"
+        );
+        assert!(
+            (edges.difficulty("fr", &with(0.3, None)) - 0.3).abs() < 1e-6,
+            "unknown languages use the pool"
+        );
         assert_eq!(edges.bucket("en", 0.1), 0);
         assert_eq!(edges.bucket("en", 0.5), 2);
         assert_eq!(edges.bucket("en", 1.0), 3);
     }
 
-    /// Buckets of documents with these difficulties, counted, when they are measured among themselves.
+    /// Buckets of documents with these difficulties, counted, when they are measured among
+    /// themselves.
     fn counted(difficulties: &[f32]) -> [usize; 5] {
-        let rows: Vec<(u32, f32)> = difficulties.iter().map(|difficulty| (0, *difficulty)).collect();
+        let rows: Vec<(u32, f32)> =
+            difficulties.iter().map(|difficulty| (0, *difficulty)).collect();
         let mut edges = Edges { buckets: 5, ..example() };
         let (cut, grids) = crate::difficulty::quantiles::bucket_edges(&rows, &["en"], 5).unwrap();
         edges.set_bucket_edges(cut, grids);
         let mut counts = [0; 5];
-        difficulties.iter().for_each(|difficulty| counts[usize::from(edges.bucket("en", *difficulty))] += 1);
+        difficulties
+            .iter()
+            .for_each(|difficulty| counts[usize::from(edges.bucket("en", *difficulty))] += 1);
+
         counts
     }
 

@@ -1,4 +1,5 @@
-//! What makes a document hard, measured: density, word rarity, readability, length, tokens per word, loss.
+//! What makes a document hard, measured: density, word rarity, readability, length, tokens per
+//! word, loss.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,20 +19,24 @@ use crate::text::sentences::sentences;
 use crate::text::words::{is_cjk, words};
 
 /// Every feature, in the order in which [`Features::new`] takes them.
-pub static FEATURES: &[&str] = &["density", "word_rarity", "readability", "length", "tokens_per_word", "loss"];
+pub static FEATURES: &[&str] =
+    &["density", "word_rarity", "readability", "length", "tokens_per_word", "loss"];
 
 /// Cells of the word count table of one language, a power of two: 16 MiB each.
 pub const CELLS: usize = 1 << 22;
 
-/// The features of one document, in 24 bytes, because those of the whole corpus are in memory at once.
+/// The features of one document, in 24 bytes, because those of the whole corpus are in memory at
+/// once.
 #[derive(Clone, Copy, Debug)]
 pub struct Features {
-    /// In the order of [`FEATURES`]; not a number where the language or the pipeline has no such feature.
+    /// In the order of [`FEATURES`]; not a number where the language or the pipeline has no such
+    /// feature.
     values: [f32; 6],
 }
 
 impl Features {
-    /// Features in the order of [`FEATURES`]; `None` where the language or the pipeline has no such feature.
+    /// Features in the order of [`FEATURES`]; `None` where the language or the pipeline has no such
+    /// feature.
     pub fn new(values: [Option<f32>; 6]) -> Self {
         Features { values: values.map(|value| value.unwrap_or(f32::NAN)) }
     }
@@ -49,8 +54,8 @@ impl Features {
 
 /// How often each word occurs in each language, in a fixed table of hashed cells.
 ///
-/// Memory does not grow with the corpus. Two words that share a cell are counted together, so a collision can
-/// only make a word look more common than it is.
+/// Memory does not grow with the corpus. Two words that share a cell are counted together, so a
+/// collision can only make a word look more common than it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WordCounts {
     /// Cell counts by pool (a language, or the pool of small languages).
@@ -69,7 +74,9 @@ impl WordCounts {
 
     /// The pool of a language: its own where it has one, else the shared one.
     pub fn pool(&self, language: Option<&str>) -> &str {
-        language.and_then(|language| self.pools.get_key_value(language)).map_or(POOLED, |(pool, _)| pool)
+        language
+            .and_then(|language| self.pools.get_key_value(language))
+            .map_or(POOLED, |(pool, _)| pool)
     }
 }
 
@@ -82,6 +89,7 @@ fn cell(word: &str) -> usize {
     if bytes.iter().all(u8::is_ascii_lowercase) {
         return hash(bytes);
     }
+
     if word.is_ascii() && bytes.len() <= SHORT_BYTES {
         let mut lower = [0; SHORT_BYTES];
         let lower = &mut lower[..bytes.len()];
@@ -89,14 +97,16 @@ fn cell(word: &str) -> usize {
         lower.make_ascii_lowercase();
         return hash(lower);
     }
+
     hash(word.to_lowercase().as_bytes())
 }
 
-/// A cell stops counting here, far above what any word of a corpus reaches; what threads add at once beyond it is cut
-/// off, so that the count does not depend on them.
+/// A cell stops counting here, far above what any word of a corpus reaches; what threads add at
+/// once beyond it is cut off, so that the count does not depend on them.
 const MOST_COUNTED: u32 = u32::MAX - (1 << 20);
 
-/// Counts the words of every language that has at least `min_docs` documents; the others share one pool.
+/// Counts the words of every language that has at least `min_docs` documents; the others share one
+/// pool.
 ///
 /// # Errors
 /// If a part cannot be read.
@@ -109,19 +119,24 @@ pub fn count_words(input: &Dataset, min_docs: u64, cx: &Context) -> Result<WordC
         }
         Ok(docs)
     };
+
     cx.fold(input, Some(&["language"]), of_batch, |batch| {
         batch.into_iter().for_each(|(language, n)| *docs.entry(language).or_default() += n);
         Ok(())
     })?;
-    let mut names: Vec<String> = docs.into_iter().filter(|(_, n)| *n >= min_docs).map(|(name, _)| name).collect();
+    let mut names: Vec<String> =
+        docs.into_iter().filter(|(_, n)| *n >= min_docs).map(|(name, _)| name).collect();
     names.push(POOLED.to_string());
     // Adding up is order-free, so all threads add to the same cells as the batches come.
     let cells = || (0..CELLS).map(|_| AtomicU32::new(0)).collect();
-    let tables: BTreeMap<String, Vec<AtomicU32>> = names.into_iter().map(|name| (name, cells())).collect();
+    let tables: BTreeMap<String, Vec<AtomicU32>> =
+        names.into_iter().map(|name| (name, cells())).collect();
     cx.scan(input, Some(&["text", "language"]), |batch, _| {
         for (text, language) in strings(batch, "text")?.iter().zip(strings(batch, "language")?) {
-            let table = language.and_then(|language| tables.get(language)).or_else(|| tables.get(POOLED));
+            let table =
+                language.and_then(|language| tables.get(language)).or_else(|| tables.get(POOLED));
             let table = table.ok_or_else(|| Error::data("the shared pool of words is missing"))?;
+
             for word in words(text.unwrap_or("")) {
                 let count = &table[cell(word.text)];
                 if count.load(Ordering::Relaxed) < MOST_COUNTED {
@@ -131,7 +146,10 @@ pub fn count_words(input: &Dataset, min_docs: u64, cx: &Context) -> Result<WordC
         }
         Ok(())
     })?;
-    let counted = |table: Vec<AtomicU32>| table.into_iter().map(|n| n.into_inner().min(MOST_COUNTED)).collect();
+
+    let counted = |table: Vec<AtomicU32>| {
+        table.into_iter().map(|n| n.into_inner().min(MOST_COUNTED)).collect()
+    };
     Ok(WordCounts::new(tables.into_iter().map(|(pool, table)| (pool, counted(table))).collect()))
 }
 
@@ -145,7 +163,8 @@ pub fn measure(
     tokenizer: Option<&tokenizers::Tokenizer>,
     losses: Option<&Losses>,
 ) -> Result<Vec<Features>> {
-    let (ids, texts, languages) = (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "language")?);
+    let (ids, texts, languages) =
+        (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "language")?);
     let density = numbers::<Float32Type>(batch, "density")?;
     let n_tokens = numbers::<UInt32Type>(batch, "n_tokens")?;
     (0..batch.num_rows())
@@ -153,10 +172,14 @@ pub fn measure(
         .map(|row| {
             let language = languages.is_valid(row).then(|| languages.value(row));
             let pool = counts.pool(language);
-            let table = counts.pools.get(pool).ok_or_else(|| Error::data(format!("no word counts for `{pool}`")))?;
+            let table = counts
+                .pools
+                .get(pool)
+                .ok_or_else(|| Error::data(format!("no word counts for `{pool}`")))?;
             let text = texts.value(row);
             let total = counts.totals.get(pool).copied().unwrap_or(0.0);
             let read = Read::of(text, table, language == Some("en"));
+
             Ok(Features::new([
                 Some(density.value(row)),
                 Some(read.rarity(total)),
@@ -184,21 +207,26 @@ struct Read {
 impl Read {
     fn of(text: &str, table: &[u32], is_english: bool) -> Self {
         let mut read = Read::default();
-        // A logarithm a word would be half of the work: counts are multiplied as long as a double holds them.
+        // A logarithm a word would be half of the work: counts are multiplied as long as a double
+        // holds them.
         let mut product = 1.0_f64;
+
         for word in words(text) {
             read.n_words += 1;
             // A word that no table knows counts as seen once.
             product *= f64::from(table[cell(word.text)].max(1));
+
             if product > 1e290 {
                 read.ln_counts += product.ln();
                 product = 1.0;
             }
+
             if is_english && is_spoken(word.text) {
                 read.n_spoken += 1;
                 read.n_syllables += syllables(word.text);
             }
         }
+
         read.ln_counts += product.ln();
         if is_english {
             read.n_sentences = sentences(text).len();
@@ -214,8 +242,8 @@ impl Read {
         (total.max(1.0).ln() - self.ln_counts / f64::from(self.n_words)).max(0.0) as f32
     }
 
-    /// Flesch–Kincaid grade level `0.39·words/sentences + 11.8·syllables/words − 15.59` (Kincaid et al. 1975); defined
-    /// for English only.
+    /// Flesch–Kincaid grade level `0.39·words/sentences + 11.8·syllables/words − 15.59` (Kincaid et
+    /// al. 1975); defined for English only.
     fn readability(&self) -> Option<f32> {
         if self.n_spoken == 0 || self.n_sentences == 0 {
             return None;
@@ -225,7 +253,8 @@ impl Read {
     }
 }
 
-/// Whether a word is made of letters; characters written without spaces are words of their own, and not English.
+/// Whether a word is made of letters; characters written without spaces are words of their own, and
+/// not English.
 fn is_spoken(word: &str) -> bool {
     word.bytes().any(|byte| byte.is_ascii_alphabetic())
         || (word.contains(char::is_alphabetic) && !word.starts_with(is_cjk))
@@ -235,13 +264,16 @@ fn is_spoken(word: &str) -> bool {
 fn syllables(word: &str) -> usize {
     let is_vowel = |byte: u8| matches!(byte | 0x20, b'a' | b'e' | b'i' | b'o' | b'u' | b'y');
     let (mut groups, mut inside) = (0, false);
+
     for byte in word.bytes() {
         let vowel = byte.is_ascii_alphabetic() && is_vowel(byte);
         groups += usize::from(vowel && !inside);
         inside = vowel;
     }
+
     let ends = |end: &str| {
-        word.len() >= end.len() && word.as_bytes()[word.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
+        word.len() >= end.len()
+            && word.as_bytes()[word.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
     };
     let silent = ends("e") && !ends("le") && groups > 1;
     (groups - usize::from(silent)).max(1)
@@ -249,9 +281,9 @@ fn syllables(word: &str) -> usize {
 
 fn tokens_per_word(text: &str, tokenizer: &tokenizers::Tokenizer) -> Result<f32> {
     let n_words = words(text).count().max(1);
-    let encoding = tokenizer
-        .encode_fast(text, false)
-        .map_err(|cause| Error::data(format!("the tokenizer of `difficulty.tokenizer` failed: {cause}")))?;
+    let encoding = tokenizer.encode_fast(text, false).map_err(|cause| {
+        Error::data(format!("the tokenizer of `difficulty.tokenizer` failed: {cause}"))
+    })?;
     Ok(encoding.len() as f32 / n_words as f32)
 }
 
@@ -261,7 +293,9 @@ mod tests {
 
     #[test]
     fn syllables_of_common_words() {
-        for (word, n) in [("the", 1), ("table", 2), ("make", 1), ("hypertension", 4), ("rhythm", 1), ("area", 2)] {
+        for (word, n) in
+            [("the", 1), ("table", 2), ("make", 1), ("hypertension", 4), ("rhythm", 1), ("area", 2)]
+        {
             assert_eq!(syllables(word), n, "{word}");
         }
     }
@@ -270,7 +304,8 @@ mod tests {
     #[test]
     fn flesch_kincaid_by_hand() {
         let table = vec![0; CELLS];
-        let grade = Read::of("The cat sat on the mat. It was happy.", &table, true).readability().unwrap();
+        let grade =
+            Read::of("The cat sat on the mat. It was happy.", &table, true).readability().unwrap();
         assert!((grade - (-0.723_9)).abs() < 1e-3, "{grade}");
         assert_eq!(Read::of("猫坐在垫子上。", &table, false).readability(), None);
     }
@@ -281,11 +316,14 @@ mod tests {
         table[cell("the")] = 3;
         table[cell("aspirin")] = 1;
         let expected = ((4.0_f64 / 3.0).ln() + 4.0_f64.ln()) / 2.0;
-        assert!((f64::from(Read::of("The aspirin", &table, true).rarity(4.0)) - expected).abs() < 1e-6);
+        assert!(
+            (f64::from(Read::of("The aspirin", &table, true).rarity(4.0)) - expected).abs() < 1e-6
+        );
         assert_eq!(Read::of("", &table, true).rarity(4.0), 0.0);
         // Far more than one product holds.
         table[cell("of")] = 4_000_000_000;
         let long = Read::of(&"of ".repeat(1_000), &table, true).rarity(8e9);
+
         assert!((long - 2.0_f32.ln()).abs() < 1e-6, "{long}");
     }
 }

@@ -24,9 +24,10 @@ impl Losses {
     /// # Errors
     /// Names file and line of what cannot be read, and of a loss that is not finite.
     pub fn read(path: &Path) -> Result<Self> {
-        let file =
-            std::fs::File::open(path).map_err(|cause| Error::file("open", path, cause).at("`difficulty.losses`"))?;
+        let file = std::fs::File::open(path)
+            .map_err(|cause| Error::file("open", path, cause).at("`difficulty.losses`"))?;
         let mut losses = HashMap::new();
+
         for (idx, line) in BufReader::new(file).lines().enumerate() {
             let place = || format!("{}:{}", path.display(), idx + 1);
             let line = line.map_err(|cause| Error::file("read", path, cause))?;
@@ -35,11 +36,16 @@ impl Losses {
                     .at(place())
                     .hint("`kpipe train` writes such a file as losses.jsonl")
             })?;
+
             if !line.loss.is_finite() {
-                return Err(Error::data(format!("the loss of `{}` is {}", line.id, line.loss)).at(place()));
+                return Err(
+                    Error::data(format!("the loss of `{}` is {}", line.id, line.loss)).at(place())
+                );
             }
+
             losses.insert(xxh3_64(line.id.as_bytes()), line.loss);
         }
+
         Ok(Losses(losses))
     }
 

@@ -1,16 +1,17 @@
 //! `scored` → `bucketed`
 //!
-//! Comes in: scored documents. Goes out: the same, with how hard each is and the bucket that makes. Promises:
-//! every row is kept; a document's difficulty depends on the measured distributions alone, which are written to
-//! `edges.json` and `words.zst`, so a later build that is given them buckets new documents the same way.
+//! Comes in: scored documents. Goes out: the same, with how hard each is and the bucket that makes.
+//! Promises: every row is kept; a document's difficulty depends on the measured distributions
+//! alone, which are written to `edges.json` and `words.zst`, so a later build that is given them
+//! buckets new documents the same way.
 //!
-//! Difficulty is the weighted mean of a document's ranks, feature by feature, among the documents of its language
-//! (Platanios et al. 2019 use one such rank, the "CDF difficulty"). A rank is read off a grid of quantiles, so it
-//! needs no sort of the corpus at hand. A feature a language does not have (readability) or that was not given
-//! (loss) is left out of the mean.
+//! Difficulty is the weighted mean of a document's ranks, feature by feature, among the documents
+//! of its language (Platanios et al. 2019 use one such rank, the "CDF difficulty"). A rank is read
+//! off a grid of quantiles, so it needs no sort of the corpus at hand. A feature a language does
+//! not have (readability) or that was not given (loss) is left out of the mean.
 //!
-//! To add a feature: a line in [`features::FEATURES`], its value in [`features::measure`], its weight in
-//! `pipelines/default.toml`.
+//! To add a feature: a line in [`features::FEATURES`], its value in [`features::measure`], its
+//! weight in `pipelines/default.toml`.
 
 pub mod edges;
 pub mod features;
@@ -49,7 +50,8 @@ pub struct Params {
     pub tokenizer: String,
     /// JSON lines `{"id": ..., "loss": ...}` from a training run; empty leaves the feature out.
     pub losses: String,
-    /// Folder with `edges.json` and `words.zst` of an earlier build, to bucket in the same way; empty measures anew.
+    /// Folder with `edges.json` and `words.zst` of an earlier build, to bucket in the same way;
+    /// empty measures anew.
     pub edges: String,
 }
 
@@ -63,8 +65,10 @@ impl Params {
             return Err(Error::usage(format!("`difficulty.weights.{name}` is no feature"))
                 .hint(format!("the features are {}", FEATURES.join(", "))));
         }
+
         if self.weights.values().all(|weight| *weight == 0.0) {
-            return Err(Error::usage("all of `difficulty.weights` are 0").hint("give at least one feature a weight"));
+            return Err(Error::usage("all of `difficulty.weights` are 0")
+                .hint("give at least one feature a weight"));
         }
         Ok(())
     }
@@ -94,7 +98,8 @@ impl Params {
         let path = Some(self.tokenizer.as_str()).filter(|path| !path.is_empty());
         let read = path.map(|path| {
             tokenizers::Tokenizer::from_file(path).map_err(|cause| {
-                Error::data(format!("`{path}` is not a readable tokenizer.json: {cause}")).at("`difficulty.tokenizer`")
+                Error::data(format!("`{path}` is not a readable tokenizer.json: {cause}"))
+                    .at("`difficulty.tokenizer`")
             })
         });
         read.transpose()
@@ -114,7 +119,8 @@ impl Params {
     }
 }
 
-/// What the room measures with: the word counts of each language and, where given, a tokenizer and losses.
+/// What the room measures with: the word counts of each language and, where given, a tokenizer and
+/// losses.
 struct Measure {
     words: WordCounts,
     tokenizer: Option<tokenizers::Tokenizer>,
@@ -124,10 +130,13 @@ struct Measure {
 /// Runs the room.
 ///
 /// # Errors
-/// If a named tokenizer, loss file or edges folder cannot be read, or a part cannot be read or written.
+/// If a named tokenizer, loss file or edges folder cannot be read, or a part cannot be read or
+/// written.
 pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
-    let (tokenizer, losses, earlier) = (params.read_tokenizer()?, params.read_losses()?, params.read_edges()?);
-    // To count languages and words, to measure, and to write; where edges are given, to write alone.
+    let (tokenizer, losses, earlier) =
+        (params.read_tokenizer()?, params.read_losses()?, params.read_edges()?);
+    // To count languages and words, to measure, and to write; where edges are given, to write
+    // alone.
     cx.readings(input, if earlier.is_some() { 1 } else { 4 });
     let (words, edges) = match earlier {
         Some((edges, words)) => (words, Some(edges)),
@@ -141,12 +150,15 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
             (edges, Some(measured))
         }
     };
+
     edges::write(cx.folder, &edges, &measure.words)?;
     let columns: &[&str] = if measured.is_some() { &["language"] } else { MEASURED };
     cx.add_columns(input, contract("bucketed")?, columns, |batch, span| {
         let first = span.first_row as usize;
         match &measured {
-            Some(all) => bucket_batch(batch, &all[first..first + batch.num_rows()], &measure, &edges),
+            Some(all) => {
+                bucket_batch(batch, &all[first..first + batch.num_rows()], &measure, &edges)
+            }
             None => bucket_batch(batch, &measure_batch(batch, &measure)?, &measure, &edges),
         }
     })
@@ -155,9 +167,14 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
 /// The columns that features are measured on.
 const MEASURED: &[&str] = &["id", "text", "language", "density", "n_tokens"];
 
-/// Reads the features of the whole corpus once and has polars find the quantiles per language; gives the features of
-/// every row too, 24 bytes each.
-fn measure_edges(input: &Dataset, params: &Params, measure: &Measure, cx: &Context) -> Result<(Edges, Vec<Features>)> {
+/// Reads the features of the whole corpus once and has polars find the quantiles per language;
+/// gives the features of every row too, 24 bytes each.
+fn measure_edges(
+    input: &Dataset,
+    params: &Params,
+    measure: &Measure,
+    cx: &Context,
+) -> Result<(Edges, Vec<Features>)> {
     // In name order, so that a pool's number is found by its name.
     let names: Vec<&str> = measure.words.pools.keys().map(String::as_str).collect();
     let mut rows: Vec<(u32, Features)> = Vec::with_capacity(input.rows() as usize);
@@ -172,10 +189,13 @@ fn measure_edges(input: &Dataset, params: &Params, measure: &Measure, cx: &Conte
     })?;
     let grids = quantiles::grids(&rows, &names)?;
     let mut edges = Edges::new(params, grids);
-    let difficulties: Vec<(u32, f32)> =
-        rows.iter().map(|(pool, features)| (*pool, edges.difficulty(names[*pool as usize], features))).collect();
+    let difficulties: Vec<(u32, f32)> = rows
+        .iter()
+        .map(|(pool, features)| (*pool, edges.difficulty(names[*pool as usize], features)))
+        .collect();
     let (cut, grids) = quantiles::bucket_edges(&difficulties, &names, params.buckets)?;
     edges.set_bucket_edges(cut, grids);
+
     Ok((edges, rows.into_iter().map(|(_, features)| features).collect()))
 }
 
@@ -188,12 +208,21 @@ fn measure_batch(batch: &RecordBatch, measure: &Measure) -> Result<Vec<Features>
     features::measure(batch, &measure.words, measure.tokenizer.as_ref(), measure.losses.as_ref())
 }
 
-fn bucket_batch(batch: &RecordBatch, features: &[Features], measure: &Measure, edges: &Edges) -> Result<Added> {
+fn bucket_batch(
+    batch: &RecordBatch,
+    features: &[Features],
+    measure: &Measure,
+    edges: &Edges,
+) -> Result<Added> {
     let pools = pools_of(batch, &measure.words)?;
-    let difficulty: Vec<f32> = pools.iter().zip(features).map(|(pool, f)| edges.difficulty(pool, f)).collect();
-    let buckets: Vec<u8> = pools.iter().zip(&difficulty).map(|(pool, d)| edges.bucket(pool, *d)).collect();
+    let difficulty: Vec<f32> =
+        pools.iter().zip(features).map(|(pool, f)| edges.difficulty(pool, f)).collect();
+    let buckets: Vec<u8> =
+        pools.iter().zip(&difficulty).map(|(pool, d)| edges.bucket(pool, *d)).collect();
     let column = |name: &str| -> ArrayRef {
-        Arc::new(Float32Array::from(features.iter().map(|f| f.get(name)).collect::<Vec<Option<f32>>>()))
+        Arc::new(Float32Array::from(
+            features.iter().map(|f| f.get(name)).collect::<Vec<Option<f32>>>(),
+        ))
     };
     let columns: Vec<(&'static str, ArrayRef)> = vec![
         ("word_rarity", column("word_rarity")),
@@ -203,5 +232,6 @@ fn bucket_batch(batch: &RecordBatch, features: &[Features], measure: &Measure, e
         ("difficulty", Arc::new(Float32Array::from(difficulty))),
         ("bucket", Arc::new(UInt8Array::from(buckets))),
     ];
+
     Ok(Added { columns, notes: Vec::new() })
 }

@@ -1,14 +1,16 @@
 //! The blocks of a bzip2 file, decoded several at once and joined in order.
 //!
-//! A stream is a header, blocks of up to 900 kB of data, and an end with a checksum over those of the blocks. Blocks
-//! know nothing of each other, and each begins with 48 bits that hardly ever stand anywhere else, though seldom at a
-//! whole byte. A scanner looks for those bits and hands what lies between them to the threads of [`Decoders`], which
-//! put the blocks they get one behind the other in a stream of their own, much as bzip2recover does with single ones.
-//! So one long stream, as most dumps are, decodes as fast as a multistream.
+//! A stream is a header, blocks of up to 900 kB of data, and an end with a checksum over those of
+//! the blocks. Blocks know nothing of each other, and each begins with 48 bits that hardly ever
+//! stand anywhere else, though seldom at a whole byte. A scanner looks for those bits and hands
+//! what lies between them to the threads of [`Decoders`], which put the blocks they get one behind
+//! the other in a stream of their own, much as bzip2recover does with single ones. So one long
+//! stream, as most dumps are, decodes as fast as a multistream.
 //!
-//! What does not fit — the bits stood inside a block, a block is damaged or unpacks to more than the bound below, the
-//! checksum is another, something else follows — is decoded again from the beginning of its stream, one block after
-//! the other, as is all that follows. The bytes and the failures are those of the sequential decoder in every case.
+//! What does not fit — the bits stood inside a block, a block is damaged or unpacks to more than
+//! the bound below, the checksum is another, something else follows — is decoded again from the
+//! beginning of its stream, one block after the other, as is all that follows. The bytes and the
+//! failures are those of the sequential decoder in every case.
 //!
 //! Threads of its own, not rayon's: the thread that waits for the data may be one of rayon's.
 
@@ -36,7 +38,8 @@ const READ_BYTES: u64 = 256 << 10;
 
 /// What comes next in the file.
 enum Piece {
-    /// A block: where its stream begins in the file, and where its data will come from; `None` if it does not decode.
+    /// A block: where its stream begins in the file, and where its data will come from; `None` if
+    /// it does not decode.
     Block(u64, Receiver<Option<Vec<u8>>>),
     /// A stream of nothing but the beginning of a block, in which the file stops early.
     CutOff(Vec<u8>),
@@ -56,9 +59,11 @@ struct Task {
     reply: SyncSender<Option<Vec<u8>>>,
 }
 
-/// Threads that decode the blocks of any number of files; they end when this and all files opened with it are gone.
+/// Threads that decode the blocks of any number of files; they end when this and all files opened
+/// with it are gone.
 ///
-/// They live as long as a whole run: what a decoder needs is megabytes, and a new thread has them cleared anew.
+/// They live as long as a whole run: what a decoder needs is megabytes, and a new thread has them
+/// cleared anew.
 #[derive(Clone)]
 pub struct Decoders {
     tasks: Sender<Task>,
@@ -100,8 +105,8 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Has the first blocks decoded; `packed_read` counts the bytes of the file that were read, `failure` keeps what
-    /// the system says about it.
+    /// Has the first blocks decoded; `packed_read` counts the bytes of the file that were read,
+    /// `failure` keeps what the system says about it.
     pub(super) fn open(
         path: &Path,
         decoders: &Decoders,
@@ -117,7 +122,18 @@ impl Blocks {
 
     fn of(path: &Path, scanner: Option<Scanner>, pieces: VecDeque<Piece>, ahead: usize) -> Self {
         let (path, data, failure) = (path.to_path_buf(), Vec::new(), Failure::default());
-        Blocks { path, failure, scanner, pieces, ahead, stream: 0, unpacked: 0, data, taken: 0, sequential: None }
+        Blocks {
+            path,
+            failure,
+            scanner,
+            pieces,
+            ahead,
+            stream: 0,
+            unpacked: 0,
+            data,
+            taken: 0,
+            sequential: None,
+        }
     }
 
     fn look_ahead(&mut self) {
@@ -143,6 +159,7 @@ impl Blocks {
                 return Ok(false);
             }
         };
+
         if stream != self.stream {
             (self.stream, self.unpacked) = (stream, 0);
         }
@@ -151,12 +168,14 @@ impl Blocks {
             (self.data, self.taken) = (data, 0);
             return Ok(true);
         }
+
         self.leave_blocks();
         let mut file = Watched::open(&self.path, &self.failure)?;
         file.seek(SeekFrom::Start(stream))?;
         let mut sequential = sequential(file);
         io::copy(&mut sequential.by_ref().take(self.unpacked), &mut io::sink())?;
         self.sequential = Some(sequential);
+
         Ok(true)
     }
 
@@ -201,8 +220,8 @@ fn work(tasks: &Mutex<Receiver<Task>>) {
     }
 }
 
-/// A decoder in a stream without an end, behind any number of blocks and the beginning of one more: its tables are
-/// megabytes, and stay where they are.
+/// A decoder in a stream without an end, behind any number of blocks and the beginning of one more:
+/// its tables are megabytes, and stay where they are.
 struct Decoder {
     level: u8,
     decoder: Decompress,
@@ -219,23 +238,30 @@ fn decode(decoder: &mut Option<Decoder>, task: &Task) -> Option<Vec<u8>> {
         bits.push(as_number(BZIP2_BLOCK), 48);
         Decoder { level: task.level, decoder: Decompress::new(false), bits }
     });
+
     begun.bits.extend(&task.packed, task.bits.start + 48..task.bits.end);
     // The beginning of the next block shows that this one ends here.
     begun.bits.push(as_number(BZIP2_BLOCK), 48);
-    // A full block unpacks to a little more than its size, since runs of one byte count as five bytes.
-    let mut data = Vec::with_capacity((task.packed.len() * 8).min(usize::from(task.level) * 110_000) + 1);
+    // A full block unpacks to a little more than its size, since runs of one byte count as five
+    // bytes.
+    let mut data =
+        Vec::with_capacity((task.packed.len() * 8).min(usize::from(task.level) * 110_000) + 1);
     let (mut given, end) = (0, begun.bits.bytes.len());
+
     while given < end || data.len() == data.capacity() {
         if data.len() == data.capacity() {
             data.reserve(data.len());
         }
         let before = begun.decoder.total_in();
+
         match begun.decoder.decompress_vec(&begun.bits.bytes[given..], &mut data) {
             Ok(Status::Ok) if data.len() <= MAX_UNPACKED => {}
             _ => return None,
         }
+
         given += usize::try_from(begun.decoder.total_in() - before).ok()?;
     }
+
     begun.bits.bytes.clear();
     // Nothing comes out of a block before it was read to its end.
     let whole = !data.is_empty();
@@ -283,8 +309,8 @@ impl Bits {
     }
 }
 
-/// A stream of the beginning of a block that ends inside it; `None` where the bits that are missing in the last byte may
-/// be all that the block lacks, or where it is damaged.
+/// A stream of the beginning of a block that ends inside it; `None` where the bits that are missing
+/// in the last byte may be all that the block lacks, or where it is damaged.
 fn cut_off(level: u8, packed: &[u8], start: usize) -> Option<Vec<u8>> {
     let filled = [0, 0xff].map(|behind| {
         let mut stream = Bits::default();
@@ -293,6 +319,7 @@ fn cut_off(level: u8, packed: &[u8], start: usize) -> Option<Vec<u8>> {
         stream.push(behind >> stream.n, (8 - stream.n) % 8);
         stream.bytes
     });
+
     let mut cut_off = None;
     for stream in filled {
         let mut data = Vec::new();
@@ -304,6 +331,7 @@ fn cut_off(level: u8, packed: &[u8], start: usize) -> Option<Vec<u8>> {
             cut_off = Some(stream);
         }
     }
+
     cut_off
 }
 
@@ -325,7 +353,8 @@ fn as_number(bits: [u8; 6]) -> u64 {
 
 /// Finds the bits that a block or the end of a stream begins with.
 struct Marks {
-    /// The five whole bytes inside the 48 bits, for the block and for the end, with every place inside a byte.
+    /// The five whole bytes inside the 48 bits, for the block and for the end, with every place
+    /// inside a byte.
     bytes: AhoCorasick,
 }
 
@@ -335,8 +364,11 @@ impl Marks {
             let bits = (as_number(mark) << (16 - shift)).to_be_bytes();
             <[u8; 5]>::try_from(&bits[1..6]).unwrap_or_default()
         };
-        let patterns = [BZIP2_BLOCK, BZIP2_END].into_iter().flat_map(|mark| (0..8).map(move |at| shifted(mark, at)));
-        // Of patterns of one length the leftmost is the one that ends first; only so a vectorised search goes before.
+        let patterns = [BZIP2_BLOCK, BZIP2_END]
+            .into_iter()
+            .flat_map(|mark| (0..8).map(move |at| shifted(mark, at)));
+        // Of patterns of one length the leftmost is the one that ends first; only so a vectorised
+        // search goes before.
         let bytes = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(patterns);
         Ok(Marks { bytes: bytes.map_err(io::Error::other)? })
     }
@@ -345,7 +377,8 @@ impl Marks {
     fn next(&self, bytes: &[u8], from: usize) -> Option<(usize, bool)> {
         let first = from / 8;
         let mut found = self.bytes.find_iter(bytes.get(first..)?).filter_map(|found| {
-            let start = ((first + found.start()).checked_sub(1)? * 8) + found.pattern().as_usize() % 8;
+            let start =
+                ((first + found.start()).checked_sub(1)? * 8) + found.pattern().as_usize() % 8;
             let mark = mark_at(bytes, start)?;
             (start >= from).then_some((start, mark))
         });
@@ -404,7 +437,8 @@ struct Mark {
 impl Scanner {
     fn open(file: Watched, decoders: &Decoders, packed_read: &Arc<AtomicU64>) -> io::Result<Self> {
         let file = Counted { inner: file, n: Arc::clone(packed_read) };
-        let (marks, bytes, place, tasks) = (Marks::new()?, Vec::new(), Place::First, decoders.tasks.clone());
+        let (marks, bytes, place, tasks) =
+            (Marks::new()?, Vec::new(), Place::First, decoders.tasks.clone());
         Ok(Scanner { file, marks, bytes, at: 0, base: 0, failed: false, place, tasks })
     }
 
@@ -430,6 +464,7 @@ impl Scanner {
             let zeros = self.rest().iter().take_while(|byte| **byte == 0).count();
             self.at += zeros;
         }
+
         if !self.want(1) && !self.failed {
             return (Some(Piece::End), Place::Over);
         }
@@ -459,10 +494,12 @@ impl Scanner {
             return unclear(stream);
         }
         let own = bit_at(self.rest(), start + 48, 32) as u32;
+
         if ends {
             self.at += behind;
             return if own == crc { (None, Place::Behind(stream)) } else { unclear(stream) };
         }
+
         let Some((next, ends)) = self.next_mark(start + 80) else {
             if self.failed || self.rest().len() > MAX_PACKED {
                 return unclear(stream);
@@ -470,13 +507,18 @@ impl Scanner {
             let Some(rest) = cut_off(level, self.rest(), start) else { return unclear(stream) };
             return (Some(Piece::CutOff(rest)), Place::Over);
         };
+
         let (reply, data) = sync_channel(1);
         let packed = self.rest()[..next.div_ceil(8)].to_vec();
         // Where no thread is left, the piece does not decode.
         let _ = self.tasks.send(Task { level, packed, bits: start..next, reply });
         self.at += next / 8;
         let crc = crc.rotate_left(1) ^ own;
-        (Some(Piece::Block(stream, data)), Place::Mark(Mark { stream, level, start: next % 8, ends, crc }))
+
+        (
+            Some(Piece::Block(stream, data)),
+            Place::Mark(Mark { stream, level, start: next % 8, ends, crc }),
+        )
     }
 
     /// The next mark from bit `from` of the bytes at hand.
@@ -502,6 +544,7 @@ impl Scanner {
             self.bytes.drain(..self.at);
             self.base += self.at as u64;
             self.at = 0;
+
             match self.file.by_ref().take(READ_BYTES).read_to_end(&mut self.bytes) {
                 Ok(1..) => {}
                 Ok(0) => return false,
@@ -533,7 +576,10 @@ mod tests {
     }
 
     fn noise(n: usize) -> Vec<u8> {
-        (0..n as u64 / 8 + 1).flat_map(|i| xxhash_rust::xxh3::xxh3_64(&i.to_le_bytes()).to_le_bytes()).take(n).collect()
+        (0..n as u64 / 8 + 1)
+            .flat_map(|i| xxhash_rust::xxh3::xxh3_64(&i.to_le_bytes()).to_le_bytes())
+            .take(n)
+            .collect()
     }
 
     /// The data, and whether it ended without a failure.
@@ -547,8 +593,13 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         read(
-            Blocks::open(file.path(), &Decoders::start(threads).unwrap(), &Arc::default(), &Failure::default())
-                .unwrap(),
+            Blocks::open(
+                file.path(),
+                &Decoders::start(threads).unwrap(),
+                &Arc::default(),
+                &Failure::default(),
+            )
+            .unwrap(),
         )
     }
 
@@ -562,6 +613,7 @@ mod tests {
             &Arc::default(),
         )
         .unwrap();
+
         let mut n = 0;
         loop {
             match scanner.next().unwrap() {
@@ -578,7 +630,10 @@ mod tests {
         let data = noise(1_000_000);
         assert_eq!(scan(&pack(1, &data)), (11, "end"), "a block holds a little less than 100 kB");
         assert_eq!(scan(&pack(9, &data)), (2, "end"));
-        assert_eq!(scan(&[pack(1, &data), vec![0; 7], pack(9, b""), pack(2, b"x")].concat()), (12, "end"));
+        assert_eq!(
+            scan(&[pack(1, &data), vec![0; 7], pack(9, b""), pack(2, b"x")].concat()),
+            (12, "end")
+        );
         let whole = pack(1, &data);
         assert_eq!(scan(&whole[..whole.len() / 2]), (5, "cut off"));
         assert_eq!(scan(&[&whole[..], b"tail"].concat()), (11, "unclear"));
@@ -593,9 +648,13 @@ mod tests {
             let (second, _) = marks.next(&whole, 33).unwrap();
             let (end, ends) = marks.next(&whole, second + 1).unwrap();
             assert!(ends);
+
             for cut in [second / 8, end / 8].into_iter().flat_map(|place| place - 8..place + 14) {
                 let bytes = &whole[..cut.min(whole.len())];
-                let expected = read(Streams::new(Packing::Bzip2, Packed::new(io::Cursor::new(bytes.to_vec()))));
+                let expected = read(Streams::new(
+                    Packing::Bzip2,
+                    Packed::new(io::Cursor::new(bytes.to_vec())),
+                ));
                 let found = unpack(bytes, 2);
                 assert!(found == expected, "{n} {cut}: {} {}", found.0.len(), expected.0.len());
             }
@@ -606,15 +665,21 @@ mod tests {
     fn what_stands_in_one_stream_or_many_is_read() {
         let parts: Vec<Vec<u8>> = (0..40).map(|i| noise(i * i * 700)).collect();
         let many: Vec<u8> = parts.iter().flat_map(|part| pack(1, part)).collect();
+
         for threads in [1, 2, 5] {
             assert!(unpack(&many, threads) == (parts.concat(), true));
             assert!(unpack(&pack(1, &parts.concat()), threads) == (parts.concat(), true));
         }
+
         let runs = [vec![7; 30 << 20], noise(300_000), vec![0; 12 << 20]].concat();
-        assert!(unpack(&pack(9, &runs), 2) == (runs, true), "blocks that unpack to more than the bound");
+        assert!(
+            unpack(&pack(9, &runs), 2) == (runs, true),
+            "blocks that unpack to more than the bound"
+        );
     }
 
-    /// The same blocks under a smaller size in the header are too large for the sequential decoder, so for this too.
+    /// The same blocks under a smaller size in the header are too large for the sequential decoder,
+    /// so for this too.
     #[test]
     fn the_header_holds_for_every_block() {
         let mut bytes = pack(9, &noise(500_000));
@@ -634,13 +699,15 @@ mod tests {
             let streams = Streams::new(Packing::Bzip2, Packed::new(io::Cursor::new(bytes)));
             let (expected, expected_whole) = read(streams);
             prop_assert_eq!(whole, expected_whole);
-            // A decoder hands over nothing of the call that meets the damage: here the blocks before it came out.
+            // A decoder hands over nothing of the call that meets the damage: here the blocks
+            // before it came out.
             prop_assert!(data.starts_with(&expected), "{} {}", data.len(), expected.len());
             prop_assert!(!whole || data == expected);
         }
     }
 
-    /// Bits in the data that look like a block's beginning: no piece decodes, but the whole stream does.
+    /// Bits in the data that look like a block's beginning: no piece decodes, but the whole stream
+    /// does.
     #[test]
     fn a_piece_that_does_not_decode_is_read_from_its_stream() {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -648,11 +715,15 @@ mod tests {
         let start = pack(1, &first).len() as u64;
         std::fs::write(file.path(), [pack(1, &first), pack(1, &second)].concat()).unwrap();
         let mut pieces = VecDeque::new();
-        for (stream, data) in [(0, Some(first.clone())), (start, Some(second[..99_000].to_vec())), (start, None)] {
+
+        for (stream, data) in
+            [(0, Some(first.clone())), (start, Some(second[..99_000].to_vec())), (start, None)]
+        {
             let (reply, data_at) = sync_channel(1);
             reply.send(data).unwrap();
             pieces.push_back(Piece::Block(stream, data_at));
         }
+
         let (data, whole) = read(Blocks::of(file.path(), None, pieces, 4));
         assert!(whole && data == [first, second].concat());
     }

@@ -1,9 +1,11 @@
-//! file → stream of unpacked bytes: plain, gzip, bzip2, zstd or xz, told by its first bytes and never by its name.
+//! file → stream of unpacked bytes: plain, gzip, bzip2, zstd or xz, told by its first bytes and
+//! never by its name.
 //!
-//! Several streams one after the other (gzip members, bzip2 multistream, zstd frames, xz streams, each with zero
-//! padding between them) are one file. A damaged file gives everything that stands before the damage and then one
-//! [`Fault`]; bytes behind a whole stream that are no stream are a fault too, but a clean one: the data is complete.
-//! What a file may unpack to is bounded by [`Bounds`], so a bomb is a fault as well.
+//! Several streams one after the other (gzip members, bzip2 multistream, zstd frames, xz streams,
+//! each with zero padding between them) are one file. A damaged file gives everything that stands
+//! before the damage and then one [`Fault`]; bytes behind a whole stream that are no stream are a
+//! fault too, but a clean one: the data is complete. What a file may unpack to is bounded by
+//! [`Bounds`], so a bomb is a fault as well.
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, Read};
@@ -47,10 +49,13 @@ impl Packing {
         match head {
             [0x1f, 0x8b, 8, ..] => Packing::Gzip,
             [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..]
-                if rest.starts_with(&BZIP2_BLOCK) || rest.starts_with(&BZIP2_END) || rest.len() < 6 =>
+                if rest.starts_with(&BZIP2_BLOCK)
+                    || rest.starts_with(&BZIP2_END)
+                    || rest.len() < 6 =>
             {
                 Packing::Bzip2
             }
+
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Packing::Zstd,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packing::Xz,
             _ => Packing::Plain,
@@ -88,8 +93,8 @@ pub(super) const BZIP2_END: [u8; 6] = [0x17, 0x72, 0x45, 0x38, 0x50, 0x90];
 /// Why a stream stopped before the end of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Declared reason: `truncated`, `corrupt_stream` or `bomb`; `unreadable` where the system gave no more, which
-    /// [`Unpacked::failure`] tells and which is no damage.
+    /// Declared reason: `truncated`, `corrupt_stream` or `bomb`; `unreadable` where the system gave
+    /// no more, which [`Unpacked::failure`] tells and which is no damage.
     pub reason: &'static str,
     /// What exactly.
     pub detail: String,
@@ -150,7 +155,8 @@ pub struct Unpacked {
 }
 
 impl Unpacked {
-    /// Opens a file; `decoders` decode several blocks of a bzip2 file at once, with the same bytes for any number.
+    /// Opens a file; `decoders` decode several blocks of a bzip2 file at once, with the same bytes
+    /// for any number.
     ///
     /// # Errors
     /// If the file cannot be opened or its first bytes not read. Damage shows while reading.
@@ -170,13 +176,29 @@ impl Unpacked {
             }
             _ => Box::new(Streams::new(packing, packed)),
         };
+
         let left = match packing {
             Packing::Plain => bounds.max_bytes,
-            _ => bounds.max_bytes.min(packed_bytes.saturating_mul(bounds.max_ratio).max(FREE_BYTES)),
+            _ => {
+                bounds.max_bytes.min(packed_bytes.saturating_mul(bounds.max_ratio).max(FREE_BYTES))
+            }
         };
+
         let (path, fault, unpacked) = (path.to_path_buf(), Rc::default(), Arc::default());
         let (to_the_last, delivered) = (false, 0);
-        Ok(Unpacked { inner, path, packing, to_the_last, left, delivered, fault, failure, packed_read, unpacked })
+        Ok(Unpacked {
+            inner,
+            path,
+            packing,
+            to_the_last,
+            left,
+            delivered,
+            fault,
+            failure,
+            packed_read,
+
+            unpacked,
+        })
     }
 
     /// Where an error of the system shows up, which is no fault of the file.
@@ -209,10 +231,12 @@ impl Unpacked {
         if fault.clean { Ok(0) } else { Err(io::Error::other(fault)) }
     }
 
-    /// Decodes again up to here and then byte by byte: a decoder that meets damage hands over nothing of what it
-    /// decoded in the same call, which may be hundreds of kilobytes of whole records.
+    /// Decodes again up to here and then byte by byte: a decoder that meets damage hands over
+    /// nothing of what it decoded in the same call, which may be hundreds of kilobytes of whole
+    /// records.
     fn up_to_damage(&self) -> io::Result<Box<dyn Read>> {
-        let mut streams = Streams::new(self.packing, Packed::new(Watched::open(&self.path, &self.failure)?));
+        let mut streams =
+            Streams::new(self.packing, Packed::new(Watched::open(&self.path, &self.failure)?));
         io::copy(&mut streams.by_ref().take(self.delivered), &mut io::sink())?;
         Ok(Box::new(ByteByByte { inner: streams, failure: None }))
     }
@@ -226,7 +250,8 @@ impl Unpacked {
 
     fn bomb(&self) -> Fault {
         let detail = format!(
-            "the file unpacks to more than {} bytes; where it is meant to, raise `ingest.max_ratio` or \
+            "the file unpacks to more than {} bytes; where it is meant to, raise \
+             `ingest.max_ratio` or \
              `ingest.max_unpacked_bytes`",
             self.delivered
         );
@@ -234,12 +259,14 @@ impl Unpacked {
     }
 }
 
-/// About how many bytes of a file were read to unpack its first `offset` bytes; readers run a little ahead.
+/// About how many bytes of a file were read to unpack its first `offset` bytes; readers run a
+/// little ahead.
 ///
 /// # Errors
 /// If the file cannot be opened. Damage ends the count.
 pub fn packed_before(path: &Path, offset: u64) -> io::Result<u64> {
-    let unpacked = Unpacked::open(path, &Bounds { max_bytes: u64::MAX, max_ratio: u64::MAX }, None)?;
+    let unpacked =
+        Unpacked::open(path, &Bounds { max_bytes: u64::MAX, max_ratio: u64::MAX }, None)?;
     let packed_read = unpacked.packed_read();
     // What cannot be unpacked ends the count.
     let _ = io::copy(&mut unpacked.take(offset), &mut io::sink());
@@ -267,7 +294,9 @@ impl Read for Unpacked {
             return self.stop(fault);
         }
         // One byte more than allowed tells a bomb from a file that ends just there.
-        let allowed = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX).saturating_add(1));
+
+        let allowed =
+            buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX).saturating_add(1));
         match self.inner.read(&mut buffer[..allowed]) {
             Ok(n) if n as u64 > self.left && n == 1 => self.stop(self.bomb()),
             Ok(n) => {
@@ -277,18 +306,24 @@ impl Read for Unpacked {
                 self.unpacked.store(self.delivered, Ordering::Relaxed);
                 Ok(n)
             }
+
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => Err(cause),
             Err(cause) => {
                 let fault = Fault::of(&cause, self.delivered);
-                if self.to_the_last || self.packing == Packing::Plain || fault.clean || fault.reason != "corrupt_stream"
+                if self.to_the_last
+                    || self.packing == Packing::Plain
+                    || fault.clean
+                    || fault.reason != "corrupt_stream"
                 {
                     return self.stop(fault);
                 }
+
                 self.to_the_last = true;
                 match self.up_to_damage() {
                     Ok(inner) => self.inner = inner,
                     Err(_) => return self.stop(fault),
                 }
+
                 self.read(buffer)
             }
         }
@@ -344,6 +379,7 @@ impl<R: Read> Packed<R> {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
+
             match self.inner.read(&mut self.bytes[self.end..]) {
                 Ok(0) => break,
                 Ok(n) => self.end += n,
@@ -395,12 +431,17 @@ impl<R: Read> Decoder<R> {
     fn begin(packing: Packing, packed: Packed<R>) -> io::Result<Self> {
         Ok(match packing {
             Packing::Bzip2 => Decoder::Bzip2(bzip2::bufread::BzDecoder::new(packed)),
-            Packing::Zstd => Decoder::Zstd(zstd::stream::read::Decoder::with_buffer(packed)?.single_frame()),
+            Packing::Zstd => {
+                Decoder::Zstd(zstd::stream::read::Decoder::with_buffer(packed)?.single_frame())
+            }
             Packing::Xz => {
-                let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0).map_err(io::Error::other)?;
+                let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0)
+                    .map_err(io::Error::other)?;
                 Decoder::Xz(liblzma::bufread::XzDecoder::new_stream(packed, stream))
             }
-            Packing::Gzip | Packing::Plain => Decoder::Gzip(flate2::bufread::GzDecoder::new(packed)),
+            Packing::Gzip | Packing::Plain => {
+                Decoder::Gzip(flate2::bufread::GzDecoder::new(packed))
+            }
         })
     }
 
@@ -443,11 +484,17 @@ impl<R: Read> Streams<R> {
             packed.consume(1);
             padding += 1;
         }
+
         let name = self.packing.name();
         let head = packed.peek(10)?;
+
         if self.packing == Packing::Xz && !padding.is_multiple_of(4) {
-            return Err(Fault::clean("corrupt_stream", format!("{padding} bytes of padding behind an xz stream")));
+            return Err(Fault::clean(
+                "corrupt_stream",
+                format!("{padding} bytes of padding behind an xz stream"),
+            ));
         }
+
         if head.is_empty() {
             return Ok(false);
         }
@@ -455,10 +502,18 @@ impl<R: Read> Streams<R> {
             self.decoder = Some(Decoder::begin(self.packing, packed)?);
             return Ok(true);
         }
+
         if self.packing.magic().starts_with(head) {
-            return Err(Fault::clean("truncated", format!("the file ends in the header of a {name} stream")));
+            return Err(Fault::clean(
+                "truncated",
+                format!("the file ends in the header of a {name} stream"),
+            ));
         }
-        Err(Fault::clean("corrupt_stream", format!("the bytes behind the last {name} stream are no {name} stream")))
+
+        Err(Fault::clean(
+            "corrupt_stream",
+            format!("the bytes behind the last {name} stream are no {name} stream"),
+        ))
     }
 }
 
@@ -493,21 +548,26 @@ mod tests {
         match packing {
             Packing::Plain => data.to_vec(),
             Packing::Gzip => {
-                let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                let mut writer =
+                    flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
                 writer.write_all(data).unwrap();
                 writer.finish().unwrap()
             }
+
             Packing::Bzip2 => {
-                let mut writer = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+                let mut writer =
+                    bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
                 writer.write_all(data).unwrap();
                 writer.finish().unwrap()
             }
+
             Packing::Zstd => {
                 let mut writer = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
                 writer.include_checksum(true).unwrap();
                 writer.write_all(data).unwrap();
                 writer.finish().unwrap()
             }
+
             Packing::Xz => {
                 let mut writer = liblzma::write::XzEncoder::new(Vec::new(), 0);
                 writer.write_all(data).unwrap();
@@ -522,12 +582,14 @@ mod tests {
         let decoders = (threads > 1).then(|| Decoders::start(threads).unwrap());
         let mut stream = Unpacked::open(file.path(), &bounds, decoders.as_ref()).unwrap();
         let (mut data, mut buffer) = (Vec::new(), [0; 1000]);
+
         while let Ok(n) = stream.read(&mut buffer) {
             if n == 0 {
                 break;
             }
             data.extend_from_slice(&buffer[..n]);
         }
+
         let fault = stream.fault().borrow().clone();
         (data, fault)
     }
@@ -535,7 +597,10 @@ mod tests {
     const ALL: [Packing; 4] = [Packing::Gzip, Packing::Bzip2, Packing::Zstd, Packing::Xz];
 
     fn sample(n: usize) -> Vec<u8> {
-        (0..n as u64).flat_map(|i| xxhash_rust::xxh3::xxh3_64(&i.to_le_bytes()).to_le_bytes()).take(n).collect()
+        (0..n as u64)
+            .flat_map(|i| xxhash_rust::xxh3::xxh3_64(&i.to_le_bytes()).to_le_bytes())
+            .take(n)
+            .collect()
     }
 
     #[test]
@@ -561,19 +626,32 @@ mod tests {
             for threads in [1, 2] {
                 let whole = pack(packing, &data);
                 let (before, fault) = unpack(&whole[..whole.len() - 9], WIDE, threads);
-                assert!(data.starts_with(&before) && before.len() > 700_000, "{packing:?} {}", before.len());
+                assert!(
+                    data.starts_with(&before) && before.len() > 700_000,
+                    "{packing:?} {}",
+                    before.len()
+                );
                 let fault = fault.unwrap();
-                assert_eq!((fault.reason, fault.offset), ("truncated", before.len() as u64), "{packing:?}");
+                assert_eq!(
+                    (fault.reason, fault.offset),
+                    ("truncated", before.len() as u64),
+                    "{packing:?}"
+                );
 
                 let mut hit = whole.clone();
                 let end = hit.len() - 40_000;
                 hit[end..end + 20].fill(0x55);
                 let (before, fault) = unpack(&hit, WIDE, threads);
-                // All but the block that is hit: of xz and zstd, whose blocks are long or checked as a whole, less.
+                // All but the block that is hit: of xz and zstd, whose blocks are long or checked
+                // as a whole, less.
                 assert!(data.starts_with(&before[..before.len().min(1_000_000)]), "{packing:?}");
                 assert!(before.len() > 1_000_000, "{packing:?} {}", before.len());
                 let fault = fault.unwrap();
-                assert_eq!((fault.reason, fault.offset), ("corrupt_stream", before.len() as u64), "{packing:?}");
+                assert_eq!(
+                    (fault.reason, fault.offset),
+                    ("corrupt_stream", before.len() as u64),
+                    "{packing:?}"
+                );
 
                 let (all, fault) = unpack(&[&whole[..], b"garbage"].concat(), WIDE, threads);
                 assert!(all == data, "{packing:?}");
@@ -587,33 +665,48 @@ mod tests {
     fn a_bomb_stops_at_the_bound() {
         let zeros = vec![0; 66 << 20];
         for packing in ALL {
-            let (data, fault) = unpack(&pack(packing, &zeros), Bounds { max_bytes: 1 << 40, max_ratio: 10 }, 2);
-            assert_eq!((data.len() as u64, fault.unwrap().reason), (FREE_BYTES, "bomb"), "{packing:?}");
+            let (data, fault) =
+                unpack(&pack(packing, &zeros), Bounds { max_bytes: 1 << 40, max_ratio: 10 }, 2);
+            assert_eq!(
+                (data.len() as u64, fault.unwrap().reason),
+                (FREE_BYTES, "bomb"),
+                "{packing:?}"
+            );
         }
+
         let (data, fault) = unpack(&sample(5000), Bounds { max_bytes: 4096, max_ratio: 10 }, 1);
         assert_eq!((data.len(), fault.unwrap().reason), (4096, "bomb"));
         assert_eq!(unpack(&sample(4096), Bounds { max_bytes: 4096, max_ratio: 10 }, 1).1, None);
     }
 
-    /// What Python's `gzip`, `bz2` and `lzma` read from these files is what stands here: the names say good or bad.
+    /// What Python's `gzip`, `bz2` and `lzma` read from these files is what stands here: the names
+    /// say good or bad.
     #[test]
     fn hostile_files_end_in_data_or_a_fault() {
         let Some(data) = std::env::var_os("KPIPE_TEST_DATA") else { return };
         let folder = Path::new(&data).join("nasty-inputs/compressed");
         let mut seen = 0;
+
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_string();
             let bytes = std::fs::read(&path).unwrap();
             let (data, fault) = unpack(&bytes, WIDE, 2);
             let packed = Packing::of(&bytes) != Packing::Plain;
+
             if name.starts_with("good") || name == "multi.gz" || name.contains("rle-first") {
                 assert_eq!(fault, None, "{name}");
-            } else if packed && (name.starts_with("bad") || name.contains("errors") || name.starts_with("corrupt")) {
+            } else if packed
+                && (name.starts_with("bad")
+                    || name.contains("errors")
+                    || name.starts_with("corrupt"))
+            {
                 assert!(fault.is_some(), "{name} gave {} bytes", data.len());
             }
+
             seen += 1;
         }
+
         assert!(seen > 50);
     }
 }

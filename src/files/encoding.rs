@@ -1,13 +1,15 @@
 //! unpacked bytes → UTF-8: which encoding a file has, and a stream of its text.
 //!
-//! In this order: a byte order mark, the pipeline file's `encoding`, UTF-16 without one where every second byte is
-//! zero, an XML declaration, and else the first bytes beyond ASCII, however far down the file they stand: UTF-8 where
-//! at least half of them are valid UTF-8, otherwise what chardetng guesses (GBK, Big5, Shift_JIS, EUC-KR, windows-125x, ...).
+//! In this order: a byte order mark, the pipeline file's `encoding`, UTF-16 without one where every
+//! second byte is zero, an XML declaration, and else the first bytes beyond ASCII, however far down
+//! the file they stand: UTF-8 where at least half of them are valid UTF-8, otherwise what chardetng
+//! guesses (GBK, Big5, Shift_JIS, EUC-KR, windows-125x, ...).
 //!
-//! An invalid sequence becomes one U+FFFD and is counted: a marked repair. Nothing behind it is lost.
+//! An invalid sequence becomes one U+FFFD and is counted: a marked repair. Nothing behind it is
+//! lost.
 //!
-//! Places: in UTF-8 files the place of a record is exact in the file's own bytes, in spite of byte order mark and
-//! repairs. In files of other encodings it is the place in the text as UTF-8.
+//! Places: in UTF-8 files the place of a record is exact in the file's own bytes, in spite of byte
+//! order mark and repairs. In files of other encodings it is the place in the text as UTF-8.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -32,7 +34,8 @@ const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 /// What the decoder tells about the text it gave: places, repairs, and the encoding.
 #[derive(Debug, Default)]
 pub struct Marks {
-    /// Places (in the text, in the file) behind which the two run parallel again, and whether there was a repair.
+    /// Places (in the text, in the file) behind which the two run parallel again, and whether there
+    /// was a repair.
     shifts: VecDeque<(u64, u64, bool)>,
     /// The last of them that was passed.
     base: (u64, u64),
@@ -56,7 +59,9 @@ impl Marks {
     }
 
     fn pass(&mut self, place: u64) {
-        while let Some((text, file, repair)) = self.shifts.front().copied().filter(|shift| shift.0 <= place) {
+        while let Some((text, file, repair)) =
+            self.shifts.front().copied().filter(|shift| shift.0 <= place)
+        {
             self.base = (text, file);
             self.passed += u64::from(repair);
             self.shifts.pop_front();
@@ -121,6 +126,7 @@ impl<R: Read> Utf8<R> {
             self.raw.resize(old.max(n).max(old + CHUNK / 4), 0);
             let read = self.input.read(&mut self.raw[old..]);
             self.raw.truncate(old + *read.as_ref().unwrap_or(&0));
+
             match read {
                 Ok(0) => self.ended = true,
                 Ok(_) => {}
@@ -160,6 +166,7 @@ impl<R: Read> Utf8<R> {
             }
             return self.choose(encoding);
         }
+
         let head = &self.raw[..self.raw.len().min(HEAD)];
         match self.label.or_else(|| wide(head)).or_else(|| declared(head)) {
             Some(encoding) => self.choose(encoding),
@@ -181,11 +188,13 @@ impl<R: Read> Utf8<R> {
             self.give_raw();
             return;
         }
+
         self.text.extend_from_slice(&self.raw[..n]);
         self.raw.drain(..n);
         self.raw_start += n as u64;
         self.text_end += n as u64;
         self.read_raw(SAMPLE);
+
         self.choose(guess(&self.raw[..self.raw.len().min(SAMPLE)], self.ended));
     }
 
@@ -208,7 +217,8 @@ impl<R: Read> Utf8<R> {
             self.text.extend_from_slice(&self.raw[done..done + valid]);
             self.text_end += valid as u64;
             done += valid;
-            // A sequence cut by the end of the chunk waits for its rest; at the end of the file none comes.
+            // A sequence cut by the end of the chunk waits for its rest; at the end of the file
+            // none comes.
             let left = self.raw.len() - done;
             let waits = invalid == usize::MAX && (!self.ended || self.failure.is_some());
             if invalid == 0 || waits || left == 0 {
@@ -217,6 +227,7 @@ impl<R: Read> Utf8<R> {
             done += invalid.min(left);
             self.repair(done as u64);
         }
+
         self.raw.drain(..done);
         self.raw_start += done as u64;
     }
@@ -224,12 +235,16 @@ impl<R: Read> Utf8<R> {
     fn decode_other(&mut self) {
         let State::Other(decoder) = &mut self.state else { return };
         let mut done = 0;
+
         loop {
             let needed = decoder.max_utf8_buffer_length_without_replacement(self.raw.len() - done);
             let old = self.text.len();
             self.text.resize(old + needed.unwrap_or(4 * CHUNK).max(16), 0);
-            let (result, read, written) =
-                decoder.decode_to_utf8_without_replacement(&self.raw[done..], &mut self.text[old..], self.ended);
+            let (result, read, written) = decoder.decode_to_utf8_without_replacement(
+                &self.raw[done..],
+                &mut self.text[old..],
+                self.ended,
+            );
             self.text.truncate(old + written);
             self.text_end += written as u64;
             done += read;
@@ -243,6 +258,7 @@ impl<R: Read> Utf8<R> {
                 }
             }
         }
+
         self.raw.drain(..done);
     }
 
@@ -265,10 +281,15 @@ impl<R: Read> BufRead for Utf8<R> {
                 return self.failure.take().map_or(Ok(&[]), Err);
             }
             // Half a character before a failure belongs to what was lost, not to the text.
-            if self.failure.is_some() && self.raw.len() < 4 && std::str::from_utf8(&self.raw).is_err() {
+
+            if self.failure.is_some()
+                && self.raw.len() < 4
+                && std::str::from_utf8(&self.raw).is_err()
+            {
                 self.raw.clear();
                 continue;
             }
+
             self.text.clear();
             self.taken = 0;
             self.advance();
@@ -291,7 +312,8 @@ impl<R: Read> Read for Utf8<R> {
     }
 }
 
-/// UTF-16 without a mark, where at least three in four bytes of one parity are zero and almost none of the other.
+/// UTF-16 without a mark, where at least three in four bytes of one parity are zero and almost none
+/// of the other.
 fn wide(head: &[u8]) -> Option<&'static Encoding> {
     let pairs = head.len() / 2;
     if pairs < 2 {
@@ -299,6 +321,7 @@ fn wide(head: &[u8]) -> Option<&'static Encoding> {
     }
     let zeros = |parity: usize| head.chunks_exact(2).filter(|pair| pair[parity] == 0).count();
     let (high_first, low_first) = (zeros(0), zeros(1));
+
     match () {
         () if low_first * 4 >= pairs * 3 && high_first * 50 <= pairs => Some(UTF_16LE),
         () if high_first * 4 >= pairs * 3 && low_first * 50 <= pairs => Some(UTF_16BE),
@@ -306,14 +329,19 @@ fn wide(head: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// The encoding of an XML declaration. One that says UTF-16 is wrong here, or it could not have been read.
+/// The encoding of an XML declaration. One that says UTF-16 is wrong here, or it could not have
+/// been read.
 fn declared(head: &[u8]) -> Option<&'static Encoding> {
     let head = head.trim_ascii_start().strip_prefix(b"<?xml")?;
     let declaration = &head[..memchr::memmem::find(head, b"?>")?];
     let at = memchr::memmem::find(declaration, b"encoding")?;
-    let value = declaration[at + b"encoding".len()..].trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
+    let value = declaration[at + b"encoding".len()..]
+        .trim_ascii_start()
+        .strip_prefix(b"=")?
+        .trim_ascii_start();
     let (quote, rest) = value.split_first()?;
     let label = &rest[..memchr::memchr(*quote, rest)?];
+
     Encoding::for_label(label).filter(|encoding| encoding.is_ascii_compatible())
 }
 
@@ -323,34 +351,41 @@ fn guess(sample: &[u8], complete: bool) -> &'static Encoding {
         return UTF_8;
     }
     let (mut valid, mut invalid) = (0, 0);
+
     for chunk in sample.utf8_chunks() {
         valid += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
         invalid += usize::from(!chunk.invalid().is_empty());
     }
     // The last character of a sample is often cut.
+
     if valid >= invalid || (invalid == 1 && !complete) {
         return UTF_8;
     }
     vote(sample, complete)
 }
 
-/// What chardetng guesses for most of the stretches of a sample: one stray byte spoils one of them, not all.
+/// What chardetng guesses for most of the stretches of a sample: one stray byte spoils one of them,
+/// not all.
 fn vote(sample: &[u8], complete: bool) -> &'static Encoding {
     let mut votes: Vec<(&'static Encoding, usize)> = Vec::new();
     let mut rest = sample;
+
     while !rest.is_empty() {
         let least = (sample.len() / VOTES).max(1024).min(rest.len());
         let n = memchr::memchr(b'\n', &rest[least..]).map_or(rest.len(), |at| least + at + 1);
         let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
         detector.feed(&rest[..n], complete || n < rest.len());
         let guess = detector.guess(None, Utf8Detection::Deny);
+
         match votes.iter_mut().find(|(encoding, _)| *encoding == guess) {
             Some((_, n)) => *n += 1,
             None => votes.push((guess, 1)),
         }
+
         rest = &rest[n..];
     }
     // Of equals the first one: `max_by_key` takes the last.
+
     votes.iter().rev().max_by_key(|(_, n)| *n).map_or(UTF_8, |(encoding, _)| encoding)
 }
 
@@ -364,7 +399,11 @@ mod tests {
         decode_as(None, bytes, step)
     }
 
-    fn decode_as(label: Option<&'static Encoding>, bytes: &[u8], step: usize) -> (String, u64, &'static str) {
+    fn decode_as(
+        label: Option<&'static Encoding>,
+        bytes: &[u8],
+        step: usize,
+    ) -> (String, u64, &'static str) {
         let mut stream = Utf8::new(Drip { bytes, step, fails: false }, label);
         let mut text = Vec::new();
         stream.read_to_end(&mut text).unwrap();
@@ -380,13 +419,14 @@ mod tests {
         }
     }
 
-    const CHINESE: &str =
-        "第一条　为了保护民事主体的合法权益，调整民事关系，维护社会和经济秩序，根据宪法，制定本法。\n";
+    const CHINESE: &str = "第一条　为了保护民事主体的合法权益，调整民事关系，维护社会和经济秩序，根据宪法，制定本法。\n";
 
     #[test]
     fn encodings_are_told() {
         let utf16 = |text: &str, swap: bool| -> Vec<u8> {
-            text.encode_utf16().flat_map(|unit| if swap { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+            text.encode_utf16()
+                .flat_map(|unit| if swap { unit.to_be_bytes() } else { unit.to_le_bytes() })
+                .collect()
         };
         check(b"plain", "plain", "ASCII");
         check("naïve".as_bytes(), "naïve", "UTF-8");
@@ -429,30 +469,35 @@ mod tests {
             assert_eq!(text, "naïve \u{FFFD}\u{FFFD} café \u{FFFD} end\u{FFFD}");
             let marks = stream.marks();
             let mut marks = marks.borrow_mut();
+
             for (word, repairs) in [("na", 0), ("caf", 2), ("end", 1)] {
                 let place = text.find(word).unwrap();
                 assert_eq!(marks.repairs(place as u64), repairs, "{word}");
                 let file = memchr::memmem::find(bytes, word.as_bytes()).unwrap();
                 assert_eq!(marks.locate(place as u64), file as u64, "{word}");
             }
+
             assert_eq!(marks.repairs(text.len() as u64), 1);
         }
     }
 
     #[test]
     fn what_was_read_before_a_failure_is_given() {
-        let mut stream = Utf8::new(Drip { bytes: "中文".as_bytes()[..5].as_ref(), step: 2, fails: true }, None);
+        let mut stream =
+            Utf8::new(Drip { bytes: "中文".as_bytes()[..5].as_ref(), step: 2, fails: true }, None);
         let mut text = Vec::new();
         assert!(stream.read_to_end(&mut text).is_err());
         assert_eq!(text, "中".as_bytes());
     }
 
-    /// Markus Kuhn's stress test: every line is there, whatever it holds. Most of it is invalid, so a person must say
-    /// that it is UTF-8.
+    /// Markus Kuhn's stress test: every line is there, whatever it holds. Most of it is invalid, so
+    /// a person must say that it is UTF-8.
     #[test]
     fn the_utf8_stress_test_keeps_all_its_lines() {
         let Some(data) = std::env::var_os("KPIPE_TEST_DATA") else { return };
-        let bytes = std::fs::read(std::path::Path::new(&data).join("nasty-inputs/utf8/UTF-8-test.txt")).unwrap();
+        let bytes =
+            std::fs::read(std::path::Path::new(&data).join("nasty-inputs/utf8/UTF-8-test.txt"))
+                .unwrap();
         let (text, repairs, encoding) = decode_as(Some(UTF_8), &bytes, 1000);
         assert_eq!((text.as_str(), encoding), (String::from_utf8_lossy(&bytes).as_ref(), "UTF-8"));
         let written = memchr::memmem::find_iter(&bytes, REPLACEMENT).count();
@@ -466,9 +511,15 @@ mod tests {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|ending| ending == "gz") {
                 let mut bytes = Vec::new();
-                flate2::read::MultiGzDecoder::new(std::fs::File::open(&path).unwrap()).read_to_end(&mut bytes).unwrap();
+                flate2::read::MultiGzDecoder::new(std::fs::File::open(&path).unwrap())
+                    .read_to_end(&mut bytes)
+                    .unwrap();
                 let (_, repairs, encoding) = decode(&bytes, 1 << 20);
-                assert!(encoding == "GBK" && repairs < 20, "{} {encoding} {repairs}", path.display());
+                assert!(
+                    encoding == "GBK" && repairs < 20,
+                    "{} {encoding} {repairs}",
+                    path.display()
+                );
             }
         }
     }
@@ -482,6 +533,7 @@ mod tests {
                 stream.read_to_end(&mut text).unwrap();
                 String::from_utf8(text).unwrap()
             };
+
             let text = utf8(step);
             prop_assume!(Encoding::for_bom(&bytes).is_none_or(|(encoding, _)| encoding == UTF_8));
             let whole = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);

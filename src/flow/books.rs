@@ -1,6 +1,7 @@
 //! The books: what a room read is what it kept, refused and marked duplicate, by reason, always.
 //!
-//! Reasons are declared here, in one slice, so that reports, the policy and the tests can loop over them.
+//! Reasons are declared here, in one slice, so that reports, the policy and the tests can loop over
+//! them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -52,12 +53,18 @@ pub static REASONS: &[Reason] = &[
     unwanted("too_short", "the text is shorter than `min_chars`"),
     unwanted("placeholder", "the text holds nothing: `NA`, `null`, a dash, invisible characters"),
     unwanted("repeated", "a record with the same id and the same text was read before"),
-    unwanted("dropped", "a mark that the source's `drop` names; each mark is counted, as `dropped:retracted`"),
+    unwanted(
+        "dropped",
+        "a mark that the source's `drop` names; each mark is counted, as `dropped:retracted`",
+    ),
     unwanted("dead_link", "a link that leads nowhere, or back into a folder around it"),
     unwanted("no_file", "a pipe, a socket or a device in a folder of files"),
     unwanted("deleted", "a later file withdraws the record (DeleteCitation)"),
     unwanted("superseded", "a later version of the same record was read"),
-    unwanted("not_a_record", "a well-formed element of the file that is no document, such as a book or a summary"),
+    unwanted(
+        "not_a_record",
+        "a well-formed element of the file that is no document, such as a book or a summary",
+    ),
     broken("truncated", "the file or its compressed stream ends inside a record"),
     broken("malformed", "the record cannot be parsed"),
     broken("encoding", "bytes that are not text in the file's encoding"),
@@ -111,11 +118,18 @@ pub fn refusals_to_batch<'a>(room: &'a str, refusals: &'a [Refusal]) -> Result<R
         refusals.iter().for_each(|refusal| builder.append_value(f(refusal)));
         Arc::new(builder.finish())
     };
+
     if let Some(unknown) = refusals.iter().find(|refusal| reason(&refusal.reason).is_none()) {
-        return Err(Error::data(format!("reason `{}` is not declared in flow/books.rs", unknown.reason)));
+        return Err(Error::data(format!(
+            "reason `{}` is not declared in flow/books.rs",
+            unknown.reason
+        )));
     }
+
     let mut bytes = BinaryBuilder::new();
-    refusals.iter().for_each(|refusal| bytes.append_value(&refusal.bytes[..refusal.bytes.len().min(KEPT_BYTES)]));
+    refusals.iter().for_each(|refusal| {
+        bytes.append_value(&refusal.bytes[..refusal.bytes.len().min(KEPT_BYTES)])
+    });
     contract("refused")?.batch(vec![
         strings(&|_| Some(room)),
         strings(&|r| Some(&r.source)),
@@ -129,7 +143,8 @@ pub fn refusals_to_batch<'a>(room: &'a str, refusals: &'a [Refusal]) -> Result<R
     ])
 }
 
-/// Note: bytes of the files, unpacked; of what could not be unpacked, as many as the rest lets expect.
+/// Note: bytes of the files, unpacked; of what could not be unpacked, as many as the rest lets
+/// expect.
 pub const BYTES_READ: &str = "bytes_read";
 /// Note: those of them that are lost to damage.
 pub const BYTES_DAMAGED: &str = "bytes_damaged";
@@ -164,12 +179,13 @@ impl Books {
 
     /// Rows refused because they were damaged.
     pub fn n_broken(&self) -> u64 {
-        let is_broken = |name: &str| reason(name).is_none_or(|reason| reason.class == Class::Broken);
+        let is_broken =
+            |name: &str| reason(name).is_none_or(|reason| reason.class == Class::Broken);
         self.refused.iter().filter(|(name, _)| is_broken(name)).map(|(_, n)| n).sum()
     }
 
-    /// The share of damaged records or, where that is greater, of bytes lost to damage: one record may be the rest of a
-    /// file.
+    /// The share of damaged records or, where that is greater, of bytes lost to damage: one record
+    /// may be the rest of a file.
     pub fn share_broken(&self) -> f64 {
         let note = |name| self.notes.get(name).copied().unwrap_or(0) as f64;
         let of_bytes = (note(BYTES_DAMAGED) / note(BYTES_READ).max(1.0)).min(1.0);
@@ -187,15 +203,20 @@ impl Books {
         *self.refused.entry(reason.to_string()).or_default() += 1;
     }
 
-    /// Templates that no table knows, each with how often it left a hole in a line of prose, the most frequent first.
+    /// Templates that no table knows, each with how often it left a hole in a line of prose, the
+    /// most frequent first.
     pub fn dropped_templates(&self) -> Vec<(&str, u64)> {
-        let of = self.notes.iter().filter_map(|(note, n)| Some((note.strip_prefix(DROPPED)?.trim_matches('`'), *n)));
+        let of = self
+            .notes
+            .iter()
+            .filter_map(|(note, n)| Some((note.strip_prefix(DROPPED)?.trim_matches('`'), *n)));
         let mut dropped: Vec<(&str, u64)> = of.collect();
         dropped.sort_by_key(|(name, n)| (std::cmp::Reverse(*n), *name));
         dropped
     }
 
-    /// Holes that unknown templates left for every 1,000 lines of prose; `None` where no wikitext was read.
+    /// Holes that unknown templates left for every 1,000 lines of prose; `None` where no wikitext
+    /// was read.
     pub fn dropped_per_1000_lines(&self) -> Option<f64> {
         let note = |name| self.notes.get(name).copied().unwrap_or(0) as f64;
         (note(PROSE_LINES) > 0.0).then(|| 1000.0 * note(DROPPED_INLINE) / note(PROSE_LINES))
@@ -212,6 +233,7 @@ impl Books {
     pub fn add(&mut self, other: &Books) {
         self.read += other.read;
         self.kept += other.kept;
+
         for (ours, theirs) in [
             (&mut self.refused, &other.refused),
             (&mut self.duplicates, &other.duplicates),
@@ -251,7 +273,11 @@ mod tests {
     fn reasons_are_unique_and_explained() {
         for (idx, reason) in REASONS.iter().enumerate() {
             assert!(!reason.meaning.is_empty());
-            assert!(REASONS[..idx].iter().all(|other| other.name != reason.name), "{}", reason.name);
+            assert!(
+                REASONS[..idx].iter().all(|other| other.name != reason.name),
+                "{}",
+                reason.name
+            );
         }
     }
 
@@ -278,6 +304,7 @@ mod tests {
             n_bytes: 100_000,
             bytes: vec![b'x'; 100_000],
         };
+
         let batch = refusals_to_batch("ingest", &[refusal]).unwrap();
         assert_eq!(batch.num_rows(), 1);
     }

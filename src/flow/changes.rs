@@ -1,7 +1,8 @@
 //! What became of the rows of a part after it was written: they are gone, or have a new id.
 //!
-//! A room that learns at its end that rows must not go on does not write its parts again. It writes the changes beside
-//! them, and [`crate::flow::dataset`] applies them to whatever is read, so nobody sees the rows as they were.
+//! A room that learns at its end that rows must not go on does not write its parts again. It writes
+//! the changes beside them, and [`crate::flow::dataset`] applies them to whatever is read, so
+//! nobody sees the rows as they were.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,14 +25,17 @@ pub type Changes = BTreeMap<u64, Option<String>>;
 /// # Errors
 /// If the file cannot be written.
 pub fn write(part: &Path, changes: &Changes) -> Result<()> {
-    let place = place(part).ok_or_else(|| Error::data(format!("`{}` is no part", part.display())))?;
+    let place =
+        place(part).ok_or_else(|| Error::data(format!("`{}` is no part", part.display())))?;
     let mut writer = PartWriter::create(&place, contract("change")?)?;
     let rows: Vec<(&u64, &Option<String>)> = changes.iter().collect();
+
     for rows in rows.chunks(BATCH_ROWS) {
         let numbers: UInt64Array = rows.iter().map(|(row, _)| Some(**row)).collect();
         let ids: StringArray = rows.iter().map(|(_, id)| id.as_deref()).collect();
         writer.write(&contract("change")?.batch(vec![Arc::new(numbers), Arc::new(ids)])?)?;
     }
+
     writer.finish().map(|_| ())
 }
 
@@ -42,11 +46,14 @@ pub fn write(part: &Path, changes: &Changes) -> Result<()> {
 pub fn read(part: &Path) -> Result<Changes> {
     let mut changes = Changes::new();
     let Some(place) = place(part).filter(|place| place.exists()) else { return Ok(changes) };
+
     for batch in Batches::open(&place, Some(contract("change")?), None)? {
         let batch = batch?;
         let (rows, ids) = (numbers::<UInt64Type>(&batch, "row")?, strings(&batch, "id")?);
-        changes.extend(rows.values().iter().zip(ids).map(|(row, id)| (*row, id.map(str::to_string))));
+        changes
+            .extend(rows.values().iter().zip(ids).map(|(row, id)| (*row, id.map(str::to_string))));
     }
+
     Ok(changes)
 }
 
@@ -74,6 +81,7 @@ pub fn apply(changes: &Changes, batch: RecordBatch, first_row: u64) -> Result<Re
     let n_rows = batch.num_rows();
     let mut stay = vec![true; n_rows];
     let mut renamed: BTreeMap<usize, &str> = BTreeMap::new();
+
     for (row, id) in changes.range(first_row..first_row + n_rows as u64) {
         let idx = (row - first_row) as usize;
         match id {
@@ -81,16 +89,20 @@ pub fn apply(changes: &Changes, batch: RecordBatch, first_row: u64) -> Result<Re
             Some(id) => _ = renamed.insert(idx, id),
         }
     }
+
     let mut batch = batch;
     if let Some((at, _)) = batch.schema().column_with_name("id").filter(|_| !renamed.is_empty()) {
         let ids = strings(&batch, "id")?;
         let ids: StringArray = (0..n_rows)
-            .map(|row| renamed.get(&row).copied().or_else(|| ids.is_valid(row).then(|| ids.value(row))))
+            .map(|row| {
+                renamed.get(&row).copied().or_else(|| ids.is_valid(row).then(|| ids.value(row)))
+            })
             .collect();
         let mut columns = batch.columns().to_vec();
         columns[at] = Arc::new(ids) as ArrayRef;
         batch = RecordBatch::try_new(batch.schema(), columns).map_err(changed)?;
     }
+
     if stay.iter().all(|stays| *stays) {
         return Ok(batch);
     }
@@ -118,31 +130,53 @@ mod tests {
         let place = folder.join("part-00000.parquet");
         let refused = contract("refused").unwrap();
         let mut writer = PartWriter::create(&place, refused).unwrap();
+
         for first in (0..n).step_by(3) {
             let rows = first..n.min(first + 3);
-            let same = || Arc::new(StringArray::from_iter_values(rows.clone().map(|_| "a"))) as ArrayRef;
+            let same =
+                || Arc::new(StringArray::from_iter_values(rows.clone().map(|_| "a"))) as ArrayRef;
             let numbers = || Arc::new(UInt64Array::from_iter_values(rows.clone())) as ArrayRef;
-            let ids = Arc::new(StringArray::from_iter_values(rows.clone().map(|row| row.to_string()))) as ArrayRef;
+            let ids =
+                Arc::new(StringArray::from_iter_values(rows.clone().map(|row| row.to_string())))
+                    as ArrayRef;
             let bytes = arrow::array::BinaryArray::from_iter_values(rows.clone().map(|_| b"a"));
-            let columns =
-                vec![same(), same(), same(), numbers(), ids, same(), same(), numbers(), Arc::new(bytes) as ArrayRef];
+            let columns = vec![
+                same(),
+                same(),
+                same(),
+                numbers(),
+                ids,
+                same(),
+                same(),
+                numbers(),
+                Arc::new(bytes) as ArrayRef,
+            ];
+
             writer.write(&refused.batch(columns).unwrap()).unwrap();
         }
+
         writer.finish().unwrap().path
     }
 
     /// Row number and id of all rows.
     fn rows(part: &Path) -> Vec<(u64, String)> {
-        let batches = Batches::open(part, Some(contract("refused").unwrap()), Some(&["id", "offset"])).unwrap();
+        let batches =
+            Batches::open(part, Some(contract("refused").unwrap()), Some(&["id", "offset"]))
+                .unwrap();
         let lengths = batches.rows();
         let batches: Vec<RecordBatch> = batches.map(Result::unwrap).collect();
-        assert_eq!(lengths, batches.iter().map(|batch| batch.num_rows() as u64).collect::<Vec<_>>());
+        assert_eq!(
+            lengths,
+            batches.iter().map(|batch| batch.num_rows() as u64).collect::<Vec<_>>()
+        );
         assert!(batches.iter().all(|batch| batch.num_rows() > 0));
         let of_batch = |batch: &RecordBatch| {
             let offsets = numbers::<UInt64Type>(batch, "offset").unwrap().values().to_vec();
-            let ids: Vec<String> = strings(batch, "id").unwrap().iter().flatten().map(str::to_string).collect();
+            let ids: Vec<String> =
+                strings(batch, "id").unwrap().iter().flatten().map(str::to_string).collect();
             offsets.into_iter().zip(ids).collect::<Vec<_>>()
         };
+
         batches.iter().flat_map(of_batch).collect()
     }
 
@@ -160,6 +194,7 @@ mod tests {
                     Some(id) => id.clone().map(|id| (row, id)),
                 })
                 .collect();
+
             prop_assert_eq!(Dataset::open(folder.path(), contract("refused").unwrap()).unwrap().rows(), expected.len() as u64);
             prop_assert_eq!(rows(&part), expected);
         }
@@ -172,7 +207,9 @@ mod tests {
         write(&part, &Changes::from([(1, None), (2, Some("new".to_string())), (3, None)])).unwrap();
         let offsets: Vec<Vec<u64>> = Batches::open(&part, None, Some(&["offset"]))
             .unwrap()
-            .map(|batch| numbers::<UInt64Type>(&batch.unwrap(), "offset").unwrap().values().to_vec())
+            .map(|batch| {
+                numbers::<UInt64Type>(&batch.unwrap(), "offset").unwrap().values().to_vec()
+            })
             .collect();
         assert_eq!(offsets, [[0, 2]]);
     }

@@ -1,14 +1,16 @@
 //! Contracts: the named, checked shapes of what flows between rooms.
 //!
-//! The files in `schemas/` are the only definition; they are embedded here and parsed once. A contract is
-//! checked when the plan is made (room by room), when a batch leaves or enters a room, and when the trainer
-//! opens a shard, whose Parquet footer carries the contract's name and hash.
+//! The files in `schemas/` are the only definition; they are embedded here and parsed once. A
+//! contract is checked when the plan is made (room by room), when a batch leaves or enters a room,
+//! and when the trainer opens a shard, whose Parquet footer carries the contract's name and hash.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Field as ArrowField, Float32Type, Float64Type, Schema, SchemaRef};
+use arrow::datatypes::{
+    DataType, Field as ArrowField, Float32Type, Float64Type, Schema, SchemaRef,
+};
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -36,7 +38,8 @@ static FILES: &[(&str, &str)] = &[
 ];
 
 /// Every contract, by name.
-static CONTRACTS: LazyLock<std::result::Result<BTreeMap<&'static str, Contract>, String>> = LazyLock::new(parse_all);
+static CONTRACTS: LazyLock<std::result::Result<BTreeMap<&'static str, Contract>, String>> =
+    LazyLock::new(parse_all);
 
 /// One column of a contract.
 #[derive(Clone, Debug)]
@@ -101,7 +104,9 @@ struct FileField {
 /// # Errors
 /// If there is none, or if an embedded schema file is wrong.
 pub fn contract(name: &str) -> Result<&'static Contract> {
-    let all = CONTRACTS.as_ref().map_err(|cause| Error::data(format!("an embedded schema file is wrong: {cause}")))?;
+    let all = CONTRACTS
+        .as_ref()
+        .map_err(|cause| Error::data(format!("an embedded schema file is wrong: {cause}")))?;
     all.get(name).ok_or_else(|| Error::data(format!("there is no contract `{name}` in schemas/")))
 }
 
@@ -110,24 +115,32 @@ pub fn contract(name: &str) -> Result<&'static Contract> {
 /// # Errors
 /// If an embedded schema file is wrong.
 pub fn contracts() -> Result<impl Iterator<Item = &'static Contract>> {
-    let all = CONTRACTS.as_ref().map_err(|cause| Error::data(format!("an embedded schema file is wrong: {cause}")))?;
+    let all = CONTRACTS
+        .as_ref()
+        .map_err(|cause| Error::data(format!("an embedded schema file is wrong: {cause}")))?;
     Ok(all.values())
 }
 
 fn parse_all() -> std::result::Result<BTreeMap<&'static str, Contract>, String> {
     let mut all: BTreeMap<&'static str, Contract> = BTreeMap::new();
     for (name, text) in FILES {
-        let file: File = toml::from_str(text).map_err(|cause| format!("schemas/{name}.toml: {cause}"))?;
+        let file: File =
+            toml::from_str(text).map_err(|cause| format!("schemas/{name}.toml: {cause}"))?;
         let mut fields = match &file.extends {
-            Some(base) => {
-                all.get(base.as_str()).ok_or(format!("schemas/{name}.toml extends unknown `{base}`"))?.fields.clone()
-            }
+            Some(base) => all
+                .get(base.as_str())
+                .ok_or(format!("schemas/{name}.toml extends unknown `{base}`"))?
+                .fields
+                .clone(),
             None => Vec::new(),
         };
+
         let n_inherited = fields.len();
         for field in file.field {
-            let data_type: DataType =
-                field.r#type.parse().map_err(|cause| format!("schemas/{name}.toml, `{}`: {cause}", field.name))?;
+            let data_type: DataType = field
+                .r#type
+                .parse()
+                .map_err(|cause| format!("schemas/{name}.toml, `{}`: {cause}", field.name))?;
             fields.push(Field {
                 name: field.name,
                 data_type,
@@ -138,6 +151,7 @@ fn parse_all() -> std::result::Result<BTreeMap<&'static str, Contract>, String> 
                 meaning: field.meaning,
             });
         }
+
         let built = Contract::build(name, file.version, fields);
         all.insert(name, Contract { extends: file.extends, n_inherited, ..built });
     }
@@ -148,9 +162,15 @@ impl Contract {
     fn build(name: &str, version: u32, fields: Vec<Field>) -> Self {
         let shape: Vec<String> = fields
             .iter()
-            .map(|f| format!("{} {} {} {:?} {:?}", f.name, f.data_type, f.nullable, f.range, f.values))
+            .map(|f| {
+                format!("{} {} {} {:?} {:?}", f.name, f.data_type, f.nullable, f.range, f.values)
+            })
             .collect();
-        let hash = format!("{:032x}", xxh3_128(format!("{name} {version}\n{}", shape.join("\n")).as_bytes()));
+
+        let hash = format!(
+            "{:032x}",
+            xxh3_128(format!("{name} {version}\n{}", shape.join("\n")).as_bytes())
+        );
         let schema = schema_of(&fields);
         Contract { name: name.to_string(), fields, schema, hash, extends: None, n_inherited: 0 }
     }
@@ -190,31 +210,46 @@ impl Contract {
     /// # Errors
     /// Names the first column that differs.
     pub fn check_schema(&self, schema: &Schema) -> Result<()> {
-        let broken = |what: String| Err(Error::data(format!("contract `{}` is broken: {what}", self.name)));
+        let broken =
+            |what: String| Err(Error::data(format!("contract `{}` is broken: {what}", self.name)));
         for (idx, field) in self.fields.iter().enumerate() {
             let Some(found) = schema.fields().get(idx) else {
                 return broken(format!("column `{}` is missing", field.name));
             };
             if found.name() != &field.name {
-                return broken(format!("column {idx} is `{}` instead of `{}`", found.name(), field.name));
+                return broken(format!(
+                    "column {idx} is `{}` instead of `{}`",
+                    found.name(),
+                    field.name
+                ));
             }
+
             if !found.data_type().equals_datatype(&field.data_type) {
-                return broken(format!("`{}` is {} instead of {}", field.name, found.data_type(), field.data_type));
+                return broken(format!(
+                    "`{}` is {} instead of {}",
+                    field.name,
+                    found.data_type(),
+                    field.data_type
+                ));
             }
         }
+
         match schema.fields().get(self.fields.len()) {
             Some(extra) => broken(format!("column `{}` is not part of it", extra.name())),
             None => Ok(()),
         }
     }
 
-    /// Checks that no column of a batch, which may hold only some of the contract's, has a null where none may be.
+    /// Checks that no column of a batch, which may hold only some of the contract's, has a null
+    /// where none may be.
     ///
     /// # Errors
     /// Names the column and the first row.
     pub fn check_nulls(&self, batch: &RecordBatch) -> Result<()> {
         for field in self.fields.iter().filter(|field| !field.nullable) {
-            if let Some(column) = batch.column_by_name(&field.name).filter(|column| column.null_count() > 0) {
+            if let Some(column) =
+                batch.column_by_name(&field.name).filter(|column| column.null_count() > 0)
+            {
                 self.check_column(field, column)?;
             }
         }
@@ -223,15 +258,22 @@ impl Contract {
 
     fn check_column(&self, field: &Field, column: &ArrayRef) -> Result<()> {
         let broken = |row: usize, what: String| {
-            Err(Error::data(format!("contract `{}` is broken: `{}` is {what} in row {row}", self.name, field.name)))
+            Err(Error::data(format!(
+                "contract `{}` is broken: `{}` is {what} in row {row}",
+                self.name, field.name
+            )))
         };
+
         if !field.nullable && column.null_count() > 0 {
             let row = (0..column.len()).find(|&row| column.is_null(row)).unwrap_or(0);
             return broken(row, "null".to_string());
         }
+
         if let Some((low, high)) = field.range {
             let values: Vec<Option<f64>> = match column.data_type() {
-                DataType::Float32 => column.as_primitive::<Float32Type>().iter().map(|v| v.map(f64::from)).collect(),
+                DataType::Float32 => {
+                    column.as_primitive::<Float32Type>().iter().map(|v| v.map(f64::from)).collect()
+                }
                 DataType::Float64 => column.as_primitive::<Float64Type>().iter().collect(),
                 _ => Vec::new(),
             };
@@ -241,6 +283,7 @@ impl Contract {
                 }
             }
         }
+
         if let Some(values) = &field.values {
             for (row, value) in column.as_string::<i32>().iter().enumerate() {
                 if let Some(value) = value.filter(|v| !values.iter().any(|known| known == v)) {
@@ -248,6 +291,7 @@ impl Contract {
                 }
             }
         }
+
         Ok(())
     }
 
@@ -302,7 +346,8 @@ pub fn strings<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow::arra
         .ok_or_else(|| Error::data(format!("column `{name}` is not a string column")))
 }
 
-/// The primitive column called `name` of a batch, such as `numbers::<Float32Type>(&batch, "density")`.
+/// The primitive column called `name` of a batch, such as `numbers::<Float32Type>(&batch,
+/// "density")`.
 ///
 /// # Errors
 /// If the batch has no such column or it has another type.
@@ -323,7 +368,9 @@ mod tests {
     #[test]
     fn nulls_are_found_in_a_few_columns() {
         let strings: ArrayRef = Arc::new(arrow::array::StringArray::from(vec![Some("a"), None]));
-        let batch = |name: &str| RecordBatch::try_from_iter_with_nullable([(name, strings.clone(), true)]).unwrap();
+        let batch = |name: &str| {
+            RecordBatch::try_from_iter_with_nullable([(name, strings.clone(), true)]).unwrap()
+        };
         let shard = contract("shard").unwrap();
         let error = shard.check_nulls(&batch("text")).unwrap_err().to_string();
         assert!(error.contains("`text` is null in row 1"), "{error}");
@@ -335,7 +382,11 @@ mod tests {
         let found = contracts().unwrap().count();
         assert_eq!(found, FILES.len());
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas");
-        assert_eq!(std::fs::read_dir(folder).unwrap().count(), FILES.len(), "a schema file is not embedded");
+        assert_eq!(
+            std::fs::read_dir(folder).unwrap().count(),
+            FILES.len(),
+            "a schema file is not embedded"
+        );
     }
 
     #[test]
@@ -345,9 +396,12 @@ mod tests {
             assert_eq!(a.name, b.name);
         }
         assert_ne!(narrow.hash, wide.hash);
-        let chain: Vec<&str> = wide.chain().unwrap().iter().map(|contract| contract.name.as_str()).collect();
+        let chain: Vec<&str> =
+            wide.chain().unwrap().iter().map(|contract| contract.name.as_str()).collect();
         assert_eq!(chain, ["example", "bucketed", "scored", "unique", "document"]);
-        let added: usize = wide.chain().unwrap().iter().map(|contract| contract.added().fields.len()).sum();
+        let added: usize =
+            wide.chain().unwrap().iter().map(|contract| contract.added().fields.len()).sum();
+
         assert_eq!(added, wide.fields.len());
     }
 
@@ -362,6 +416,7 @@ mod tests {
             unit: None,
             meaning: String::new(),
         };
+
         let role = Field {
             name: "role".into(),
             data_type: DataType::Utf8,
@@ -369,10 +424,15 @@ mod tests {
             values: Some(vec!["general".into()]),
             ..density.clone()
         };
+
         let contract = Contract::build("test", 1, vec![density, role]);
         let batch = |d: f32, r: &str| {
-            contract.batch(vec![Arc::new(Float32Array::from(vec![d])), Arc::new(StringArray::from(vec![r]))])
+            contract.batch(vec![
+                Arc::new(Float32Array::from(vec![d])),
+                Arc::new(StringArray::from(vec![r])),
+            ])
         };
+
         assert!(batch(0.5, "general").is_ok());
         assert!(batch(f32::NAN, "general").unwrap_err().what().contains("NaN"));
         assert!(batch(1.5, "general").unwrap_err().what().contains("outside 0..=1"));

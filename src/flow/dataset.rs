@@ -1,11 +1,12 @@
 //! Datasets on disk: a list of Parquet parts under one contract, written beside and renamed.
 //!
-//! A room that only adds columns to rows writes those alone, beside the part that it has from the room before it
-//! (`columns-00007-scored.parquet` beside `part-00007.parquet`, a second name of the same file). Whoever reads the part
-//! under the wider contract gets both as one, batch by batch.
+//! A room that only adds columns to rows writes those alone, beside the part that it has from the
+//! room before it (`columns-00007-scored.parquet` beside `part-00007.parquet`, a second name of the
+//! same file). Whoever reads the part under the wider contract gets both as one, batch by batch.
 //!
-//! One row group is one batch: at most [`BATCH_ROWS`] rows or about [`BATCH_BYTES`] of data, so a reader's
-//! memory is known from outside. Nothing here depends on threads or time, so equal rows give equal bytes.
+//! One row group is one batch: at most [`BATCH_ROWS`] rows or about [`BATCH_BYTES`] of data, so a
+//! reader's memory is known from outside. Nothing here depends on threads or time, so equal rows
+//! give equal bytes.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -61,12 +62,14 @@ impl Dataset {
     pub fn open(folder: &Path, contract: &'static Contract) -> Result<Self> {
         let paths = files_named(folder, "part-", ".parquet")?;
         let mut parts = Vec::with_capacity(paths.len());
+
         for path in paths {
             let pieces = Piece::open(&Place::File(path.clone()), Some(contract))?;
             let rows = pieces[0].metadata.metadata().file_metadata().num_rows() as u64;
             let gone = changes::n_gone(changes::read(&path)?.iter());
             parts.push(Part { rows: rows.saturating_sub(gone), path });
         }
+
         Ok(Dataset { contract, parts })
     }
 
@@ -83,8 +86,8 @@ struct Piece {
 }
 
 impl Piece {
-    /// The part at `place` and what stands beside it, as far as the contract goes, or all where there is none; in the
-    /// order of the columns, the part first.
+    /// The part at `place` and what stands beside it, as far as the contract goes, or all where
+    /// there is none; in the order of the columns, the part first.
     fn open(place: &Place, contract: Option<&Contract>) -> Result<Vec<Self>> {
         let part = Piece { place: place.clone(), metadata: place.metadata()? };
         let Some(contract) = contract else { return part.with_all_beside() };
@@ -94,8 +97,10 @@ impl Piece {
         };
         part.check_schema(chain[own])?;
         let mut pieces = vec![part];
+
         for contract in chain[..own].iter().rev() {
-            let beside = columns_beside(place, &contract.name).ok_or_else(|| pieces[0].wrong_contract(contract))?;
+            let beside = columns_beside(place, &contract.name)
+                .ok_or_else(|| pieces[0].wrong_contract(contract))?;
             let beside = Piece { metadata: beside.metadata()?, place: beside };
             if !beside.is_under(contract) {
                 return Err(beside.wrong_contract(contract));
@@ -103,15 +108,20 @@ impl Piece {
             beside.check_schema(&contract.added())?;
             pieces.push(beside);
         }
+
         Ok(pieces)
     }
 
     fn with_all_beside(self) -> Result<Vec<Self>> {
         let (mut name, mut pieces) = (self.footer(CONTRACT_KEY), vec![self]);
         while let Some(written) = name.take() {
-            for contract in contracts()?.filter(|contract| contract.extends.as_ref() == Some(&written)) {
+            for contract in
+                contracts()?.filter(|contract| contract.extends.as_ref() == Some(&written))
+            {
                 let beside = columns_beside(&pieces[0].place, &contract.name);
-                if let Some(beside) = beside.filter(|beside| matches!(beside, Place::File(path) if path.exists())) {
+                if let Some(beside) =
+                    beside.filter(|beside| matches!(beside, Place::File(path) if path.exists()))
+                {
                     pieces.push(Piece { metadata: beside.metadata()?, place: beside });
                     name = Some(contract.name.clone());
                 }
@@ -122,7 +132,9 @@ impl Piece {
 
     fn footer(&self, key: &str) -> Option<String> {
         let pairs = self.metadata.metadata().file_metadata().key_value_metadata();
-        pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == key)).and_then(|pair| pair.value.clone())
+        pairs
+            .and_then(|pairs| pairs.iter().find(|pair| pair.key == key))
+            .and_then(|pair| pair.value.clone())
     }
 
     fn is_under(&self, contract: &Contract) -> bool {
@@ -135,7 +147,10 @@ impl Piece {
         Error::data(format!(
             "`{}` was written under the contract {}, but `{}` ({}) is needed",
             self.place,
-            name.map_or("of another program".to_string(), |name| format!("`{name}` ({})", hash.unwrap_or_default())),
+            name.map_or("of another program".to_string(), |name| format!(
+                "`{name}` ({})",
+                hash.unwrap_or_default()
+            )),
             needed.name,
             needed.hash
         ))
@@ -149,7 +164,9 @@ impl Piece {
     /// Those of `columns` that it has; `None` where all are wanted.
     fn projected(&self, columns: Option<&[String]>) -> Option<Vec<String>> {
         let schema = self.metadata.schema();
-        columns.map(|columns| columns.iter().filter(|name| schema.column_with_name(name).is_some()).cloned().collect())
+        columns.map(|columns| {
+            columns.iter().filter(|name| schema.column_with_name(name).is_some()).cloned().collect()
+        })
     }
 
     fn read(&self, group: usize, columns: Option<&[String]>) -> Result<RecordBatch> {
@@ -178,6 +195,7 @@ fn columns_beside(part: &Place, name: &str) -> Option<Place> {
 pub fn link_part(from: &Path, to: &Path) -> Result<()> {
     link(from, to)?;
     changes::link_beside(from, to)?;
+
     for contract in contracts()? {
         let beside = |part: &Path| columns_beside(&Place::File(part.to_path_buf()), &contract.name);
         if let (Some(Place::File(from)), Some(Place::File(to))) = (beside(from), beside(to))
@@ -186,10 +204,12 @@ pub fn link_part(from: &Path, to: &Path) -> Result<()> {
             link(&from, &to)?;
         }
     }
+
     Ok(())
 }
 
-/// What writes the columns that `contract` adds to `part`, beside it: one row group for each of the part's batches.
+/// What writes the columns that `contract` adds to `part`, beside it: one row group for each of the
+/// part's batches.
 ///
 /// # Errors
 /// If the file cannot be created.
@@ -200,8 +220,8 @@ pub fn columns_writer(part: &Path, contract: &Contract) -> Result<PartWriter> {
     }
 }
 
-/// Batches of one part, one row group each, with all columns or only those named, and with the part's [`changes`]
-/// made. A row group of which all rows are gone is no batch.
+/// Batches of one part, one row group each, with all columns or only those named, and with the
+/// part's [`changes`] made. A row group of which all rows are gone is no batch.
 pub struct Batches {
     pieces: Vec<Piece>,
     /// What is read of each piece.
@@ -222,11 +242,16 @@ struct Group {
 }
 
 impl Batches {
-    /// Reads `columns` (all where `None`) of a Parquet file, checking the contract where one is given.
+    /// Reads `columns` (all where `None`) of a Parquet file, checking the contract where one is
+    /// given.
     ///
     /// # Errors
     /// If the file cannot be read or breaks the contract.
-    pub fn open(path: &Path, contract: Option<&Contract>, columns: Option<&[&str]>) -> Result<Self> {
+    pub fn open(
+        path: &Path,
+        contract: Option<&Contract>,
+        columns: Option<&[&str]>,
+    ) -> Result<Self> {
         Self::at(&Place::File(path.to_path_buf()), contract, columns)
     }
 
@@ -234,28 +259,40 @@ impl Batches {
     ///
     /// # Errors
     /// If the file cannot be read or breaks the contract.
-    pub fn at(place: &Place, contract: Option<&Contract>, columns: Option<&[&str]>) -> Result<Self> {
+    pub fn at(
+        place: &Place,
+        contract: Option<&Contract>,
+        columns: Option<&[&str]>,
+    ) -> Result<Self> {
         let pieces = Piece::open(place, contract)?;
         let changes = match place {
             Place::File(path) => changes::read(path)?,
             Place::Object(_) => Changes::default(),
         };
         let (mut groups, mut first_row) = (Vec::new(), 0);
+
         for (number, group) in pieces[0].metadata.metadata().row_groups().iter().enumerate() {
             let end = first_row + group.num_rows() as u64;
-            let rows = (end - first_row).saturating_sub(changes::n_gone(changes.range(first_row..end)));
+            let rows =
+                (end - first_row).saturating_sub(changes::n_gone(changes.range(first_row..end)));
             if rows > 0 {
                 groups.push(Group { number, first_row, rows });
             }
             first_row = end;
         }
+
         for beside in &pieces[1..] {
-            let rows = beside.metadata.metadata().row_groups().iter().map(|group| group.num_rows() as u64);
+            let rows =
+                beside.metadata.metadata().row_groups().iter().map(|group| group.num_rows() as u64);
             if !rows.eq(groups.iter().map(|group| group.rows)) {
-                return Err(Error::data(format!("`{}` does not fit the part beside it", beside.place))
-                    .hint("delete the folder it is in and run again"));
+                return Err(Error::data(format!(
+                    "`{}` does not fit the part beside it",
+                    beside.place
+                ))
+                .hint("delete the folder it is in and run again"));
             }
         }
+
         let columns: Option<Vec<String>> =
             columns.map(|columns| columns.iter().map(|column| (*column).to_string()).collect());
         let columns = pieces.iter().map(|piece| piece.projected(columns.as_deref())).collect();
@@ -278,20 +315,28 @@ impl Batches {
     /// If there is none or it cannot be read.
     pub fn read(&self, idx: usize) -> Result<RecordBatch> {
         let group = self.groups.get(idx).ok_or_else(|| {
-            Error::data(format!("`{}` has no batch {idx}", self.pieces[0].place)).hint("delete it and build again")
+            Error::data(format!("`{}` has no batch {idx}", self.pieces[0].place))
+                .hint("delete it and build again")
         })?;
         let (mut fields, mut columns) = (Vec::new(), Vec::new());
+
         for (nth, (piece, wanted)) in self.pieces.iter().zip(&self.columns).enumerate() {
             if wanted.as_ref().is_some_and(Vec::is_empty) {
                 continue;
             }
             let batch = match nth {
-                0 => changes::apply(&self.changes, piece.read(group.number, wanted.as_deref())?, group.first_row)?,
+                0 => changes::apply(
+                    &self.changes,
+                    piece.read(group.number, wanted.as_deref())?,
+                    group.first_row,
+                )?,
                 _ => piece.read(idx, wanted.as_deref())?,
             };
+
             fields.extend(batch.schema().fields().iter().cloned());
             columns.extend(batch.columns().iter().cloned());
         }
+
         let rows = RecordBatchOptions::new().with_row_count(Some(group.rows as usize));
         Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)?)
     }
@@ -313,7 +358,10 @@ pub fn writer_properties(contract: &Contract, compression: Compression) -> Write
     WriterProperties::builder()
         .set_compression(compression)
         .set_created_by(concat!("kpipe ", env!("CARGO_PKG_VERSION")).to_string())
-        .set_key_value_metadata(Some(vec![pair(CONTRACT_KEY, &contract.name), pair(CONTRACT_HASH_KEY, &contract.hash)]))
+        .set_key_value_metadata(Some(vec![
+            pair(CONTRACT_KEY, &contract.name),
+            pair(CONTRACT_HASH_KEY, &contract.hash),
+        ]))
 }
 
 /// A batch as it will stand in a file: encoded and compressed.
@@ -343,19 +391,26 @@ impl Encoder {
     /// If the batch breaks the contract or cannot be encoded.
     pub fn encode(&self, batch: &RecordBatch) -> Result<RowGroup> {
         self.contract.check(batch)?;
-        let failed = |cause| Error::data(format!("a batch of `{}` cannot be encoded: {cause}", self.contract.name));
+        let failed = |cause| {
+            Error::data(format!("a batch of `{}` cannot be encoded: {cause}", self.contract.name))
+        };
         // The number of the group matters to encrypted files only.
         let mut writers = self.groups.create_column_writers(0).map_err(failed)?.into_iter();
         let mut columns = Vec::with_capacity(batch.num_columns());
+
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
             for leaf in compute_leaves(field, column).map_err(failed)? {
                 let mut writer = writers.next().ok_or_else(|| {
-                    Error::data(format!("a batch has more columns than the contract `{}`", self.contract.name))
+                    Error::data(format!(
+                        "a batch has more columns than the contract `{}`",
+                        self.contract.name
+                    ))
                 })?;
                 writer.write(&leaf).map_err(failed)?;
                 columns.push(writer.close().map_err(failed)?);
             }
         }
+
         Ok(RowGroup { rows: batch.num_rows() as u64, columns })
     }
 }
@@ -370,8 +425,8 @@ pub struct PartWriter {
 }
 
 impl PartWriter {
-    /// Begins an intermediate part: no statistics, and LZ4, which takes a third of the time of zstd's first level and
-    /// about two fifths more space.
+    /// Begins an intermediate part: no statistics, and LZ4, which takes a third of the time of
+    /// zstd's first level and about two fifths more space.
     ///
     /// # Errors
     /// If the file cannot be created.
@@ -383,7 +438,8 @@ impl PartWriter {
         Self::with_properties(place, contract, contract.schema.clone(), properties)
     }
 
-    /// Begins a file with properties of its own; `schema` may carry more metadata than the contract's.
+    /// Begins a file with properties of its own; `schema` may carry more metadata than the
+    /// contract's.
     ///
     /// # Errors
     /// If the file cannot be created.
@@ -402,7 +458,8 @@ impl PartWriter {
         Ok(PartWriter { writer, encoder, place: place.to_path_buf(), beside, rows: 0 })
     }
 
-    /// What encodes batches for this file, so that several can be encoded at once and then be appended in order.
+    /// What encodes batches for this file, so that several can be encoded at once and then be
+    /// appended in order.
     pub fn encoder(&self) -> Encoder {
         self.encoder.clone()
     }
@@ -426,6 +483,7 @@ impl PartWriter {
         }
         let failed = |cause| Error::file("write", &self.beside, cause);
         let mut writer = self.writer.next_row_group().map_err(failed)?;
+
         for column in group.columns {
             column.append_to_row_group(&mut writer).map_err(failed)?;
         }
@@ -467,7 +525,8 @@ pub fn write_atomically(place: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// If the value cannot be written.
 pub fn write_json<T: Serialize>(place: &Path, value: &T) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value).map_err(|cause| Error::file("write", place, cause))?;
+    let mut text =
+        serde_json::to_string_pretty(value).map_err(|cause| Error::file("write", place, cause))?;
     text.push('\n');
     write_atomically(place, text.as_bytes())
 }
@@ -482,9 +541,13 @@ const MAX_JSON: u64 = 512 << 20;
 pub fn read_json<T: DeserializeOwned>(place: &Path) -> Result<Option<T>> {
     // A pipe would be waited for, and a device has no end.
     if std::fs::metadata(place).is_ok_and(|facts| !facts.is_file() || facts.len() > MAX_JSON) {
-        return Err(Error::data(format!("`{}` is no file, or too large to be what it should", place.display()))
-            .hint("give the file that is meant"));
+        return Err(Error::data(format!(
+            "`{}` is no file, or too large to be what it should",
+            place.display()
+        ))
+        .hint("give the file that is meant"));
     }
+
     let text = match std::fs::read_to_string(place) {
         Ok(text) => text,
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -492,7 +555,8 @@ pub fn read_json<T: DeserializeOwned>(place: &Path) -> Result<Option<T>> {
     };
     serde_json::from_str(&text).map(Some).map_err(|cause| {
         let kind = if is_working(place) { Kind::Io } else { Kind::Data };
-        Error::new(kind, format!("`{}` is damaged: {cause}", place.display())).hint("delete it and run again")
+        Error::new(kind, format!("`{}` is damaged: {cause}", place.display()))
+            .hint("delete it and run again")
     })
 }
 
@@ -504,7 +568,8 @@ mod tests {
 
     fn duplicates(n: usize) -> RecordBatch {
         let ids: Vec<String> = (0..n).map(|i| format!("a:{i}")).collect();
-        let strings = |text: &str| Arc::new(StringArray::from(vec![text; n])) as arrow::array::ArrayRef;
+        let strings =
+            |text: &str| Arc::new(StringArray::from(vec![text; n])) as arrow::array::ArrayRef;
         let ones = || Arc::new(Float32Array::from(vec![1.0; n])) as arrow::array::ArrayRef;
         let columns = vec![
             Arc::new(StringArray::from(ids)) as arrow::array::ArrayRef,
@@ -536,6 +601,7 @@ mod tests {
             .unwrap()
             .map(|batch| batch.unwrap().num_rows())
             .collect();
+
         assert_eq!(rows, [3, 2]);
     }
 
@@ -544,18 +610,29 @@ mod tests {
         let document = contract("document").unwrap();
         let place = folder.join("part-00000.parquet");
         let mut writer = PartWriter::create(&place, document).unwrap();
+
         for first in (0..n).step_by(2) {
             let rows = first..n.min(first + 2);
             let column = |field: &crate::flow::contract::Field| -> arrow::array::ArrayRef {
-                let text = |row: usize| if field.name == "role" { "general".into() } else { format!("a:{row}") };
+                let text = |row: usize| {
+                    if field.name == "role" { "general".into() } else { format!("a:{row}") }
+                };
                 match field.data_type {
-                    arrow::datatypes::DataType::UInt64 => Arc::new(UInt64Array::from(vec![7; rows.len()])),
-                    arrow::datatypes::DataType::Int32 => Arc::new(Int32Array::from(vec![0; rows.len()])),
+                    arrow::datatypes::DataType::UInt64 => {
+                        Arc::new(UInt64Array::from(vec![7; rows.len()]))
+                    }
+                    arrow::datatypes::DataType::Int32 => {
+                        Arc::new(Int32Array::from(vec![0; rows.len()]))
+                    }
                     _ => Arc::new(StringArray::from_iter_values(rows.clone().map(text))),
                 }
             };
-            writer.write(&document.batch(document.fields.iter().map(column).collect()).unwrap()).unwrap();
+
+            writer
+                .write(&document.batch(document.fields.iter().map(column).collect()).unwrap())
+                .unwrap();
         }
+
         writer.finish().unwrap();
         place
     }
@@ -565,12 +642,15 @@ mod tests {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let part = documents(from.path(), 7);
         // Rows 2 and 3 are gone, and with them a whole row group; row 5 has another name.
-        changes::write(&part, &[(2, None), (3, None), (5, Some("b:5".to_string()))].into()).unwrap();
+        changes::write(&part, &[(2, None), (3, None), (5, Some("b:5".to_string()))].into())
+            .unwrap();
         let linked = to.path().join("part-00000.parquet");
         link_part(&part, &linked).unwrap();
         let unique = contract("unique").unwrap();
-        let column = |values: &[u64]| Arc::new(UInt64Array::from(values.to_vec())) as arrow::array::ArrayRef;
+        let column =
+            |values: &[u64]| Arc::new(UInt64Array::from(values.to_vec())) as arrow::array::ArrayRef;
         let mut writer = columns_writer(&linked, unique).unwrap();
+
         for values in [&[10, 11][..], &[14, 15], &[16]] {
             writer.write(&unique.added().batch(vec![column(values)]).unwrap()).unwrap();
         }
@@ -580,24 +660,33 @@ mod tests {
             Batches::open(&linked, contract, columns).unwrap().map(|batch| batch.unwrap()).collect()
         };
         assert_eq!(Dataset::open(to.path(), unique).unwrap().rows(), 5);
+
         for contract in [Some(unique), None] {
             let batches = read(contract, None);
             assert_eq!(batches[0].schema().fields().len(), unique.fields.len());
-            let last = crate::flow::contract::strings(&batches[1], "id").unwrap().value(1).to_string();
+            let last =
+                crate::flow::contract::strings(&batches[1], "id").unwrap().value(1).to_string();
             assert_eq!((batches.len(), last.as_str()), (3, "b:5"));
         }
+
         let narrow = read(Some(unique), Some(&["neighbourhood"]));
         assert_eq!(narrow.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [2, 2, 1]);
         assert_eq!(narrow[1].column(0).as_ref(), column(&[14, 15]).as_ref());
         let nothing = read(Some(unique), Some(&[]));
         assert_eq!(nothing.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [2, 2, 1]);
-        assert!(Batches::open(&part, Some(unique), None).is_err(), "the columns stand in the other folder");
+        assert!(
+            Batches::open(&part, Some(unique), None).is_err(),
+            "the columns stand in the other folder"
+        );
 
         let mut writer = columns_writer(&linked, unique).unwrap();
         writer.write(&unique.added().batch(vec![column(&[1, 2, 3])]).unwrap()).unwrap();
         writer.finish().unwrap();
         let error = Batches::open(&linked, Some(unique), None).err().unwrap().to_string();
-        assert!(error.contains("does not fit") && error.contains("columns-00000-unique"), "{error}");
+        assert!(
+            error.contains("does not fit") && error.contains("columns-00000-unique"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -607,7 +696,8 @@ mod tests {
         let mut writer = PartWriter::create(&place, contract("duplicate").unwrap()).unwrap();
         writer.write(&duplicates(1)).unwrap();
         writer.finish().unwrap();
-        let error = Dataset::open(folder.path(), contract("shard").unwrap()).unwrap_err().to_string();
+        let error =
+            Dataset::open(folder.path(), contract("shard").unwrap()).unwrap_err().to_string();
         assert!(error.contains("`duplicate`") && error.contains("`shard`"), "{error}");
     }
 }

@@ -1,8 +1,10 @@
-//! Files on disk as the runner and the rooms handle them: put in place, listed, hashed, linked, deleted, locked.
+//! Files on disk as the runner and the rooms handle them: put in place, listed, hashed, linked,
+//! deleted, locked.
 //!
-//! Every file is written beside its place, synced, and renamed into it ([`put_in_place`]): after a power cut a name
-//! stands for whole bytes or is not there. Below the folder `.kpipe` the size of each is noted in a file `.sizes`
-//! beside it, so that whatever is emptied or shortened later is found ([`damaged`]).
+//! Every file is written beside its place, synced, and renamed into it ([`put_in_place`]): after a
+//! power cut a name stands for whole bytes or is not there. Below the folder `.kpipe` the size of
+//! each is noted in a file `.sizes` beside it, so that whatever is emptied or shortened later is
+//! found ([`damaged`]).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +17,8 @@ use crate::error::{Error, Result};
 
 /// Folder below the output folder where the rooms keep their parts.
 pub const WORK: &str = ".kpipe";
-/// Sizes of the files in a working folder: a line a file, name and bytes; of two lines the later holds.
+/// Sizes of the files in a working folder: a line a file, name and bytes; of two lines the later
+/// holds.
 const SIZES: &str = ".sizes";
 
 /// Ends the name of a file that is not whole yet; nobody else's files end so.
@@ -81,21 +84,27 @@ fn note_size(place: &Path, size: u64) -> Result<()> {
     let sizes = folder.join(SIZES);
     let line = format!("{size}\t{}\n", name.to_string_lossy());
     let noted = fs::OpenOptions::new().append(true).create(true).open(&sizes);
-    noted.and_then(|mut file| file.write_all(line.as_bytes())).map_err(|cause| Error::file("write", &sizes, cause))
+
+    noted
+        .and_then(|mut file| file.write_all(line.as_bytes()))
+        .map_err(|cause| Error::file("write", &sizes, cause))
 }
 
-/// The first file of a working folder, or of the folders in it, that has another size than was written.
+/// The first file of a working folder, or of the folders in it, that has another size than was
+/// written.
 ///
 /// # Errors
 /// If a folder cannot be listed.
 pub fn damaged(folder: &Path) -> Result<Option<PathBuf>> {
     let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
     let noted = fs::read_to_string(folder.join(SIZES)).unwrap_or_default();
+
     for (size, name) in noted.lines().filter_map(|line| line.split_once('\t')) {
         if let Ok(size) = size.parse() {
             sizes.insert(name, size);
         }
     }
+
     for (name, size) in sizes {
         let place = folder.join(name);
         // One that is gone is missed by whoever needs it.
@@ -103,11 +112,13 @@ pub fn damaged(folder: &Path) -> Result<Option<PathBuf>> {
             return Ok(Some(place));
         }
     }
+
     for inner in files_named(folder, "", "")?.into_iter().filter(|path| path.is_dir()) {
         if let Some(found) = damaged(&inner)? {
             return Ok(Some(found));
         }
     }
+
     Ok(None)
 }
 
@@ -117,13 +128,15 @@ pub fn damaged(folder: &Path) -> Result<Option<PathBuf>> {
 /// If the folder cannot be listed.
 pub fn files_named(folder: &Path, begins: &str, ends: &str) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(|cause| Error::file("list", folder, cause))?;
-    let paths: std::io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let paths: std::io::Result<Vec<PathBuf>> =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect();
     let mut paths = paths.map_err(|cause| Error::file("list", folder, cause))?;
     paths.retain(|path| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
         name.starts_with(begins) && name.ends_with(ends)
     });
     paths.sort();
+
     Ok(paths)
 }
 
@@ -139,7 +152,8 @@ pub fn hash_file(path: &Path) -> Result<String> {
         }
     } else {
         let mut file = fs::File::open(path).map_err(|cause| Error::file("open", path, cause))?;
-        std::io::copy(&mut file, &mut Hashing(&mut hash)).map_err(|cause| Error::file("read", path, cause))?;
+        std::io::copy(&mut file, &mut Hashing(&mut hash))
+            .map_err(|cause| Error::file("read", path, cause))?;
     }
     Ok(format!("{:032x}", hash.digest128()))
 }
@@ -157,7 +171,8 @@ impl std::io::Write for Hashing<'_> {
     }
 }
 
-/// Gives a finished file a second name, in the place of what has that name; a copy where the disk knows no links.
+/// Gives a finished file a second name, in the place of what has that name; a copy where the disk
+/// knows no links.
 ///
 /// # Errors
 /// If the file can be neither linked nor copied.
@@ -165,10 +180,12 @@ pub fn link(from: &Path, to: &Path) -> Result<()> {
     let beside = beside(to);
     // A run that was killed may have left it.
     remove_file(&beside)?;
+
     if fs::hard_link(from, &beside).is_err() {
         fs::copy(from, &beside).map_err(|cause| Error::file("copy to", &beside, cause))?;
         sync(&beside)?;
     }
+
     let size = fs::metadata(&beside).map_err(|cause| Error::file("read", &beside, cause))?.len();
     rename(&beside, to)?;
     // Renaming one hard link onto another of the same file leaves both.
@@ -194,22 +211,29 @@ pub fn remove_folder(path: &Path) -> Result<()> {
 
 fn gone(removed: std::io::Result<()>, path: &Path) -> Result<()> {
     match removed {
-        Err(cause) if cause.kind() != ErrorKind::NotFound => Err(Error::file("remove", path, cause)),
+        Err(cause) if cause.kind() != ErrorKind::NotFound => {
+            Err(Error::file("remove", path, cause))
+        }
         _ => Ok(()),
     }
 }
 
-/// Keeps two runs out of one folder; the system lets go of it when the process ends, however it ends.
+/// Keeps two runs out of one folder; the system lets go of it when the process ends, however it
+/// ends.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held open, not read: closing it is what releases the lock")] fs::File);
+pub struct Lock(
+    #[expect(dead_code, reason = "held open, not read: closing it is what releases the lock")]
+    fs::File,
+);
 
 /// Takes the lock of a folder, which is created where it is not there.
 ///
 /// # Errors
 /// If the folder cannot be created or another run holds its lock.
 pub fn lock(work: &Path) -> Result<Lock> {
-    fs::create_dir_all(work)
-        .map_err(|cause| Error::file("create", work, cause).hint("give `--out` a folder that you may write to"))?;
+    fs::create_dir_all(work).map_err(|cause| {
+        Error::file("create", work, cause).hint("give `--out` a folder that you may write to")
+    })?;
     let path = work.join("lock");
     let file = fs::File::create(&path).map_err(|cause| Error::file("create", &path, cause))?;
     file.try_lock().map_err(|cause| match cause {
@@ -217,8 +241,12 @@ pub fn lock(work: &Path) -> Result<Lock> {
             Error::io(format!("`{}` is in use", work.display()), "another kpipe is writing there")
                 .hint("wait for it, or give another `--out`")
         }
-        fs::TryLockError::Error(cause) => Error::io(format!("cannot lock `{}`", path.display()), cause)
-            .hint("its file system knows no locks, so two runs could write there at once: put `--out` on a local disk"),
+        fs::TryLockError::Error(cause) => {
+            Error::io(format!("cannot lock `{}`", path.display()), cause).hint(
+                "its file system knows no locks, so two runs could write there at once: put \
+                   `--out` on a local disk",
+            )
+        }
     })?;
     Ok(Lock(file))
 }
@@ -243,10 +271,12 @@ mod tests {
         fs::write(&from, "new").unwrap();
         fs::write(&to, "old").unwrap();
         fs::write(beside(&to), "left by a kill").unwrap();
+
         for _ in 0..2 {
             link(&from, &to).unwrap();
             assert_eq!(fs::read_to_string(&to).unwrap(), "new");
         }
+
         assert_eq!(files_named(folder.path(), "", "").unwrap(), [from, to]);
     }
 
@@ -256,17 +286,23 @@ mod tests {
         let room = folder.path().join(WORK).join("1-room/raw");
         fs::create_dir_all(&room).unwrap();
         let place = room.join("a.bin");
+
         for bytes in ["first", "second one"] {
             fs::write(beside(&place), bytes).unwrap();
             put_in_place(&place).unwrap();
         }
+
         link(&place, &room.join("b.bin")).unwrap();
         let top = room.parent().unwrap();
         assert_eq!(damaged(top).unwrap(), None);
         fs::write(&place, "second").unwrap();
         assert_eq!(damaged(top).unwrap(), Some(place.clone()));
         remove_file(&place).unwrap();
-        assert_eq!(damaged(top).unwrap(), Some(room.join("b.bin")), "a second name of the same file");
+        assert_eq!(
+            damaged(top).unwrap(),
+            Some(room.join("b.bin")),
+            "a second name of the same file"
+        );
         assert!(!folder.path().join(SIZES).exists());
     }
 

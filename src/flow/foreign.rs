@@ -1,4 +1,5 @@
-//! Foreign code on foreign files: libraries that panic on damaged ones, where a person needs to hear which file it is.
+//! Foreign code on foreign files: libraries that panic on damaged ones, where a person needs to
+//! hear which file it is.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +10,8 @@ thread_local! {
     static READING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs what reads a foreign file; the panic of a library is an error, in its words, and prints nothing.
+/// Runs what reads a foreign file; the panic of a library is an error, in its words, and prints
+/// nothing.
 ///
 /// # Errors
 /// What the panic said.
@@ -23,11 +25,15 @@ pub fn caught<T>(read: impl FnOnce() -> T) -> Result<T, String> {
             }
         }));
     });
+
     let outer = READING.replace(true);
     let result = catch_unwind(AssertUnwindSafe(read));
     READING.set(outer);
     result.map_err(|panic| {
-        let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let words = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or(panic.downcast_ref::<&str>().copied());
         format!("it is damaged ({})", words.unwrap_or("no word of where"))
     })
 }
@@ -41,6 +47,9 @@ mod tests {
         assert_eq!(caught(|| 7), Ok(7));
         let (numbers, idx) = (vec![1, 2], 5);
         assert!(caught(|| numbers[idx]).unwrap_err().contains("index out of bounds"));
-        assert_eq!(caught(|| caught(|| panic!("inner")).map(|()| 1)), Ok(Err("it is damaged (inner)".to_string())));
+        assert_eq!(
+            caught(|| caught(|| panic!("inner")).map(|()| 1)),
+            Ok(Err("it is damaged (inner)".to_string()))
+        );
     }
 }

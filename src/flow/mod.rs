@@ -1,6 +1,8 @@
-//! What rooms stand on: the contracts between them, their parts on disk, the books, settings, progress and signals.
+//! What rooms stand on: the contracts between them, their parts on disk, the books, settings,
+//! progress and signals.
 //!
-//! Knows no format, no score and no model, and no order of rooms; those live in the rooms and in [`crate::build`].
+//! Knows no format, no score and no model, and no order of rooms; those live in the rooms and in
+//! [`crate::build`].
 
 pub mod books;
 pub mod changes;

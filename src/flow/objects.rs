@@ -1,8 +1,9 @@
 //! Files in an object store, read by ranges of bytes.
 //!
-//! A store is told by an address: `s3://bucket/path`, `gs://bucket/path`, `az://container/path`. How to reach it comes
-//! from the environment, under the names that the store's own tools use: `AWS_*`, `GOOGLE_*`, `AZURE_*`. An object is
-//! read as it was when it was listed: one that is written anew in between is an error, not a mixture of both.
+//! A store is told by an address: `s3://bucket/path`, `gs://bucket/path`, `az://container/path`.
+//! How to reach it comes from the environment, under the names that the store's own tools use:
+//! `AWS_*`, `GOOGLE_*`, `AZURE_*`. An object is read as it was when it was listed: one that is
+//! written anew in between is an error, not a mixture of both.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,13 +15,16 @@ use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt, ObjectStoreScheme, RetryConfig, coalesce_ranges};
+use object_store::{
+    GetOptions, ObjectStore, ObjectStoreExt, ObjectStoreScheme, RetryConfig, coalesce_ranges,
+};
 use tokio::runtime::Runtime;
 use url::{Position, Url};
 
 use crate::error::{Error, Result};
 
-/// How long a request may take with all that is tried again, whatever the store does: refuse, break off, or be silent.
+/// How long a request may take with all that is tried again, whatever the store does: refuse, break
+/// off, or be silent.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Ranges that are no further apart than this are fetched as one.
 const GAP_BYTES: u64 = 1 << 20;
@@ -40,12 +44,16 @@ struct Store {
 
 impl Store {
     /// The result of a request, or an error once [`PATIENCE`] is over.
-    fn wait<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+    fn wait<T>(
+        &self,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
         let late = |_| object_store::Error::Generic {
             store: "store",
             source: format!("it did not answer within {} s", PATIENCE.as_secs()).into(),
         };
-        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, request).await.map_err(late)? })
+        self.runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, request).await.map_err(late)? })
     }
 }
 
@@ -59,7 +67,8 @@ fn without_users(text: &str) -> String {
     let mut parts = text.split("://");
     let first = parts.next().unwrap_or_default().to_string();
     parts.fold(first, |shown, part| {
-        let end = part.find(|c: char| c.is_whitespace() || "\"'`)".contains(c)).unwrap_or(part.len());
+        let end =
+            part.find(|c: char| c.is_whitespace() || "\"'`)".contains(c)).unwrap_or(part.len());
         let (address, rest) = part.split_at(end);
         let address = match address.rsplit_once('@') {
             Some((user, host)) if user.contains(':') => host,
@@ -72,7 +81,8 @@ fn without_users(text: &str) -> String {
 /// A text without the name and password of an address.
 fn without_user(address: &str, text: &str) -> String {
     let text = &without_users(text);
-    let host = address.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
+    let host =
+        address.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
     match host.rsplit_once('@') {
         Some((user, _)) => text.replace(&format!("{user}@"), ""),
         None => text.to_string(),
@@ -105,8 +115,10 @@ impl Folder {
         let shown = shown(address);
         let wrong = |cause: &dyn fmt::Display| {
             let cause = without_user(address, &cause.to_string());
-            Error::usage(format!("`{shown}` is no address of an object store: {cause}"))
-                .hint("addresses look like `s3://bucket/path`, `gs://bucket/path` or `az://container/path`")
+            Error::usage(format!("`{shown}` is no address of an object store: {cause}")).hint(
+                "addresses look like `s3://bucket/path`, `gs://bucket/path` or \
+                       `az://container/path`",
+            )
         };
         let url = Url::parse(address).map_err(|cause| wrong(&cause))?;
         if url.query().is_some() || url.fragment().is_some() {
@@ -132,11 +144,21 @@ impl Folder {
                 .map(|store| Box::new(store) as _),
             _ => return Err(wrong(&"such a place cannot be listed")),
         };
+
         let objects = objects.map_err(|cause| {
-            Error::usage(format!("`{shown}` cannot be reached: {}", without_user(address, &cause.to_string())))
-                .hint("set what the store's own tools need, such as `AWS_REGION` and `AWS_ACCESS_KEY_ID`")
+            Error::usage(format!(
+                "`{shown}` cannot be reached: {}",
+                without_user(address, &cause.to_string())
+            ))
+            .hint(
+                "set what the store's own tools need, such as `AWS_REGION` and `AWS_ACCESS_KEY_ID`",
+            )
         })?;
-        let root = shown.trim_end_matches('/').strip_suffix(path.as_ref()).unwrap_or(&url[..Position::BeforePath]);
+
+        let root = shown
+            .trim_end_matches('/')
+            .strip_suffix(path.as_ref())
+            .unwrap_or(&url[..Position::BeforePath]);
         Self::new(objects, root, path)
     }
 
@@ -175,6 +197,7 @@ impl Folder {
             size: meta.size,
             e_tag: meta.e_tag,
         };
+
         let mut objects: Vec<Object> = listed.objects.into_iter().map(object).collect();
         objects.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(objects)
@@ -217,10 +240,14 @@ impl Object {
     /// If the store fails for a minute, or the object is not what was listed.
     pub fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let get = |range: Range<u64>| {
-            let options =
-                GetOptions { if_match: self.e_tag.clone(), range: Some(range.into()), ..GetOptions::default() };
+            let options = GetOptions {
+                if_match: self.e_tag.clone(),
+                range: Some(range.into()),
+                ..GetOptions::default()
+            };
             async { self.store.objects.get_opts(&self.path, options).await?.bytes().await }
         };
+
         let fetched = self.store.wait(coalesce_ranges(ranges, get, GAP_BYTES));
         fetched.map_err(|cause| failed("read", self, cause))
     }
@@ -229,12 +256,17 @@ impl Object {
 fn failed(verb: &str, place: &dyn fmt::Display, cause: object_store::Error) -> Error {
     use object_store::Error as Cause;
     let error = Error::io(format!("cannot {verb} `{place}`"), without_users(&cause.to_string()));
+
     match cause {
-        Cause::Precondition { .. } => Error::data(format!("`{place}` was written anew while it was read"))
-            .hint("let nothing write there, and run the same command again"),
+        Cause::Precondition { .. } => Error::data(format!(
+            "`{place}` was written anew while it was \
+                                                           read"
+        ))
+        .hint("let nothing write there, and run the same command again"),
         Cause::NotFound { .. } => error.hint("check the address; it was removed, or never there"),
         _ => error.hint(
-            "check the connection, the credentials (such as `AWS_ACCESS_KEY_ID`) and, where the store is not the \
+            "check the connection, the credentials (such as `AWS_ACCESS_KEY_ID`) and, where the \
+             store is not the \
              vendor's own, `AWS_ENDPOINT`",
         ),
     }
@@ -265,8 +297,11 @@ mod tests {
 
     /// A bucket with a few objects, and its root.
     fn bucket() -> Folder {
-        let folder = Folder::new(Box::new(InMemory::new()), "memory://bucket/", Path::default()).unwrap();
-        for (name, text) in [("a/2.txt", "two"), ("a/1.txt", "one and more"), ("a/b/3.txt", "three"), ("4.txt", "")] {
+        let folder =
+            Folder::new(Box::new(InMemory::new()), "memory://bucket/", Path::default()).unwrap();
+        for (name, text) in
+            [("a/2.txt", "two"), ("a/1.txt", "one and more"), ("a/b/3.txt", "three"), ("4.txt", "")]
+        {
             put(&folder, name, text);
         }
         folder
@@ -280,7 +315,8 @@ mod tests {
     #[test]
     fn a_folder_lists_what_is_right_in_it() {
         let folder = bucket().join("a");
-        let names: Vec<String> = folder.objects().unwrap().iter().map(|object| object.to_string()).collect();
+        let names: Vec<String> =
+            folder.objects().unwrap().iter().map(|object| object.to_string()).collect();
         assert_eq!(names, ["memory://bucket/a/1.txt", "memory://bucket/a/2.txt"]);
         assert!(folder.join("none").objects().unwrap().is_empty());
         assert_eq!(folder.read("2.txt").unwrap().unwrap(), "two");
@@ -304,16 +340,26 @@ mod tests {
     #[test]
     fn addresses_are_checked() {
         assert!(is_address("s3://bucket/x") && !is_address("out/data"));
-        for (address, word) in
-            [("ftp://host/x", "recogni"), ("s3://", "address"), ("https://host/x", "listed"), ("s3://b/x?y", "`?`")]
-        {
+        for (address, word) in [
+            ("ftp://host/x", "recogni"),
+            ("s3://", "address"),
+            ("https://host/x", "listed"),
+            ("s3://b/x?y", "`?`"),
+        ] {
             let error = Folder::at(address).err().unwrap();
             assert!(error.what().contains(word), "{address}: {error}");
         }
+
         let error = Folder::at("ftp://me:pa55@host/x").err().unwrap().to_string();
         assert!(error.contains("`ftp://host/x`") && !error.contains("pa55"), "{error}");
         let text = "GET http://u:PW@127.0.0.1:1/x failed: \"s3://KEY:P/W@b/x\", http://a.b/c@d";
-        assert_eq!(without_users(text), "GET http://127.0.0.1:1/x failed: \"s3://b/x\", http://a.b/c@d");
-        assert_eq!(Folder::at("s3://bucket/corpus/").unwrap().join("data").to_string(), "s3://bucket/corpus/data");
+        assert_eq!(
+            without_users(text),
+            "GET http://127.0.0.1:1/x failed: \"s3://b/x\", http://a.b/c@d"
+        );
+        assert_eq!(
+            Folder::at("s3://bucket/corpus/").unwrap().join("data").to_string(),
+            "s3://bucket/corpus/data"
+        );
     }
 }

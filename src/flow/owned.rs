@@ -1,8 +1,10 @@
-//! Which folders and files are ours: what `--out` may be, and what in it may be replaced or removed.
+//! Which folders and files are ours: what `--out` may be, and what in it may be replaced or
+//! removed.
 //!
-//! `kpipe.json` in an output folder says which command wrote there and which files, each with its hash. Names of files
-//! say nothing: web apps have a `manifest.json`, every model of Hugging Face has a `tokenizer.json`. A folder without
-//! that mark is taken only if it is empty; a file that the mark does not name is left alone.
+//! `kpipe.json` in an output folder says which command wrote there and which files, each with its
+//! hash. Names of files say nothing: web apps have a `manifest.json`, every model of Hugging Face
+//! has a `tokenizer.json`. A folder without that mark is taken only if it is empty; a file that the
+//! mark does not name is left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -38,10 +40,12 @@ impl Kind {
         }
     }
 
-    /// Whether an entry of a folder without a mark may be left of one of our runs that was killed as it began.
+    /// Whether an entry of a folder without a mark may be left of one of our runs that was killed
+    /// as it began.
     fn is_leftover(self, path: &Path) -> bool {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let is_empty = || fs::metadata(path).is_ok_and(|facts| facts.is_file() && facts.len() == 0);
+
         match name {
             // What every freshly made disk has.
             "lost+found" => true,
@@ -63,7 +67,8 @@ struct Mark {
     /// Version of kpipe.
     kpipe: String,
     holds: Kind,
-    /// Files that were written, by their path below the folder, with their xxh3-128; empty before a file is whole.
+    /// Files that were written, by their path below the folder, with their xxh3-128; empty before a
+    /// file is whole.
     files: BTreeMap<String, String>,
 }
 
@@ -82,27 +87,32 @@ impl Owned {
     pub fn claim(folder: &Path, holds: Kind) -> Result<Self> {
         let foreign = |what: String| {
             Error::usage(format!("`{}` holds {what}", folder.display())).hint(format!(
-                "give `--out` a new or empty folder, or one of an earlier `{}`; where this is one and its `{MARK}` was \
+                "give `--out` a new or empty folder, or one of an earlier `{}`; where this is one \
+                 and its `{MARK}` was \
                  lost, delete what it holds",
                 holds.command()
             ))
         };
+
         if fs::metadata(folder).is_ok_and(|facts| !facts.is_dir()) {
-            return Err(
-                Error::usage(format!("`{}` is no folder", folder.display())).hint("give `--out` a new or empty folder")
-            );
+            return Err(Error::usage(format!("`{}` is no folder", folder.display()))
+                .hint("give `--out` a new or empty folder"));
         }
+
         let read = || match fs::metadata(folder) {
-            Ok(_) => read_json(&folder.join(MARK)).map_err(|_| foreign(format!("a `{MARK}` that kpipe cannot read"))),
+            Ok(_) => read_json(&folder.join(MARK))
+                .map_err(|_| foreign(format!("a `{MARK}` that kpipe cannot read"))),
             Err(_) => Ok(None),
         };
         let mut found: Option<Mark> = read()?;
         let mut other = None;
+
         if found.is_none() {
             other = entries(folder)?.into_iter().find(|path| !holds.is_leftover(path));
             // Another program may have begun there in this moment: then what was listed is its own.
             found = if other.is_some() { read()? } else { None };
         }
+
         let mark = match found {
             Some(mark) if mark.holds == holds => mark,
             Some(mark) => return Err(foreign(format!("what `{}` wrote", mark.holds.command()))),
@@ -111,10 +121,16 @@ impl Owned {
                     let what = format!("files that `{}` did not write", holds.command());
                     return Err(foreign(what).at(other.display()));
                 }
+
                 fs::create_dir_all(folder).map_err(|cause| {
-                    Error::file("create", folder, cause).hint("give `--out` a folder that you may write to")
+                    Error::file("create", folder, cause)
+                        .hint("give `--out` a folder that you may write to")
                 })?;
-                let mark = Mark { kpipe: env!("CARGO_PKG_VERSION").to_string(), holds, files: BTreeMap::new() };
+                let mark = Mark {
+                    kpipe: env!("CARGO_PKG_VERSION").to_string(),
+                    holds,
+                    files: BTreeMap::new(),
+                };
                 begin(folder, &mark)?;
                 mark
             }
@@ -137,13 +153,21 @@ impl Owned {
     /// # Errors
     /// If one of them stands there and is none of ours.
     pub fn intend(&mut self, names: &BTreeSet<String>) -> Result<()> {
-        let is_foreign = |name: &&String| !self.mark.files.contains_key(*name) && self.folder.join(name).exists();
-        let foreign: Vec<String> = names.iter().filter(is_foreign).map(|name| format!("`{name}`")).collect();
+        let is_foreign = |name: &&String| {
+            !self.mark.files.contains_key(*name) && self.folder.join(name).exists()
+        };
+        let foreign: Vec<String> =
+            names.iter().filter(is_foreign).map(|name| format!("`{name}`")).collect();
+
         if !foreign.is_empty() {
-            return Err(Error::usage(format!("kpipe did not write {}, and would replace it", foreign.join(", ")))
-                .at(self.folder.display())
-                .hint("move it away and run the same command again"));
+            return Err(Error::usage(format!(
+                "kpipe did not write {}, and would replace it",
+                foreign.join(", ")
+            ))
+            .at(self.folder.display())
+            .hint("move it away and run the same command again"));
         }
+
         let added = names.iter().filter(|name| !self.mark.files.contains_key(*name)).cloned();
         let added: Vec<(String, String)> = added.map(|name| (name, String::new())).collect();
         if added.is_empty() {
@@ -168,18 +192,20 @@ impl Owned {
         Ok(edited)
     }
 
-    /// Removes the files of ours that are not `kept`, and notes the hashes of those that are; but for `edited` ones, of
-    /// which the hash that was written stays.
+    /// Removes the files of ours that are not `kept`, and notes the hashes of those that are; but
+    /// for `edited` ones, of which the hash that was written stays.
     ///
     /// # Errors
     /// If a file cannot be removed or read.
     pub fn settle(&mut self, kept: &BTreeSet<String>, edited: &BTreeSet<String>) -> Result<()> {
-        let gone: Vec<String> = self.mark.files.keys().filter(|name| !kept.contains(*name)).cloned().collect();
+        let gone: Vec<String> =
+            self.mark.files.keys().filter(|name| !kept.contains(*name)).cloned().collect();
         for name in &gone {
             remove_file(&self.folder.join(name))?;
         }
         self.sweep()?;
         let mut files = BTreeMap::new();
+
         for name in kept {
             let place = self.folder.join(name);
             let hash = match self.mark.files.get(name).filter(|_| edited.contains(name)) {
@@ -190,10 +216,12 @@ impl Owned {
             };
             files.insert(name.clone(), hash);
         }
+
         if self.mark.files != files {
             self.mark.files = files;
             self.save()?;
         }
+
         Ok(())
     }
 
@@ -217,7 +245,8 @@ impl Owned {
         let mut added = Vec::new();
         for folder in folders {
             for path in entries(&self.folder.join(folder))? {
-                let name = path.strip_prefix(&self.folder).unwrap_or(&path).to_string_lossy().into_owned();
+                let name =
+                    path.strip_prefix(&self.folder).unwrap_or(&path).to_string_lossy().into_owned();
                 if path.is_file() && name != MARK && !self.mark.files.contains_key(&name) {
                     added.push(name);
                 }
@@ -231,11 +260,13 @@ impl Owned {
     }
 }
 
-/// Writes the first mark of a folder, unless another program did so in this moment: its own may say more by now.
+/// Writes the first mark of a folder, unless another program did so in this moment: its own may say
+/// more by now.
 fn begin(folder: &Path, mark: &Mark) -> Result<()> {
     let own = folder.join(format!("{MARK}.{}", std::process::id()));
     write_json(&own, mark)?;
     let place = folder.join(MARK);
+
     match fs::hard_link(&own, &place) {
         Ok(()) => remove_file(&own),
         Err(_) if place.exists() => remove_file(&own),
@@ -250,11 +281,12 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    files_named(folder, "", "").map_err(|error| error.hint("give `--out` a folder that you may write to"))
+    files_named(folder, "", "")
+        .map_err(|error| error.hint("give `--out` a folder that you may write to"))
 }
 
-/// Refuses an output folder that is, holds, or lies in what is read: `what` is `source `wiki``, `path` a file, a folder
-/// or a pattern. What does not exist is no matter here.
+/// Refuses an output folder that is, holds, or lies in what is read: `what` is `source `wiki``,
+/// `path` a file, a folder or a pattern. What does not exist is no matter here.
 ///
 /// # Errors
 /// If they overlap.
@@ -266,6 +298,7 @@ pub fn check_apart(out: &Path, what: &str, path: &str) -> Result<()> {
             .hint("what is written would be read again, or lost: give `--out` a folder beside it")
     };
     let place = Path::new(path);
+
     if let Ok(facts) = fs::metadata(place) {
         let theirs = real(place);
         return match () {
@@ -275,18 +308,30 @@ pub fn check_apart(out: &Path, what: &str, path: &str) -> Result<()> {
             () => Ok(()),
         };
     }
+
     let Some(first) = path.find(['*', '?', '[']) else { return Ok(()) };
-    // A pattern reads the folders that it matches, and with `**` all that lies below its fixed beginning.
+    // A pattern reads the folders that it matches, and with `**` all that lies below its fixed
+    // beginning.
     let (folder, rest) = path.split_at(path[..first].rfind('/').map_or(0, |slash| slash + 1));
     let fixed = real(Path::new(if folder.is_empty() { "." } else { folder }));
-    let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+    let options =
+        glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
     let names = format!("{}/{rest}", glob::Pattern::escape(&fixed.to_string_lossy()));
     let pattern = glob::Pattern::new(&names).ok();
-    let is_read = |folder: &Path| pattern.as_ref().is_some_and(|pattern| pattern.matches_path_with(folder, options));
+    let is_read = |folder: &Path| {
+        pattern.as_ref().is_some_and(|pattern| pattern.matches_path_with(folder, options))
+    };
+
     if ours.starts_with(&fixed) && (path.contains("**") || ours.ancestors().any(is_read)) {
         return Err(overlaps("lies in"));
     }
-    match glob::glob(&names).ok().into_iter().flatten().flatten().any(|file| real(&file).starts_with(&ours)) {
+    match glob::glob(&names)
+        .ok()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|file| real(&file).starts_with(&ours))
+    {
         true => Err(overlaps("holds")),
         false => Ok(()),
     }
@@ -325,7 +370,9 @@ mod tests {
         Owned::claim(&out, Kind::Build).unwrap();
         Owned::claim(&out, Kind::Build).unwrap();
         assert!(Owned::is(&out, Kind::Build) && !Owned::is(&out, Kind::Run));
-        assert!(Owned::claim(&out, Kind::Run).unwrap_err().to_string().contains("`kpipe build` wrote"));
+        assert!(
+            Owned::claim(&out, Kind::Run).unwrap_err().to_string().contains("`kpipe build` wrote")
+        );
 
         for name in ["manifest.json", "tokenizer.json", "checkpoints", "README.md", "lock"] {
             let foreign = folder.path().join(format!("has-{name}"));
@@ -337,6 +384,7 @@ mod tests {
             }
             assert_eq!(entries(&foreign).unwrap().len(), 1, "nothing is written there");
         }
+
         fs::write(out.join(MARK), "").unwrap();
         assert!(Owned::claim(&out, Kind::Build).is_err());
     }
@@ -371,7 +419,10 @@ mod tests {
         assert!(error.contains("`added`") && error.contains("move it away"), "{error}");
         owned.settle(&set(&["b"]), &set(&["b"])).unwrap();
         assert!(!folder.path().join("a").exists() && folder.path().join("added").exists());
-        assert_eq!(Owned::claim(folder.path(), Kind::Build).unwrap().edited().unwrap(), set(&["b"]));
+        assert_eq!(
+            Owned::claim(folder.path(), Kind::Build).unwrap().edited().unwrap(),
+            set(&["b"])
+        );
     }
 
     #[test]
@@ -380,7 +431,10 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         fs::create_dir_all(at("corpus/deep")).unwrap();
         fs::write(at("corpus/a.txt"), "a").unwrap();
-        let apart = |out: &str, path: &str| check_apart(&at(out), "source `s`", &at(path).to_string_lossy());
+        let apart = |out: &str, path: &str| {
+            check_apart(&at(out), "source `s`", &at(path).to_string_lossy())
+        };
+
         for (out, path, how) in [
             ("corpus", "corpus", "is source"),
             ("corpus/out", "corpus", "lies in"),
@@ -394,8 +448,13 @@ mod tests {
             let error = apart(out, path).unwrap_err().to_string();
             assert!(error.contains(how), "{out} {path}: {error}");
         }
-        for (out, path) in [("out", "corpus"), ("corpus/out", "corpus/*.txt"), ("corpus-2", "corpus"), ("out", "gone")]
-        {
+
+        for (out, path) in [
+            ("out", "corpus"),
+            ("corpus/out", "corpus/*.txt"),
+            ("corpus-2", "corpus"),
+            ("out", "gone"),
+        ] {
             apart(out, path).unwrap();
         }
     }

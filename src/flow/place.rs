@@ -1,7 +1,8 @@
 //! Where a Parquet file lies, on disk or in an object store, and the reading of it from there.
 //!
-//! A file on disk is read as the reader asks for it. Of an object, the bytes of a row group's columns are fetched
-//! first, because each of a reader's many small questions would be a request of its own.
+//! A file on disk is read as the reader asks for it. Of an object, the bytes of a row group's
+//! columns are fetched first, because each of a reader's many small questions would be a request of
+//! its own.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +10,9 @@ use std::path::PathBuf;
 use arrow::array::RecordBatch;
 use bytes::{Buf, Bytes};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::basic::Type;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ParquetMetaDataReader, RowGroupMetaData};
@@ -37,7 +40,9 @@ impl Place {
     /// The name of the file, without the folder it is in.
     pub fn name(&self) -> &str {
         match self {
-            Place::File(path) => path.file_name().and_then(|name| name.to_str()).unwrap_or_default(),
+            Place::File(path) => {
+                path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+            }
             Place::Object(object) => object.name(),
         }
     }
@@ -66,13 +71,21 @@ impl Place {
     ///
     /// # Errors
     /// If it cannot be read, is damaged, or has no rows.
-    pub fn row_group(&self, metadata: &ArrowReaderMetadata, group: usize, mask: ProjectionMask) -> Result<RecordBatch> {
+    pub fn row_group(
+        &self,
+        metadata: &ArrowReaderMetadata,
+        group: usize,
+        mask: ProjectionMask,
+    ) -> Result<RecordBatch> {
         let size = decoded_bytes(metadata.metadata().row_group(group));
         if size > MAX_GROUP_BYTES {
-            return Err(Error::data(format!("`{self}` cannot be read: its rows would take {size} bytes"))
-                .at(format!("row group {group}"))
-                .hint("kpipe writes no such file: build again"));
+            return Err(Error::data(format!(
+                "`{self}` cannot be read: its rows would take {size} bytes"
+            ))
+            .at(format!("row group {group}"))
+            .hint("kpipe writes no such file: build again"));
         }
+
         let batch = match self {
             Place::File(path) => {
                 let (file, failure) = open(path)?;
@@ -80,8 +93,11 @@ impl Place {
                 failure.check(path)?;
                 batch
             }
-            Place::Object(object) => decode(fetch(object, metadata, group, &mask)?, metadata, group, mask),
+            Place::Object(object) => {
+                decode(fetch(object, metadata, group, &mask)?, metadata, group, mask)
+            }
         };
+
         batch.map_err(|cause| {
             self.damaged(format!("`{self}` cannot be read: {cause}"))
                 .at(format!("row group {group}"))
@@ -116,11 +132,12 @@ fn open(path: &std::path::Path) -> Result<(Watched, Failure)> {
     Ok((file, failure))
 }
 
-/// Rows of one group that take more are not ours: a batch is closed at about 1 MiB, and a row has at most 1 GiB.
+/// Rows of one group that take more are not ours: a batch is closed at about 1 MiB, and a row has
+/// at most 1 GiB.
 const MAX_GROUP_BYTES: u64 = 4 << 30;
 
-/// About how many bytes the rows of a group take in memory once they are decoded, as far as the footer tells. A few
-/// bytes may stand for any number of equal values, so their number counts.
+/// About how many bytes the rows of a group take in memory once they are decoded, as far as the
+/// footer tells. A few bytes may stand for any number of equal values, so their number counts.
 pub fn decoded_bytes(group: &RowGroupMetaData) -> u64 {
     let of_column = |column: &parquet::file::metadata::ColumnChunkMetaData| {
         let n_values = u64::try_from(column.num_values()).unwrap_or(0);
@@ -131,9 +148,12 @@ pub fn decoded_bytes(group: &RowGroupMetaData) -> u64 {
             Type::INT64 | Type::DOUBLE => 8,
             Type::INT96 => 12,
             Type::BYTE_ARRAY => 8,
-            Type::FIXED_LEN_BYTE_ARRAY => u64::try_from(column.column_descr().type_length()).unwrap_or(0),
+            Type::FIXED_LEN_BYTE_ARRAY => {
+                u64::try_from(column.column_descr().type_length()).unwrap_or(0)
+            }
         };
         // Each value of a list has two levels of two bytes as well.
+
         let levels = if column.column_descr().max_rep_level() > 0 { 4 } else { 0 };
         let fixed = n_values.saturating_mul(width + levels);
         let strings = match column.unencoded_byte_array_data_bytes() {
@@ -156,9 +176,11 @@ pub fn caught<T>(read: impl FnOnce() -> ParquetResult<T>) -> ParquetResult<T> {
 fn footer(object: &Object) -> Result<ParquetResult<ArrowReaderMetadata>> {
     let mut reader = ParquetMetaDataReader::new();
     let mut length = FOOTER_BYTES.min(object.size());
+
     loop {
         let range = object.size() - length..object.size();
-        let end = object.fetch(std::slice::from_ref(&range))?.into_iter().next().unwrap_or_default();
+        let end =
+            object.fetch(std::slice::from_ref(&range))?.into_iter().next().unwrap_or_default();
         match caught(|| reader.try_parse_sized(&end, object.size())) {
             Ok(()) => {}
             Err(ParquetError::NeedMoreData(needed)) if needed as u64 > length => {
@@ -168,9 +190,9 @@ fn footer(object: &Object) -> Result<ParquetResult<ArrowReaderMetadata>> {
             Err(cause) => return Ok(Err(cause)),
         }
         let metadata = reader.finish();
-        return Ok(
-            metadata.and_then(|metadata| ArrowReaderMetadata::try_new(metadata.into(), ArrowReaderOptions::new()))
-        );
+        return Ok(metadata.and_then(|metadata| {
+            ArrowReaderMetadata::try_new(metadata.into(), ArrowReaderOptions::new())
+        }));
     }
 }
 
@@ -182,12 +204,16 @@ fn decode<R: ChunkReader + 'static>(
 ) -> ParquetResult<RecordBatch> {
     let rows = metadata.metadata().row_group(group).num_rows() as usize;
     caught(|| {
-        let mut batches = ParquetRecordBatchReaderBuilder::new_with_metadata(reader, metadata.clone())
-            .with_projection(mask)
-            .with_row_groups(vec![group])
-            .with_batch_size(rows.max(1))
-            .build()?;
-        let batch = batches.next().ok_or_else(|| ParquetError::General("an empty row group".to_string()))??;
+        let mut batches =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(reader, metadata.clone())
+                .with_projection(mask)
+                .with_row_groups(vec![group])
+                .with_batch_size(rows.max(1))
+                .build()?;
+
+        let batch = batches
+            .next()
+            .ok_or_else(|| ParquetError::General("an empty row group".to_string()))??;
         match batch.num_rows() {
             n if n == rows => Ok(batch),
             n => Err(ParquetError::General(format!("{n} rows instead of {rows}"))),
@@ -196,7 +222,12 @@ fn decode<R: ChunkReader + 'static>(
 }
 
 /// The bytes of a row group's columns.
-fn fetch(object: &Object, metadata: &ArrowReaderMetadata, group: usize, mask: &ProjectionMask) -> Result<Chunks> {
+fn fetch(
+    object: &Object,
+    metadata: &ArrowReaderMetadata,
+    group: usize,
+    mask: &ProjectionMask,
+) -> Result<Chunks> {
     let columns = metadata.metadata().row_group(group).columns();
     let wanted = columns.iter().enumerate().filter(|(leaf, _)| mask.leaf_included(*leaf));
     let ranges: Vec<_> = wanted
@@ -205,6 +236,7 @@ fn fetch(object: &Object, metadata: &ArrowReaderMetadata, group: usize, mask: &P
             start..start + length
         })
         .collect();
+
     let chunks = ranges.iter().map(|range| range.start).zip(object.fetch(&ranges)?).collect();
     Ok(Chunks { size: object.size(), chunks })
 }
@@ -222,7 +254,9 @@ impl Chunks {
             (skipped < bytes.len()).then(|| bytes.slice(skipped..))
         };
         let found = self.chunks.iter().find_map(inside);
-        found.ok_or_else(|| ParquetError::EOF(format!("byte {start} is in no column of this row group")))
+        found.ok_or_else(|| {
+            ParquetError::EOF(format!("byte {start} is in no column of this row group"))
+        })
     }
 }
 

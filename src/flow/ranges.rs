@@ -1,5 +1,6 @@
-//! The range of every number in `pipelines/default.toml`, read off the comment beside it: `bands = 14  # [1, 512] bands
-//! of a signature; …`. So the manual, the default and the check are one line and cannot come apart.
+//! The range of every number in `pipelines/default.toml`, read off the comment beside it: `bands =
+//! 14  # [1, 512] bands of a signature; …`. So the manual, the default and the check are one line
+//! and cannot come apart.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -85,9 +86,15 @@ mod tests {
             [0.0, 1e-9, 1_000.0, 1_000.1, f64::NAN].map(|x| range.contains(x)),
             [false, true, true, false, false]
         );
-        assert_eq!((range.to_string().as_str(), range.about.as_str()), ("(0, 1_000]", "things; none are too few"));
+        assert_eq!(
+            (range.to_string().as_str(), range.about.as_str()),
+            ("(0, 1_000]", "things; none are too few")
+        );
         let range = Range::parse("[1, inf) steps").unwrap();
-        assert_eq!([0.0, 1.0, 1e300, f64::INFINITY].map(|x| range.contains(x)), [false, true, true, false]);
+        assert_eq!(
+            [0.0, 1.0, 1e300, f64::INFINITY].map(|x| range.contains(x)),
+            [false, true, true, false]
+        );
         assert_eq!([Range::parse("of every draw"), Range::parse("[CLS] is in")], [None, None]);
     }
 
@@ -106,11 +113,13 @@ mod tests {
                     toml::Value::Float(number) => *number,
                     _ => continue,
                 };
+
                 let range = range(&path).unwrap_or_else(|| panic!("`{path}` has no range"));
                 assert!(range.contains(number) && range.about.len() > 5, "`{path}`: {range:?}");
                 *n += 1;
             }
         }
+
         let mut n = 0;
         walk(&toml::from_str(DEFAULT).unwrap(), "", &mut n);
         assert_eq!(n, RANGES.len(), "a range without a number");

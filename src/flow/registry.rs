@@ -17,7 +17,12 @@ pub struct Entry {
 ///
 /// # Errors
 /// If there is none: the nearest name is suggested, and all are listed.
-pub fn find<T: Copy>(kind: &str, all: &[T], name: &str, name_of: impl Fn(T) -> &'static str) -> Result<T> {
+pub fn find<T: Copy>(
+    kind: &str,
+    all: &[T],
+    name: &str,
+    name_of: impl Fn(T) -> &'static str,
+) -> Result<T> {
     if let Some(found) = all.iter().copied().find(|one| name_of(*one) == name) {
         return Ok(found);
     }
@@ -29,12 +34,17 @@ pub fn find<T: Copy>(kind: &str, all: &[T], name: &str, name_of: impl Fn(T) -> &
 pub fn unknown(kind: &str, name: &str, known: &[&str]) -> Error {
     let error = Error::usage(format!("there is no {kind} `{name}`"));
     let near = nearest(name, known.iter().copied(), 0.7);
-    let error = near.map(|near| format!("did you mean `{near}`?")).into_iter().fold(error, Error::hint);
+    let error =
+        near.map(|near| format!("did you mean `{near}`?")).into_iter().fold(error, Error::hint);
     error.hint(format!("known here: {}", known.join(", ")))
 }
 
 /// The known name nearest to `name`, if its Jaro–Winkler similarity is above `least`.
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>, least: f64) -> Option<&'a str> {
+pub fn nearest<'a>(
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+    least: f64,
+) -> Option<&'a str> {
     known
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
         .filter(|(similarity, _)| *similarity > least)
@@ -60,10 +70,21 @@ mod tests {
         let all = ["linear", "cosine"];
         assert_eq!(find("schedule", &all, "cosine", |name| name).unwrap(), "cosine");
         let error = find("schedule", &all, "lineer", |name| name).unwrap_err().to_string();
-        for part in ["there is no schedule `lineer`", "did you mean `linear`?", "known here: linear, cosine"] {
+
+        for part in [
+            "there is no schedule `lineer`",
+            "did you mean `linear`?",
+            "known here: linear, cosine",
+        ] {
             assert!(error.contains(part), "{error}");
         }
-        assert!(!find("schedule", &all, "x", |name| name).unwrap_err().to_string().contains("did you mean"));
+
+        assert!(
+            !find("schedule", &all, "x", |name| name)
+                .unwrap_err()
+                .to_string()
+                .contains("did you mean")
+        );
         assert_eq!([one_of(&["a"]), one_of(&["a", "b", "c"])], ["a", "a, b or c"]);
     }
 }

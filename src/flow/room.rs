@@ -1,8 +1,9 @@
 //! What a room gets and gives: a folder to write parts into, and one way to map parts onto parts.
 //!
 //! A room is `fn(input, plan, context)`. It writes `part-NNNNN.parquet` (rows that go on),
-//! `refused-NNNNN.parquet` and `duplicates-NNNNN.parquet` into its folder and then, as the commit of that part,
-//! `books-NNNNN.json`. A rerun after a kill finds the committed parts and goes on behind them.
+//! `refused-NNNNN.parquet` and `duplicates-NNNNN.parquet` into its folder and then, as the commit
+//! of that part, `books-NNNNN.json`. A rerun after a kill finds the committed parts and goes on
+//! behind them.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,8 @@ use crate::error::Result;
 use crate::flow::books::{Books, Refusal, refusals_to_batch};
 use crate::flow::contract::{Contract, contract};
 use crate::flow::dataset::{
-    BATCH_ROWS, Batches, Dataset, Part, PartWriter, RowGroup, columns_writer, link_part, read_json, write_json,
+    BATCH_ROWS, Batches, Dataset, Part, PartWriter, RowGroup, columns_writer, link_part, read_json,
+    write_json,
 };
 use crate::flow::disk::sync_folder;
 use crate::flow::progress::Progress;
@@ -26,7 +28,8 @@ pub struct Context<'a> {
     pub folder: &'a Path,
     /// Seed of every draw.
     pub seed: u64,
-    /// How much memory the run may use, in bytes. It may change what is spilled, never what is written.
+    /// How much memory the run may use, in bytes. It may change what is spilled, never what is
+    /// written.
     pub memory_bytes: u64,
     /// Where to tell how far the room is.
     pub progress: &'a dyn Progress,
@@ -90,21 +93,35 @@ impl Context<'_> {
     ///
     /// # Errors
     /// If the books do not balance or a file cannot be written.
-    pub fn commit(&self, part: usize, refused: &[Refusal], duplicates: &[RecordBatch], books: &Books) -> Result<()> {
+    pub fn commit(
+        &self,
+        part: usize,
+        refused: &[Refusal],
+        duplicates: &[RecordBatch],
+        books: &Books,
+    ) -> Result<()> {
         books.balance().map_err(|error| error.at(format!("room `{}`, part {part}", self.room)))?;
         if !refused.is_empty() {
-            let mut writer = PartWriter::create(&self.numbered("refused", part, "parquet"), contract("refused")?)?;
+            let mut writer = PartWriter::create(
+                &self.numbered("refused", part, "parquet"),
+                contract("refused")?,
+            )?;
             self.write_refused(&mut writer, refused)?;
             writer.finish()?;
         }
+
         if duplicates.iter().any(|batch| batch.num_rows() > 0) {
-            let mut writer = PartWriter::create(&self.numbered("duplicates", part, "parquet"), contract("duplicate")?)?;
+            let mut writer = PartWriter::create(
+                &self.numbered("duplicates", part, "parquet"),
+                contract("duplicate")?,
+            )?;
             for batch in duplicates {
                 writer.write(batch)?;
             }
             writer.finish()?;
         }
         // Names of files that stand in their places, before the books that say so.
+
         sync_folder(self.folder)?;
         write_json(&self.numbered("books", part, "json"), books)
     }
@@ -120,8 +137,8 @@ impl Context<'_> {
         groups.into_iter().try_for_each(|group| writer.append(group?))
     }
 
-    /// Maps every part of `input` onto a part of this room: a pure kernel over each batch, run in parallel,
-    /// written in order. Parts that are committed already are left as they are.
+    /// Maps every part of `input` onto a part of this room: a pure kernel over each batch, run in
+    /// parallel, written in order. Parts that are committed already are left as they are.
     ///
     /// # Errors
     /// The first error of the kernel in row order, or a file that cannot be read or written.
@@ -135,7 +152,9 @@ impl Context<'_> {
         for (part_idx, part) in input.parts.iter().enumerate() {
             match self.committed(part_idx)? {
                 Some(_) => self.progress.advance(part.rows),
-                None => self.map_part(input.contract, part, part_idx, first_row, leaves, &kernel)?,
+                None => {
+                    self.map_part(input.contract, part, part_idx, first_row, leaves, &kernel)?
+                }
             }
             first_row += part.rows;
         }
@@ -161,31 +180,44 @@ impl Context<'_> {
                 Outcome { kept: RecordBatch::new_empty(outcome.kept.schema()), ..outcome },
             ))
         };
-        for_each_group(enters, part, part_idx, first_row, None, &encoded, |batch_rows, (kept, outcome)| {
-            books.read += batch_rows;
-            books.kept += kept.rows();
-            for refusal in &outcome.refused {
-                *books.refused.entry(refusal.reason.to_string()).or_default() += 1;
-            }
-            if let Some(ledger) = &outcome.duplicates {
-                for rule in crate::flow::contract::strings(ledger, "rule")?.iter().flatten() {
-                    *books.duplicates.entry(rule.to_string()).or_default() += 1;
+
+        for_each_group(
+            enters,
+            part,
+            part_idx,
+            first_row,
+            None,
+            &encoded,
+            |batch_rows, (kept, outcome)| {
+                books.read += batch_rows;
+                books.kept += kept.rows();
+
+                for refusal in &outcome.refused {
+                    *books.refused.entry(refusal.reason.to_string()).or_default() += 1;
                 }
-            }
-            outcome.notes.iter().for_each(|(name, n)| books.note(name, *n));
-            writer.append(kept)?;
-            self.progress.advance(batch_rows);
-            refused.extend(outcome.refused);
-            duplicates.extend(outcome.duplicates);
-            Ok(())
-        })?;
+                if let Some(ledger) = &outcome.duplicates {
+                    for rule in crate::flow::contract::strings(ledger, "rule")?.iter().flatten() {
+                        *books.duplicates.entry(rule.to_string()).or_default() += 1;
+                    }
+                }
+
+                outcome.notes.iter().for_each(|(name, n)| books.note(name, *n));
+                writer.append(kept)?;
+                self.progress.advance(batch_rows);
+                refused.extend(outcome.refused);
+                duplicates.extend(outcome.duplicates);
+
+                Ok(())
+            },
+        )?;
+
         writer.finish()?;
         self.commit(part_idx, &refused, &duplicates, &books)
     }
 
-    /// Adds columns to every row of `input`: a pure kernel over `columns` of each batch, run in parallel, written in
-    /// order. Only the added columns are written; the part itself gets a second name in this room's folder. Parts that
-    /// are committed already are left as they are.
+    /// Adds columns to every row of `input`: a pure kernel over `columns` of each batch, run in
+    /// parallel, written in order. Only the added columns are written; the part itself gets a
+    /// second name in this room's folder. Parts that are committed already are left as they are.
     ///
     /// # Errors
     /// The first error of the kernel in row order, or a file that cannot be read or written.
@@ -198,6 +230,7 @@ impl Context<'_> {
     ) -> Result<()> {
         let added = leaves.added();
         let mut first_row = 0;
+
         for (idx, part) in input.parts.iter().enumerate() {
             if self.committed(idx)?.is_some() {
                 self.progress.advance(part.rows);
@@ -211,21 +244,32 @@ impl Context<'_> {
                     Ok((encoder.encode(&added.widen(batch, columns)?)?, notes))
                 };
                 let mut books = Books { read: part.rows, kept: part.rows, ..Books::default() };
-                for_each_group(input.contract, part, idx, first_row, Some(columns), &encoded, |n, (group, notes)| {
-                    notes.iter().for_each(|(name, n)| books.note(name, *n));
-                    self.progress.advance(n);
-                    writer.append(group)
-                })?;
+                for_each_group(
+                    input.contract,
+                    part,
+                    idx,
+                    first_row,
+                    Some(columns),
+                    &encoded,
+                    |n, (group, notes)| {
+                        notes.iter().for_each(|(name, n)| books.note(name, *n));
+                        self.progress.advance(n);
+                        writer.append(group)
+                    },
+                )?;
+
                 writer.finish()?;
                 self.commit(idx, &[], &[], &books)?;
             }
             first_row += part.rows;
         }
+
         Ok(())
     }
 
-    /// Maps every part of `input` onto a file of its own, `<stem>-NNNNN.parquet`, row by row: what a room works with
-    /// beside the parts that go on. Files that are there already are left as they are.
+    /// Maps every part of `input` onto a file of its own, `<stem>-NNNNN.parquet`, row by row: what
+    /// a room works with beside the parts that go on. Files that are there already are left as they
+    /// are.
     ///
     /// # Errors
     /// The first error of the kernel in row order, or a file that cannot be read or written.
@@ -239,38 +283,55 @@ impl Context<'_> {
     ) -> Result<Dataset> {
         let mut parts = Vec::with_capacity(input.parts.len());
         let mut first_row = 0;
+
         for (idx, part) in input.parts.iter().enumerate() {
             let path = self.numbered(stem, idx, "parquet");
             if path.exists() {
                 self.progress.advance(part.rows);
             } else {
-                self.progress.message(&format!("{stem}, part {} of {}", idx + 1, input.parts.len()));
+                self.progress.message(&format!(
+                    "{stem}, part {} of {}",
+                    idx + 1,
+                    input.parts.len()
+                ));
                 let mut writer = PartWriter::create(&path, leaves)?;
                 let encoder = writer.encoder();
                 let encoded = |batch: &RecordBatch, span| encoder.encode(&kernel(batch, span)?);
-                for_each_group(input.contract, part, idx, first_row, Some(columns), &encoded, |n, group| {
-                    self.progress.advance(n);
-                    writer.append(group)
-                })?;
+                for_each_group(
+                    input.contract,
+                    part,
+                    idx,
+                    first_row,
+                    Some(columns),
+                    &encoded,
+                    |n, group| {
+                        self.progress.advance(n);
+                        writer.append(group)
+                    },
+                )?;
+
                 writer.finish()?;
             }
+
             parts.push(Part { path, rows: part.rows });
             first_row += part.rows;
         }
+
         Ok(Dataset { contract: leaves, parts })
     }
 
-    /// Tells that the room goes over all rows of `input` so many times; [`Context::fold`], [`Context::map_parts`],
-    /// [`Context::add_columns`] and [`Context::map_beside`] are once each.
+    /// Tells that the room goes over all rows of `input` so many times; [`Context::fold`],
+    /// [`Context::map_parts`], [`Context::add_columns`] and [`Context::map_beside`] are once each.
     pub fn readings(&self, input: &Dataset, n: u64) {
         self.progress.expect(n * input.rows());
     }
 
-    /// Runs a pure function over every batch (all columns, or those named), in parallel, and hands its results to
-    /// `sink` in row order.
+    /// Runs a pure function over every batch (all columns, or those named), in parallel, and hands
+    /// its results to `sink` in row order.
     ///
     /// # Errors
-    /// The first error of the function in row order, one of the sink, or a file that cannot be read.
+    /// The first error of the function in row order, one of the sink, or a file that cannot be
+    /// read.
     pub fn fold<T: Send>(
         &self,
         input: &Dataset,
@@ -280,10 +341,18 @@ impl Context<'_> {
     ) -> Result<()> {
         let mut first_row = 0;
         for (part_idx, part) in input.parts.iter().enumerate() {
-            for_each_group(input.contract, part, part_idx, first_row, columns, &kernel, |n, result| {
-                self.progress.advance(n);
-                sink(result)
-            })?;
+            for_each_group(
+                input.contract,
+                part,
+                part_idx,
+                first_row,
+                columns,
+                &kernel,
+                |n, result| {
+                    self.progress.advance(n);
+                    sink(result)
+                },
+            )?;
             first_row += part.rows;
         }
         Ok(())
@@ -308,7 +377,8 @@ impl Context<'_> {
     }
 }
 
-/// Reads the batches of a part and maps them, a few at a time and in parallel, and hands over the results in order.
+/// Reads the batches of a part and maps them, a few at a time and in parallel, and hands over the
+/// results in order.
 pub(crate) fn for_each_group<T: Send>(
     enters: &Contract,
     part: &Part,
@@ -320,10 +390,12 @@ pub(crate) fn for_each_group<T: Send>(
 ) -> Result<()> {
     let batches = Batches::open(&part.path, Some(enters), columns)?;
     let mut spans = Vec::new();
+
     for (batch, rows) in batches.rows().into_iter().enumerate() {
         spans.push((Span { part: part_idx, batch, first_row }, rows));
         first_row += rows;
     }
+
     for spans in spans.chunks(rayon::current_num_threads() * 2) {
         let results: Vec<Result<T>> =
             spans.par_iter().map(|(span, _)| kernel(&batches.read(span.batch)?, *span)).collect();
@@ -331,5 +403,6 @@ pub(crate) fn for_each_group<T: Send>(
             sink(*rows, result?)?;
         }
     }
+
     Ok(())
 }

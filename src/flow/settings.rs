@@ -1,7 +1,8 @@
 //! Settings in layers: the embedded defaults, the user's pipeline file, `--set key=value`.
 //!
-//! `pipelines/default.toml` holds every key, so a key it does not have is a mistake, and the type of its default
-//! is the type of the key. Both are checked here with file and line, before serde sees anything.
+//! `pipelines/default.toml` holds every key, so a key it does not have is a mistake, and the type
+//! of its default is the type of the key. Both are checked here with file and line, before serde
+//! sees anything.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,13 +36,16 @@ static MOVED: &[(&str, &str)] = &[
     ("train.optimiser.ema", "train.strategy.ema.decay"),
 ];
 
-/// The keys of a section of the embedded pipeline file, by their whole names; none where there is no such section.
+/// The keys of a section of the embedded pipeline file, by their whole names; none where there is
+/// no such section.
 pub fn keys_of(section: &str) -> Vec<String> {
     let (mut here, mut keys) = ("", Vec::new());
     for line in DEFAULT.lines() {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
             here = name;
-        } else if let Some((key, _)) = line.split_once(" =").filter(|(key, _)| here == section && !key.contains('#')) {
+        } else if let Some((key, _)) =
+            line.split_once(" =").filter(|(key, _)| here == section && !key.contains('#'))
+        {
             keys.push(format!("{section}.{}", key.trim()));
         }
     }
@@ -63,15 +67,17 @@ impl Settings {
     /// # Errors
     /// If the embedded file is wrong.
     pub fn new() -> Result<Self> {
-        let defaults: Table = toml::from_str(DEFAULT)
-            .map_err(|cause| Error::usage(format!("pipelines/default.toml is wrong: {}", cause.message())))?;
+        let defaults: Table = toml::from_str(DEFAULT).map_err(|cause| {
+            Error::usage(format!("pipelines/default.toml is wrong: {}", cause.message()))
+        })?;
         Ok(Settings { merged: defaults.clone(), defaults, places: BTreeMap::new() })
     }
 
     /// Adds a pipeline file.
     ///
     /// # Errors
-    /// If it cannot be read or parsed, or has an unknown key or a value of another type; names file and line.
+    /// If it cannot be read or parsed, or has an unknown key or a value of another type; names file
+    /// and line.
     pub fn add_file(&mut self, path: &Path) -> Result<()> {
         let text = std::fs::read_to_string(path).map_err(|cause| {
             Error::usage(format!("cannot read the pipeline file `{}`: {cause}", path.display()))
@@ -94,10 +100,11 @@ impl Settings {
             Error::usage(format!("the pipeline file is not TOML: {}", cause.message())).at(at)
         })?;
         check_table(spanned.get_ref(), &self.defaults, &mut Vec::new(), &place, &mut self.places)?;
-        let mut table: Table =
-            toml::from_str(text).map_err(|cause| Error::usage(cause.message().to_string()).at(name))?;
+        let mut table: Table = toml::from_str(text)
+            .map_err(|cause| Error::usage(cause.message().to_string()).at(name))?;
         widen(&mut table, &self.defaults);
         merge(&mut self.merged, table);
+
         Ok(())
     }
 
@@ -112,7 +119,8 @@ impl Settings {
     /// If there is no `=`, the key is unknown or the value has another type.
     pub fn add_assignment(&mut self, assignment: &str) -> Result<()> {
         let (key, value) = assignment.split_once('=').ok_or_else(|| {
-            Error::usage(format!("`--set {assignment}` has no `=`")).hint("write `--set dedup.jaccard=0.7`")
+            Error::usage(format!("`--set {assignment}` has no `=`"))
+                .hint("write `--set dedup.jaccard=0.7`")
         })?;
         let (key, value) = (key.trim(), value.trim());
         let line = format!("{key} = {value}");
@@ -137,7 +145,8 @@ impl Settings {
         })
     }
 
-    /// An error with the place of the key that it names in backticks, where a file or `--set` gave that.
+    /// An error with the place of the key that it names in backticks, where a file or `--set` gave
+    /// that.
     pub fn placed(&self, error: Error) -> Error {
         let told = std::iter::once(error.what()).chain(error.places().iter().map(String::as_str));
         let mut keys = told.flat_map(|text| text.split('`').skip(1).step_by(2));
@@ -153,8 +162,8 @@ fn line_of(text: &str, offset: usize) -> usize {
     text[..offset.min(text.len())].matches('\n').count() + 1
 }
 
-/// Checks keys and types of one table against its defaults. Sources have names of their own and free `fields`;
-/// `train.config` holds what Hugging Face's `config.json` does.
+/// Checks keys and types of one table against its defaults. Sources have names of their own and
+/// free `fields`; `train.config` holds what Hugging Face's `config.json` does.
 fn check_table(
     found: &DeTable<'_>,
     defaults: &Table,
@@ -179,11 +188,13 @@ fn check_table(
         } else {
             defaults.get(&name)
         };
+
         match default {
             None if free => {}
             None => return Err(unknown(&dotted, &name, defaults).at(place(key.span().start))),
             Some(default) => check_value(value, default, path, place, places)?,
         }
+
         places.insert(dotted, place(key.span().start));
         path.pop();
     }
@@ -198,10 +209,12 @@ fn check_value(
     places: &mut BTreeMap<String, String>,
 ) -> Result<()> {
     match (found.get_ref(), default) {
-        (DeValue::Table(table), Value::Table(defaults)) => check_table(table, defaults, path, place, places),
-        (DeValue::Integer(_), Value::Float(_) | Value::Integer(_)) | (DeValue::Float(_), Value::Float(_)) => {
-            check_range(found.get_ref(), &path.join(".")).map_err(|error| error.at(place(found.span().start)))
+        (DeValue::Table(table), Value::Table(defaults)) => {
+            check_table(table, defaults, path, place, places)
         }
+        (DeValue::Integer(_), Value::Float(_) | Value::Integer(_))
+        | (DeValue::Float(_), Value::Float(_)) => check_range(found.get_ref(), &path.join("."))
+            .map_err(|error| error.at(place(found.span().start))),
         (DeValue::Boolean(_), Value::Boolean(_))
         | (DeValue::String(_), Value::String(_))
         | (DeValue::Array(_), Value::Array(_)) => Ok(()),
@@ -220,15 +233,19 @@ fn check_value(
 fn check_range(found: &DeValue<'_>, key: &str) -> Result<()> {
     let Some(range) = ranges::range(key) else { return Ok(()) };
     let value: Option<f64> = match found {
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n as f64),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n as f64)
+        }
         DeValue::Float(number) => number.as_str().parse().ok(),
         _ => None,
     };
+
     if value.is_some_and(|value| range.contains(value)) {
         return Ok(());
     }
     let value = value.map_or("too large".to_string(), |value| value.to_string());
-    Err(Error::usage(format!("`{key}` is {value}, outside {range}")).hint(format!("it is {}", range.about)))
+    Err(Error::usage(format!("`{key}` is {value}, outside {range}"))
+        .hint(format!("it is {}", range.about)))
 }
 
 fn with_article(kind: &str) -> String {
@@ -250,16 +267,20 @@ fn source_model() -> Table {
 
 fn unknown(dotted: &str, name: &str, known: &Table) -> Error {
     if let Some((_, now)) = MOVED.iter().find(|(before, _)| *before == dotted) {
-        return Error::usage(format!("`{dotted}` has another name now")).hint(format!("write `{now}`"));
+        return Error::usage(format!("`{dotted}` has another name now"))
+            .hint(format!("write `{now}`"));
     }
+
     let error = Error::usage(format!("unknown key `{dotted}`"));
     match nearest(name, known.keys().map(String::as_str), 0.8) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint(format!("known here: {}", known.keys().cloned().collect::<Vec<_>>().join(", "))),
+        None => error
+            .hint(format!("known here: {}", known.keys().cloned().collect::<Vec<_>>().join(", "))),
     }
 }
 
-/// Writes `1` as `1.0` where the default is no whole number: the same setting is the same in every fingerprint.
+/// Writes `1` as `1.0` where the default is no whole number: the same setting is the same in every
+/// fingerprint.
 fn widen(table: &mut Table, defaults: &Table) {
     for (key, value) in table.iter_mut() {
         match (value, defaults.get(key)) {
@@ -303,10 +324,17 @@ mod tests {
         refuse("\nseed = \"x\"\n", &["`seed` is a string, but must be an integer", "mine.toml:2"]);
         refuse("[source.mine]\npth = \"x\"\n", &["`source.mine.pth`", "mine.toml:2"]);
         refuse("seed = \n", &["not TOML", "mine.toml:1"]);
-        refuse("[dedup]\njaccard = 1.5\n", &["`dedup.jaccard` is 1.5, outside (0, 1]", "mine.toml:2", "least true"]);
+        refuse(
+            "[dedup]\njaccard = 1.5\n",
+            &["`dedup.jaccard` is 1.5, outside (0, 1]", "mine.toml:2", "least true"],
+        );
         refuse("[density]\nb = nan\n", &["`density.b` is NaN, outside [0, 1]"]);
         refuse("[train]\nbatch = 0x1_0001\n", &["`train.batch` is 65537, outside [1, 65_536]"]);
-        refuse("[train.objective]\nmask = 0.2\n", &["another name", "`train.rows.masked.share`", "mine.toml:2"]);
+
+        refuse(
+            "[train.objective]\nmask = 0.2\n",
+            &["another name", "`train.rows.masked.share`", "mine.toml:2"],
+        );
     }
 
     #[test]
@@ -325,13 +353,21 @@ mod tests {
         settings.add_text("[curriculum]\nwindow = 50\n", "a").unwrap();
         settings.add_assignment("seed=3").unwrap();
         settings.add_assignment("difficulty.tokenizer=some/path.json").unwrap();
-        settings.add_text("[source.mine]\npath = \"x\"\n[source.mine.fields]\ntext = \"body\"\n", "b").unwrap();
+        settings
+            .add_text("[source.mine]\npath = \"x\"\n[source.mine.fields]\ntext = \"body\"\n", "b")
+            .unwrap();
         assert_eq!(settings.merged["curriculum"]["window"].as_integer(), Some(50));
         assert_eq!(settings.merged["curriculum"]["general_first"].as_float(), Some(0.2));
         assert_eq!(settings.merged["seed"].as_integer(), Some(3));
         assert_eq!(settings.merged["difficulty"]["tokenizer"].as_str(), Some("some/path.json"));
         assert_eq!(settings.merged["source"]["mine"]["fields"]["text"].as_str(), Some("body"));
         assert!(settings.add_assignment("seed").is_err());
-        assert!(settings.add_assignment("sed=3").unwrap_err().to_string().contains("did you mean `seed`?"));
+        assert!(
+            settings
+                .add_assignment("sed=3")
+                .unwrap_err()
+                .to_string()
+                .contains("did you mean `seed`?")
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! How a run ends that is told to: by Ctrl-C (SIGINT), or by the system that wants the machine back (SIGTERM).
+//! How a run ends that is told to: by Ctrl-C (SIGINT), or by the system that wants the machine back
+//! (SIGTERM).
 //!
-//! What a build has done is on disk at any moment, so it ends at once. Training has a checkpoint to save: it is asked
-//! to, and ends at the latest when its time is up or it is told a second time. Temporary folders go in every case.
+//! What a build has done is on disk at any moment, so it ends at once. Training has a checkpoint to
+//! save: it is asked to, and ends at the latest when its time is up or it is told a second time.
+//! Temporary folders go in every case.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -28,8 +30,8 @@ pub fn requested() -> Option<i32> {
     Some(SIGNAL.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
 }
 
-/// Waits for signals in a thread of its own. If `asks`, the run looks at [`requested`] itself and gets six seconds to end;
-/// then, or at once, `end` tells what was saved and ends the process.
+/// Waits for signals in a thread of its own. If `asks`, the run looks at [`requested`] itself and
+/// gets six seconds to end; then, or at once, `end` tells what was saved and ends the process.
 ///
 /// # Errors
 /// If the system gives no thread or no signals.
@@ -86,13 +88,17 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| path != self.0.path());
+        TEMPORARY
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|path| path != self.0.path());
     }
 }
 
 fn remove_temporary() {
     for folder in TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-        // Threads may still write into it; what cannot be removed now is swept by the next run there.
+        // Threads may still write into it; what cannot be removed now is swept by the next run
+        // there.
         for _ in 0..3 {
             if std::fs::remove_dir_all(&folder).is_ok() {
                 break;
@@ -115,6 +121,7 @@ mod tests {
         let second = Temporary::new(place.path(), "a-").unwrap();
         std::fs::write(second.path().join("file"), "x").unwrap();
         remove_temporary();
+
         assert!(!second.path().exists());
     }
 }

@@ -1,8 +1,9 @@
 //! A file that remembers what the system said when it could not be read.
 //!
-//! Decoders and parsers wrap, rename or swallow the errors of what they read from, and to them a bad sector looks like
-//! a damaged file. But damage is a property of the data, which no second run heals, and an error of the system is not:
-//! whoever opens a file through here asks [`Failure::get`] before it calls a file damaged.
+//! Decoders and parsers wrap, rename or swallow the errors of what they read from, and to them a
+//! bad sector looks like a damaged file. But damage is a property of the data, which no second run
+//! heals, and an error of the system is not: whoever opens a file through here asks
+//! [`Failure::get`] before it calls a file damaged.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -29,7 +30,10 @@ impl Failure {
         if let Err(cause) = &result
             && cause.kind() != io::ErrorKind::Interrupted
         {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| copy(cause));
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert_with(|| copy(cause));
         }
         result
     }
@@ -48,8 +52,8 @@ impl Failure {
     }
 }
 
-/// What changes when a file is written to, replaced, or made anew: device, number, size, and the time of the last
-/// change, which nobody can set.
+/// What changes when a file is written to, replaced, or made anew: device, number, size, and the
+/// time of the last change, which nobody can set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State(u64, u64, u64, i64, i64);
 
@@ -77,8 +81,8 @@ impl State {
     }
 }
 
-/// The state of a file now, if it still holds the bytes of this hash; `None` if it holds others. One that was only
-/// touched, linked or made anew since `state` is hashed again to find out.
+/// The state of a file now, if it still holds the bytes of this hash; `None` if it holds others.
+/// One that was only touched, linked or made anew since `state` is hashed again to find out.
 ///
 /// # Errors
 /// If it is gone or cannot be read.
@@ -90,7 +94,8 @@ pub fn unchanged(path: &Path, state: State, hash: &str) -> Result<Option<State>>
 /// A file that the system does not give.
 pub fn unreadable(path: &Path, cause: &io::Error) -> Error {
     Error::file("read", path, cause).hint(
-        "this is no damage of the data: see to the disk, the share or the limit, and run the same command again; it \
+        "this is no damage of the data: see to the disk, the share or the limit, and run the same \
+         command again; it \
          goes on where it stopped",
     )
 }
@@ -102,8 +107,8 @@ fn copy(cause: &io::Error) -> io::Error {
     }
 }
 
-/// How often a reader may ask for more at the end of a file. A Parquet file can say that thousands of millions of things
-/// follow, and its library asks for each.
+/// How often a reader may ask for more at the end of a file. A Parquet file can say that thousands
+/// of millions of things follow, and its library asks for each.
 const MOST_ENDS: u32 = 1_000;
 
 /// A file on disk whose errors are kept.
@@ -144,10 +149,15 @@ impl Read for Watched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.failure.watch((&*self.file).read(buffer))?;
         self.ends += u32::from(n == 0 && !buffer.is_empty());
+
         if self.ends > MOST_ENDS {
             // No word of the system: the file is damaged.
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it asks for more than the file holds, for ever"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it asks for more than the file holds, for ever",
+            ));
         }
+
         Ok(n)
     }
 }
@@ -174,14 +184,17 @@ impl ChunkReader for Watched {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
-        let mut bytes = Vec::with_capacity(length.min(usize::try_from(self.len()).unwrap_or(usize::MAX)));
+        let mut bytes =
+            Vec::with_capacity(length.min(usize::try_from(self.len()).unwrap_or(usize::MAX)));
         self.get_read(start)?.take(length as u64).read_to_end(&mut bytes)?;
+
         if bytes.len() < length {
             return Err(ParquetError::EOF(format!(
                 "the file ends before byte {}",
                 start.saturating_add(length as u64)
             )));
         }
+
         Ok(bytes.into())
     }
 }

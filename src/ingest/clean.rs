@@ -1,7 +1,8 @@
 //! The layout of every document's text, whatever format it came from.
 //!
-//! Line ends become line feeds, white space at line ends goes, runs of empty lines become one, control characters
-//! and byte order marks go. Nothing else changes: no Unicode normalisation, no case, no quotes.
+//! Line ends become line feeds, white space at line ends goes, runs of empty lines become one,
+//! control characters and byte order marks go. Nothing else changes: no Unicode normalisation, no
+//! case, no quotes.
 
 use std::borrow::Cow;
 
@@ -14,6 +15,7 @@ const LINE_ENDS: [char; 7] = ['\n', '\r', '\x0b', '\x0c', '\u{85}', '\u{2028}', 
 pub fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut empty_lines = 0;
+
     if is_plain(text.as_bytes()) {
         // The common case, four times as fast: no other line ends and nothing to take out.
         let mut start = 0;
@@ -25,6 +27,7 @@ pub fn clean(text: &str) -> String {
         let text = text.replace("\r\n", "\n");
         text.split(LINE_ENDS).for_each(|line| push_line(&mut clean, &mut empty_lines, line, true));
     }
+
     clean
 }
 
@@ -34,10 +37,12 @@ fn push_line(clean: &mut String, empty_lines: &mut usize, line: &str, filter: bo
         *empty_lines += 1;
         return;
     }
+
     if !clean.is_empty() {
         clean.push_str(if *empty_lines > 0 { "\n\n" } else { "\n" });
     }
     *empty_lines = 0;
+
     if filter {
         clean.extend(line.chars().filter(|c| !is_removed(*c)));
     } else {
@@ -45,14 +50,18 @@ fn push_line(clean: &mut String, empty_lines: &mut usize, line: &str, filter: bo
     }
 }
 
-/// Whether none of the bytes can belong to a character that is taken out or ends a line, other than the line feed.
+/// Whether none of the bytes can belong to a character that is taken out or ends a line, other than
+/// the line feed.
 fn is_plain(bytes: &[u8]) -> bool {
     let control = |byte: u8| (byte < 0x20 && byte != b'\n' && byte != b'\t') || byte == 0x7f;
     // Many bytes at once: a loop that may end at each of them is not vectorised.
-    if bytes.chunks(4096).any(|bytes| bytes.iter().fold(false, |seen, &byte| seen | control(byte))) {
+    if bytes.chunks(4096).any(|bytes| bytes.iter().fold(false, |seen, &byte| seen | control(byte)))
+    {
         return false;
     }
-    // C1 controls are C2 80..9F, the separators E2 80 A8 and A9, the marks EF BB BF, EF BF BE and EF BF BF.
+    // C1 controls are C2 80..9F, the separators E2 80 A8 and A9, the marks EF BB BF, EF BF BE and
+    // EF BF BF.
+
     !memchr3_iter(0xc2, 0xe2, 0xef, bytes).any(|at| match &bytes[at..] {
         [0xc2, next, ..] => *next < 0xa0,
         [0xe2, 0x80, last, ..] => matches!(last, 0xa8 | 0xa9),
@@ -67,6 +76,7 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut line = String::with_capacity(text.len());
+
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
         // The marks that are taken out begin with this byte.
         let word = match memchr(0xef, word.as_bytes()) {
@@ -78,6 +88,7 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
         }
         line.push_str(&word);
     }
+
     Cow::Owned(line)
 }
 
@@ -85,15 +96,20 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
 fn is_one_line(text: &[u8]) -> bool {
     let control = |byte: u8| byte < b' ' || byte == 0x7f;
     let lead = |byte: u8| matches!(byte, 0xc2 | 0xe1..=0xe3 | 0xef);
-    let (has_control, has_lead) =
-        text.iter().fold((false, false), |(seen, leads), &byte| (seen | control(byte), leads | lead(byte)));
+    let (has_control, has_lead) = text
+        .iter()
+        .fold((false, false), |(seen, leads), &byte| (seen | control(byte), leads | lead(byte)));
     let behind = text.get(1..).unwrap_or(&[]);
-    let two_spaces = text.iter().zip(behind).fold(false, |seen, (&a, &b)| seen | ((a == b' ') & (b == b' ')));
+    let two_spaces =
+        text.iter().zip(behind).fold(false, |seen, (&a, &b)| seen | ((a == b' ') & (b == b' ')));
     let at_an_end = text.starts_with(b" ") || text.ends_with(b" ");
+
     if has_control || two_spaces || at_an_end {
         return false;
     }
-    // White space beyond ASCII, C1 controls and marks that are taken out; a lead byte is never the rest of a character.
+    // White space beyond ASCII, C1 controls and marks that are taken out; a lead byte is never the
+    // rest of a character.
+
     let is_bad = |at: usize| match &text[at..] {
         [0xc2, next, ..] => *next <= 0xa0,
         [0xe1, 0x9a, 0x80, ..] | [0xe2, 0x81, 0x9f, ..] | [0xe3, 0x80, 0x80, ..] => true,
@@ -101,7 +117,9 @@ fn is_one_line(text: &[u8]) -> bool {
         [0xef, 0xbb, 0xbf, ..] | [0xef, 0xbf, 0xbe | 0xbf, ..] => true,
         _ => false,
     };
-    !has_lead || !memchr3_iter(0xc2, 0xe2, 0xef, text).chain(memchr2_iter(0xe1, 0xe3, text)).any(is_bad)
+
+    !has_lead
+        || !memchr3_iter(0xc2, 0xe2, 0xef, text).chain(memchr2_iter(0xe1, 0xe3, text)).any(is_bad)
 }
 
 fn is_removed(c: char) -> bool {

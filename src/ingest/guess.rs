@@ -16,6 +16,7 @@ use crate::ingest::{FORMATS, Format};
 pub fn guess_format(path: &Path) -> Result<&'static str> {
     let mut found: Option<(&'static str, PathBuf)> = None;
     let mut unreadable = None;
+
     for file in expand(&path.to_string_lossy())? {
         if why_passed_over(&file).is_some() {
             continue;
@@ -29,17 +30,26 @@ pub fn guess_format(path: &Path) -> Result<&'static str> {
                 continue;
             }
         };
+
         match &found {
             Some((other, before)) if *other != name => {
                 let (before, file) = (before.display(), file.display());
-                return Err(Error::usage(format!("`{}` has files of several formats", path.display()))
-                    .at(format!("`{before}` is {other}, `{file}` is {name}"))
-                    .hint("name the files or a pattern for each format, such as `folder/*.csv folder/*.jsonl`"));
+                return Err(Error::usage(format!(
+                    "`{}` has files of several \
+                                                 formats",
+                    path.display()
+                ))
+                .at(format!("`{before}` is {other}, `{file}` is {name}"))
+                .hint(
+                    "name the files or a pattern for each format, such as `folder/*.csv \
+                           folder/*.jsonl`",
+                ));
             }
             Some(_) => {}
             None => found = Some((name, file)),
         }
     }
+
     if let Some((name, _)) = found {
         return Ok(name);
     }
@@ -47,20 +57,24 @@ pub fn guess_format(path: &Path) -> Result<&'static str> {
         return Err(error);
     }
     let names: Vec<&str> = FORMATS.iter().map(|format| format.name()).collect();
-    Err(Error::usage(format!("nothing tells what format `{}` has", path.display()))
-        .hint(format!("make it a `[source.<name>]` of a pipeline file and say its `format`: {}", names.join(", "))))
+    Err(Error::usage(format!("nothing tells what format `{}` has", path.display())).hint(format!(
+        "make it a `[source.<name>]` of a pipeline file and say its `format`: {}",
+        names.join(", ")
+    )))
 }
 
 fn guess_file(path: &Path) -> Result<Option<&'static str>> {
     let bounds = Bounds { max_bytes: u64::MAX, max_ratio: u64::MAX };
-    let stream = Unpacked::open(path, &bounds, None).map_err(|cause| Error::file("open", path, cause))?;
+    let stream =
+        Unpacked::open(path, &bounds, None).map_err(|cause| Error::file("open", path, cause))?;
     let mut head = Vec::new();
     // Damage behind the head is no matter here; reading the whole file will report it.
     let _ = Utf8::new(stream, None).take(4096).read_to_end(&mut head);
     let signed = FORMATS.iter().filter_map(|format| Some((format.recognises(&head)?, *format)));
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let name = without_packing(&name);
-    let is_named = |format: &&&dyn Format| format.endings().iter().any(|ending| name.ends_with(ending));
+    let is_named =
+        |format: &&&dyn Format| format.endings().iter().any(|ending| name.ends_with(ending));
 
     let format = signed.min_by_key(|(place, _)| *place).map(|(_, format)| format);
     let format = format.or_else(|| FORMATS.iter().find(is_named).copied());
@@ -95,6 +109,7 @@ mod tests {
             std::fs::write(&path, content).unwrap();
             assert_eq!(guess_format(&path).ok(), expected, "{name}");
         }
+
         let mixed = guess_format(folder.path()).unwrap_err();
         assert!(mixed.to_string().contains("several formats"), "{mixed}");
         let pattern = folder.path().join("[ah]*");

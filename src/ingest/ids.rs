@@ -1,23 +1,24 @@
 //! raw parts → parts: which record of an id stays.
 //!
-//! Where records say their version, the one with the greatest version of an id stays; the others are refused as
-//! `superseded`, also where the one that stays is no document (an article that became a redirect). Among equal
-//! versions of dumps and of PubMed, whose ids are global, the one read last stays.
+//! Where records say their version, the one with the greatest version of an id stays; the others
+//! are refused as `superseded`, also where the one that stays is no document (an article that
+//! became a redirect). Among equal versions of dumps and of PubMed, whose ids are global, the one
+//! read last stays.
 //!
-//! Elsewhere an id alone proves nothing, nor do equal versions of a mapped column: files often count their rows anew.
-//! Of records with the same id and
-//! the same text the first stays, and the others are refused as `repeated`. Records with the same id and other texts
-//! all stay, each named by its file as well (`s:part-01.jsonl#7`, and from the second of a file on
-//! `s:part-01.jsonl#7#2`), whatever was read before them; or they are an error, where the source says that its ids
-//! are global.
+//! Elsewhere an id alone proves nothing, nor do equal versions of a mapped column: files often
+//! count their rows anew. Of records with the same id and the same text the first stays, and the
+//! others are refused as `repeated`. Records with the same id and other texts all stay, each named
+//! by its file as well (`s:part-01.jsonl#7`, and from the second of a file on
+//! `s:part-01.jsonl#7#2`), whatever was read before them; or they are an error, where the source
+//! says that its ids are global.
 //!
 //! A withdrawal refuses what was read of its id before as `deleted`; what is read after it stays.
-//! Documents that are named by their content are told apart, not removed: the second of one name gets `-2`, the third
-//! `-3`, and deduplication will see that they are equal.
+//! Documents that are named by their content are told apart, not removed: the second of one name
+//! gets `-2`, the third `-3`, and deduplication will see that they are equal.
 //!
-//! This is decided over the hashes of the ids, 41 bytes a record, of as many of them at once as memory allows; then
-//! the raw parts become parts as they are, and beside those that hold affected rows stand their
-//! [`changes`].
+//! This is decided over the hashes of the ids, 41 bytes a record, of as many of them at once as
+//! memory allows; then the raw parts become parts as they are, and beside those that hold affected
+//! rows stand their [`changes`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -71,7 +72,8 @@ pub struct Event {
     pub source: usize,
     /// Index of its file in the source.
     pub file: usize,
-    /// xxh3-64 of its text; two texts are compared only where their ids are equal, so 64 bits are enough.
+    /// xxh3-64 of its text; two texts are compared only where their ids are equal, so 64 bits are
+    /// enough.
     pub text: u64,
 }
 
@@ -98,6 +100,7 @@ impl Event {
         let (source, rest) = rest.split_first_chunk()?;
         let (file, rest) = rest.split_first_chunk()?;
         let kinds = [Kind::Versioned, Kind::Named, Kind::ByContent, Kind::Withdrawal, Kind::Empty];
+
         Some(Event {
             hash: u128::from_le_bytes(*hash),
             version: u64::from_le_bytes(*version),
@@ -120,7 +123,8 @@ pub enum Fate {
     Deleted,
     /// A record with its id and its text was read before.
     Repeated,
-    /// Another record of its id has another text: it is named by its file too, as the n-th of its id in there.
+    /// Another record of its id has another text: it is named by its file too, as the n-th of its
+    /// id in there.
     Qualified(u64),
     /// It gets this suffix.
     Renamed(u64),
@@ -138,31 +142,39 @@ pub fn decide(events: impl Iterator<Item = Event>) -> Fates {
 fn decide_share(events: impl Iterator<Item = Event>, share: u128, n_shares: u128) -> Fates {
     let mut row = 0;
     let mut ours = Vec::new();
+
     for (order, event) in events.enumerate() {
         if (event.hash >> 64) % n_shares == share {
             ours.push((event.hash, order as u64, row, event));
         }
         row += u64::from(event.kind.has_row());
     }
+
     ours.par_sort_unstable_by_key(|(hash, order, _, _)| (*hash, *order));
     let mut fates = Fates::new();
+
     for of_one_id in ours.chunk_by(|a, b| a.0 == b.0) {
         decide_id(of_one_id.iter().map(|(_, _, row, event)| (*row, event)), &mut fates);
         decide_named(of_one_id.iter().map(|(_, _, row, event)| (*row, event)), &mut fates);
     }
+
     fates
 }
 
-/// Records of one id in a format that knows no versions: the greatest version that a mapped column says stays, and of
-/// those equal texts are one record, other texts are other records.
+/// Records of one id in a format that knows no versions: the greatest version that a mapped column
+/// says stays, and of those equal texts are one record, other texts are other records.
 fn decide_named<'a>(events: impl Iterator<Item = (u64, &'a Event)> + Clone, fates: &mut Fates) {
     let is_ours = |(_, event): &(u64, &Event)| matches!(event.kind, Kind::Named | Kind::Empty);
-    let Some(newest) = events.clone().filter(is_ours).map(|(_, event)| event.version).max() else { return };
-    let of_newest = events.clone().filter(|(_, event)| event.kind == Kind::Named && event.version == newest);
+    let Some(newest) = events.clone().filter(is_ours).map(|(_, event)| event.version).max() else {
+        return;
+    };
+    let of_newest =
+        events.clone().filter(|(_, event)| event.kind == Kind::Named && event.version == newest);
     let older = if of_newest.clone().next().is_some() { Fate::Superseded } else { Fate::Emptied };
 
     let mut texts = HashSet::new();
     let mut first_of_text = Vec::new();
+
     for (row, event) in events.filter(|(_, event)| event.kind == Kind::Named) {
         if event.version < newest {
             fates.insert(row, (event.source, older(event.version, newest)));
@@ -186,6 +198,7 @@ fn decide_named<'a>(events: impl Iterator<Item = (u64, &'a Event)> + Clone, fate
 fn decide_id<'a>(events: impl Iterator<Item = (u64, &'a Event)>, fates: &mut Fates) {
     let mut stays: Option<(u64, &Event)> = None;
     let mut n_by_content = 0;
+
     for (row, event) in events {
         match event.kind {
             Kind::ByContent => {
@@ -194,6 +207,7 @@ fn decide_id<'a>(events: impl Iterator<Item = (u64, &'a Event)>, fates: &mut Fat
                     fates.insert(row, (event.source, Fate::Renamed(n_by_content)));
                 }
             }
+
             Kind::Withdrawal => {
                 if let Some((row, event)) = stays.take().filter(|(_, event)| event.kind.has_row()) {
                     fates.insert(row, (event.source, Fate::Deleted));
@@ -207,7 +221,8 @@ fn decide_id<'a>(events: impl Iterator<Item = (u64, &'a Event)>, fates: &mut Fat
                     Some(old) => (Some((row, event)), old),
                 };
                 if let Some((row, event)) = goes.filter(|(_, event)| event.kind.has_row()) {
-                    let fate = if winner.1.kind.has_row() { Fate::Superseded } else { Fate::Emptied };
+                    let fate =
+                        if winner.1.kind.has_row() { Fate::Superseded } else { Fate::Emptied };
                     fates.insert(row, (event.source, fate(event.version, winner.1.version)));
                 }
                 stays = Some(winner);
@@ -229,11 +244,18 @@ pub(super) fn settle(
     let mut cursors = Vec::new();
     while raw.committed(cursors.len())?.is_some() {
         let cursor: Option<Cursor> = read_json(&raw.numbered("cursor", cursors.len(), "json"))?;
-        cursors.push(cursor.ok_or_else(|| Error::data("a cursor is missing").at(raw.folder.display()))?);
+        cursors.push(
+            cursor.ok_or_else(|| Error::data("a cursor is missing").at(raw.folder.display()))?,
+        );
     }
+
     let fates = read_and_decide(raw, &cursors, cx.memory_bytes)?;
-    sources.iter().enumerate().try_for_each(|(number, source)| check_ids(number, source, &fates, last, cx))?;
+    sources
+        .iter()
+        .enumerate()
+        .try_for_each(|(number, source)| check_ids(number, source, &fates, last, cx))?;
     let mut first_row = 0;
+
     for (part, cursor) in cursors.iter().enumerate() {
         let rows = first_row..first_row + cursor.rows;
         if cx.committed(part)?.is_none() {
@@ -241,12 +263,14 @@ pub(super) fn settle(
         }
         first_row = rows.end;
     }
+
     let mut books = last.books.clone();
     for (source, fate) in fates.values() {
         if let Some(books) = sources.get(*source).and_then(|source| books.get_mut(&source.name)) {
             amend(books, fate);
         }
     }
+
     Ok(books)
 }
 
@@ -254,8 +278,15 @@ pub(super) fn settle(
 ///
 /// # Errors
 /// If there are any and the source says that its ids are global.
-fn check_ids(number: usize, source: &SourceSpec, fates: &Fates, last: &Cursor, cx: &Context<'_>) -> Result<()> {
-    let is_shared = |(of, fate): &&(usize, Fate)| *of == number && matches!(fate, Fate::Qualified(_));
+fn check_ids(
+    number: usize,
+    source: &SourceSpec,
+    fates: &Fates,
+    last: &Cursor,
+    cx: &Context<'_>,
+) -> Result<()> {
+    let is_shared =
+        |(of, fate): &&(usize, Fate)| *of == number && matches!(fate, Fate::Qualified(_));
     let n_shared = fates.values().filter(is_shared).count() as u64;
     if n_shared == 0 {
         return Ok(());
@@ -265,26 +296,35 @@ fn check_ids(number: usize, source: &SourceSpec, fates: &Fates, last: &Cursor, c
     let (version, replaces) = match source.fields.get("version") {
         None => {
             let name = &source.name;
-            let map = format!("map what says so: `--set 'source.{name}.fields.version=\"<column>\"'`");
+            let map =
+                format!("map what says so: `--set 'source.{name}.fields.version=\"<column>\"'`");
             ("", format!("where one record replaces the other, {map}"))
         }
-        Some(_) => (" and its version", "where one record replaces the other, its version must be greater".to_string()),
+        Some(_) => (
+            " and its version",
+            "where one record replaces the other, its version must be greater".to_string(),
+        ),
     };
+
     let told = format!(
-        "{n_shared} of {n_documents} records of source `{}` ({share:.1} %) have the id{version} of a record with \
+        "{n_shared} of {n_documents} records of source `{}` ({share:.1} %) have the id{version} of \
+         a record with \
          another text",
         source.name
     );
     match source.ids {
-        Ids::Global => Err(Error::data(told)
-            .at(format!("[source.{}]", source.name))
-            .hint(format!("where ids begin anew in each file, take `ids = \"file\"`; {replaces}",))),
+        Ids::Global => Err(Error::data(told).at(format!("[source.{}]", source.name)).hint(
+            format!("where ids begin anew in each file, take `ids = \"file\"`; {replaces}",),
+        )),
         Ids::Auto | Ids::File => {
             let how = match source.ids {
                 Ids::File => "they are numbered within their file",
                 _ => "they are named by their file too",
             };
-            cx.progress.note(&format!("{told}; {how}, such as `{}:part-01.jsonl#7`; {replaces}", source.name));
+            cx.progress.note(&format!(
+                "{told}; {how}, such as `{}:part-01.jsonl#7`; {replaces}",
+                source.name
+            ));
             Ok(())
         }
     }
@@ -315,19 +355,28 @@ fn reason(fate: &Fate) -> Option<&'static str> {
 fn read_and_decide(raw: &Context<'_>, cursors: &[Cursor], memory_bytes: u64) -> Result<Fates> {
     let paths: Vec<_> = (0..cursors.len()).map(|part| raw.numbered("ids", part, "bin")).collect();
     let mut n_events = 0;
+
     for (path, cursor) in paths.iter().zip(cursors) {
         let bytes = std::fs::read(path).map_err(|cause| Error::file("read", path, cause))?;
         // Ids that are missing would leave rows that other ones replace.
-        let rows =
-            bytes.chunks(EVENT_BYTES).filter(|event| Event::read(event).is_some_and(|event| event.kind.has_row()));
+        let rows = bytes
+            .chunks(EVENT_BYTES)
+            .filter(|event| Event::read(event).is_some_and(|event| event.kind.has_row()));
+
         if !bytes.len().is_multiple_of(EVENT_BYTES) || rows.count() as u64 != cursor.rows {
-            return Err(Error::new(crate::error::Kind::Io, format!("`{}` lost some of its ids", path.display()))
-                .hint(format!("delete `{}` and run the same command again", raw.folder.display())));
+            return Err(Error::new(
+                crate::error::Kind::Io,
+                format!("`{}` lost some of its ids", path.display()),
+            )
+            .hint(format!("delete `{}` and run the same command again", raw.folder.display())));
         }
+
         n_events += (bytes.len() / EVENT_BYTES) as u64;
     }
+
     let n_shares = (n_events * EVENT_MEMORY).div_ceil((memory_bytes / 4).max(1 << 20)).max(1);
     let mut fates = Fates::new();
+
     for share in 0..n_shares {
         let mut failure = None;
         let events = paths.iter().map_while(|path| match std::fs::read(path) {
@@ -337,13 +386,16 @@ fn read_and_decide(raw: &Context<'_>, cursors: &[Cursor], memory_bytes: u64) -> 
                 None
             }
         });
-        let events =
-            events.flat_map(|bytes| bytes.chunks_exact(EVENT_BYTES).filter_map(Event::read).collect::<Vec<_>>());
+
+        let events = events.flat_map(|bytes| {
+            bytes.chunks_exact(EVENT_BYTES).filter_map(Event::read).collect::<Vec<_>>()
+        });
         fates.extend(decide_share(events, u128::from(share), u128::from(n_shares)));
         if let Some(failure) = failure {
             return Err(failure);
         }
     }
+
     Ok(fates)
 }
 
@@ -360,6 +412,7 @@ fn settle_part(
     let ((raw_part, place), (raw_refused, refused_place)) = (from("part"), from("refused"));
     link(&raw_part, &place)?;
     let (changed, refused) = carry_out(&raw_part, rows.clone(), fates, sources)?;
+
     if !changed.is_empty() {
         changes::write(&place, &changed)?;
     }
@@ -375,13 +428,14 @@ fn settle_part(
         cx.write_refused(&mut writer, &refused)?;
         writer.finish()?;
     }
+
     fates.range(rows).for_each(|(_, (_, fate))| amend(&mut books, fate));
     // The refusals stand in their place already; this checks the books and writes them.
     cx.commit(part, &[], &[], &books)
 }
 
-/// What the fates make of the rows of a raw part: its changes, and the refusals of those that are gone. Batches that
-/// no fate hits are not read.
+/// What the fates make of the rows of a raw part: its changes, and the refusals of those that are
+/// gone. Batches that no fate hits are not read.
 fn carry_out(
     raw_part: &Path,
     rows: std::ops::Range<u64>,
@@ -395,32 +449,41 @@ fn carry_out(
         end += n_rows;
         end - n_rows..end
     });
-    let hit: Vec<_> = spans.enumerate().filter(|(_, span)| fates.range(span.clone()).next().is_some()).collect();
+    let hit: Vec<_> =
+        spans.enumerate().filter(|(_, span)| fates.range(span.clone()).next().is_some()).collect();
     let kernel = |(idx, span): (usize, std::ops::Range<u64>)| {
         let batch = batches.read(idx)?;
         let (ids, files) = (strings(&batch, "id")?, strings(&batch, "file")?);
         let (mut changed, mut refused) = (Changes::new(), Vec::new());
+
         for (row, (source, fate)) in fates.range(span.clone()) {
             let idx = (row - span.start) as usize;
             let id = match fate {
                 Fate::Renamed(nth) => Some(format!("{}-{nth}", ids.value(idx))),
-                Fate::Qualified(nth) => Some(qualified(ids.value(idx), *nth, files.value(idx), &sources[*source])),
+                Fate::Qualified(nth) => {
+                    Some(qualified(ids.value(idx), *nth, files.value(idx), &sources[*source]))
+                }
                 _ => None,
             };
+
             if id.is_none() {
                 refused.push(to_refusal(&batch, idx, fate)?);
             }
             changed.insert(row - rows.start, id);
         }
+
         Ok((changed, refused))
     };
+
     let done: Vec<Result<(Changes, Vec<Refusal>)>> = hit.into_par_iter().map(kernel).collect();
     let (mut changed, mut refused) = (Changes::new(), Vec::new());
+
     for done in done {
         let (more_changed, more_refused) = done?;
         changed.extend(more_changed);
         refused.extend(more_refused);
     }
+
     Ok((changed, refused))
 }
 
@@ -429,10 +492,12 @@ fn qualified(id: &str, nth: u64, file: &str, source: &SourceSpec) -> String {
     let mut name = match source.ids {
         Ids::File => id.to_string(),
         Ids::Auto | Ids::Global => {
-            let own = id.strip_prefix(&source.name).and_then(|id| id.strip_prefix(':')).unwrap_or(id);
+            let own =
+                id.strip_prefix(&source.name).and_then(|id| id.strip_prefix(':')).unwrap_or(id);
             id_in_file(&source.name, &name_below(&source.path, file), own)
         }
     };
+
     if nth > 1 {
         name += &format!("#{nth}");
     }
@@ -448,11 +513,16 @@ fn to_refusal(batch: &RecordBatch, idx: usize, fate: &Fate) -> Result<Refusal> {
     let text = |name: &str| strings(batch, name).map(|column| column.value(idx));
     let bytes = text("text")?.as_bytes();
     let detail = match fate {
-        Fate::Superseded(own, other) => format!("version {own}; version {other} of the same record stays"),
-        Fate::Emptied(own, other) => format!("version {own}; version {other} of the same record is no document"),
+        Fate::Superseded(own, other) => {
+            format!("version {own}; version {other} of the same record stays")
+        }
+        Fate::Emptied(own, other) => {
+            format!("version {own}; version {other} of the same record is no document")
+        }
         Fate::Repeated => "a record with this id and this text was read before".to_string(),
         _ => "a record read later withdraws it".to_string(),
     };
+
     let offsets = column(batch, "offset")?.as_primitive_opt::<UInt64Type>();
     Ok(Refusal {
         source: text("source")?.to_string(),
@@ -468,7 +538,9 @@ fn to_refusal(batch: &RecordBatch, idx: usize, fate: &Fate) -> Result<Refusal> {
 
 /// Writes the books by source, which end the room.
 pub(super) fn write_sources(folder: &Path, books: &BTreeMap<String, Books>) -> Result<()> {
-    books.iter().try_for_each(|(name, books)| books.balance().map_err(|error| error.at(format!("source `{name}`"))))?;
+    books.iter().try_for_each(|(name, books)| {
+        books.balance().map_err(|error| error.at(format!("source `{name}`")))
+    })?;
     write_json(&folder.join("sources.json"), books)
 }
 
@@ -482,8 +554,10 @@ mod tests {
     }
 
     fn check(events: &[Event], expected: &[(u64, Fate)]) {
-        let fates: Vec<(u64, Fate)> =
-            decide(events.iter().copied()).into_iter().map(|(row, (_, fate))| (row, fate)).collect();
+        let fates: Vec<(u64, Fate)> = decide(events.iter().copied())
+            .into_iter()
+            .map(|(row, (_, fate))| (row, fate))
+            .collect();
         assert_eq!(fates, expected);
     }
 
@@ -498,34 +572,57 @@ mod tests {
 
     #[test]
     fn a_withdrawal_reaches_back_only() {
-        let (named, gone) = (|id| event(Kind::Versioned, id, 1), |id| event(Kind::Withdrawal, id, 0));
+        let (named, gone) =
+            (|id| event(Kind::Versioned, id, 1), |id| event(Kind::Withdrawal, id, 0));
         check(&[named(1), gone(1), gone(2), named(1), named(2)], &[(0, Fate::Deleted)]);
     }
 
     #[test]
     fn a_version_without_a_document_goes_before_older_ones() {
-        let (named, empty) = (|version| event(Kind::Versioned, 1, version), |version| event(Kind::Empty, 1, version));
-        check(&[named(1), empty(2), named(1)], &[(0, Fate::Emptied(1, 2)), (1, Fate::Emptied(1, 2))]);
+        let (named, empty) = (
+            |version| event(Kind::Versioned, 1, version),
+            |version| event(Kind::Empty, 1, version),
+        );
+        check(
+            &[named(1), empty(2), named(1)],
+            &[(0, Fate::Emptied(1, 2)), (1, Fate::Emptied(1, 2))],
+        );
         check(&[empty(2), named(3), empty(1)], &[]);
     }
 
     #[test]
     fn without_versions_other_texts_are_other_records() {
         let named = |file, text| Event { file, text, ..event(Kind::Named, 1, 0) };
-        check(&[named(0, 5), named(1, 5), named(1, 5)], &[(1, Fate::Repeated), (2, Fate::Repeated)]);
+        check(
+            &[named(0, 5), named(1, 5), named(1, 5)],
+            &[(1, Fate::Repeated), (2, Fate::Repeated)],
+        );
         check(
             &[named(0, 5), named(1, 6), named(1, 7), named(2, 5)],
-            &[(0, Fate::Qualified(1)), (1, Fate::Qualified(1)), (2, Fate::Qualified(2)), (3, Fate::Repeated)],
+            &[
+                (0, Fate::Qualified(1)),
+                (1, Fate::Qualified(1)),
+                (2, Fate::Qualified(2)),
+                (3, Fate::Repeated),
+            ],
         );
     }
 
     #[test]
     fn a_mapped_version_decides_only_where_it_is_greater() {
         let named = |version, text| Event { text, ..event(Kind::Named, 1, version) };
-        check(&[named(1, 5), named(2, 6), named(1, 7)], &[(0, Fate::Superseded(1, 2)), (2, Fate::Superseded(1, 2))]);
+        check(
+            &[named(1, 5), named(2, 6), named(1, 7)],
+            &[(0, Fate::Superseded(1, 2)), (2, Fate::Superseded(1, 2))],
+        );
         check(
             &[named(1, 5), named(2, 6), named(2, 7), named(2, 6)],
-            &[(0, Fate::Superseded(1, 2)), (1, Fate::Qualified(1)), (2, Fate::Qualified(2)), (3, Fate::Repeated)],
+            &[
+                (0, Fate::Superseded(1, 2)),
+                (1, Fate::Qualified(1)),
+                (2, Fate::Qualified(2)),
+                (3, Fate::Repeated),
+            ],
         );
         check(&[named(1, 5), event(Kind::Empty, 1, 2)], &[(0, Fate::Emptied(1, 2))]);
         check(&[named(1, 5), event(Kind::Empty, 1, 1)], &[]);
@@ -534,7 +631,10 @@ mod tests {
     #[test]
     fn equal_contents_are_numbered() {
         let same = event(Kind::ByContent, 1, 0);
-        check(&[same, same, event(Kind::ByContent, 2, 0), same], &[(1, Fate::Renamed(2)), (3, Fate::Renamed(3))]);
+        check(
+            &[same, same, event(Kind::ByContent, 2, 0), same],
+            &[(1, Fate::Renamed(2)), (3, Fate::Renamed(3))],
+        );
     }
 
     proptest! {
@@ -553,11 +653,13 @@ mod tests {
                     _ => event(Kind::Versioned, id, version),
                 })
                 .collect();
+
             let fates = decide(events.iter().copied());
             let mut shared = Fates::new();
             (0..n_shares).for_each(|share| shared.extend(decide_share(events.iter().copied(), share, n_shares)));
             prop_assert_eq!(&shared, &fates);
             let mut row = 0;
+
             for (idx, event) in events.iter().enumerate() {
                 let gone = fates.get(&row).and_then(|(_, fate)| reason(fate)).is_some();
                 if event.kind == Kind::Named {
@@ -570,6 +672,7 @@ mod tests {
                     let is_qualified = matches!(fates.get(&row), Some((_, Fate::Qualified(_))));
                     prop_assert_eq!(is_qualified, !repeats && texts.len() > 1, "row {}", row);
                 }
+
                 if event.kind == Kind::Versioned {
                     let same = |other: &&Event| other.hash == event.hash;
                     let since = events[..idx].iter().rposition(|other| same(&other) && other.kind == Kind::Withdrawal).map_or(0, |at| at + 1);
@@ -580,6 +683,7 @@ mod tests {
                     });
                     prop_assert_eq!(gone, beaten || until.is_some(), "row {}", row);
                 }
+
                 row += u64::from(event.kind.has_row());
             }
         }

@@ -1,8 +1,9 @@
 //! JSON as programs write it → JSON as the standard has it, with every digit kept.
 //!
-//! Python writes `NaN`, `Infinity` and `-Infinity`, which no standard knows: they become `null`. Numbers that a 64-bit
-//! integer or a double would not give back digit for digit (ids beyond 2⁶⁴, `0.10`, twenty digits behind the point)
-//! become strings of what was written; readers of JSON would round them without a word.
+//! Python writes `NaN`, `Infinity` and `-Infinity`, which no standard knows: they become `null`.
+//! Numbers that a 64-bit integer or a double would not give back digit for digit (ids beyond 2⁶⁴,
+//! `0.10`, twenty digits behind the point) become strings of what was written; readers of JSON
+//! would round them without a word.
 
 use std::borrow::Cow;
 
@@ -12,6 +13,7 @@ use memchr::memchr2;
 pub(super) fn strict(json: &[u8]) -> Cow<'_, [u8]> {
     let mut out: Vec<u8> = Vec::new();
     let (mut copied, mut at) = (0, 0);
+
     while let Some(&byte) = json.get(at) {
         let token = match byte {
             b'"' => {
@@ -21,15 +23,19 @@ pub(super) fn strict(json: &[u8]) -> Cow<'_, [u8]> {
             b'-' | b'0'..=b'9' | b'N' | b'I' => token(&json[at..]),
             _ => 0,
         };
+
         let written = &json[at..at + token];
         let end = at + token.max(1);
+
         if let Some(replacement) = replacement(written) {
             out.extend_from_slice(&json[copied..at]);
             out.extend_from_slice(replacement.as_bytes());
             copied = end;
         }
+
         at = end;
     }
+
     if copied == 0 {
         return Cow::Borrowed(json);
     }
@@ -52,7 +58,9 @@ fn behind_string(json: &[u8], from: usize) -> usize {
 
 /// Length of the word or number that begins here.
 fn token(json: &[u8]) -> usize {
-    json.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')).count()
+    json.iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.'))
+        .count()
 }
 
 /// What a word or number becomes; `None` where it stays.
@@ -61,13 +69,15 @@ fn replacement(token: &[u8]) -> Option<Cow<'static, str>> {
     match token {
         [] => None,
         b"NaN" | b"-NaN" | b"Infinity" | b"-Infinity" => Some(NULL),
-        // What is shorter has at most fifteen digits, which a double keeps, if none is a 0 at the end of a fraction.
+        // What is shorter has at most fifteen digits, which a double keeps, if none is a 0 at the
+        // end of a fraction.
         _ if token.len() <= 15
             && !(token.ends_with(b"0") && token.contains(&b'.'))
             && !token.iter().any(|byte| matches!(byte, b'e' | b'E')) =>
         {
             None
         }
+
         _ => match std::str::from_utf8(token) {
             // Python reads it as infinity.
             Ok(number) if number.parse::<f64>().is_ok_and(f64::is_infinite) => Some(NULL),
@@ -84,14 +94,18 @@ pub(super) fn loses_digits(number: &str) -> bool {
             && number.parse::<u64>().is_err()
             && number.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit());
     }
+
     let Ok(value) = number.parse::<f64>() else { return false };
     let mantissa = |text: &str| {
         let text = text.split(['e', 'E']).next().unwrap_or(text);
         let digits: String = text.chars().filter(char::is_ascii_digit).collect();
         digits.trim_matches('0').to_string()
     };
-    let fraction =
-        number.split(['e', 'E']).next().and_then(|text| text.split_once('.')).map_or("", |(_, digits)| digits);
+    let fraction = number
+        .split(['e', 'E'])
+        .next()
+        .and_then(|text| text.split_once('.'))
+        .map_or("", |(_, digits)| digits);
     let ends_with_zero = fraction.len() > 1 && fraction.ends_with('0');
     ends_with_zero || !value.is_finite() || mantissa(number) != mantissa(&format!("{value:e}"))
 }
@@ -123,7 +137,10 @@ mod tests {
             r#"[1.0, 0.10, 1e5, 1E-07, 0.1, -9223372036854775808]"#,
             r#"[1.0, "0.10", 1e5, 1E-07, 0.1, -9223372036854775808]"#,
         );
-        check("[3.14159265358979323846, 0.30000000000000004]", "[\"3.14159265358979323846\", 0.30000000000000004]");
+        check(
+            "[3.14159265358979323846, 0.30000000000000004]",
+            "[\"3.14159265358979323846\", 0.30000000000000004]",
+        );
         check(r#"{"open": "NaN"#, r#"{"open": "NaN"#);
         check("[1e400, -1E999, 1e5]", "[null, null, 1e5]");
         check("", "");
@@ -151,6 +168,7 @@ mod tests {
                 other => other.to_string(),
             };
             let plain = |number: &str| number.strip_suffix(".0").unwrap_or(number).to_string();
+
             prop_assert_eq!(plain(&given_back), plain(&number));
         }
 

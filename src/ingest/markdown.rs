@@ -1,12 +1,13 @@
 //! Markdown → plain text: what a reader sees, without the marks.
 //!
-//! CommonMark with GitHub's tables, footnotes and task lists, parsed by `pulldown-cmark`. Headings, paragraphs and
-//! items stay as lines; numbers of ordered lists stay, since laws and recipes refer to them; code and formulae (`$…$`)
-//! stay as they are. Marks of headings, emphasis and lists, HTML tags and comments, scripts and styles, link targets,
-//! pictures, tables' bars, rules and the settings at the head of a file (YAML between `---`, TOML between `+++`) go.
+//! CommonMark with GitHub's tables, footnotes and task lists, parsed by `pulldown-cmark`. Headings,
+//! paragraphs and items stay as lines; numbers of ordered lists stay, since laws and recipes refer
+//! to them; code and formulae (`$…$`) stay as they are. Marks of headings, emphasis and lists, HTML
+//! tags and comments, scripts and styles, link targets, pictures, tables' bars, rules and the
+//! settings at the head of a file (YAML between `---`, TOML between `+++`) go.
 //!
-//! HTML says what Markdown cannot: what it raises or lowers is read by the rule of `ingest/numbers.rs`, its tables cell
-//! by cell, its MathML as a line.
+//! HTML says what Markdown cannot: what it raises or lowers is read by the rule of
+//! `ingest/numbers.rs`, its tables cell by cell, its MathML as a line.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
@@ -32,11 +33,13 @@ pub(super) fn plain(markdown: &str) -> Plain {
         | Options::ENABLE_MATH
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
         | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS;
+
     let mut page = Page::default();
     for event in Parser::new_ext(markdown, options) {
         page.take(event);
     }
     // A formula that never closes is its words.
+
     if let Some(math) = page.math.take() {
         page.push(&without_tags(&math));
     }
@@ -84,6 +87,7 @@ impl Page {
             Event::SoftBreak | Event::HardBreak => self.push("\n"),
             Event::Html(html) => self.html.push_str(&html),
             Event::InlineHtml(html) => self.html(&html),
+
             Event::Rule | Event::FootnoteReference(_) | Event::TaskListMarker(_) => {}
         }
     }
@@ -96,6 +100,7 @@ impl Page {
             math.push_str(&quick_xml::escape::escape(text));
             return;
         }
+
         self.text.push_str(text);
         if let Some(title) = self.title.as_mut().filter(|_| self.in_title) {
             title.push_str(text);
@@ -112,12 +117,14 @@ impl Page {
                 }
                 self.paragraph();
             }
+
             Tag::List(first) => {
                 if self.lists.is_empty() {
                     self.paragraph();
                 }
                 self.lists.push(*first);
             }
+
             Tag::Item => {
                 self.line();
                 if let Some(Some(number)) = self.lists.last_mut() {
@@ -140,6 +147,7 @@ impl Page {
             | Tag::HtmlBlock
             | Tag::FootnoteDefinition(_)
             | Tag::Table(_) => self.paragraph(),
+
             _ => {}
         }
     }
@@ -181,12 +189,18 @@ impl Page {
 
     fn tag(&mut self, tag: &str) {
         let closes = tag.starts_with("</");
-        let name = tag.trim_start_matches(['<', '/']).split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or("");
+        let name = tag
+            .trim_start_matches(['<', '/'])
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .next()
+            .unwrap_or("");
         let name = name.to_ascii_lowercase();
+
         if let Some(open) = self.unseen {
             self.unseen = Some(open).filter(|open| !closes || *open != name);
             return;
         }
+
         if let Some(math) = &mut self.math {
             math.push_str(tag);
             if closes && name == "math" {
@@ -226,7 +240,9 @@ impl Page {
     fn begins_item(&self) -> bool {
         let line = self.text.rsplit('\n').next().unwrap_or("");
         line.is_empty()
-            || line.strip_suffix(". ").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+            || line
+                .strip_suffix(". ")
+                .is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
     }
 
     /// Begins a line.
@@ -291,7 +307,10 @@ mod tests {
         check("> quoted\n\n```c\nx = 1;\n```\n\n`y`", "quoted\n\nx = 1;\n\ny");
         check("- [x] done\n\nnote[^1]\n\n[^1]: told", "done\n\nnote\n\ntold");
         check("2 \\* 3 &amp; a_b_c", "2 * 3 & a_b_c");
-        check("第一条　为了保护<中华>，制定本法。\n\n第二条　", "第一条　为了保护<中华>，制定本法。\n\n第二条");
+        check(
+            "第一条　为了保护<中华>，制定本法。\n\n第二条　",
+            "第一条　为了保护<中华>，制定本法。\n\n第二条",
+        );
         check("+++\ntitle = \"t\"\n+++\n\na", "a");
         check("$a*b*c$ costs $5 or $6-$7, \\$8", "$a*b*c$ costs $5 or $6-$7, $8");
         check("", "");
@@ -299,12 +318,22 @@ mod tests {
 
     #[test]
     fn html_is_read_too() {
-        let read = |markdown: &str| crate::ingest::numbers::linear(plain(markdown).text).into_owned();
+        let read =
+            |markdown: &str| crate::ingest::numbers::linear(plain(markdown).text).into_owned();
         for (markdown, expected) in [
-            ("10<sup>6</sup>5 cells, log<sub>2</sub>8, H<sub>2</sub>O", "10^6 5 cells, log_2 8, H2O"),
+            (
+                "10<sup>6</sup>5 cells, log<sub>2</sub>8, H<sub>2</sub>O",
+                "10^6 5 cells, log_2 8, H2O",
+            ),
             ("<p>10<sup>6</sup> &lt; 4.2&nbsp;× 10<sup>−3</sup></p>", "10^6 < 4.2\u{a0}× 10^-3"),
-            ("<table>\n<tr><th>a</th><th>b</th></tr>\n<tr><td>1</td><td>20</td></tr>\n</table>", "a, b\n\n1, 20"),
-            ("a\n\n<style>\np { x: 1 }\n</style>\n\n<script>var a = 1 < 2;</script>\n\nb", "a\n\nb"),
+            (
+                "<table>\n<tr><th>a</th><th>b</th></tr>\n<tr><td>1</td><td>20</td></tr>\n</table>",
+                "a, b\n\n1, 20",
+            ),
+            (
+                "a\n\n<style>\np { x: 1 }\n</style>\n\n<script>var a = 1 < 2;</script>\n\nb",
+                "a\n\nb",
+            ),
             ("x <math><mfrac><mn>1</mn><mn>20</mn></mfrac></math> y", "x 1/20 y"),
             ("x <math><mn>1</mn><mn>2", "x 1 2"),
             ("one<br>two<br/>three", "one\ntwo\nthree"),

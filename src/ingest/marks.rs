@@ -1,10 +1,12 @@
-//! Records that are left out by what they say of themselves: marks in the metadata, and texts that hold nothing.
+//! Records that are left out by what they say of themselves: marks in the metadata, and texts that
+//! hold nothing.
 //!
-//! A source's `drop` names marks: `retracted` leaves out every record whose metadata have that key with something in
-//! it (`true`, a number other than 0, a text or list that is not empty), `publication_types=Editorial` every record
-//! where it is, or lists, that value. A path goes down by dots, through lists too: `mesh.name=Animals`. The columns
-//! `title`, `url`, `date`, `language` and `licence` are looked at likewise. Each mark is a reason of its own in the
-//! books, `dropped:retracted`; one that no record has is told.
+//! A source's `drop` names marks: `retracted` leaves out every record whose metadata have that key
+//! with something in it (`true`, a number other than 0, a text or list that is not empty),
+//! `publication_types=Editorial` every record where it is, or lists, that value. A path goes down
+//! by dots, through lists too: `mesh.name=Animals`. The columns `title`, `url`, `date`, `language`
+//! and `licence` are looked at likewise. Each mark is a reason of its own in the books,
+//! `dropped:retracted`; one that no record has is told.
 
 use serde_json::Value;
 
@@ -17,8 +19,10 @@ use crate::ingest::Document;
 /// If one is empty or has no key before its `=`.
 pub fn check(drop: &[String]) -> Result<()> {
     match drop.iter().find(|mark| key_and_value(mark).0.is_empty()) {
-        Some(mark) => Err(Error::usage(format!("`drop` names the mark `{mark}`, which has no key"))
-            .hint("a mark is a key of the metadata, such as `retracted`, or `key=value`")),
+        Some(mark) => {
+            Err(Error::usage(format!("`drop` names the mark `{mark}`, which has no key"))
+                .hint("a mark is a key of the metadata, such as `retracted`, or `key=value`"))
+        }
         None => Ok(()),
     }
 }
@@ -28,7 +32,8 @@ pub(super) fn dropped<'d>(drop: &'d [String], document: &Document) -> Option<&'d
     if drop.is_empty() {
         return None;
     }
-    let metadata: Option<Value> = document.metadata.as_deref().and_then(|json| serde_json::from_str(json).ok());
+    let metadata: Option<Value> =
+        document.metadata.as_deref().and_then(|json| serde_json::from_str(json).ok());
     drop.iter().map(String::as_str).find(|mark| {
         let (key, wanted) = key_and_value(mark);
         let path: Vec<&str> = key.split('.').collect();
@@ -40,7 +45,10 @@ pub(super) fn dropped<'d>(drop: &'d [String], document: &Document) -> Option<&'d
             "licence" => &document.licence,
             _ => &None,
         };
-        let in_column = column.as_deref().is_some_and(|value| wanted.is_none_or(|wanted| wanted == value.trim()));
+
+        let in_column = column
+            .as_deref()
+            .is_some_and(|value| wanted.is_none_or(|wanted| wanted == value.trim()));
         in_column || metadata.as_ref().is_some_and(|metadata| has(metadata, &path, wanted))
     })
 }
@@ -81,13 +89,17 @@ fn is_set(value: &Value) -> bool {
         Value::Bool(flag) => *flag,
         Value::Number(number) => number.as_f64() != Some(0.0),
         // CSV has no other way to say no.
-        Value::String(text) => !matches!(text.trim().to_lowercase().as_str(), "" | "false" | "no" | "0" | "none"),
+        Value::String(text) => {
+            !matches!(text.trim().to_lowercase().as_str(), "" | "false" | "no" | "0" | "none")
+        }
         Value::Array(list) => !list.is_empty(),
+
         Value::Object(object) => !object.is_empty(),
     }
 }
 
-/// What stands in the place of a text that there is not, in lower case, without a full stop at its end.
+/// What stands in the place of a text that there is not, in lower case, without a full stop at its
+/// end.
 static PLACEHOLDERS: &[&str] = &[
     "#n/a",
     "<na>",
@@ -112,7 +124,8 @@ static PLACEHOLDERS: &[&str] = &[
 /// Longest of [`PLACEHOLDERS`] in bytes, with room for signs around it.
 const MAX_PLACEHOLDER_BYTES: usize = 64;
 
-/// Whether a text holds nothing: one of the usual words for that, signs alone, or characters that nobody sees.
+/// Whether a text holds nothing: one of the usual words for that, signs alone, or characters that
+/// nobody sees.
 pub(super) fn is_placeholder(text: &str) -> bool {
     let is_seen = |c: char| !c.is_whitespace() && !is_invisible(c);
     let mut seen = text.chars().filter(|c| is_seen(*c));
@@ -122,7 +135,9 @@ pub(super) fn is_placeholder(text: &str) -> bool {
     if text.len() > MAX_PLACEHOLDER_BYTES {
         return false;
     }
-    let is_filler = |c| matches!(c, '-' | '–' | '—' | '.' | '…' | '_' | '?' | '*' | '/' | '|' | '。');
+    let is_filler =
+        |c| matches!(c, '-' | '–' | '—' | '.' | '…' | '_' | '?' | '*' | '/' | '|' | '。');
+
     if seen.all(is_filler) {
         return true;
     }
@@ -131,7 +146,8 @@ pub(super) fn is_placeholder(text: &str) -> bool {
     PLACEHOLDERS.contains(&word.as_str())
 }
 
-/// Characters without a picture of their own: zero-width ones, marks of direction, fillers, variation selectors.
+/// Characters without a picture of their own: zero-width ones, marks of direction, fillers,
+/// variation selectors.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -161,20 +177,39 @@ mod tests {
     #[test]
     fn marks_are_keys_or_values() {
         let metadata = r#"{"retracted":true,"kind":"article","n":3,"none":[],"csv":"False","publication_types":["Letter","Editorial"],"mesh":[{"name":"Mice"}]}"#;
-        let document =
-            Document { metadata: Some(metadata.to_string()), language: Some("fr".to_string()), ..Document::default() };
+        let document = Document {
+            metadata: Some(metadata.to_string()),
+            language: Some("fr".to_string()),
+            ..Document::default()
+        };
         let check = |mark: &str, expected: bool| {
             let marks = [mark.to_string()];
             assert_eq!(dropped(&marks, &document).is_some(), expected, "{mark}");
         };
-        for mark in ["retracted", "retracted=true", "publication_types = Editorial", "mesh.name=Mice", "n=3", "mesh"] {
+
+        for mark in [
+            "retracted",
+            "retracted=true",
+            "publication_types = Editorial",
+            "mesh.name=Mice",
+            "n=3",
+            "mesh",
+        ] {
             check(mark, true);
         }
-        for mark in
-            ["withdrawn", "publication_types=Edit", "mesh.name=Rats", "none", "csv", "kind.name", "retracted=false"]
-        {
+
+        for mark in [
+            "withdrawn",
+            "publication_types=Edit",
+            "mesh.name=Rats",
+            "none",
+            "csv",
+            "kind.name",
+            "retracted=false",
+        ] {
             check(mark, false);
         }
+
         check("language=fr", true);
         check("language=en", false);
         assert_eq!(dropped(&["a".into(), "n".into()], &document), Some("n"));
@@ -183,12 +218,23 @@ mod tests {
 
     #[test]
     fn placeholders_hold_nothing() {
-        for text in
-            ["NA", " n/a. ", "NULL", "None", "nan", "—", "...", "\u{200b}\u{feff}", "暂无。", "[Not Available]."]
-        {
+        for text in [
+            "NA",
+            " n/a. ",
+            "NULL",
+            "None",
+            "nan",
+            "—",
+            "...",
+            "\u{200b}\u{feff}",
+            "暂无。",
+            "[Not Available].",
+        ] {
             assert!(is_placeholder(text), "{text:?}");
         }
-        for text in ["Na", "na 5", "Nil by mouth", "5", "!", "无罪", "e\u{301}", "None of them came."] {
+        for text in
+            ["Na", "na 5", "Nil by mouth", "5", "!", "无罪", "e\u{301}", "None of them came."]
+        {
             assert_eq!(is_placeholder(text), text == "Na", "{text:?}");
         }
     }

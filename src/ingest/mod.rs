@@ -1,12 +1,13 @@
 //! files → `document`
 //!
-//! Comes in: the files of a source, compressed or not. Goes out: one document a record, as clean plain text,
-//! with where it came from. Promises: every record of a file is kept or refused with a reason; a damaged file
-//! gives all its whole records and one refusal; equal files give equal parts for any number of threads; a rerun
-//! goes on inside a large file.
+//! Comes in: the files of a source, compressed or not. Goes out: one document a record, as clean
+//! plain text, with where it came from. Promises: every record of a file is kept or refused with a
+//! reason; a damaged file gives all its whole records and one refusal; equal files give equal parts
+//! for any number of threads; a rerun goes on inside a large file.
 //!
 //! The way of a file: [`crate::files`] finds it, unpacks it and makes UTF-8 of it, its [`Format`]
-//! cuts and parses it, `prepare` makes rows, `parts` writes them, [`ids`] settles which record of an id stays.
+//! cuts and parses it, `prepare` makes rows, `parts` writes them, [`ids`] settles which record of
+//! an id stays.
 //!
 //! To add a format: see [`formats`].
 
@@ -37,7 +38,9 @@ pub mod window;
 mod workers;
 mod xml;
 
-pub use formats::{Access, Broken, Document, Emit, FORMATS, FileFacts, Format, Limits, Parsed, Piece, Raw, format};
+pub use formats::{
+    Access, Broken, Document, Emit, FORMATS, FileFacts, Format, Limits, Parsed, Piece, Raw, format,
+};
 pub use guess::guess_format;
 pub use run::{run, source_books};
 
@@ -52,11 +55,13 @@ pub struct Params {
     pub max_record_bytes: usize,
     /// Most bytes one file may unpack to; the rest is refused as `bomb`.
     pub max_unpacked_bytes: u64,
-    /// Most times its own size a file may unpack to, once that is more than 64 MiB; the rest is refused as `bomb`.
+    /// Most times its own size a file may unpack to, once that is more than 64 MiB; the rest is
+    /// refused as `bomb`.
     pub max_ratio: u64,
     /// Shortest text, in characters; shorter ones are refused as `too_short`.
     pub min_chars: usize,
-    /// Text of one part on disk, in bytes; a run that was killed goes on behind the last whole part.
+    /// Text of one part on disk, in bytes; a run that was killed goes on behind the last whole
+    /// part.
     pub part_bytes: usize,
 }
 
@@ -80,7 +85,8 @@ pub enum Ids {
     Global,
 }
 
-/// One source of a run: an entry `[source.<name>]` of the pipeline file, with what the command line changed.
+/// One source of a run: an entry `[source.<name>]` of the pipeline file, with what the command line
+/// changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSpec {
@@ -108,15 +114,17 @@ pub struct SourceSpec {
     /// Whether one id may stand for several records.
     #[serde(default)]
     pub ids: Ids,
-    /// Records left out by what their metadata say: a key that is set (`retracted`), or `key=value`. See [`marks`].
+    /// Records left out by what their metadata say: a key that is set (`retracted`), or
+    /// `key=value`. See [`marks`].
     #[serde(default)]
     pub drop: Vec<String>,
     /// Among duplicates the source with the highest priority survives.
     #[serde(default)]
     pub priority: i32,
-    /// For formats with free columns: our field (`id`, `version`, `text`, `title`, `url`, `date`, `language`,
-    /// `licence`) = the column's name, or a path `a.b` into nested objects; several columns joined with `+` are put
-    /// together as paragraphs. `encoding` = a label such as `big5` where detection guesses wrong. See [`fields`].
+    /// For formats with free columns: our field (`id`, `version`, `text`, `title`, `url`, `date`,
+    /// `language`, `licence`) = the column's name, or a path `a.b` into nested objects; several
+    /// columns joined with `+` are put together as paragraphs. `encoding` = a label such as `big5`
+    /// where detection guesses wrong. See [`fields`].
     #[serde(default)]
     pub fields: BTreeMap<String, String>,
 }
@@ -131,11 +139,18 @@ impl SourceSpec {
         let format = format(&self.format).map_err(|error| error.at(at()))?;
         self.check_role()?;
         let mapped = self.fields.keys().find(|field| *field != "encoding");
+
         if let Some(field) = mapped.filter(|_| !format.has_columns()) {
-            return Err(Error::usage(format!("`fields.{field}` maps a column, and `{}` has none", self.format))
-                .at(at())
-                .hint("`fields` are for jsonl, csv and parquet; `encoding` alone is for every format"));
+            return Err(Error::usage(format!(
+                "`fields.{field}` maps a column, and `{}` has none",
+                self.format
+            ))
+            .at(at())
+            .hint(
+                "`fields` are for jsonl, csv and parquet; `encoding` alone is for every format",
+            ));
         }
+
         marks::check(&self.drop).map_err(|error| error.at(at()))?;
         fields::check(&self.fields).map_err(|error| error.at(at()))
     }
@@ -145,7 +160,8 @@ impl SourceSpec {
         format.has_versions() || self.fields.contains_key("version")
     }
 
-    /// Checks the role alone, which every source of a pipeline file must have, whether it is read or not.
+    /// Checks the role alone, which every source of a pipeline file must have, whether it is read
+    /// or not.
     ///
     /// # Errors
     /// If it is neither `general` nor `domain`.
@@ -157,7 +173,8 @@ impl SourceSpec {
             .hint("a role is `general` or `domain`"))
     }
 
-    /// A source of one file or folder outside any pipeline file, in the format that [`guess_format`] finds.
+    /// A source of one file or folder outside any pipeline file, in the format that
+    /// [`guess_format`] finds.
     ///
     /// # Errors
     /// If the path cannot be read or its format not guessed.

@@ -1,4 +1,5 @@
-//! Raised, lowered and fraction digits → one line that keeps every number: the one rule of all readers.
+//! Raised, lowered and fraction digits → one line that keeps every number: the one rule of all
+//! readers.
 //!
 //! | written | read |
 //! |---|---|
@@ -9,11 +10,13 @@
 //! | SO₄²⁻ | `SO4^2-`: digits that would meet are kept apart |
 //! | 19ᵗʰ, 5ᵃ (as mark-up) | `19th`, `5a` |
 //!
-//! Raised digits get a `^`, but for charges behind letters and mass numbers before a symbol. Lowered digits stand plain
-//! behind a capital letter, an element or a bracket, and get a `_` elsewhere. A digit never follows them directly.
+//! Raised digits get a `^`, but for charges behind letters and mass numbers before a symbol.
+//! Lowered digits stand plain behind a capital letter, an element or a bracket, and get a `_`
+//! elsewhere. A digit never follows them directly.
 //!
-//! Readers that know mark-up put what it raises or lowers between [`RAISED`] or [`LOWERED`] and [`END`], three
-//! noncharacters of Unicode that no text can hold; Unicode's own raised and lowered digits are read alike.
+//! Readers that know mark-up put what it raises or lowers between [`RAISED`] or [`LOWERED`] and
+//! [`END`], three noncharacters of Unicode that no text can hold; Unicode's own raised and lowered
+//! digits are read alike.
 
 use std::borrow::Cow;
 
@@ -36,16 +39,19 @@ pub(super) fn lower(part: &str) -> String {
     format!("{LOWERED}{part}{END}")
 }
 
-/// A part with a line over it: a mean, a repeating decimal. Each character gets Unicode's combining line, a single
-/// letter the shorter one (x̄).
+/// A part with a line over it: a mean, a repeating decimal. Each character gets Unicode's combining
+/// line, a single letter the shorter one (x̄).
 pub(super) fn overline(part: &str) -> String {
     let is_letter = part.chars().count() == 1 && part.chars().all(char::is_alphabetic);
     let mark = if is_letter { '\u{304}' } else { '\u{305}' };
-    part.chars().flat_map(|c| [Some(c), Some(mark).filter(|_| c.is_alphanumeric())]).flatten().collect()
+    part.chars()
+        .flat_map(|c| [Some(c), Some(mark).filter(|_| c.is_alphanumeric())])
+        .flatten()
+        .collect()
 }
 
-/// Longest stretch between [`RAISED`] or [`LOWERED`] and [`END`] that is read as one, in bytes; beyond, somebody forgot
-/// a closing tag.
+/// Longest stretch between [`RAISED`] or [`LOWERED`] and [`END`] that is read as one, in bytes;
+/// beyond, somebody forgot a closing tag.
 const MAX_BYTES: usize = 60;
 
 /// A text with its raised, lowered and fraction digits on the line; as it is where there are none.
@@ -56,14 +62,17 @@ pub(super) fn linear<'t>(text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
     }
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = &*text;
-    // Whether what was written last is a number, or a power or an index, that a digit must not touch.
+    // Whether what was written last is a number, or a power or an index, that a digit must not
+    // touch.
     let mut closed = false;
+
     while let Some(c) = rest.chars().next() {
         if closed && c.is_ascii_digit() {
             out.push(' ');
         }
         closed = false;
         let start = out.len();
+
         match Piece::at(rest) {
             Some(Piece { kind, content, length }) => {
                 rest = &rest[length..];
@@ -78,8 +87,10 @@ pub(super) fn linear<'t>(text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
                     },
                     Kind::Lowered => lowered(&mut out, &content),
                 }
+
                 let is_marked = out[start..].contains(['^', '_']);
-                closed = out.ends_with(|c: char| c.is_ascii_digit() || is_marked && c.is_alphanumeric());
+                closed =
+                    out.ends_with(|c: char| c.is_ascii_digit() || is_marked && c.is_alphanumeric());
             }
             None => {
                 out.push(if c == '⁄' { '/' } else { c });
@@ -87,6 +98,7 @@ pub(super) fn linear<'t>(text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
             }
         }
     }
+
     Cow::Owned(out.replace([RAISED, LOWERED, END], ""))
 }
 
@@ -125,26 +137,32 @@ impl Piece {
         if let Some(content) = vulgar(first) {
             return Some(Piece { kind: Kind::Fraction, content, length: first.len_utf8() });
         }
+
         if first == RAISED || first == LOWERED {
             let inside = &text[first.len_utf8()..];
             let end = inside.find([END, RAISED, LOWERED, '\n']).unwrap_or(inside.len());
             if end > MAX_BYTES {
                 return None;
             }
-            let closing = inside[end..].chars().next().filter(|c| *c == END).map_or(0, char::len_utf8);
+            let closing =
+                inside[end..].chars().next().filter(|c| *c == END).map_or(0, char::len_utf8);
             let kind = if first == RAISED { Kind::Raised } else { Kind::Lowered };
             let mut content = String::with_capacity(end);
+
             for c in inside[..end].chars() {
                 match vulgar(c) {
                     Some(parts) => fraction(&mut content, &parts),
                     None => content.push(plain(c).map_or(c, |(_, c)| c)),
                 }
             }
+
             let content = content.trim().replace('−', "-").replace('⁄', "/");
             return Some(Piece { kind, content, length: first.len_utf8() + end + closing });
         }
+
         let kind = plain(first)?.0;
         let (mut content, mut length) = (String::new(), 0);
+
         for c in text.chars() {
             match plain(c) {
                 Some((other, c)) if other == kind => content.push(c),
@@ -152,6 +170,7 @@ impl Piece {
             }
             length += c.len_utf8();
         }
+
         Some(Piece { kind, content, length })
     }
 }
@@ -160,6 +179,7 @@ impl Piece {
 fn plain(c: char) -> Option<(Kind, char)> {
     const DIGITS: &[u8; 16] = b"0123456789+-=()n";
     let at = |kind, index: u32| Some((kind, char::from(DIGITS[index as usize])));
+
     match c {
         '²' => at(Kind::Raised, 2),
         '³' => at(Kind::Raised, 3),
@@ -193,16 +213,19 @@ fn vulgar(c: char) -> Option<String> {
         '⅝' => "5/8",
         '⅞' => "7/8",
         '↉' => "0/3",
+
         _ => return None,
     };
     Some(fraction.to_string())
 }
 
-/// What is lowered behind a slash at the start of a text: the lower part of a fraction, and the length of both.
+/// What is lowered behind a slash at the start of a text: the lower part of a fraction, and the
+/// length of both.
 fn denominator(text: &str) -> Option<(String, usize)> {
     let slash = text.chars().next().filter(|c| matches!(c, '/' | '⁄'))?;
     let behind = &text[slash.len_utf8()..];
-    let below = Piece::at(behind).filter(|piece| piece.kind == Kind::Lowered && is_number(&piece.content))?;
+    let below = Piece::at(behind)
+        .filter(|piece| piece.kind == Kind::Lowered && is_number(&piece.content))?;
     Some((below.content, slash.len_utf8() + below.length))
 }
 
@@ -226,18 +249,31 @@ fn raised(out: &mut String, content: &str, behind: &str) {
         // A mass number before its symbol, a mark before a word.
         None | Some(' ' | '\n' | '(' | '[' | '/' | '–' | '-' | ',' | ';') if has_digit => {
             // "× 10 ⁶"
-            let number = out.ends_with(' ') && out.trim_end().ends_with(|c: char| c.is_ascii_digit());
+            let number =
+                out.ends_with(' ') && out.trim_end().ends_with(|c: char| c.is_ascii_digit());
             (number || last == Some(',')) && !begins_symbol
         }
+
         None | Some(' ' | '\n') => false,
         // Charges: Ca2+, but SO4^2- and 10^6.
         Some(_) if is_charge(content) => on_digit && content.len() > 1,
         Some(_) if has_digit => true,
         // 10^(a+b), e^-x and 10^n, but 19th and 5a.
-        Some(_) if on_digit && content.get(1..).is_some_and(|rest| rest.contains('+') && !rest.ends_with('+')) => true,
+        Some(_)
+            if on_digit
+                && content
+                    .get(1..)
+                    .is_some_and(|rest| rest.contains('+') && !rest.ends_with('+')) =>
+        {
+            true
+        }
+
         Some(last) if content.starts_with('-') && content.len() > 1 => last.is_alphanumeric(),
-        Some(_) => on_digit && matches!(content, "n" | "k" | "m" | "x" | "y" | "i" | "j" | "p" | "N"),
+        Some(_) => {
+            on_digit && matches!(content, "n" | "k" | "m" | "x" | "y" | "i" | "j" | "p" | "N")
+        }
     };
+
     if is_power {
         out.push('^');
     }
@@ -252,14 +288,19 @@ fn is_charge(content: &str) -> bool {
 
 fn lowered(out: &mut String, content: &str) {
     let has_digit = content.contains(|c: char| c.is_ascii_digit());
-    let is_letter = |text: &str| text.len() == 1 && text.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_letter =
+        |text: &str| text.len() == 1 && text.bytes().all(|byte| byte.is_ascii_lowercase());
     let is_below = match out.chars().next_back() {
         Some(c) if c.is_ascii_digit() => has_digit,
         Some(c) if c.is_ascii_lowercase() && has_digit => !ends_with_element(out),
         // An index: one letter behind a word of one letter.
-        Some(_) => is_letter(content) && out.rsplit(|c: char| !c.is_alphanumeric()).next().is_some_and(is_letter),
+        Some(_) => {
+            is_letter(content)
+                && out.rsplit(|c: char| !c.is_alphanumeric()).next().is_some_and(is_letter)
+        }
         None => false,
     };
+
     if is_below {
         out.push('_');
     }
@@ -271,6 +312,7 @@ fn push_grouped(out: &mut String, content: &str, is_behind_mark: bool) {
     let body = content.strip_prefix('-').unwrap_or(content);
     let is_sign = |c: char| matches!(c, '+' | '-' | ' ' | '=' | '×' | '*' | '/');
     let is_sum = body.chars().skip(1).any(is_sign) && !is_charge(content);
+
     if is_behind_mark && is_sum && !body.starts_with('(') {
         out.push('(');
         out.push_str(content);
@@ -292,9 +334,10 @@ static ELEMENTS: &[&str] = &[
 ];
 
 fn ends_with_element(text: &str) -> bool {
-    ELEMENTS
-        .iter()
-        .any(|symbol| text.strip_suffix(symbol).is_some_and(|before| !before.ends_with(|c: char| c.is_lowercase())))
+    ELEMENTS.iter().any(|symbol| {
+        text.strip_suffix(symbol)
+            .is_some_and(|before| !before.ends_with(|c: char| c.is_lowercase()))
+    })
 }
 
 #[cfg(test)]
@@ -339,7 +382,10 @@ mod tests {
         check("Ca²⁺, Na{+}/Ca{2+}, Fe{III}, Cl⁻", "Ca2+, Na+/Ca2+, FeIII, Cl-");
         check("SO₄²⁻ and CD4{+}", "SO4^2- and CD4+");
         check("Ca<3>(PO<4>)<2>, Mg<2>SiO<4>", "Ca3(PO4)2, Mg2SiO4");
-        check("vitamin D<3>, B<12>, IC<50>, PM₂.₅, T<1/2>, VO<2>max", "vitamin D3, B12, IC50, PM2.5, T1/2, VO2max");
+        check(
+            "vitamin D<3>, B<12>, IC<50>, PM₂.₅, T<1/2>, VO<2>max",
+            "vitamin D3, B12, IC50, PM2.5, T1/2, VO2max",
+        );
         check("{14}C, of {99m}Tc, a 5 {14}C dose, [{3}H]", "14C, of 99mTc, a 5 14C dose, [3H]");
         check("the 19{th}, 5{a}, Acme{TM}, α<1>", "the 19th, 5a, AcmeTM, α1");
     }
@@ -356,7 +402,8 @@ mod tests {
     proptest! {
         /// No digit is lost, added or joined to another.
         #[test]
-        fn every_run_of_digits_stays(pieces in proptest::collection::vec("[0-9]{1,3}|[a-zA-Z ./,()]|⁶|²|₂|½|\u{fdd0}[0-9]{1,2}\u{fdd2}|\u{fdd1}[0-9]{1,2}\u{fdd2}|\u{fdd0}-3\u{fdd2}", 0..12)) {
+        fn every_run_of_digits_stays(pieces in proptest::collection::vec("[0-9]{1,3}|[a-zA-Z \
+                                                                          ./,()]|⁶|²|₂|½|\u{fdd0}[0-9]{1,2}\u{fdd2}|\u{fdd1}[0-9]{1,2}\u{fdd2}|\u{fdd0}-3\u{fdd2}", 0..12)) {
             // Digits of one kind that stand side by side are one number; a fraction is two.
             let mut expected: Vec<String> = Vec::new();
             let mut before = None;
@@ -364,6 +411,7 @@ mod tests {
                 if *before == Some(kind) { expected.last_mut().unwrap().push(digit) } else { expected.push(digit.to_string()) }
                 *before = Some(kind);
             };
+
             for piece in &pieces {
                 let mut inside = 0;
                 for c in piece.chars() {
@@ -379,6 +427,7 @@ mod tests {
                     }
                 }
             }
+
             let text = pieces.concat();
             let read = linear(&text).into_owned();
             let found: Vec<&str> = read.split(|c: char| !c.is_ascii_digit()).filter(|run| !run.is_empty()).collect();

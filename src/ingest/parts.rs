@@ -1,8 +1,9 @@
-//! rows → raw parts: the first phase's output, in reading order, before it is settled which record of an id stays.
+//! rows → raw parts: the first phase's output, in reading order, before it is settled which record
+//! of an id stays.
 //!
-//! A part is committed by its books. Beside it stand the hashes of its ids and a cursor that says where the next
-//! part begins, so a rerun goes on there. What a part holds depends on the rows alone: neither chunks nor threads
-//! nor where a run was stopped change it.
+//! A part is committed by its books. Beside it stand the hashes of its ids and a cursor that says
+//! where the next part begins, so a rerun goes on there. What a part holds depends on the rows
+//! alone: neither chunks nor threads nor where a run was stopped change it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::flow::books::{BYTES_DAMAGED, Books, Class, Refusal, reason};
 use crate::flow::contract::contract;
-use crate::flow::dataset::{BATCH_BYTES, BATCH_ROWS, PartWriter, RowGroup, read_json, write_atomically, write_json};
+use crate::flow::dataset::{
+    BATCH_BYTES, BATCH_ROWS, PartWriter, RowGroup, read_json, write_atomically, write_json,
+};
 use crate::flow::room::Context;
 use crate::ingest::ids::{Event, Kind};
 use crate::ingest::prepare::{Outcome, Prepared, Row};
@@ -125,8 +128,10 @@ impl<'a> Parts<'a> {
             refused: Vec::new(),
             events: Vec::new(),
             books: Books::default(),
+
             cursor: Cursor { rows: 0, ..cursor },
         };
+
         for source in sources {
             parts.cursor.books.entry(source.name.clone()).or_default();
         }
@@ -139,6 +144,7 @@ impl<'a> Parts<'a> {
             return Ok(());
         }
         let origin = Origin { source: prepared.source, file: prepared.file, path: &prepared.path };
+
         for (idx, outcomes) in prepared.pieces.into_iter().enumerate() {
             for outcome in outcomes {
                 self.outcome(origin, outcome)?;
@@ -149,9 +155,11 @@ impl<'a> Parts<'a> {
                     return self.commit_if_full();
                 }
             }
+
             self.cursor.piece = prepared.first_piece + idx as u64 + 1;
             self.commit_if_full()?;
         }
+
         if let Some(notes) = prepared.end {
             notes.iter().for_each(|(name, n)| self.note(prepared.source, name, *n));
             self.cursor.file = prepared.file + 1;
@@ -160,6 +168,7 @@ impl<'a> Parts<'a> {
                 self.source_ends(prepared.source);
             }
         }
+
         Ok(())
     }
 
@@ -172,29 +181,37 @@ impl<'a> Parts<'a> {
     }
 
     fn is_enough(&self, source: usize) -> bool {
-        self.cursor.source == source && self.limit.is_some_and(|limit| self.cursor.documents >= limit)
+        self.cursor.source == source
+            && self.limit.is_some_and(|limit| self.cursor.documents >= limit)
     }
 
     fn source_ends(&mut self, source: usize) {
         if self.cursor.documents == 0 {
             self.note(source, "empty_source", 1);
-            self.raw.progress.note(&format!("source `{}` gave no document", self.sources[source].name));
+            self.raw
+                .progress
+                .note(&format!("source `{}` gave no document", self.sources[source].name));
         }
+
         let spec = &self.sources[source];
         let books = self.cursor.books.get(&spec.name);
         books
             .and_then(holes)
             .iter()
             .for_each(|note| self.raw.progress.note(&format!("source `{}`: {note}", spec.name)));
+
         for mark in &spec.drop {
             if books.is_none_or(|books| !books.refused.contains_key(&format!("dropped:{mark}"))) {
-                self.raw
-                    .progress
-                    .note(&format!("no record of source `{}` has the mark `{mark}` that its `drop` names", spec.name));
+                self.raw.progress.note(&format!(
+                    "no record of source `{}` has the mark `{mark}` that its `drop` names",
+                    spec.name
+                ));
             }
         }
+
         for column in spec.fields.values().flat_map(|columns| columns.split('+')).map(str::trim) {
-            let lack = books.and_then(|books| books.notes.get(&without(column))).copied().unwrap_or(0);
+            let lack =
+                books.and_then(|books| books.notes.get(&without(column))).copied().unwrap_or(0);
             if lack > 0 && lack == self.cursor.documents {
                 self.raw.progress.note(&format!(
                     "no record of source `{}` has the column `{column}` that its `fields` name",
@@ -202,6 +219,7 @@ impl<'a> Parts<'a> {
                 ));
             }
         }
+
         self.next_source();
     }
 
@@ -227,8 +245,9 @@ impl<'a> Parts<'a> {
             Outcome::Refused(refusal) => {
                 self.size += 256 + refusal.bytes.len() + refusal.detail.len();
                 // A file of another format is no loss of this one's bytes.
-                let is_damage = reason(&refusal.reason)
-                    .is_none_or(|reason| reason.class == Class::Broken && reason.name != "wrong_format");
+                let is_damage = reason(&refusal.reason).is_none_or(|reason| {
+                    reason.class == Class::Broken && reason.name != "wrong_format"
+                });
                 self.count(source, |books| {
                     books.refuse(&refusal.reason);
                     books.note(BYTES_DAMAGED, if is_damage { refusal.n_bytes } else { 0 });
@@ -236,6 +255,7 @@ impl<'a> Parts<'a> {
                 self.refused.push(*refusal);
                 return Ok(());
             }
+
             Outcome::Empty(hash, version) => {
                 event(hash, version, Kind::Empty, 0).write(&mut self.events);
                 return Ok(());
@@ -249,6 +269,7 @@ impl<'a> Parts<'a> {
             }
             Outcome::Row(row) => row,
         };
+
         event(row.id_hash, row.document.version, row.kind, row.text_hash).write(&mut self.events);
         let Document { repaired, absent, counts, .. } = &row.document;
         self.count(source, |books| {
@@ -258,11 +279,13 @@ impl<'a> Parts<'a> {
             absent.iter().for_each(|column| books.note(&without(column), 1));
             counts.iter().for_each(|(name, n)| books.note(name, *n));
         });
+
         self.cursor.documents += 1;
         self.cursor.rows += 1;
         self.size += row.bytes;
         self.batch_bytes += row.bytes;
         self.batch.push((source, Arc::clone(path), row));
+
         if self.batch.len() >= BATCH_ROWS || self.batch_bytes >= BATCH_BYTES {
             self.write_batch()?;
         }
@@ -296,7 +319,9 @@ impl<'a> Parts<'a> {
         let (rows, sources) = (std::mem::take(&mut self.batch), self.sources);
         self.batch_bytes = 0;
         let encoder = self.writer()?.encoder();
-        self.encoding.push_back(self.workers.give(move || encoder.encode(&to_batch(&rows, sources)?)));
+        self.encoding
+            .push_back(self.workers.give(move || encoder.encode(&to_batch(&rows, sources)?)));
+
         self.write_encoded(ENCODING)
     }
 
@@ -327,6 +352,7 @@ impl<'a> Parts<'a> {
         self.refused.clear();
         self.events.clear();
         self.books = Books::default();
+
         Ok(())
     }
 }
@@ -338,10 +364,16 @@ const TOLD: usize = 5;
 fn holes(books: &Books) -> Option<String> {
     let dropped = books.dropped_templates();
     let rate = books.dropped_per_1000_lines().filter(|_| !dropped.is_empty())?;
-    let names: Vec<String> = dropped.iter().take(TOLD).map(|(name, n)| format!("{n} × `{name}`")).collect();
-    let more = if dropped.len() > TOLD { format!(" and {} more", dropped.len() - TOLD) } else { String::new() };
+    let names: Vec<String> =
+        dropped.iter().take(TOLD).map(|(name, n)| format!("{n} × `{name}`")).collect();
+    let more = if dropped.len() > TOLD {
+        format!(" and {} more", dropped.len() - TOLD)
+    } else {
+        String::new()
+    };
     Some(format!(
-        "{rate:.1} inline templates per 1,000 lines of prose are unknown and leave a hole: {}{more}",
+        "{rate:.1} inline templates per 1,000 lines of prose are unknown and leave a hole: \
+         {}{more}",
         names.join(", ")
     ))
 }
@@ -356,7 +388,8 @@ fn to_batch<'a>(rows: &'a [Placed], sources: &'a [SourceSpec]) -> Result<RecordB
     let strings = |get: &dyn Fn(&'a Placed) -> Option<&'a str>| -> ArrayRef {
         Arc::new(rows.iter().map(get).collect::<StringArray>())
     };
-    let priorities: Int32Array = rows.iter().map(|(source, _, _)| Some(sources[*source].priority)).collect();
+    let priorities: Int32Array =
+        rows.iter().map(|(source, _, _)| Some(sources[*source].priority)).collect();
     let offsets: UInt64Array = rows.iter().map(|(_, _, row)| Some(row.offset)).collect();
     contract("document")?.batch(vec![
         strings(&|(_, _, row)| Some(&row.id)),

@@ -77,13 +77,21 @@ pub(super) struct Row {
 }
 
 /// Makes rows of a chunk.
-pub(super) fn prepare(chunk: Chunk, format: &dyn Format, source: &SourceSpec, params: &Params) -> Prepared {
+pub(super) fn prepare(
+    chunk: Chunk,
+    format: &dyn Format,
+    source: &SourceSpec,
+    params: &Params,
+) -> Prepared {
     let Chunk { path, facts, pieces, .. } = chunk;
     let is_versioned = format.has_versions();
     let kernel = Kernel { path: &path, facts: &facts, format, source, params, is_versioned };
-    let pieces = pieces.into_iter().map(|(piece, offset, repaired)| kernel.outcomes(piece, offset, repaired));
+    let pieces = pieces
+        .into_iter()
+        .map(|(piece, offset, repaired)| kernel.outcomes(piece, offset, repaired));
     let pieces = pieces.collect();
     let (source, file, first_piece, end) = (chunk.source, chunk.file, chunk.first_piece, chunk.end);
+
     Prepared { source, file, path, first_piece, pieces, end }
 }
 
@@ -101,15 +109,18 @@ impl Kernel<'_> {
     fn outcomes(&self, piece: Piece, offset: u64, repaired: u64) -> Vec<Outcome> {
         let raw = match piece {
             Piece::Refused(broken) => {
-                let mut refusal = self.refusal(offset, broken.reason, None, broken.detail, &broken.bytes);
+                let mut refusal =
+                    self.refusal(offset, broken.reason, None, broken.detail, &broken.bytes);
                 refusal.n_bytes = refusal.n_bytes.max(broken.n_bytes);
                 return vec![refusal.into()];
             }
             Piece::Record(raw) => raw,
         };
+
         let mut left = repaired;
         let parsed = self.format.parse(&raw, self.facts, self.source);
         let mut outcomes = Vec::with_capacity(parsed.len());
+
         for parsed in parsed {
             match parsed {
                 Parsed::Document(mut document) => {
@@ -122,6 +133,7 @@ impl Kernel<'_> {
                     }
                     outcomes.push(outcome);
                 }
+
                 Parsed::Refused { reason, id, detail } => {
                     outcomes.push(self.refusal(offset, reason, id, detail, &raw.bytes).into());
                 }
@@ -129,13 +141,17 @@ impl Kernel<'_> {
                     if version > 0 {
                         outcomes.push(Outcome::Empty(self.id_hash(&id), version));
                     }
-                    outcomes.push(self.refusal(offset, reason, Some(id), detail, &raw.bytes).into());
+                    outcomes
+                        .push(self.refusal(offset, reason, Some(id), detail, &raw.bytes).into());
                 }
+
                 Parsed::Withdraws(ids) => {
-                    outcomes.push(Outcome::Withdraws(ids.iter().map(|id| self.id_hash(id)).collect()));
+                    outcomes
+                        .push(Outcome::Withdraws(ids.iter().map(|id| self.id_hash(id)).collect()));
                 }
             }
         }
+
         outcomes
     }
 
@@ -143,11 +159,13 @@ impl Kernel<'_> {
         xxh3_128(self.full_id(&one_line(id)).as_bytes())
     }
 
-    /// The id of a record in the whole run: behind its source's name and, where the source says that ids hold within a
-    /// file, the file's.
+    /// The id of a record in the whole run: behind its source's name and, where the source says
+    /// that ids hold within a file, the file's.
     fn full_id(&self, id: &str) -> String {
         match self.source.ids {
-            Ids::File => id_in_file(&self.source.name, &name_below(&self.source.path, self.path), id),
+            Ids::File => {
+                id_in_file(&self.source.name, &name_below(&self.source.path, self.path), id)
+            }
             Ids::Auto | Ids::Global => format!("{}:{id}", self.source.name),
         }
     }
@@ -175,21 +193,31 @@ impl Kernel<'_> {
     fn row(&self, mut document: Document, offset: u64, bytes: &[u8]) -> Outcome {
         document.text = linear(clean(&document.text)).into_owned();
         let id = lined(document.id.take()).filter(|id| id.len() <= MAX_ID_BYTES);
+
         if document.text.is_empty() {
-            return self.refusal(offset, "no_text", id, "the record has no text".to_string(), bytes).into();
+            return self
+                .refusal(offset, "no_text", id, "the record has no text".to_string(), bytes)
+                .into();
         }
+
         if marks::is_placeholder(&document.text) {
-            return self.refusal(offset, "placeholder", id, "the text holds nothing".to_string(), bytes).into();
+            return self
+                .refusal(offset, "placeholder", id, "the text holds nothing".to_string(), bytes)
+                .into();
         }
+
         if let Some(mark) = marks::dropped(&self.source.drop, &document) {
             let detail = format!("`drop` of the source names `{mark}`");
             return self.refusal(offset, format!("dropped:{mark}"), id, detail, bytes).into();
         }
+
         let n_chars = document.text.chars().take(self.params.min_chars).count();
         if n_chars < self.params.min_chars {
-            let detail = format!("{n_chars} characters; `ingest.min_chars` is {}", self.params.min_chars);
+            let detail =
+                format!("{n_chars} characters; `ingest.min_chars` is {}", self.params.min_chars);
             return self.refusal(offset, "too_short", id, detail, bytes).into();
         }
+
         let (id, kind) = match id {
             Some(id) if self.is_versioned => (self.full_id(&id), Kind::Versioned),
             Some(id) => (self.full_id(&id), Kind::Named),
@@ -198,16 +226,19 @@ impl Kernel<'_> {
                 (format!("{}:x{hash:032x}", self.source.name), Kind::ByContent)
             }
         };
+
         document.title = lined(document.title).map(|title| linear(title).into_owned());
         document.url = lined(document.url);
         document.date = lined(document.date);
         document.language = lined(document.language).or_else(|| self.source.language.clone());
         document.licence = lined(document.licence).or_else(|| self.source.licence.clone());
         let sizes = [&document.title, &document.url, &document.date, &document.metadata];
-        let bytes =
-            128 + document.text.len() + sizes.iter().map(|text| text.as_ref().map_or(0, String::len)).sum::<usize>();
+        let bytes = 128
+            + document.text.len()
+            + sizes.iter().map(|text| text.as_ref().map_or(0, String::len)).sum::<usize>();
         let id_hash = xxh3_128(id.as_bytes());
         let text_hash = xxh3_64(document.text.as_bytes());
+
         Outcome::Row(Box::new(Row { id, id_hash, kind, text_hash, offset, document, bytes }))
     }
 }

@@ -1,7 +1,8 @@
 //! The one sequential pass over the files: unpack, decode, cut, and hand chunks of pieces on.
 //!
-//! It knows nothing of rows. Where it is to go on inside a file, it cuts the file from its beginning again and
-//! leaves the pieces out that were read before: cutting is cheap, parsing is not, and every splitter stays exact.
+//! It knows nothing of rows. Where it is to go on inside a file, it cuts the file from its
+//! beginning again and leaves the pieces out that were read before: cutting is cheap, parsing is
+//! not, and every splitter stays exact.
 
 use std::cell::{Cell, RefCell};
 use std::io::{BufRead, Read};
@@ -62,7 +63,8 @@ const TOLD: usize = 20;
 impl Reader<'_> {
     /// Reads from `place` to the end, or until nobody takes the chunks any more.
     ///
-    /// While a file is read the next one is open already: of a bzip2 file the first blocks are unpacked meanwhile.
+    /// While a file is read the next one is open already: of a bzip2 file the first blocks are
+    /// unpacked meanwhile.
     pub(super) fn run(&self, place: Place, chunks: &SyncSender<Chunk>) -> Result<()> {
         let files = (place.source..self.sources.len()).flat_map(|source| {
             let first = if source == place.source { place.file } else { 0 };
@@ -70,15 +72,20 @@ impl Reader<'_> {
         });
         let wanted = |source: usize| !self.enough[source].load(Ordering::Relaxed);
         let files = files.filter(|(source, _)| wanted(*source));
-        let mut files = files.map(|(source, file)| (source, file, self.open(source, file))).peekable();
+        let mut files =
+            files.map(|(source, file)| (source, file, self.open(source, file))).peekable();
         let mut skip = place.piece;
+
         while let Some((source, file, opened)) = files.next() {
             files.peek();
             // It may be enough since the file was opened.
-            if wanted(source) && !self.file(source, file, opened, std::mem::take(&mut skip), chunks)? {
+            if wanted(source)
+                && !self.file(source, file, opened, std::mem::take(&mut skip), chunks)?
+            {
                 return Ok(());
             }
         }
+
         Ok(())
     }
 
@@ -98,36 +105,55 @@ impl Reader<'_> {
         let (path, format) = (&self.files[source][file], self.formats[source]);
         let mut sink = Sink::new(self, source, file, skip, chunks);
         sink.in_rows = format.access() == Access::File;
+
         if let Some((reason, why)) = why_passed_over(path) {
             sink.broken(Some(Broken::new(0, reason, why)), None)?;
             return sink.end();
         }
+
         let stream = opened.map_err(|cause| unreadable(path, &cause))?;
         sink.failure = stream.failure();
         sink.packed = Some(stream.packed_read());
         sink.unpacked = stream.unpacked();
+
         match format.access() {
             Access::File => self.on_disk(stream, path, format, &mut sink)?,
             _ => self.as_text(stream, source, format, &mut sink)?,
         }
+
         sink.end()
     }
 
-    fn as_text(&self, stream: Unpacked, source: usize, format: &dyn Format, sink: &mut Sink<'_>) -> Result<()> {
+    fn as_text(
+        &self,
+        stream: Unpacked,
+        source: usize,
+        format: &dyn Format,
+        sink: &mut Sink<'_>,
+    ) -> Result<()> {
         let fault = stream.fault();
         let mut stream = Packed::new(stream);
         if let Some(what) = stream.peek(512).ok().and_then(binary) {
             return sink.refuse(Broken::new(0, "wrong_format", format!("the file is {what}")));
         }
-        let label = self.sources[source].fields.get("encoding").and_then(|label| Encoding::for_label(label.as_bytes()));
+        let label = self.sources[source]
+            .fields
+            .get("encoding")
+            .and_then(|label| Encoding::for_label(label.as_bytes()));
         let mut text = Utf8::new(stream, label);
         sink.marks = Some(text.marks());
         let broken = self.split(&mut text, format, sink)?;
-        // A splitter may leave the end of a file alone; only there a fault shows that stands behind all records.
-        while broken.is_none() && !sink.stopped && text.fill_buf().is_ok_and(|rest| !rest.is_empty()) {
+        // A splitter may leave the end of a file alone; only there a fault shows that stands behind
+        // all records.
+
+        while broken.is_none()
+            && !sink.stopped
+            && text.fill_buf().is_ok_and(|rest| !rest.is_empty())
+        {
             let n = text.fill_buf().map_or(0, <[u8]>::len);
             text.consume(n);
         }
+
         let fault = fault.borrow_mut().take();
         sink.broken(broken, fault)
     }
@@ -137,26 +163,41 @@ impl Reader<'_> {
         Limits { max_record_bytes, max_unpacked_bytes, max_ratio, memory_bytes: self.memory_bytes }
     }
 
-    fn split(&self, input: &mut dyn BufRead, format: &dyn Format, sink: &mut Sink<'_>) -> Result<Option<Broken>> {
+    fn split(
+        &self,
+        input: &mut dyn BufRead,
+        format: &dyn Format,
+        sink: &mut Sink<'_>,
+    ) -> Result<Option<Broken>> {
         let limits = self.limits();
         format.split(input, &limits, &mut |facts, piece| sink.take(facts, piece))
     }
 
-    fn on_disk(&self, mut stream: Unpacked, path: &Path, format: &dyn Format, sink: &mut Sink<'_>) -> Result<()> {
+    fn on_disk(
+        &self,
+        mut stream: Unpacked,
+        path: &Path,
+        format: &dyn Format,
+        sink: &mut Sink<'_>,
+    ) -> Result<()> {
         let limits = self.limits();
         if stream.packing() == Packing::Plain {
-            let broken = format.split_file(path, &limits, &mut |facts, piece| sink.take(facts, piece))?;
+            let broken =
+                format.split_file(path, &limits, &mut |facts, piece| sink.take(facts, piece))?;
             return sink.broken(broken, None);
         }
+
         let failed = |cause| Error::file("unpack into", self.scratch, cause);
         let mut unpacked = tempfile::NamedTempFile::new_in(self.scratch).map_err(failed)?;
         let mut buffer = vec![0; 256 << 10];
+
         while let Ok(n @ 1..) = stream.read(&mut buffer) {
             std::io::Write::write_all(&mut unpacked, &buffer[..n]).map_err(failed)?;
         }
         sink.failure.check(path)?;
         let fault = stream.fault().borrow_mut().take();
-        let broken = format.split_file(unpacked.path(), &limits, &mut |facts, piece| sink.take(facts, piece))?;
+        let broken = format
+            .split_file(unpacked.path(), &limits, &mut |facts, piece| sink.take(facts, piece))?;
         sink.broken(broken, fault)
     }
 }
@@ -169,8 +210,13 @@ fn binary(head: &[u8]) -> Option<&'static str> {
         [b'%', b'P', b'D', b'F', b'-', ..] => Some("a PDF document"),
         [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..] => Some("an image"),
         [0x7f, b'E', b'L', b'F', ..] => Some("a program"),
-        _ if head.get(257..262) == Some(b"ustar") => Some("a tar archive; unpack it and name the folder"),
-        _ if Packing::of(head) != Packing::Plain && head.len() > 9 => Some("packed twice; unpack it once"),
+        _ if head.get(257..262) == Some(b"ustar") => {
+            Some("a tar archive; unpack it and name the folder")
+        }
+        _ if Packing::of(head) != Packing::Plain && head.len() > 9 => {
+            Some("packed twice; unpack it once")
+        }
+
         _ => None,
     }
 }
@@ -217,14 +263,22 @@ struct HeldBack {
 }
 
 impl<'a> Sink<'a> {
-    fn new(reader: &'a Reader<'_>, source: usize, file: usize, skip: u64, chunks: &'a SyncSender<Chunk>) -> Self {
+    fn new(
+        reader: &'a Reader<'_>,
+        source: usize,
+        file: usize,
+        skip: u64,
+        chunks: &'a SyncSender<Chunk>,
+    ) -> Self {
         let path: Arc<str> = reader.files[source][file].to_string_lossy().into();
         let facts = Arc::new(with_path(&FileFacts::default(), &path));
-        let chunk = Chunk { source, file, path, facts, first_piece: skip, pieces: Vec::new(), end: None };
+        let chunk =
+            Chunk { source, file, path, facts, first_piece: skip, pieces: Vec::new(), end: None };
         let enough = &reader.enough[source];
         let said = FileFacts::default();
         let size = std::fs::metadata(&reader.files[source][file]).map_or(0, |meta| meta.len());
         let (progress, packed, told, n_damaged) = (reader.progress, None, 0, &reader.n_damaged);
+
         Sink {
             chunk,
             bytes: 0,
@@ -255,6 +309,7 @@ impl<'a> Sink<'a> {
             return Ok(false);
         }
         // What a splitter makes of the end that a failing disk gave it is no piece.
+
         self.failure.check(Path::new(&*self.chunk.path))?;
         let (start, n) = match &piece {
             Piece::Record(raw) => (raw.offset, raw.bytes.len()),
@@ -267,21 +322,25 @@ impl<'a> Sink<'a> {
             }
             None => (start, 0),
         };
+
         self.release(start);
         self.end = if self.in_rows { self.end + n as u64 } else { start + n as u64 };
         self.seen += 1;
         if self.seen <= self.skip {
             return Ok(true);
         }
+
         if *facts != self.said {
             self.hand_on();
             self.said = facts.clone();
             self.chunk.facts = Arc::new(with_path(facts, &self.chunk.path));
         }
+
         match piece {
             Piece::Refused(broken) => self.held_back = Some(HeldBack { broken, place, repairs }),
             Piece::Record(_) => self.chunk.pieces.push((piece, place, repairs)),
         }
+
         self.bytes += n;
         if self.bytes >= CHUNK_BYTES || self.chunk.pieces.len() >= CHUNK_PIECES {
             self.hand_on();
@@ -303,10 +362,13 @@ impl<'a> Sink<'a> {
         self.chunk.pieces.push((Piece::Refused(broken), place, repairs));
     }
 
-    /// About how many bytes the file would have had unpacked, were it whole: what was unpacked so far tells the rate.
+    /// About how many bytes the file would have had unpacked, were it whole: what was unpacked so
+    /// far tells the rate.
     fn whole_bytes(&self) -> u64 {
-        let packed = self.packed.as_ref().map_or(0, |packed| packed.load(Ordering::Relaxed)).min(self.size);
+        let packed =
+            self.packed.as_ref().map_or(0, |packed| packed.load(Ordering::Relaxed)).min(self.size);
         let unpacked = self.unpacked.load(Ordering::Relaxed);
+
         match packed {
             _ if self.in_rows => self.end,
             _ if !self.cut_short => unpacked.max(self.end),
@@ -315,7 +377,8 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// One refusal for why a file stopped before its end: the fault of its stream says it better than the splitter.
+    /// One refusal for why a file stopped before its end: the fault of its stream says it better
+    /// than the splitter.
     fn broken(&mut self, broken: Option<Broken>, fault: Option<Fault>) -> Result<()> {
         self.failure.check(Path::new(&*self.chunk.path))?;
         self.cut_short = true;
@@ -331,6 +394,7 @@ impl<'a> Sink<'a> {
                 Broken { reason: fault.reason, detail, ..broken }
             }
         };
+
         self.tell_damage(&broken);
         self.refuse(broken)
     }
@@ -339,18 +403,23 @@ impl<'a> Sink<'a> {
     fn tell_damage(&self, broken: &Broken) {
         let n_damaged = self.n_damaged.get() + 1;
         self.n_damaged.set(n_damaged);
+
         if n_damaged > TOLD {
             if n_damaged == TOLD + 1 {
                 self.progress.note("more files are damaged: the refusals name every one");
             }
             return;
         }
+
         let Broken { reason, offset, detail, .. } = broken;
         let lost = match *reason {
-            "corrupt_stream" => "; what lies behind is lost, and the texts right before may be garbled",
+            "corrupt_stream" => {
+                "; what lies behind is lost, and the texts right before may be garbled"
+            }
             "truncated" | "bomb" => "; what lies behind is lost",
             _ => "",
         };
+
         let place = match *reason {
             "dead_link" | "no_file" | "unreadable" => "passed over".to_string(),
             _ => format!("{reason} at byte {offset}"),
@@ -369,11 +438,14 @@ impl<'a> Sink<'a> {
             end: self.chunk.end.take(),
             ..self.chunk
         };
+
         self.chunk.first_piece += chunk.pieces.len() as u64;
         self.bytes = 0;
-        let read = self.packed.as_ref().map_or(0, |packed| packed.load(Ordering::Relaxed)).min(self.size);
+        let read =
+            self.packed.as_ref().map_or(0, |packed| packed.load(Ordering::Relaxed)).min(self.size);
         self.tell(read);
         let gone = self.chunks.send(chunk).is_err();
+
         self.stopped = gone || self.enough.load(Ordering::Relaxed);
     }
 
@@ -388,13 +460,17 @@ impl<'a> Sink<'a> {
         let whole = self.whole_bytes();
         self.release(whole);
         let mut notes = vec![(BYTES_READ.to_string(), whole)];
+
         if let Some(marks) = &self.marks {
             let mut marks = marks.borrow_mut();
             notes.push(("repaired_outside_of_records".to_string(), marks.repairs(u64::MAX)));
-            if let Some(encoding) = marks.encoding.filter(|encoding| *encoding != encoding_rs::UTF_8) {
+            if let Some(encoding) =
+                marks.encoding.filter(|encoding| *encoding != encoding_rs::UTF_8)
+            {
                 notes.push((format!("files_in_{}", encoding.name()), 1));
             }
         }
+
         self.tell(self.size);
         self.chunk.end = Some(notes);
         let enough = self.enough.load(Ordering::Relaxed);

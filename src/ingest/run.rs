@@ -1,7 +1,8 @@
-//! The room: a reader thread, workers that parse and encode, a writer thread, and then the settling of ids.
+//! The room: a reader thread, workers that parse and encode, a writer thread, and then the settling
+//! of ids.
 //!
-//! A worker does a whole chunk or a whole batch and waits for no other. Results are taken in the order of the jobs, so
-//! what is written does not depend on who was first.
+//! A worker does a whole chunk or a whole batch and waits for no other. Results are taken in the
+//! order of the jobs, so what is written does not depend on who was first.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -24,14 +25,19 @@ use crate::ingest::{Format, Params, SourceSpec, format, ids};
 
 /// Reads every file of `sources`, in order, into parts of the contract `document`.
 ///
-/// Goes on behind the last committed part of an earlier run in the same folder. `limit` is the most documents of one
-/// source; what lies behind is not read, and the books note `limit_reached`. [`source_books`] gives the books by
-/// source. Advances the progress by the bytes of the files.
+/// Goes on behind the last committed part of an earlier run in the same folder. `limit` is the most
+/// documents of one source; what lies behind is not read, and the books note `limit_reached`.
+/// [`source_books`] gives the books by source. Advances the progress by the bytes of the files.
 ///
 /// # Errors
-/// A source whose path holds no file or whose format is unknown; a part that cannot be written. Damaged files and
-/// records are no errors but refusals.
-pub fn run(sources: &[SourceSpec], params: &Params, cx: &Context<'_>, limit: Option<u64>) -> Result<()> {
+/// A source whose path holds no file or whose format is unknown; a part that cannot be written.
+/// Damaged files and records are no errors but refusals.
+pub fn run(
+    sources: &[SourceSpec],
+    params: &Params,
+    cx: &Context<'_>,
+    limit: Option<u64>,
+) -> Result<()> {
     Job { sources, params, limit, part_bytes: params.part_bytes, stop_after: None }.run(cx)
 }
 
@@ -41,13 +47,14 @@ pub fn run(sources: &[SourceSpec], params: &Params, cx: &Context<'_>, limit: Opt
 /// If the room was not finished there.
 pub fn source_books(folder: &Path) -> Result<BTreeMap<String, Books>> {
     read_json(&folder.join("sources.json"))?.ok_or_else(|| {
-        Error::data(format!("`{}` holds no finished ingest", folder.display())).hint("run the same build again")
+        Error::data(format!("`{}` holds no finished ingest", folder.display()))
+            .hint("run the same build again")
     })
 }
 
-/// Chunks that may wait to be parsed, and as many to be written. Files and records that are cheap to cut and dear to
-/// parse alternate with others; what waits evens that out, and bounds the memory. With 8 a sixth of the time two cores
-/// stand still.
+/// Chunks that may wait to be parsed, and as many to be written. Files and records that are cheap
+/// to cut and dear to parse alternate with others; what waits evens that out, and bounds the
+/// memory. With 8 a sixth of the time two cores stand still.
 const WAITING: usize = 24;
 
 struct Job<'a> {
@@ -67,10 +74,12 @@ impl Job<'_> {
         std::fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
         let raw = Context { folder: &folder, ..*cx };
         let finished = folder.join("finished.json");
+
         if !finished.exists() {
             self.read(&raw)?;
         }
-        let last: Cursor = read_json(&finished)?.ok_or_else(|| Error::data("the raw parts are not finished"))?;
+        let last: Cursor =
+            read_json(&finished)?.ok_or_else(|| Error::data("the raw parts are not finished"))?;
         let books = ids::settle(cx, &raw, &last, self.sources)?;
         ids::write_sources(cx.folder, &books)?;
         remove_folder(&folder)
@@ -80,11 +89,16 @@ impl Job<'_> {
     fn read(&self, raw: &Context<'_>) -> Result<()> {
         let mut formats: Vec<&'static dyn Format> = Vec::new();
         let mut files: Vec<Vec<PathBuf>> = Vec::new();
+
         for source in self.sources {
             source.check()?;
             formats.push(format(&source.format)?);
-            files.push(expand(&source.path).map_err(|error| error.at(format!("[source.{}]", source.name)))?);
+            files.push(
+                expand(&source.path)
+                    .map_err(|error| error.at(format!("[source.{}]", source.name)))?,
+            );
         }
+
         let enough: Vec<AtomicBool> = self.sources.iter().map(|_| AtomicBool::new(false)).collect();
         let plan = Plan {
             sources: self.sources,
@@ -94,6 +108,7 @@ impl Job<'_> {
             stop_after: self.stop_after,
             enough: &enough,
         };
+
         let threads = rayon::current_num_threads();
         let decoders = (threads > 1).then(|| Decoders::start(threads)).transpose();
         let decoders = decoders.map_err(Error::no_thread)?;
@@ -111,8 +126,10 @@ impl Job<'_> {
                 decoders,
                 enough: &enough,
                 progress: raw.progress,
+
                 n_damaged: Cell::new(0),
             };
+
             let (send_chunk, chunks) = sync_channel::<Chunk>(WAITING);
             let (send_rows, rows) = sync_channel::<Pending<Prepared>>(WAITING);
             let thread = |name: &str| std::thread::Builder::new().name(name.to_string());
@@ -123,19 +140,26 @@ impl Job<'_> {
                 Ok(parts)
             };
             let writing = thread("write").spawn_scoped(scope, write).map_err(Error::no_thread)?;
+
             for chunk in chunks {
-                let (format, source, params) = (formats[chunk.source], &self.sources[chunk.source], self.params);
-                if send_rows.send(workers.give(move || prepare(chunk, format, source, params))).is_err() {
+                let (format, source, params) =
+                    (formats[chunk.source], &self.sources[chunk.source], self.params);
+                if send_rows
+                    .send(workers.give(move || prepare(chunk, format, source, params)))
+                    .is_err()
+                {
                     break;
                 }
             }
+
             drop((send_rows, workers));
             let written = writing.join().map_err(|_| failed())?;
             let read = reading.join().map_err(|_| failed())?;
-            // What was read ends here also where a file could not be read further: only with its reader's word is it
-            // all there is.
+            // What was read ends here also where a file could not be read further: only with its
+            // reader's word is it all there is.
             let parts = written?;
             read?;
+
             parts.finish()
         })
     }
@@ -172,12 +196,24 @@ mod tests {
 
     impl Run {
         fn new() -> Self {
-            Run { folder: tempfile::tempdir().unwrap(), limit: None, part_bytes: PARAMS.part_bytes, params: PARAMS }
+            Run {
+                folder: tempfile::tempdir().unwrap(),
+                limit: None,
+                part_bytes: PARAMS.part_bytes,
+                params: PARAMS,
+            }
         }
 
         /// Runs on, as if killed behind `stop_after` parts; whether it came to its end.
         fn go(&self, sources: &[SourceSpec], stop_after: Option<usize>, memory_bytes: u64) -> bool {
-            let cx = Context { room: "ingest", folder: self.folder.path(), seed: 1, memory_bytes, progress: &Silent };
+            let cx = Context {
+                room: "ingest",
+                folder: self.folder.path(),
+                seed: 1,
+                memory_bytes,
+                progress: &Silent,
+            };
+
             let (params, limit, part_bytes) = (&self.params, self.limit, self.part_bytes);
             match (Job { sources, params, limit, part_bytes, stop_after }).run(&cx) {
                 Ok(()) => true,
@@ -189,20 +225,32 @@ mod tests {
         fn documents(&self, column: &str) -> Vec<String> {
             let dataset = Dataset::open(self.folder.path(), contract("document").unwrap()).unwrap();
             let mut found = Vec::new();
+
             for part in &dataset.parts {
                 for batch in Batches::open(&part.path, None, None).unwrap() {
-                    found
-                        .extend(strings(&batch.unwrap(), column).unwrap().iter().map(|v| v.unwrap_or("-").to_string()));
+                    found.extend(
+                        strings(&batch.unwrap(), column)
+                            .unwrap()
+                            .iter()
+                            .map(|v| v.unwrap_or("-").to_string()),
+                    );
                 }
             }
+
             found
         }
 
         /// Every file with its bytes, and the books checked against the rows.
         fn bytes(&self) -> BTreeMap<String, Vec<u8>> {
-            let files = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+            let files =
+                std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
             files
-                .map(|path| (path.file_name().unwrap().to_str().unwrap().into(), std::fs::read(&path).unwrap()))
+                .map(|path| {
+                    (
+                        path.file_name().unwrap().to_str().unwrap().into(),
+                        std::fs::read(&path).unwrap(),
+                    )
+                })
                 .collect()
         }
 
@@ -214,12 +262,15 @@ mod tests {
             assert_eq!(total.kept as usize, self.documents("id").len());
             let mut by_part = Books::default();
             let mut part = 0;
+
             while let Some(books) =
-                read_json::<Books>(&self.folder.path().join(format!("books-{part:05}.json"))).unwrap()
+                read_json::<Books>(&self.folder.path().join(format!("books-{part:05}.json")))
+                    .unwrap()
             {
                 by_part.add(&books);
                 part += 1;
             }
+
             assert_eq!((by_part.kept, by_part.refused), (total.kept, total.refused.clone()));
             total
         }
@@ -237,27 +288,39 @@ mod tests {
 
     fn lines(ids: std::ops::Range<u32>, version: u32) -> String {
         let line = |id| {
-            let text: Vec<String> = (0..20).map(|n| format!("w{}", (id * 31 + n * 7 + version) % 9_973)).collect();
+            let text: Vec<String> =
+                (0..20).map(|n| format!("w{}", (id * 31 + n * 7 + version) % 9_973)).collect();
             let text = text.join(" ");
-            format!("{{\"id\": {id}, \"v\": {version}, \"text\": \"{text}\", \"title\": \"T{id}\"}}\n")
+            format!(
+                "{{\"id\": {id}, \"v\": {version}, \"text\": \"{text}\", \"title\": \"T{id}\"}}\n"
+            )
         };
         ids.map(line).collect()
     }
 
-    /// Three sources: a multistream with a damaged line, a second reading of some ids, texts without ids.
+    /// Three sources: a multistream with a damaged line, a second reading of some ids, texts
+    /// without ids.
     fn corpus() -> (tempfile::TempDir, Vec<SourceSpec>) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("texts")).unwrap();
         let mut packed = Vec::new();
+
         for stream in 0..20 {
             packed.extend(bzip2(lines(stream * 100..stream * 100 + 100, 1).as_bytes()));
             packed.extend(bzip2(b"{\"id\": broken\n"));
         }
+
         write(folder.path(), "a.jsonl.bz2", &packed);
         write(folder.path(), "b.jsonl", lines(150..450, 2).as_bytes());
+
         for n in 0..40 {
-            write(folder.path(), &format!("texts/{n:02}.txt"), format!("text number {}", n % 30).as_bytes());
+            write(
+                folder.path(),
+                &format!("texts/{n:02}.txt"),
+                format!("text number {}", n % 30).as_bytes(),
+            );
         }
+
         write(folder.path(), "texts/99.txt", b" ");
         let mut versioned = source("a", &folder.path().join("?.jsonl*"), "jsonl");
         versioned.fields.insert("version".into(), "v".into());
@@ -272,8 +335,12 @@ mod tests {
         assert!(run.go(&sources, None, 1 << 30));
         let books = run.books();
         assert_eq!((books.read, books.kept), (2_000 + 20 + 300 + 41, 2_000 + 40));
-        let refused: Vec<(&str, u64)> = books.refused.iter().map(|(name, n)| (name.as_str(), *n)).collect();
-        assert_eq!(refused, [("malformed", 19), ("no_text", 1), ("superseded", 300), ("truncated", 1)]);
+        let refused: Vec<(&str, u64)> =
+            books.refused.iter().map(|(name, n)| (name.as_str(), *n)).collect();
+        assert_eq!(
+            refused,
+            [("malformed", 19), ("no_text", 1), ("superseded", 300), ("truncated", 1)]
+        );
         assert_eq!(books.notes["renamed"], 10);
         let mut ids = run.documents("id");
         assert!(ids[0] == "a:0" && ids.iter().filter(|id| id.ends_with("-2")).count() == 10);
@@ -290,6 +357,7 @@ mod tests {
         assert!(whole.go(&sources, None, 1 << 30));
         let expected = whole.bytes();
         assert!(expected.len() > 20, "{:?}", expected.keys());
+
         for stop_after in [1, 2, 5] {
             let killed = Run { part_bytes: 40_000, ..Run::new() };
             let mut n_kills = 0;
@@ -308,7 +376,12 @@ mod tests {
         let first: String = (0..5).map(|id| line(id, &format!("first text {id}"))).collect();
         let second: String = (0..4).map(|id| line(id, &format!("second text {id}"))).collect();
         write(folder, "p0.jsonl", first.as_bytes());
-        write(folder, "p1.jsonl", (second + &line(4, "first text 4") + &line(3, "third text 3")).as_bytes());
+        write(
+            folder,
+            "p1.jsonl",
+            (second + &line(4, "first text 4") + &line(3, "third text 3")).as_bytes(),
+        );
+
         source("a", folder, "jsonl")
     }
 
@@ -332,8 +405,12 @@ mod tests {
             "a:p1.jsonl#3",
             "a:p1.jsonl#3#2",
         ];
+
         assert_eq!(ids, expected);
-        assert_eq!((run.books().refused["repeated"], run.books().notes["ids_named_by_file"]), (1, 9));
+        assert_eq!(
+            (run.books().refused["repeated"], run.books().notes["ids_named_by_file"]),
+            (1, 9)
+        );
         // The same names however the run is cut into parts and shares of memory.
         let killed = Run { part_bytes: 300, ..Run::new() };
         while !killed.go(std::slice::from_ref(&spec), Some(1), 1 << 20) {}
@@ -353,8 +430,16 @@ mod tests {
         let spec = SourceSpec { ids: Ids::Global, ..restarted(folder.path()) };
         let run = Run::new();
         let (folder, params) = (run.folder.path(), &run.params);
-        let cx = Context { room: "ingest", folder, seed: 1, memory_bytes: 1 << 30, progress: &Silent };
-        let job = Job { sources: &[spec], params, limit: None, part_bytes: run.part_bytes, stop_after: None };
+        let cx =
+            Context { room: "ingest", folder, seed: 1, memory_bytes: 1 << 30, progress: &Silent };
+        let job = Job {
+            sources: &[spec],
+            params,
+            limit: None,
+            part_bytes: run.part_bytes,
+            stop_after: None,
+        };
+
         let error = job.run(&cx).unwrap_err().to_string();
         assert!(error.contains("9 of 11 records of source `a` (81.8 %)"), "{error}");
         assert!(error.contains("ids = \"file\"") && error.contains("fields.version"), "{error}");
@@ -385,7 +470,10 @@ mod tests {
         std::os::unix::fs::symlink(".", folder.path().join("d")).unwrap();
         let run = Run::new();
         assert!(run.go(&[source("s", folder.path(), "text")], None, 1 << 30));
-        assert_eq!((run.books().kept, run.books().refused["dead_link"], run.books().n_broken()), (2, 2, 0));
+        assert_eq!(
+            (run.books().kept, run.books().refused["dead_link"], run.books().n_broken()),
+            (2, 2, 0)
+        );
     }
 
     #[test]
@@ -397,6 +485,7 @@ mod tests {
         let killed = Run { part_bytes: 40_000, ..Run::new() };
         let n_parts = whole.bytes().keys().filter(|name| name.starts_with("part-")).count();
         while !killed.go(&sources, Some(n_parts - 1), 1 << 30) {}
+
         for name in ["sources.json", "books-00001.json", "books-00002.json"] {
             assert!(killed.folder.path().join(name).exists());
         }
@@ -440,8 +529,13 @@ mod tests {
         write(folder.path(), "a.gz", &whole[..whole.len() / 2]);
         write(folder.path(), "b.gz", &[&whole[..], b"garbage"].concat());
         write(folder.path(), "c.gz", &gzip(&whole));
-        write(folder.path(), "d.gz", &gzip(format!("{{\"text\": \"{}\"}}", "x".repeat(2 << 20)).as_bytes()));
+        write(
+            folder.path(),
+            "d.gz",
+            &gzip(format!("{{\"text\": \"{}\"}}", "x".repeat(2 << 20)).as_bytes()),
+        );
         let mut reasons = Vec::new();
+
         for name in ["a.gz", "b.gz", "c.gz", "d.gz"] {
             let run = Run::new();
             assert!(run.go(&[source("s", &folder.path().join(name), "jsonl")], None, 1 << 30));
@@ -449,8 +543,15 @@ mod tests {
             reasons.push((books.kept, books.refused.into_keys().collect::<Vec<_>>().join(" ")));
             assert_eq!(books.read, reasons.last().unwrap().0 + 1);
         }
-        assert!(reasons[0].0 > 20 && reasons[0].0 < 100 && reasons[0].1 == "truncated", "{reasons:?}");
-        assert_eq!(reasons[1..], [(100, "corrupt_stream".into()), (0, "wrong_format".into()), (0, "too_large".into())]);
+
+        assert!(
+            reasons[0].0 > 20 && reasons[0].0 < 100 && reasons[0].1 == "truncated",
+            "{reasons:?}"
+        );
+        assert_eq!(
+            reasons[1..],
+            [(100, "corrupt_stream".into()), (0, "wrong_format".into()), (0, "too_large".into())]
+        );
         let bomb = Run { params: Params { max_unpacked_bytes: 1 << 20, ..PARAMS }, ..Run::new() };
         write(folder.path(), "e", "{\"text\": \"x\"}\n".repeat(100_000).as_bytes());
         assert!(bomb.go(&[source("s", &folder.path().join("e"), "jsonl")], None, 1 << 30));
@@ -474,19 +575,27 @@ mod tests {
             "a.jsonl",
             b"\xef\xbb\xbf{\"text\": \"caf\xc3\xa9 \xff\xff\"}\n{\"text\": \"na\xc3\xafve\"}\n",
         );
-        let chinese = encoding_rs::GBK.encode("id,text\n1,第一条 为了保护民事主体的合法权益，调整民事关系\n").0;
+        let chinese = encoding_rs::GBK
+            .encode("id,text\n1,第一条 为了保护民事主体的合法权益，调整民事关系\n")
+            .0;
         write(folder.path(), "b.csv", &chinese);
         let run = Run::new();
-        let sources =
-            [source("s", &folder.path().join("a.jsonl"), "jsonl"), source("z", &folder.path().join("b.csv"), "csv")];
+        let sources = [
+            source("s", &folder.path().join("a.jsonl"), "jsonl"),
+            source("z", &folder.path().join("b.csv"), "csv"),
+        ];
         assert!(run.go(&sources, None, 1 << 30));
         assert_eq!((run.books().notes["repaired"], run.books().notes["files_in_GBK"]), (2, 1));
         assert_eq!(run.documents("text")[..2], ["café \u{FFFD}\u{FFFD}", "naïve"]);
         assert!(run.documents("text")[2].starts_with("第一条"));
         let batch =
-            Batches::open(&run.folder.path().join("part-00000.parquet"), None, Some(&["offset"])).unwrap().next();
+            Batches::open(&run.folder.path().join("part-00000.parquet"), None, Some(&["offset"]))
+                .unwrap()
+                .next();
         let offsets = batch.unwrap().unwrap();
-        let offsets = arrow::array::AsArray::as_primitive::<arrow::datatypes::UInt64Type>(offsets.column(0));
+        let offsets =
+            arrow::array::AsArray::as_primitive::<arrow::datatypes::UInt64Type>(offsets.column(0));
+
         assert_eq!(offsets.values(), &[3, 24, 8]);
     }
 
@@ -517,12 +626,14 @@ mod tests {
                     .map(|part| source(&format!("{format}-{part}"), &folder.join(part), format))
             })
             .collect();
+
         let run = Run::new();
         assert!(run.go(&sources, None, 1 << 30));
         assert!(run.books().n_refused() > 1_000, "{:?}", run.books());
     }
 
-    /// Counts are those of the data's own SOURCE.md files; of blocks, those of `zcat en/wiki*.gz | grep -c '^<doc id='`.
+    /// Counts are those of the data's own SOURCE.md files; of blocks, those of `zcat en/wiki*.gz |
+    /// grep -c '^<doc id='`.
     #[test]
     fn real_files_give_all_their_records() {
         let Some(data) = std::env::var_os("KPIPE_TEST_DATA") else { return };
@@ -539,6 +650,7 @@ mod tests {
             ("zh-tcm-books/*.txt.gz", "text", &[], 123, 123),
             ("zh-law/md", "text", &[], 53, 0),
         ];
+
         for (path, format, fields, records, in_gbk) in &table {
             let mut source = source("s", &Path::new(&data).join(path), format);
             source.fields = fields::source(fields).fields;

@@ -34,18 +34,27 @@ impl SourceFile {
     pub fn read(source: &str, path: &Path) -> Result<Self> {
         if let Some((reason, _)) = why_passed_over(path) {
             let (source, path) = (source.to_string(), path.to_string_lossy().into_owned());
-            return Ok(SourceFile { source, path, bytes: 0, hash: reason.to_string(), state: None });
+            return Ok(SourceFile {
+                source,
+                path,
+                bytes: 0,
+                hash: reason.to_string(),
+                state: None,
+            });
         }
+
         let hint = "check that the file exists and may be read";
         let failed = |cause| Error::file("read", path, cause).hint(hint);
         let bytes = std::fs::metadata(path).map_err(failed)?.len();
         let state = State::of(path).map_err(failed)?;
         let hash = hash_file(path).map_err(|error| error.hint(hint))?;
         let (source, path) = (source.to_string(), path.to_string_lossy().into_owned());
+
         Ok(SourceFile { source, path, bytes, hash, state: Some(state) })
     }
 
-    /// Stops if the file is not what was hashed: then what was read since is not what the hash says.
+    /// Stops if the file is not what was hashed: then what was read since is not what the hash
+    /// says.
     ///
     /// # Errors
     /// If it was changed, replaced or taken away.
@@ -107,8 +116,13 @@ mod tests {
         hashed.check_unchanged().unwrap();
         std::fs::write(&path, "b.TXT").unwrap();
         let error = hashed.check_unchanged().unwrap_err();
-        assert_eq!((error.kind().exit_code(), error.what().contains("was changed")), (4, true), "{error}");
+        assert_eq!(
+            (error.kind().exit_code(), error.what().contains("was changed")),
+            (4, true),
+            "{error}"
+        );
         std::fs::remove_file(&path).unwrap();
+
         assert_eq!(hashed.check_unchanged().unwrap_err().kind().exit_code(), 4);
     }
 

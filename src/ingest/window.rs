@@ -1,4 +1,5 @@
-//! A sliding window over a stream, for splitters: look ahead as far as needed, then take a record off the front.
+//! A sliding window over a stream, for splitters: look ahead as far as needed, then take a record
+//! off the front.
 
 use std::borrow::Cow;
 use std::io::BufRead;
@@ -49,6 +50,7 @@ impl<'a> Window<'a> {
                     self.input.consume(n);
                     return true;
                 }
+
                 Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(cause) => {
                     self.failure = Some(cause.to_string());
@@ -94,8 +96,8 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// Length of the next line with its line feed (without, at the end of the stream); `None` where it is longer
-    /// than `max` bytes.
+    /// Length of the next line with its line feed (without, at the end of the stream); `None` where
+    /// it is longer than `max` bytes.
     pub fn line(&mut self, max: usize) -> Option<usize> {
         let mut searched = 0;
         loop {
@@ -133,7 +135,8 @@ impl<'a> Window<'a> {
     }
 }
 
-/// The bytes of a record as text. They are valid UTF-8 when they come through [`encoding`](crate::files::encoding).
+/// The bytes of a record as text. They are valid UTF-8 when they come through
+/// [`encoding`](crate::files::encoding).
 pub fn as_text(bytes: &[u8]) -> Cow<'_, str> {
     // Much faster than the lossy conversion where nothing is lost.
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)

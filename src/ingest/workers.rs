@@ -1,7 +1,8 @@
 //! Threads that do jobs for other threads of the room.
 //!
-//! A job never waits for another, so whoever gives jobs may wait for their results and nothing can stand still. Not
-//! rayon's threads: the one that gives the jobs may be one of those, and it blocks.
+//! A job never waits for another, so whoever gives jobs may wait for their results and nothing can
+//! stand still. Not rayon's threads: the one that gives the jobs may be one of those, and it
+//! blocks.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,7 @@ impl<'scope> Workers<'scope> {
     pub(super) fn start(scope: &'scope Scope<'scope, '_>, n: usize) -> std::io::Result<Self> {
         let (jobs, given) = sync_channel::<Job<'scope>>(4 * n);
         let given = Arc::new(Mutex::new(given));
+
         for _ in 0..n {
             let given = Arc::clone(&given);
             let next = move || given.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -38,11 +40,15 @@ impl<'scope> Workers<'scope> {
             };
             std::thread::Builder::new().name("worker".to_string()).spawn_scoped(scope, work)?;
         }
+
         Ok(Workers { jobs })
     }
 
     /// Has a job done; waits while four jobs a worker have not been begun.
-    pub(super) fn give<T: Send + 'scope>(&self, job: impl FnOnce() -> T + Send + 'scope) -> Pending<T> {
+    pub(super) fn give<T: Send + 'scope>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'scope,
+    ) -> Pending<T> {
         let (done, pending) = sync_channel(1);
         let job = Box::new(move || {
             // Nobody may want the result any more.
@@ -86,7 +92,9 @@ mod tests {
                         })
                     })
                     .collect();
-                let done: Vec<u64> = pending.into_iter().map(|pending| pending.take().unwrap()).collect();
+
+                let done: Vec<u64> =
+                    pending.into_iter().map(|pending| pending.take().unwrap()).collect();
                 assert_eq!(done, (0..20).collect::<Vec<_>>());
             });
         }

@@ -1,15 +1,17 @@
 //! Elements of an XML file, cut out by byte search.
 //!
-//! A dump is many records inside one root element. Running an XML parser over all of it on one thread would cost
-//! as much as parsing the records, so a [`Cutter`] looks for the open and close tags of the elements asked for and
-//! hands over their bytes; whoever parses them finds out whether the inside is well-formed. A literal `</name>`
-//! inside a record's text is escaped (`&lt;/name&gt;`), so the first close tag is the right one. Comments and CDATA
-//! sections *between* records are skipped as such.
+//! A dump is many records inside one root element. Running an XML parser over all of it on one
+//! thread would cost as much as parsing the records, so a [`Cutter`] looks for the open and close
+//! tags of the elements asked for and hands over their bytes; whoever parses them finds out whether
+//! the inside is well-formed. A literal `</name>` inside a record's text is escaped
+//! (`&lt;/name&gt;`), so the first close tag is the right one. Comments and CDATA sections
+//! *between* records are skipped as such.
 //!
-//! Damage is contained: an open tag met inside an unclosed element of the same name ends the damaged stretch (so many
-//! elements that are not closed are as many refusals), a close tag that closes nothing tells of an open tag that was lost, a comment that is never closed hides no
-//! records, an element above the size limit is passed over up to its end, and a file that stops early still gives
-//! every element that was whole.
+//! Damage is contained: an open tag met inside an unclosed element of the same name ends the
+//! damaged stretch (so many elements that are not closed are as many refusals), a close tag that
+//! closes nothing tells of an open tag that was lost, a comment that is never closed hides no
+//! records, an element above the size limit is passed over up to its end, and a file that stops
+//! early still gives every element that was whole.
 
 use std::borrow::Cow;
 use std::io::{BufRead, ErrorKind};
@@ -27,9 +29,11 @@ const MAX_TAG_BYTES: usize = 1 << 14;
 /// What a [`Cutter`] found next.
 #[derive(Debug, PartialEq)]
 pub(super) enum Cut {
-    /// The open tag of a root element that is not itself one of the names asked for, from `<` to `>`.
+    /// The open tag of a root element that is not itself one of the names asked for, from `<` to
+    /// `>`.
     Root(Vec<u8>),
-    /// A whole element: which name it has (its place in the list), where it begins, its bytes with both tags.
+    /// A whole element: which name it has (its place in the list), where it begins, its bytes with
+    /// both tags.
     Element {
         /// Place in the list of names.
         name: usize,
@@ -77,8 +81,8 @@ pub(super) struct Cutter<'a> {
     handed_over: u64,
     /// A comment or the like was never closed: none is skipped any more.
     unclosed: bool,
-    /// A name and the place in the input before which it is known not to close: elements that are not closed would
-    /// each be searched to the same end.
+    /// A name and the place in the input before which it is known not to close: elements that are
+    /// not closed would each be searched to the same end.
     not_closed: (usize, u64),
 }
 
@@ -88,7 +92,20 @@ impl<'a> Cutter<'a> {
         let (buffer, max_bytes) = (Vec::with_capacity(1 << 16), max_bytes.max(1));
         let (source, place, root) = (Source::Open, Place::BeforeRoot, Vec::new());
         let (at, base, handed_over, unclosed, not_closed) = (0, 0, 0, false, (0, 0));
-        Cutter { input, names, max_bytes, buffer, at, base, source, place, root, handed_over, unclosed, not_closed }
+        Cutter {
+            input,
+            names,
+            max_bytes,
+            buffer,
+            at,
+            base,
+            source,
+            place,
+            root,
+            handed_over,
+            unclosed,
+            not_closed,
+        }
     }
 
     /// Name of the root element, empty before it was met.
@@ -152,6 +169,7 @@ impl<'a> Cutter<'a> {
             self.base += self.at as u64;
             self.at = 0;
         }
+
         loop {
             match self.input.fill_buf() {
                 Ok([]) => {
@@ -164,6 +182,7 @@ impl<'a> Cutter<'a> {
                     self.input.consume(n_bytes);
                     return true;
                 }
+
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     let cut_off = error.kind() == ErrorKind::UnexpectedEof;
@@ -180,7 +199,8 @@ impl<'a> Cutter<'a> {
         while self.buffer.len() - self.at < n_bytes && self.fill() {}
     }
 
-    /// Goes to the next `<`; false when there is none. Before the root, text means that this is no XML.
+    /// Goes to the next `<`; false when there is none. Before the root, text means that this is no
+    /// XML.
     fn seek_markup(&mut self) -> bool {
         loop {
             if self.place != Place::Inside {
@@ -193,12 +213,15 @@ impl<'a> Cutter<'a> {
                         break;
                     }
                 }
+
                 self.want(4);
                 let rest = &self.buffer[self.at..];
+
                 if rest.starts_with(b"\xEF\xBB\xBF") {
                     self.at += 3;
                     continue;
                 }
+
                 if rest.first().is_some_and(|byte| *byte != b'<' && !byte.is_ascii_whitespace()) {
                     return false;
                 }
@@ -218,13 +241,15 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// Goes behind a comment, a CDATA section or an instruction that ends with `close`. One between records that is
-    /// not closed within `max_bytes`, though records follow, is refused and the records are looked at.
+    /// Goes behind a comment, a CDATA section or an instruction that ends with `close`. One between
+    /// records that is not closed within `max_bytes`, though records follow, is refused and the
+    /// records are looked at.
     fn skip_section(&mut self, close: &[u8]) -> Option<Cut> {
         if self.place != Place::Inside {
             self.skip_past(close);
             return None;
         }
+
         let mut searched = 0;
         loop {
             if let Some(distance) = memmem::find(&self.buffer[self.at + searched..], close) {
@@ -236,22 +261,30 @@ impl<'a> Cutter<'a> {
                 break;
             }
         }
-        let open = |name: &&str| memmem::find(&self.buffer[self.at..], format!("<{name}").as_bytes()).is_some();
+
+        let open = |name: &&str| {
+            memmem::find(&self.buffer[self.at..], format!("<{name}").as_bytes()).is_some()
+        };
         if !self.names.iter().any(open) {
             self.skip_past(close);
             return None;
         }
+
         self.unclosed = true;
         let detail = format!("no `{}` closes what opens here", String::from_utf8_lossy(close));
         Some(self.refuse(2, "malformed", detail))
     }
 
-    /// Length of a close tag that begins here and has a name asked for: outside of such an element it closes nothing.
+    /// Length of a close tag that begins here and has a name asked for: outside of such an element
+    /// it closes nothing.
     fn stray_close(&self) -> Option<usize> {
         let head = self.buffer[self.at..].strip_prefix(b"</")?;
         // At the very end it may be the beginning of a longer name, such as the root's.
         let ends = |name: &&&str| head.len() > name.len() && ends_name(head, name.len());
-        self.names.iter().find(|name| head.starts_with(name.as_bytes()) && ends(name)).map(|name| 2 + name.len())
+        self.names
+            .iter()
+            .find(|name| head.starts_with(name.as_bytes()) && ends(name))
+            .map(|name| 2 + name.len())
     }
 
     /// Refuses what lies between the element before and a close tag that closes nothing.
@@ -262,7 +295,11 @@ impl<'a> Cutter<'a> {
         self.at += length;
         let bytes = self.buffer[start..self.at].iter().copied().take(SAMPLE_BYTES).collect();
         self.handed_over = self.offset();
-        Cut::Refused(Broken { bytes, ..Broken::new(offset, "malformed", format!("`{close}>` closes nothing")) })
+
+        Cut::Refused(Broken {
+            bytes,
+            ..Broken::new(offset, "malformed", format!("`{close}>` closes nothing"))
+        })
     }
 
     /// Goes behind the next `needle`, or to the end.
@@ -304,14 +341,19 @@ impl<'a> Cutter<'a> {
     fn name_here(&self) -> Option<usize> {
         let head = &self.buffer[self.at + 1..];
         // One byte rules nearly every other tag out.
-        let begins = |name: &str| head.first() == name.as_bytes().first() && head.starts_with(name.as_bytes());
+        let begins = |name: &str| {
+            head.first() == name.as_bytes().first() && head.starts_with(name.as_bytes())
+        };
         self.names.iter().position(|name| begins(name) && ends_name(head, name.len()))
     }
 
     fn root_closes_here(&self) -> bool {
         let head = &self.buffer[self.at + 1..];
         let end = 1 + self.root.len();
-        head.first() == Some(&b'/') && head[1..].starts_with(&self.root) && head.len() > end && ends_name(head, end)
+        head.first() == Some(&b'/')
+            && head[1..].starts_with(&self.root)
+            && head.len() > end
+            && ends_name(head, end)
     }
 
     /// Takes the open tag of the root; `None` when the input ends inside it.
@@ -319,14 +361,18 @@ impl<'a> Cutter<'a> {
         let length = self.tag_length()?;
         let tag = self.buffer[self.at..self.at + length].to_vec();
         self.at += length;
-        let name = tag[1..].iter().take_while(|&&byte| !matches!(byte, b'>' | b'/') && !byte.is_ascii_whitespace());
+        let name = tag[1..]
+            .iter()
+            .take_while(|&&byte| !matches!(byte, b'>' | b'/') && !byte.is_ascii_whitespace());
         self.root = name.copied().collect();
         self.place = if tag.ends_with(b"/>") { Place::AfterRoot } else { Place::Inside };
         self.handed_over = self.offset();
+
         Some(tag)
     }
 
-    /// Length of the tag that begins here, up to and with its `>`, when that comes within [`MAX_TAG_BYTES`].
+    /// Length of the tag that begins here, up to and with its `>`, when that comes within
+    /// [`MAX_TAG_BYTES`].
     fn tag_length(&mut self) -> Option<usize> {
         loop {
             let head = &self.buffer[self.at..];
@@ -341,13 +387,21 @@ impl<'a> Cutter<'a> {
 
     /// Cuts the element `name` that begins here.
     fn element(&mut self, name: usize) -> Cut {
-        if let Some(length) = self.tag_length().filter(|length| self.buffer[self.at + length - 2] == b'/') {
+        if let Some(length) =
+            self.tag_length().filter(|length| self.buffer[self.at + length - 2] == b'/')
+        {
             return self.take(name, length);
         }
+
         let close = format!("</{}", self.names[name]);
         let finder = memmem::Finder::new(close.as_bytes());
-        let known = if self.not_closed.0 == name { self.not_closed.1.saturating_sub(self.offset()) } else { 0 };
+        let known = if self.not_closed.0 == name {
+            self.not_closed.1.saturating_sub(self.offset())
+        } else {
+            0
+        };
         let mut searched = usize::try_from(known).unwrap_or(0);
+
         loop {
             let record = &self.buffer[self.at..];
             let window = record.len().min(self.max_bytes);
@@ -375,7 +429,8 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// Length of the close tag at `found` (from the unused start), or `None` when it belongs to a longer name.
+    /// Length of the close tag at `found` (from the unused start), or `None` when it belongs to a
+    /// longer name.
     fn close_length(&mut self, found: usize, mut length: usize) -> Option<usize> {
         loop {
             match self.buffer.get(self.at + found + length).copied() {
@@ -388,8 +443,8 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// Takes an element of `length` bytes, unless the same name opens again inside it: then what comes before
-    /// that is a damaged stretch.
+    /// Takes an element of `length` bytes, unless the same name opens again inside it: then what
+    /// comes before that is a damaged stretch.
     fn whole(&mut self, name: usize, length: usize) -> Cut {
         match self.opens_again(name, length) {
             Some(place) => self.refuse_unclosed(name, place),
@@ -406,7 +461,11 @@ impl<'a> Cutter<'a> {
     }
 
     fn refuse_unclosed(&mut self, name: usize, length: usize) -> Cut {
-        self.refuse(length, "malformed", format!("`<{}>` is not closed before the next one", self.names[name]))
+        self.refuse(
+            length,
+            "malformed",
+            format!("`<{}>` is not closed before the next one", self.names[name]),
+        )
     }
 
     fn take(&mut self, name: usize, length: usize) -> Cut {
@@ -432,6 +491,7 @@ impl<'a> Cutter<'a> {
         let open = format!("<{}", self.names[name]);
         // Nothing closes and nothing opens in what was searched.
         self.at += self.max_bytes.saturating_sub(close.len()).max(1);
+
         loop {
             let rest = &self.buffer[self.at..];
             let closed = memmem::find(rest, close.as_bytes()).map(|place| (place, true));
@@ -441,10 +501,12 @@ impl<'a> Cutter<'a> {
                     self.at += place;
                     self.want(close.len() + 2);
                     let length = if closes { close.len() } else { open.len() };
+
                     if !ends_name(&self.buffer[self.at..], length) {
                         self.at += 1;
                         continue;
                     }
+
                     if closes {
                         self.skip_past(b">");
                     }
@@ -457,10 +519,13 @@ impl<'a> Cutter<'a> {
                 break;
             }
         }
+
         let n_bytes = self.offset() - start;
         self.handed_over = self.offset();
-        let detail =
-            format!("a `{}` of {n_bytes} bytes is above `max_record_bytes` = {}", self.names[name], self.max_bytes);
+        let detail = format!(
+            "a `{}` of {n_bytes} bytes is above `max_record_bytes` = {}",
+            self.names[name], self.max_bytes
+        );
         Cut::Refused(Broken { bytes: sample, ..Broken::new(start, "too_large", detail) })
     }
 
@@ -470,29 +535,43 @@ impl<'a> Cutter<'a> {
         let rest = self.buffer.split_off(self.at);
         let blank = rest.iter().all(u8::is_ascii_whitespace);
         let bytes: Vec<u8> = rest.iter().copied().take(SAMPLE_BYTES).collect();
-        let broken =
-            |reason, detail: String| Some(Broken { bytes: bytes.clone(), ..Broken::new(offset, reason, detail) });
+        let broken = |reason, detail: String| {
+            Some(Broken { bytes: bytes.clone(), ..Broken::new(offset, reason, detail) })
+        };
         let root = String::from_utf8_lossy(&self.root).into_owned();
         let end = match (&self.source, &self.place) {
-            (Source::Failed(reason, error), _) => broken(reason, format!("the input cannot be read further: {error}")),
-            (_, Place::BeforeRoot) if blank && offset == 0 => broken("wrong_format", "the file is empty".to_owned()),
+            (Source::Failed(reason, error), _) => {
+                broken(reason, format!("the input cannot be read further: {error}"))
+            }
+            (_, Place::BeforeRoot) if blank && offset == 0 => {
+                broken("wrong_format", "the file is empty".to_owned())
+            }
             (Source::Ended, Place::BeforeRoot) if blank || rest.first() == Some(&b'<') => {
                 broken("truncated", "the file ends before its root element begins".to_owned())
             }
-            (_, Place::BeforeRoot) => broken("wrong_format", "the file does not begin as XML".to_owned()),
+            (_, Place::BeforeRoot) => {
+                broken("wrong_format", "the file does not begin as XML".to_owned())
+            }
             (_, Place::AfterRoot) if blank => None,
             (Source::Ended, Place::AfterRoot) if rest.first() == Some(&b'<') => {
                 broken("truncated", "the file ends inside a record".to_owned())
             }
-            (_, Place::AfterRoot) => broken("malformed", format!("bytes that are no XML after `</{root}>`")),
-            (_, Place::Inside) if blank => broken("truncated", format!("the file ends without `</{root}>`")),
+            (_, Place::AfterRoot) => {
+                broken("malformed", format!("bytes that are no XML after `</{root}>`"))
+            }
+            (_, Place::Inside) if blank => {
+                broken("truncated", format!("the file ends without `</{root}>`"))
+            }
+
             (_, Place::Inside) => broken("truncated", "the file ends inside a record".to_owned()),
         };
+
         self.source = Source::Ended;
         self.place = Place::AfterRoot;
         self.base = offset;
         self.at = 0;
         self.buffer.clear();
+
         Cut::End(end)
     }
 }
@@ -527,7 +606,10 @@ pub(super) fn attribute<'t>(tag: &'t str, name: &str) -> Option<&'t str> {
             continue;
         };
         let (value, left) = behind[1..].split_once(quote).unwrap_or((&behind[1..], ""));
-        let parted = before.trim_end().strip_suffix(name).is_some_and(|space| space.ends_with(char::is_whitespace));
+        let parted = before
+            .trim_end()
+            .strip_suffix(name)
+            .is_some_and(|space| space.ends_with(char::is_whitespace));
         if parted {
             return Some(value);
         }
@@ -553,25 +635,31 @@ pub(super) fn text(content: Cow<'_, str>) -> Cow<'_, str> {
     let mut out = String::with_capacity(content.len());
     out.push_str(&content[..first]);
     let mut at = first;
+
     while at < bytes.len() {
         let rest = &content[at..];
         let (value, length) = markup(rest);
         out.push_str(value);
         at += length;
-        let next = memchr::memchr2(b'<', b'&', &bytes[at..]).map_or(bytes.len(), |distance| at + distance);
+        let next =
+            memchr::memchr2(b'<', b'&', &bytes[at..]).map_or(bytes.len(), |distance| at + distance);
         out.push_str(&content[at..next]);
         at = next;
     }
+
     Cow::Owned(out)
 }
 
 /// What the markup at the start of `rest` stands for, and its length.
 fn markup(rest: &str) -> (&str, usize) {
-    for (reference, value) in [("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"), ("&quot;", "\""), ("&apos;", "'")] {
+    for (reference, value) in
+        [("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"), ("&quot;", "\""), ("&apos;", "'")]
+    {
         if rest.starts_with(reference) {
             return (value, reference.len());
         }
     }
+
     for (open, close) in [("<![CDATA[", "]]>"), ("<!--", "-->")] {
         if let Some(inside) = rest.strip_prefix(open) {
             let end = memmem::find(inside.as_bytes(), close.as_bytes()).unwrap_or(inside.len());
@@ -579,6 +667,7 @@ fn markup(rest: &str) -> (&str, usize) {
             return (value, rest.len().min(open.len() + end + close.len()));
         }
     }
+
     if rest.starts_with('<') {
         return ("", memchr(b'>', rest.as_bytes()).map_or(rest.len(), |place| place + 1));
     }
@@ -597,6 +686,7 @@ mod tests {
             let mut input = text.as_bytes();
             let mut cutter = Cutter::new(&mut input, &["page"], 1 << 26);
             let (mut refused, mut whole) = (0, 0);
+
             loop {
                 match cutter.next() {
                     Cut::Refused(_) | Cut::End(Some(_)) => refused += 1,
@@ -605,6 +695,7 @@ mod tests {
                     Cut::End(None) => break,
                 }
             }
+
             assert_eq!((refused, whole), (20_000, usize::from(!end.is_empty())), "{end}");
         }
     }

@@ -1,9 +1,9 @@
 //! One spelling for names and texts, with a way back to the original's byte offsets.
 //!
-//! Case, width (full-width letters and digits), the many hyphens, dashes and apostrophes, and the kind of a single
-//! space (tab, line end, no-break) do not matter. Nothing is removed and no character becomes several, so the way
-//! back is a short list of places where lengths differ, and a folded text has the words of the original
-//! ([`crate::text::words`]).
+//! Case, width (full-width letters and digits), the many hyphens, dashes and apostrophes, and the
+//! kind of a single space (tab, line end, no-break) do not matter. Nothing is removed and no
+//! character becomes several, so the way back is a short list of places where lengths differ, and a
+//! folded text has the words of the original ([`crate::text::words`]).
 
 /// A text in one spelling.
 pub(super) struct Folded {
@@ -33,11 +33,13 @@ pub(super) fn fold(text: &str) -> Folded {
     let mut folded = Vec::with_capacity(text.len());
     let mut shifts = Vec::new();
     let mut at = 0;
+
     while at < text.len() {
         let rest = &text.as_bytes()[at..];
         let run = rest.iter().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
         folded.extend(rest[..run].iter().map(|byte| ascii(*byte)));
         at += run;
+
         for c in text[at..].chars().take_while(|c| !c.is_ascii()) {
             let plain = lower(plain(c));
             folded.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes());
@@ -48,14 +50,18 @@ pub(super) fn fold(text: &str) -> Folded {
         }
     }
     // Made of whole characters only, so the second arm never runs.
-    let text = String::from_utf8(folded).unwrap_or_else(|cause| String::from_utf8_lossy(cause.as_bytes()).into_owned());
+
+    let text = String::from_utf8(folded)
+        .unwrap_or_else(|cause| String::from_utf8_lossy(cause.as_bytes()).into_owned());
     Folded { text, shifts }
 }
 
 /// The character without its width and typographic form; case stays.
 pub(super) fn plain(c: char) -> char {
     match c {
-        '\u{FF01}'..='\u{FF06}' | '\u{FF08}'..='\u{FF5E}' => char::from_u32(u32::from(c) - 0xFEE0).unwrap_or(c),
+        '\u{FF01}'..='\u{FF06}' | '\u{FF08}'..='\u{FF5E}' => {
+            char::from_u32(u32::from(c) - 0xFEE0).unwrap_or(c)
+        }
         '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FE63}' => '-',
         '\u{2019}' => '\'',
         '\t' | '\n' | '\r' | '\u{A0}' | '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{3000}' => ' ',

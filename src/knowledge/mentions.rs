@@ -1,16 +1,18 @@
-//! text → mentions of concepts, leftmost-longest, with their places; and the text's words, counted on the way.
+//! text → mentions of concepts, leftmost-longest, with their places; and the text's words, counted
+//! on the way.
 //!
-//! Names are looked up from every place where one may begin: the first letter of a word, any CJK character, any other
-//! sign. A name is *valid* if it also ends at a word boundary (not between two letters or digits of an alphabetic
-//! script; Chinese and Japanese have none) and, for an acronym, if its capitals are right. The longest valid name
-//! is a mention, and the next begins behind it.
+//! Names are looked up from every place where one may begin: the first letter of a word, any CJK
+//! character, any other sign. A name is *valid* if it also ends at a word boundary (not between two
+//! letters or digits of an alphabetic script; Chinese and Japanese have none) and, for an acronym,
+//! if its capitals are right. The longest valid name is a mention, and the next begins behind it.
 //!
-//! The spellings stand in groups of one first word, each group sorted, and every spelling knows the longest other one
-//! that it begins with: a trie laid flat. The greatest spelling that is not greater than the text from here on, and
-//! those it begins with, are all that can stand here. An Aho-Corasick automaton would do, but for names that begin at
-//! words only, its failure links, which take most of the time to build it, are never followed; and the crate's own
-//! leftmost-longest search knows no word boundaries (in "hepatitis and" it finds "hepatitis a", which is no word, and
-//! loses "hepatitis").
+//! The spellings stand in groups of one first word, each group sorted, and every spelling knows the
+//! longest other one that it begins with: a trie laid flat. The greatest spelling that is not
+//! greater than the text from here on, and those it begins with, are all that can stand here. An
+//! Aho-Corasick automaton would do, but for names that begin at words only, its failure links,
+//! which take most of the time to build it, are never followed; and the crate's own
+//! leftmost-longest search knows no word boundaries (in "hepatitis and" it finds "hepatitis a",
+//! which is no word, and loses "hepatitis").
 
 use super::fold::{Folded, fold, plain};
 use super::lexicon::Lexicon;
@@ -44,8 +46,8 @@ pub struct Scan {
 pub struct Finder {
     /// In order of the first word's hash, then of the folded spelling.
     names: Vec<Name>,
-    /// The spellings: of each, the index of its first name, and one more at the end. Names of one spelling differ in
-    /// case only.
+    /// The spellings: of each, the index of its first name, and one more at the end. Names of one
+    /// spelling differ in case only.
     starts: Vec<u32>,
     /// Of each spelling, the longest other one that it begins with; [`NONE`] if there is none.
     shorter: Vec<u32>,
@@ -67,7 +69,9 @@ impl Finder {
             return Err(Error::usage(format!("the lexicon has {} spellings", names.len()))
                 .hint("kpipe finds at most 4,294,967,294 at once; name fewer lexicons"));
         }
-        let mut hashed: Vec<(u64, Name)> = names.into_iter().map(|name| (piece(&name.folded, 0).hash, name)).collect();
+
+        let mut hashed: Vec<(u64, Name)> =
+            names.into_iter().map(|name| (piece(&name.folded, 0).hash, name)).collect();
         // Stable: what has one first word stays in the order of the spelling.
         hashed.sort_by_key(|(hash, _)| *hash);
         let mut starts = Vec::with_capacity(hashed.len() + 1);
@@ -75,6 +79,7 @@ impl Finder {
         let mut groups: Vec<Group> = Vec::new();
         // The spellings that the one before begins with, and itself.
         let mut within: Vec<u32> = Vec::new();
+
         for (at, (hash, name)) in hashed.iter().enumerate() {
             let spelling = starts.len() as u32;
             match groups.last_mut().filter(|group| group.hash == *hash) {
@@ -85,6 +90,7 @@ impl Finder {
                     groups.push(Group { hash: *hash, start: spelling, end: spelling + 1 });
                 }
             }
+
             let begins_with = |other: &u32| {
                 let other: u32 = starts[*other as usize];
                 name.folded.starts_with(&hashed[other as usize].1.folded)
@@ -96,6 +102,7 @@ impl Finder {
             within.push(spelling);
             starts.push(at as u32);
         }
+
         starts.push(hashed.len() as u32);
         let names = hashed.into_iter().map(|(_, name)| name).collect();
         Ok(Finder { names, starts, shorter, first: FirstWords::new(groups), books })
@@ -117,6 +124,7 @@ impl Finder {
         let (mut scan, mut behind, mut at) = (Scan::default(), 0, 0);
         // Whether letters here go on with the word before an apostrophe.
         let mut joined = false;
+
         while at < folded.text.len() {
             let piece = piece(&folded.text, at);
             if at >= behind
@@ -127,6 +135,7 @@ impl Finder {
                 let (start, end) = (folded.original(at), folded.original(end));
                 scan.mentions.push(Mention { start, end, concept, word: scan.n_words });
             }
+
             let begins_word = piece.sign == Sign::Cjk || (piece.sign == Sign::Letters && !joined);
             scan.n_words += u32::from(begins_word);
             joined = match piece.sign {
@@ -137,17 +146,26 @@ impl Finder {
             };
             at = piece.end;
         }
+
         scan
     }
 
     /// The end and concept of the longest valid name of a group that begins at a folded offset.
-    fn longest(&self, group: &Group, text: &str, folded: &Folded, start: usize) -> Option<(usize, u32)> {
+    fn longest(
+        &self,
+        group: &Group,
+        text: &str,
+        folded: &Folded,
+        start: usize,
+    ) -> Option<(usize, u32)> {
         let rest = &folded.text.as_bytes()[start..];
         let (mut low, mut high) = (group.start, group.end);
+
         while low < high {
             let middle = low.midpoint(high);
             if self.spelling(middle) <= rest { low = middle + 1 } else { high = middle }
         }
+
         let mut spelling = if low > group.start { low - 1 } else { NONE };
         while spelling != NONE {
             let (bytes, end) = (self.spelling(spelling), start + self.spelling(spelling).len());
@@ -159,6 +177,7 @@ impl Finder {
             }
             spelling = self.shorter[spelling as usize];
         }
+
         None
     }
 
@@ -166,8 +185,16 @@ impl Finder {
         self.names[self.starts[number as usize] as usize].folded.as_bytes()
     }
 
-    /// The concept whose name this occurrence is: an acronym with the right capitals, else a name in any case.
-    fn owner(&self, spelling: u32, text: &str, folded: &Folded, start: usize, end: usize) -> Option<u32> {
+    /// The concept whose name this occurrence is: an acronym with the right capitals, else a name
+    /// in any case.
+    fn owner(
+        &self,
+        spelling: u32,
+        text: &str,
+        folded: &Folded,
+        start: usize,
+        end: usize,
+    ) -> Option<u32> {
         let spelling = spelling as usize;
         let names = &self.names[self.starts[spelling] as usize..self.starts[spelling + 1] as usize];
         let fits = |name: &&Name| match &name.exact {
@@ -216,12 +243,14 @@ impl Piece {
 fn piece(text: &str, at: usize) -> Piece {
     let bytes = text.as_bytes();
     let mut piece = Piece { sign: Sign::Marks, end: at, hash: 0xcbf2_9ce4_8422_2325 };
+
     while let Some(byte) = bytes.get(piece.end) {
         if byte.is_ascii_alphanumeric() {
             piece.sign = Sign::Letters;
             piece.add(&[*byte]);
             continue;
         }
+
         let next = if byte.is_ascii() { None } else { text[piece.end..].chars().next() };
         let Some(c) = next.filter(|c| continues(*c)) else { break };
         if c.is_alphanumeric() {
@@ -229,12 +258,14 @@ fn piece(text: &str, at: usize) -> Piece {
         }
         piece.add(c.encode_utf8(&mut [0; 4]).as_bytes());
     }
+
     if piece.end == at
         && let Some(c) = text[at..].chars().next()
     {
         piece.sign = if is_cjk(c) && c.is_alphanumeric() { Sign::Cjk } else { Sign::Other };
         piece.add(c.encode_utf8(&mut [0; 4]).as_bytes());
     }
+
     piece
 }
 
@@ -252,7 +283,8 @@ struct Group {
     end: u32,
 }
 
-/// The first pieces of all names: a hash table with a bit set before it, because few words begin a name.
+/// The first pieces of all names: a hash table with a bit set before it, because few words begin a
+/// name.
 ///
 /// A valid name's first piece is the text's piece at that place, because both end at the same sign.
 struct FirstWords {
@@ -263,8 +295,10 @@ struct FirstWords {
 impl FirstWords {
     fn new(groups: Vec<Group>) -> Self {
         // At most one bit in 32 is set, so at most one other word in 32 is looked up for nothing.
-        let mut first =
-            FirstWords { bits: vec![0; (groups.len() / 2).next_power_of_two()], groups: Default::default() };
+        let mut first = FirstWords {
+            bits: vec![0; (groups.len() / 2).next_power_of_two()],
+            groups: Default::default(),
+        };
         for group in groups {
             let (word, bit) = first.place(group.hash);
             first.bits[word] |= bit;
@@ -321,21 +355,35 @@ mod tests {
 
     fn finder(names: &[&str]) -> Finder {
         let entry = |(number, name): (usize, &&str)| Entry {
-            concept: Concept { id: format!("{number:03}"), name: (*name).into(), ..Concept::default() },
+            concept: Concept {
+                id: format!("{number:03}"),
+                name: (*name).into(),
+                ..Concept::default()
+            },
             ..Entry::default()
         };
-        Finder::new(&Lexicon::build(names.iter().enumerate().map(entry).collect()), &rules()).unwrap()
+        Finder::new(&Lexicon::build(names.iter().enumerate().map(entry).collect()), &rules())
+            .unwrap()
     }
 
     fn check(names: &[&str], text: &str, expected: &[&str]) {
-        let found: Vec<&str> = finder(names).find(text).iter().map(|m| &text[m.start..m.end]).collect();
+        let found: Vec<&str> =
+            finder(names).find(text).iter().map(|m| &text[m.start..m.end]).collect();
         assert_eq!(found, expected, "{text:?}");
     }
 
     #[test]
     fn the_longest_name_that_is_a_word_is_found() {
-        check(&["hepatitis", "Hepatitis A"], "Hepatitis and HEPATITIS A.", &["Hepatitis", "HEPATITIS A"]);
-        check(&["aspirin"], "Aspirins, aspirin-like; aspirinate xaspirin", &["Aspirins", "aspirin"]);
+        check(
+            &["hepatitis", "Hepatitis A"],
+            "Hepatitis and HEPATITIS A.",
+            &["Hepatitis", "HEPATITIS A"],
+        );
+        check(
+            &["aspirin"],
+            "Aspirins, aspirin-like; aspirinate xaspirin",
+            &["Aspirins", "aspirin"],
+        );
         check(&["heart", "heart attack", "attack rate"], "heart attack rate", &["heart attack"]);
         check(
             &["myocardial infarction"],
@@ -352,7 +400,11 @@ mod tests {
 
     #[test]
     fn chinese_has_no_word_boundaries_and_width_does_not_matter() {
-        check(&["阿司匹林", "肺炎", "HBV"], "服用阿司匹林治肺炎，ＨＢＶ阳性", &["阿司匹林", "肺炎", "ＨＢＶ"]);
+        check(
+            &["阿司匹林", "肺炎", "HBV"],
+            "服用阿司匹林治肺炎，ＨＢＶ阳性",
+            &["阿司匹林", "肺炎", "ＨＢＶ"],
+        );
     }
 
     #[test]
@@ -362,9 +414,11 @@ mod tests {
 
     /// The definition itself: from every place, the longest spelling that fits, letter by letter.
     fn naive(finder: &Finder, text: &str) -> Vec<(usize, usize)> {
-        let places: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+        let places: Vec<usize> =
+            text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
         let inner = |c: Option<char>| c.is_some_and(continues);
         let (mut found, mut at) = (Vec::new(), 0);
+
         while at < places.len() {
             let start = places[at];
             let fits = |end: usize| {
@@ -376,8 +430,10 @@ mod tests {
                     Some(exact) => slice.chars().map(plain).collect::<String>() == *exact,
                     None => fold(slice).text == name.folded,
                 };
+
                 begins && ends && finder.names.iter().any(same)
             };
+
             match (at + 1..places.len()).rev().find(|end| fits(places[*end])) {
                 Some(end) => {
                     found.push((start, places[end]));
@@ -386,6 +442,7 @@ mod tests {
                 None => at += 1,
             }
         }
+
         found
     }
 
@@ -414,8 +471,9 @@ mod tests {
         }
     }
 
-    /// Entities that people marked in abstracts (PubTator: offset, end, text, type, id): the share whose exact span
-    /// is found, and the share that a mention touches. The lexicon here has MeSH headings only, no entry terms.
+    /// Entities that people marked in abstracts (PubTator: offset, end, text, type, id): the share
+    /// whose exact span is found, and the share that a mention touches. The lexicon here has MeSH
+    /// headings only, no entry terms.
     #[test]
     fn marked_entities_are_found() {
         use std::io::Read;
@@ -425,31 +483,47 @@ mod tests {
             path: data.join("kg-lexicons").join(name).display().to_string(),
             format: None,
         };
-        let files = ["mesh-terms.tsv.gz", "drugbank-vocabulary.csv.gz", "doid-2016.obo.gz", "hp-2013.obo.gz"];
+        let files = [
+            "mesh-terms.tsv.gz",
+            "drugbank-vocabulary.csv.gz",
+            "doid-2016.obo.gz",
+            "hp-2013.obo.gz",
+        ];
+
         let lexicon = Lexicon::read(&files.iter().map(spec).collect::<Vec<_>>(), 4 << 30).unwrap();
         let finder = Finder::new(&lexicon, &rules()).unwrap();
         let (mut marked, mut exact, mut touched) = (0, 0, 0);
+
         for file in ["CDR_sample.txt.gz", "NCBIdevelopset_corpus.txt.gz"] {
             let mut text = String::new();
             let file = std::fs::File::open(data.join("bio-entities-annotated").join(file)).unwrap();
             flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).unwrap();
+
             for record in text.split("\n\n") {
-                let part =
-                    |mark: &str| record.lines().find_map(|line| line.split_once(mark)).map_or("", |(_, text)| text);
+                let part = |mark: &str| {
+                    record
+                        .lines()
+                        .find_map(|line| line.split_once(mark))
+                        .map_or("", |(_, text)| text)
+                };
+
                 let found = finder.find(&format!("{}\n{}", part("|t|"), part("|a|")));
                 for line in record.lines() {
                     let columns: Vec<&str> = line.split('\t').collect();
-                    let (Some(Ok(start)), Some(Ok(end))) =
-                        (columns.get(1).map(|n| n.parse::<usize>()), columns.get(2).map(|n| n.parse::<usize>()))
-                    else {
+                    let (Some(Ok(start)), Some(Ok(end))) = (
+                        columns.get(1).map(|n| n.parse::<usize>()),
+                        columns.get(2).map(|n| n.parse::<usize>()),
+                    ) else {
                         continue;
                     };
+
                     marked += 1;
                     exact += usize::from(found.iter().any(|m| m.start == start && m.end == end));
                     touched += usize::from(found.iter().any(|m| m.start < end && start < m.end));
                 }
             }
         }
+
         let share = |n: usize| n as f64 / f64::from(marked as u32);
         let (exact, touched) = (share(exact), share(touched));
         assert!(

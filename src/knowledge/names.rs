@@ -1,17 +1,17 @@
 //! Which names of a lexicon are looked for, in which spellings, and whose they are.
 //!
-//! - Shorter than `min_name_chars` letters and digits (`min_cjk_chars` for names with CJK characters), or without
-//!   any letter: not looked for.
-//! - On the stop list: not looked for. The embedded list (`ambiguous.txt`) holds everyday words that are also
-//!   aliases; `stop` adds to it. An entry in lower case stops that word, one with capitals stops that acronym.
-//!   `keep` overrides length and stop list.
-//! - An acronym (at most `acronym_chars` characters, no space, at least two capitals: HIV, mRNA, IL-2) must stand
-//!   in the text with exactly its capitals; every other name is found in any case.
-//! - "Infarction, Myocardial" is also looked for as "Myocardial Infarction" (`turn_inverted`), and a name of an
-//!   alphabetic script also with or without its plural s (`plurals`).
-//! - A name of several concepts counts for one: for the concept whose preferred name it is, before one that has
-//!   it as a synonym, before one that has it only turned round or in another number; among equals for the first
-//!   by id. The others are counted as ambiguous.
+//! - Shorter than `min_name_chars` letters and digits (`min_cjk_chars` for names with CJK
+//!   characters), or without any letter: not looked for.
+//! - On the stop list: not looked for. The embedded list (`ambiguous.txt`) holds everyday words
+//!   that are also aliases; `stop` adds to it. An entry in lower case stops that word, one with
+//!   capitals stops that acronym. `keep` overrides length and stop list.
+//! - An acronym (at most `acronym_chars` characters, no space, at least two capitals: HIV, mRNA,
+//!   IL-2) must stand in the text with exactly its capitals; every other name is found in any case.
+//! - "Infarction, Myocardial" is also looked for as "Myocardial Infarction" (`turn_inverted`), and
+//!   a name of an alphabetic script also with or without its plural s (`plurals`).
+//! - A name of several concepts counts for one: for the concept whose preferred name it is, before
+//!   one that has it as a synonym, before one that has it only turned round or in another number;
+//!   among equals for the first by id. The others are counted as ambiguous.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,14 +75,17 @@ pub(super) fn spellings(lexicon: &Lexicon, rules: &NameRules) -> (Vec<Name>, Nam
     let stop = StopList::new(rules);
     let mut books = NameBooks::default();
     let mut ranked: Vec<(Name, u8)> = Vec::new();
+
     for (number, concept) in lexicon.concepts.iter().enumerate() {
         for (rank, name) in names(concept) {
             books.names += 1;
             let name = clean(name);
+
             if let Some(reason) = stop.reason(&name, rules) {
                 *books.left_out.entry(reason.to_string()).or_default() += 1;
                 continue;
             }
+
             for (extra, spelling) in variants(&name, rules) {
                 // A variant may itself be an everyday word.
                 if extra == 0 || stop.reason(&spelling, rules).is_none() {
@@ -92,6 +95,7 @@ pub(super) fn spellings(lexicon: &Lexicon, rules: &NameRules) -> (Vec<Name>, Nam
         }
     }
     // `false` stands before `true`: acronyms first.
+
     ranked.sort_by(|(a, rank_a), (b, rank_b)| {
         (&a.folded, a.exact.is_none(), &a.exact, rank_a, a.concept).cmp(&(
             &b.folded,
@@ -101,8 +105,10 @@ pub(super) fn spellings(lexicon: &Lexicon, rules: &NameRules) -> (Vec<Name>, Nam
             b.concept,
         ))
     });
+
     let mut found: Vec<Name> = Vec::with_capacity(ranked.len());
     let mut other_owners = 0;
+
     for (name, _) in ranked {
         match found.last() {
             Some(last) if last.folded == name.folded && last.exact == name.exact => {
@@ -111,6 +117,7 @@ pub(super) fn spellings(lexicon: &Lexicon, rules: &NameRules) -> (Vec<Name>, Nam
             _ => found.push(name),
         }
     }
+
     books.ambiguous = other_owners;
     books.spellings = found.len() as u64;
     (found, books)
@@ -128,7 +135,11 @@ fn clean(name: &str) -> String {
 }
 
 fn spell(name: &str, concept: u32, rules: &NameRules) -> Name {
-    Name { folded: fold(name).text, exact: is_acronym(name, rules).then(|| name.to_string()), concept }
+    Name {
+        folded: fold(name).text,
+        exact: is_acronym(name, rules).then(|| name.to_string()),
+        concept,
+    }
 }
 
 /// A short name with two capitals or more; a plural s does not count.
@@ -148,11 +159,15 @@ fn variants(name: &str, rules: &NameRules) -> Vec<(u8, String)> {
     {
         all.push((2, format!("{tail} {head}")));
     }
+
     if rules.plurals {
-        let other: Vec<(u8, String)> =
-            all.iter().filter_map(|(rank, name)| Some((rank + 2, other_number(name, rules)?))).collect();
+        let other: Vec<(u8, String)> = all
+            .iter()
+            .filter_map(|(rank, name)| Some((rank + 2, other_number(name, rules)?)))
+            .collect();
         all.extend(other);
     }
+
     all
 }
 
@@ -165,6 +180,7 @@ fn other_number(name: &str, rules: &NameRules) -> Option<String> {
     if name.chars().count() < PLURAL_CHARS || !last.is_alphabetic() || is_cjk(last) {
         return None;
     }
+
     match name.strip_suffix('s') {
         None => Some(format!("{name}s")),
         Some(stem) if stem.ends_with(['s', 'i', 'u', '\'']) => None,
@@ -182,8 +198,11 @@ struct StopList {
 impl StopList {
     fn new(rules: &NameRules) -> Self {
         let embedded = AMBIGUOUS.lines().filter(|line| !line.starts_with('#'));
-        let entries = embedded.filter_map(|line| line.split('\t').next()).chain(rules.stop.iter().map(String::as_str));
+        let entries = embedded
+            .filter_map(|line| line.split('\t').next())
+            .chain(rules.stop.iter().map(String::as_str));
         let (mut words, mut acronyms) = (BTreeSet::new(), BTreeSet::new());
+
         for entry in entries.map(clean).filter(|entry| !entry.is_empty()) {
             if entry.chars().any(char::is_uppercase) {
                 acronyms.insert(entry);
@@ -191,7 +210,12 @@ impl StopList {
                 words.insert(entry);
             }
         }
-        StopList { words, acronyms, keep: rules.keep.iter().map(|name| fold(&clean(name)).text).collect() }
+
+        StopList {
+            words,
+            acronyms,
+            keep: rules.keep.iter().map(|name| fold(&clean(name)).text).collect(),
+        }
     }
 
     /// Why a cleaned name is not looked for.
@@ -200,14 +224,20 @@ impl StopList {
         if self.keep.contains(&folded) {
             return None;
         }
-        let shortest = if name.chars().any(is_cjk) { rules.min_cjk_chars } else { rules.min_name_chars };
+        let shortest =
+            if name.chars().any(is_cjk) { rules.min_cjk_chars } else { rules.min_name_chars };
         if name.chars().filter(|c| c.is_alphanumeric()).count() < shortest {
             return Some("too_short");
         }
+
         if !name.chars().any(char::is_alphabetic) {
             return Some("no_letter");
         }
-        let stopped = if is_acronym(name, rules) { self.acronyms.contains(name) } else { self.words.contains(&folded) };
+        let stopped = if is_acronym(name, rules) {
+            self.acronyms.contains(name)
+        } else {
+            self.words.contains(&folded)
+        };
         stopped.then_some("stop_list")
     }
 }
@@ -245,7 +275,8 @@ pub(super) mod tests {
 
     fn check(name: &str, expected: &[&str]) {
         let (found, _) = spellings(&lexicon(&[("1", name, &[])]), &rules());
-        let found: Vec<String> = found.into_iter().map(|name| name.exact.unwrap_or(name.folded)).collect();
+        let found: Vec<String> =
+            found.into_iter().map(|name| name.exact.unwrap_or(name.folded)).collect();
         assert_eq!(found, expected, "{name}");
     }
 
@@ -253,7 +284,12 @@ pub(super) mod tests {
     fn spellings_of_a_name() {
         check(
             "Infarction,  Myocardial",
-            &["infarction, myocardial", "infarction, myocardials", "myocardial infarction", "myocardial infarctions"],
+            &[
+                "infarction, myocardial",
+                "infarction, myocardials",
+                "myocardial infarction",
+                "myocardial infarctions",
+            ],
         );
         check("Lung Neoplasms", &["lung neoplasm", "lung neoplasms"]);
         check("HIV", &["HIV", "HIVs"]);
@@ -279,11 +315,20 @@ pub(super) mod tests {
     #[test]
     fn a_shared_name_counts_for_its_best_owner() {
         let (found, books) = spellings(
-            &lexicon(&[("A", "salicylates", &["aspirin"]), ("B", "Aspirin", &[]), ("C", "aspirin", &[])]),
+            &lexicon(&[
+                ("A", "salicylates", &["aspirin"]),
+                ("B", "Aspirin", &[]),
+                ("C", "aspirin", &[]),
+            ]),
             &rules(),
         );
+
         let aspirin = found.iter().find(|name| name.folded == "aspirin").unwrap();
-        assert_eq!((aspirin.concept, books.ambiguous), (1, 4), "aspirin and aspirins, each with two other owners");
+        assert_eq!(
+            (aspirin.concept, books.ambiguous),
+            (1, 4),
+            "aspirin and aspirins, each with two other owners"
+        );
     }
 
     #[test]

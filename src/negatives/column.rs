@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Builder, ListArray, StringBuilder, StructArray, UInt32Builder};
+use arrow::array::{
+    ArrayRef, Float32Builder, ListArray, StringBuilder, StructArray, UInt32Builder,
+};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Fields};
 
@@ -17,8 +19,12 @@ use crate::negatives::Candidate;
 pub fn column(rows: &[Vec<Candidate>], leaves: &Contract) -> Result<ArrayRef> {
     let shape = |what: &str| Error::data(format!("contract `{}` is broken: {what}", leaves.name));
     let field = leaves.schema.field_with_name("negatives")?;
-    let DataType::List(item) = field.data_type() else { return Err(shape("`negatives` is no list")) };
-    let DataType::Struct(fields) = item.data_type() else { return Err(shape("`negatives` holds no structs")) };
+    let DataType::List(item) = field.data_type() else {
+        return Err(shape("`negatives` is no list"));
+    };
+    let DataType::Struct(fields) = item.data_type() else {
+        return Err(shape("`negatives` holds no structs"));
+    };
     let flat = || rows.iter().flatten();
     let strings = |value: &dyn Fn(&Candidate) -> &str| -> ArrayRef {
         let mut builder = StringBuilder::new();
@@ -35,22 +41,31 @@ pub fn column(rows: &[Vec<Candidate>], leaves: &Contract) -> Result<ArrayRef> {
         Arc::new(similarity.finish()) as ArrayRef,
         edits_column(rows, fields).ok_or_else(|| shape("`edits` is no list of structs"))??,
     ];
+
     let structs = StructArray::try_new(fields.clone(), columns, None)?;
     let offsets = OffsetBuffer::from_lengths(rows.iter().map(Vec::len));
     Ok(Arc::new(ListArray::try_new(item.clone(), offsets, Arc::new(structs), None)?))
 }
 
 fn edits_column(rows: &[Vec<Candidate>], fields: &Fields) -> Option<Result<ArrayRef>> {
-    let DataType::List(item) = fields.iter().find(|field| field.name() == "edits")?.data_type() else { return None };
+    let DataType::List(item) = fields.iter().find(|field| field.name() == "edits")?.data_type()
+    else {
+        return None;
+    };
     let DataType::Struct(parts) = item.data_type() else { return None };
-    let (mut starts, mut ends, mut texts) = (UInt32Builder::new(), UInt32Builder::new(), StringBuilder::new());
+    let (mut starts, mut ends, mut texts) =
+        (UInt32Builder::new(), UInt32Builder::new(), StringBuilder::new());
+
     for edit in rows.iter().flatten().flat_map(|candidate| &candidate.edits) {
         starts.append_value(edit.start);
         ends.append_value(edit.end);
         texts.append_value(&edit.text);
     }
-    let columns: Vec<ArrayRef> = vec![Arc::new(starts.finish()), Arc::new(ends.finish()), Arc::new(texts.finish())];
-    let offsets = OffsetBuffer::from_lengths(rows.iter().flatten().map(|candidate| candidate.edits.len()));
+
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(starts.finish()), Arc::new(ends.finish()), Arc::new(texts.finish())];
+    let offsets =
+        OffsetBuffer::from_lengths(rows.iter().flatten().map(|candidate| candidate.edits.len()));
     let build = || -> Result<ArrayRef> {
         let structs = StructArray::try_new(parts.clone(), columns, None)?;
         Ok(Arc::new(ListArray::try_new(item.clone(), offsets, Arc::new(structs), None)?))

@@ -1,8 +1,9 @@
-//! Concept names replaced: by another name of the same concept (`paraphrase`), or by a sibling (`hard`).
+//! Concept names replaced: by another name of the same concept (`paraphrase`), or by a sibling
+//! (`hard`).
 //!
-//! A sibling is a near miss: a concept of the same kind under the same parent, such as another drug of the class.
-//! The passage then reads as well as before and is wrong, which is what a model has to learn to see. Works in
-//! every language the lexicon has names in.
+//! A sibling is a near miss: a concept of the same kind under the same parent, such as another drug
+//! of the class. The passage then reads as well as before and is wrong, which is what a model has
+//! to learn to see. Works in every language the lexicon has names in.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -65,40 +66,53 @@ impl Generator for Sibling {
 
     fn swaps(&self, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Vec<Swap> {
         replace(material, stream, |concept, stream| {
-            let mut siblings = material.concepts.map_or_else(Vec::new, |concepts| concepts.siblings(concept));
-            siblings.retain(|sibling| material.mentions.iter().all(|mention| mention.concept != *sibling));
+            let mut siblings =
+                material.concepts.map_or_else(Vec::new, |concepts| concepts.siblings(concept));
+            siblings.retain(|sibling| {
+                material.mentions.iter().all(|mention| mention.concept != *sibling)
+            });
             let n = siblings.len().min(TRIES);
             (0..n).map(|_| siblings.swap_remove(draw::next_below(stream, siblings.len()))).collect()
         })
     }
 }
 
-/// Replaces every mention of one drawn concept by a usable name of one of the concepts in its place.
+/// Replaces every mention of one drawn concept by a usable name of one of the concepts in its
+/// place.
 fn replace(
     material: &Material<'_>,
     stream: &mut ChaCha8Rng,
     instead: impl Fn(usize, &mut ChaCha8Rng) -> Vec<usize>,
 ) -> Vec<Swap> {
     let Some(concepts) = material.concepts else { return Vec::new() };
-    let mut mentioned: Vec<usize> = material.mentions.iter().map(|mention| mention.concept).collect();
+    let mut mentioned: Vec<usize> =
+        material.mentions.iter().map(|mention| mention.concept).collect();
     mentioned.sort_unstable();
     mentioned.dedup();
+
     for _ in 0..mentioned.len().min(TRIES) {
         let concept = mentioned.swap_remove(draw::next_below(stream, mentioned.len()));
         let mentions = || material.mentions.iter().filter(|mention| mention.concept == concept);
         let Some(first) = mentions().next() else { continue };
         // "heart failure (HF)" would become "stroke (stroke)".
-        let explained = mentions().zip(mentions().skip(1)).any(|(a, b)| &material.passage[a.end..b.start] == " (");
+        let explained = mentions()
+            .zip(mentions().skip(1))
+            .any(|(a, b)| &material.passage[a.end..b.start] == " (");
+
         if explained {
             continue;
         }
         for other in instead(concept, stream) {
             let mut names = concepts.names(other, material.language);
-            names.retain(|name| is_usable(name, &material.passage[first.start..first.end], material.passage));
+            names.retain(|name| {
+                is_usable(name, &material.passage[first.start..first.end], material.passage)
+            });
+
             if other != concept {
                 // The preferred name stands first: a sibling goes by it.
                 names.truncate(1);
             }
+
             if names.is_empty() {
                 continue;
             }
@@ -106,16 +120,20 @@ fn replace(
             let swap = |mention: &crate::negatives::Mention| {
                 let range = mention.start..mention.end;
                 let like = &material.passage[range.clone()];
-                Swap { text: in_running_text(name, like, range.start == 0, material.wordnet), range }
+                Swap {
+                    text: in_running_text(name, like, range.start == 0, material.wordnet),
+                    range,
+                }
             };
             return mentions().map(swap).collect();
         }
     }
+
     Vec::new()
 }
 
-/// Whether a lexicon name can stand in a sentence: no inverted or explained form ("Neoplasms, Lung"), no chemical
-/// formula, not the same words again, not there already.
+/// Whether a lexicon name can stand in a sentence: no inverted or explained form ("Neoplasms,
+/// Lung"), no chemical formula, not the same words again, not there already.
 fn is_usable(name: &str, mention: &str, passage: &str) -> bool {
     let plain = !name.contains([',', '(', '[', ';', ':', '/', '+', '，', '（', '、']);
     let formula = |c: char| c.is_numeric() || matches!(c, 'α'..='ω');
@@ -126,6 +144,7 @@ fn is_usable(name: &str, mention: &str, passage: &str) -> bool {
     };
     let length = count(name);
     let cjk = name.chars().all(is_cjk);
+
     plain
         && (length >= 4 || (cjk && length >= 2))
         && length <= MAX_NAME
@@ -135,7 +154,8 @@ fn is_usable(name: &str, mention: &str, passage: &str) -> bool {
         && !normalise(passage).contains(&normalise(name))
 }
 
-/// Whether two single words share most of their beginning: "haloperidolum" is Latin for "haloperidol".
+/// Whether two single words share most of their beginning: "haloperidolum" is Latin for
+/// "haloperidol".
 fn is_spelling_of(name: &str, mention: &str) -> bool {
     let (a, b) = (name.to_lowercase(), mention.to_lowercase());
     let shared = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
@@ -147,7 +167,8 @@ fn singular(word: &str) -> String {
     word.strip_suffix('s').unwrap_or(word).to_string()
 }
 
-/// A lexicon name as it would be written in a sentence: lexicons capitalise common nouns ("Heart Failure").
+/// A lexicon name as it would be written in a sentence: lexicons capitalise common nouns ("Heart
+/// Failure").
 fn in_running_text(name: &str, mention: &str, opens: bool, wordnet: &WordNet) -> String {
     let acronym = mention.chars().filter(|c| c.is_uppercase()).count() > 1;
     let lower = mention.chars().next().is_some_and(char::is_lowercase) || opens || acronym;
@@ -160,11 +181,20 @@ fn in_running_text(name: &str, mention: &str, opens: bool, wordnet: &WordNet) ->
         .map(|word| {
             let title = word.chars().skip(1).all(|c| !c.is_uppercase()) && word.chars().count() > 1;
             let lower = word.to_lowercase();
-            if title && (single || wordnet.usage(&lower).is_some()) { lower } else { word.to_string() }
+            if title && (single || wordnet.usage(&lower).is_some()) {
+                lower
+            } else {
+                word.to_string()
+            }
         })
         .collect();
+
     let name = words.join(" ");
-    if opens && mention.chars().next().is_some_and(char::is_uppercase) { capitalised(&name) } else { name }
+    if opens && mention.chars().next().is_some_and(char::is_uppercase) {
+        capitalised(&name)
+    } else {
+        name
+    }
 }
 
 #[cfg(test)]
@@ -190,7 +220,9 @@ mod tests {
         assert!(!is_usable("Neoplasms, Lung", "lung cancer", ""));
         assert!(!is_usable("Cancer of Lungs", "lung of cancers", ""));
         assert!(!is_usable("Stroke", "heart attack", "a stroke or a heart attack"));
-        assert!(!is_usable("Risperidona", "risperidone", "") && !is_usable("2-Amino Acid", "amine", ""));
+        assert!(
+            !is_usable("Risperidona", "risperidone", "") && !is_usable("2-Amino Acid", "amine", "")
+        );
         assert!(is_usable("Lung Neoplasms", "lung cancer", "a lung cancer"));
     }
 }

@@ -1,4 +1,5 @@
-//! Edits: which characters of an anchor became what, so that anchor and edits give exactly the candidate.
+//! Edits: which characters of an anchor became what, so that anchor and edits give exactly the
+//! candidate.
 
 use std::ops::Range;
 
@@ -30,12 +31,14 @@ pub fn apply(anchor: &str, edits: &[Edit]) -> String {
     let mut text = String::with_capacity(anchor.len());
     let mut chars = anchor.chars();
     let mut at = 0;
+
     for edit in edits {
         text.extend(chars.by_ref().take((edit.start - at) as usize));
         text.push_str(&edit.text);
         chars.by_ref().take((edit.end - edit.start) as usize).for_each(drop);
         at = edit.end;
     }
+
     text.extend(chars);
     text
 }
@@ -46,6 +49,7 @@ pub fn apply(anchor: &str, edits: &[Edit]) -> String {
 pub fn edits(anchor: &str, mut swaps: Vec<Swap>) -> Vec<Edit> {
     swaps.sort_by_key(|swap| swap.range.start);
     let mut kept: Vec<Swap> = Vec::with_capacity(swaps.len());
+
     for swap in swaps {
         if kept.last().is_some_and(|last| last.range.end > swap.range.start) {
             continue;
@@ -54,6 +58,7 @@ pub fn edits(anchor: &str, mut swaps: Vec<Swap>) -> Vec<Edit> {
         kept.extend(article(anchor, free, &swap));
         kept.push(swap);
     }
+
     let (mut at_byte, mut at_char, mut found) = (0, 0_u32, Vec::with_capacity(kept.len()));
     for swap in kept {
         let start = at_char + count(&anchor[at_byte..swap.range.start]);
@@ -61,6 +66,7 @@ pub fn edits(anchor: &str, mut swaps: Vec<Swap>) -> Vec<Edit> {
         (at_byte, at_char) = (swap.range.end, end);
         found.push(Edit { start, end, text: swap.text });
     }
+
     found
 }
 
@@ -69,7 +75,11 @@ fn article(anchor: &str, free: usize, swap: &Swap) -> Option<Swap> {
     let before = anchor[free..swap.range.start].strip_suffix(' ')?;
     let end = free + before.len();
     let start = free + before.trim_end_matches(char::is_alphabetic).len();
-    let opens = anchor[..start].chars().next_back().is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '"'));
+    let opens = anchor[..start]
+        .chars()
+        .next_back()
+        .is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '"'));
+
     if !opens || (start == free && free > 0) {
         return None;
     }
@@ -85,19 +95,26 @@ fn article(anchor: &str, free: usize, swap: &Swap) -> Option<Swap> {
     Some(Swap { range: start..end, text: wanted.to_string() })
 }
 
-/// The fewest word-wise edits that make `candidate` of `anchor` (longest common subsequence of words and signs).
+/// The fewest word-wise edits that make `candidate` of `anchor` (longest common subsequence of
+/// words and signs).
 pub fn diff(anchor: &str, candidate: &str) -> Vec<Edit> {
     let (a, b) = (pieces(anchor), pieces(candidate));
     // longest[i][j]: length of the longest common subsequence of a[i..] and b[j..].
     let mut longest = vec![vec![0_u32; b.len() + 1]; a.len() + 1];
+
     for i in (0..a.len()).rev() {
         for j in (0..b.len()).rev() {
-            longest[i][j] =
-                if a[i] == b[j] { longest[i + 1][j + 1] + 1 } else { longest[i + 1][j].max(longest[i][j + 1]) };
+            longest[i][j] = if a[i] == b[j] {
+                longest[i + 1][j + 1] + 1
+            } else {
+                longest[i + 1][j].max(longest[i][j + 1])
+            };
         }
     }
+
     let (mut i, mut j, mut at, mut found) = (0, 0, 0, Vec::new());
     let mut open: Option<Edit> = None;
+
     while i < a.len() || j < b.len() {
         if i < a.len() && j < b.len() && a[i] == b[j] {
             found.extend(open.take());
@@ -105,6 +122,7 @@ pub fn diff(anchor: &str, candidate: &str) -> Vec<Edit> {
             (i, j) = (i + 1, j + 1);
             continue;
         }
+
         let edit = open.get_or_insert_with(|| Edit { start: at, end: at, text: String::new() });
         if j == b.len() || (i < a.len() && longest[i + 1][j] >= longest[i][j + 1]) {
             at += count(a[i]);
@@ -115,6 +133,7 @@ pub fn diff(anchor: &str, candidate: &str) -> Vec<Edit> {
             j += 1;
         }
     }
+
     found.extend(open);
     found
 }
@@ -123,11 +142,13 @@ pub fn diff(anchor: &str, candidate: &str) -> Vec<Edit> {
 fn pieces(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut at = 0;
+
     for word in words(text) {
         found.extend(text[at..word.start].split_inclusive(|_: char| true));
         found.push(word.text);
         at = word.start + word.text.len();
     }
+
     found.extend(text[at..].split_inclusive(|_: char| true));
     found
 }
@@ -171,8 +192,16 @@ mod tests {
     #[test]
     fn articles_are_repaired() {
         check("It has a large effect.", &[("large", "enormous")], "It has an enormous effect.");
-        check("An outcome and a dose.", &[("outcome", "result"), ("dose", "amount")], "A result and an amount.");
-        check("Vitamin A result", &[("result", "dose")], "Vitamin A result".replace("result", "dose").as_str());
+        check(
+            "An outcome and a dose.",
+            &[("outcome", "result"), ("dose", "amount")],
+            "A result and an amount.",
+        );
+        check(
+            "Vitamin A result",
+            &[("result", "dose")],
+            "Vitamin A result".replace("result", "dose").as_str(),
+        );
         check("a university", &[("university", "union")], "a union");
         check("naïve a é dose", &[("dose", "effect")], "naïve a é effect");
     }
@@ -187,7 +216,8 @@ mod tests {
     #[test]
     fn a_diff_is_small() {
         let edits = diff("Children had a higher dose.", "Boys had a taller dose.");
-        let found: Vec<(u32, u32, &str)> = edits.iter().map(|e| (e.start, e.end, e.text.as_str())).collect();
+        let found: Vec<(u32, u32, &str)> =
+            edits.iter().map(|e| (e.start, e.end, e.text.as_str())).collect();
         assert_eq!(found, [(0, 8, "Boys"), (15, 21, "taller")]);
     }
 
@@ -197,17 +227,20 @@ mod tests {
             prop_assert_eq!(apply(&a, &diff(&a, &b)), b);
         }
 
-        /// Against replacing from the back with `replace_range`, over words of a text with characters of 1 to 4 bytes.
+        /// Against replacing from the back with `replace_range`, over words of a text with
+        /// characters of 1 to 4 bytes.
         #[test]
         fn edits_make_exactly_the_candidate(words in proptest::collection::vec("[a-zé中🙂]{1,4}", 1..12), mask in any::<u16>()) {
             let anchor = words.join("  ");
             let (mut at, mut swaps) = (0, Vec::new());
+
             for (idx, word) in words.iter().enumerate() {
                 if mask >> idx & 1 == 1 {
                     swaps.push(Swap { range: at..at + word.len(), text: format!("<{idx}>") });
                 }
                 at += word.len() + 2;
             }
+
             let mut expected = anchor.clone();
             swaps.iter().rev().for_each(|swap| expected.replace_range(swap.range.clone(), &swap.text));
             prop_assert_eq!(apply(&anchor, &edits(&anchor, swaps)), expected);

@@ -1,10 +1,12 @@
-//! The quality gate: is a rewritten passage still close to its anchor, and does it still say the same?
+//! The quality gate: is a rewritten passage still close to its anchor, and does it still say the
+//! same?
 //!
-//! Closeness is chrF2 (Popović, "chrF: character n-gram F-score for automatic MT evaluation", WMT 2015) as
-//! sacrebleu computes it: character n-grams of 1 to 6, whitespace left out, precision and recall averaged over the
-//! orders that both texts have, β = 2. What is said is compared by what can be seen without understanding:
-//! numbers, negations, names, acronyms, and the lexicon's concepts. Where those stay it is a `paraphrase`; where one
-//! changes it is a `hard` negative: nearly the same text with another meaning.
+//! Closeness is chrF2 (Popović, "chrF: character n-gram F-score for automatic MT evaluation", WMT
+//! 2015) as sacrebleu computes it: character n-grams of 1 to 6, whitespace left out, precision and
+//! recall averaged over the orders that both texts have, β = 2. What is said is compared by what
+//! can be seen without understanding: numbers, negations, names, acronyms, and the lexicon's
+//! concepts. Where those stay it is a `paraphrase`; where one changes it is a `hard` negative:
+//! nearly the same text with another meaning.
 
 use crate::text::words::words;
 
@@ -14,8 +16,8 @@ const ORDER: usize = 6;
 const BETA: f64 = 2.0;
 /// Words that turn a statement round, lower case.
 static NEGATIONS: &[&str] = &[
-    "no", "not", "nor", "neither", "never", "none", "nobody", "nothing", "without", "cannot", "lack", "lacks",
-    "lacked", "absence", "unable", "failed", "fails", "fail",
+    "no", "not", "nor", "neither", "never", "none", "nobody", "nothing", "without", "cannot",
+    "lack", "lacks", "lacked", "absence", "unable", "failed", "fails", "fail",
 ];
 /// The same in Chinese.
 static NEGATIONS_ZH: &[char] = &['不', '没', '無', '无', '未', '非', '否', '勿'];
@@ -64,6 +66,7 @@ impl<'a> Anchor<'a> {
         }
         let ratio = a.len().max(b.len()) as f64 / a.len().min(b.len()).max(1) as f64;
         let similarity = self.chrf_of(&b);
+
         if ratio > bounds.max_length_ratio || similarity < bounds.min_similarity {
             return Verdict::Off;
         }
@@ -73,7 +76,8 @@ impl<'a> Anchor<'a> {
         Verdict::Paraphrase(similarity as f32)
     }
 
-    /// chrF2 of a candidate whose meaning is known already; `None` where it is the same text but for spaces.
+    /// chrF2 of a candidate whose meaning is known already; `None` where it is the same text but
+    /// for spaces.
     pub fn similarity(&self, candidate: &str) -> Option<f32> {
         let bare = bare(candidate);
         (bare != self.bare).then(|| self.chrf_of(&bare) as f32)
@@ -82,6 +86,7 @@ impl<'a> Anchor<'a> {
     fn chrf_of(&self, hypothesis: &[char]) -> f64 {
         let (mut precision, mut recall, mut orders) = (0.0, 0.0, 0.0);
         let grams = Grams::new(hypothesis);
+
         for order in 1..=ORDER {
             if hypothesis.len() < order || self.bare.len() < order {
                 break;
@@ -91,6 +96,7 @@ impl<'a> Anchor<'a> {
             recall += matches as f64 / (self.bare.len() + 1 - order) as f64;
             orders += 1.0;
         }
+
         if matches!(precision + recall, 0.0) {
             return 0.0;
         }
@@ -116,15 +122,17 @@ fn bare(text: &str) -> Vec<char> {
 /// Bits of a character; six of them fit into 126.
 const CHAR_BITS: usize = 21;
 
-/// What follows each place of a text, up to the longest n-gram, as numbers with the first character on top, sorted:
-/// so the n-grams of every order stand in order too, and one sort serves all.
+/// What follows each place of a text, up to the longest n-gram, as numbers with the first character
+/// on top, sorted: so the n-grams of every order stand in order too, and one sort serves all.
 struct Grams(Vec<u128>);
 
 impl Grams {
     fn new(text: &[char]) -> Self {
         // One more than the character, so that 0 is none.
         let code = |place: usize| text.get(place).map_or(0, |c| u128::from(u32::from(*c) + 1));
-        let follows = |place: usize| (place..place + ORDER).fold(0, |packed, place| packed << CHAR_BITS | code(place));
+        let follows = |place: usize| {
+            (place..place + ORDER).fold(0, |packed, place| packed << CHAR_BITS | code(place))
+        };
         let mut grams: Vec<u128> = (0..text.len()).map(follows).collect();
         grams.sort_unstable();
         Grams(grams)
@@ -156,11 +164,15 @@ fn shared(mut a: impl Iterator<Item = u128>, mut b: impl Iterator<Item = u128>) 
 fn facts(text: &str) -> (Vec<String>, usize) {
     let mut facts = Vec::new();
     let mut negations = text.chars().filter(|c| NEGATIONS_ZH.contains(c)).count();
+
     for (nth, word) in words(text).enumerate() {
         // A capital inside a sentence is a name.
-        let opens = nth == 0 || text[..word.start].trim_end().ends_with(['.', '!', '?', ':', '"', '(', '[']);
+        let opens = nth == 0
+            || text[..word.start].trim_end().ends_with(['.', '!', '?', ':', '"', '(', '[']);
         let lower = word.text.to_lowercase();
-        if NEGATIONS.contains(&lower.as_str()) || lower.ends_with("n't") || lower.ends_with("n’t") {
+
+        if NEGATIONS.contains(&lower.as_str()) || lower.ends_with("n't") || lower.ends_with("n’t")
+        {
             negations += 1;
         } else if word.text.chars().any(char::is_numeric)
             || word.text.chars().filter(|c| c.is_uppercase()).count() > 1
@@ -169,6 +181,7 @@ fn facts(text: &str) -> (Vec<String>, usize) {
             facts.push(lower);
         }
     }
+
     facts.sort();
     (facts, negations)
 }
@@ -188,8 +201,8 @@ mod tests {
         }
     }
 
-    /// Expected values: Python, sacrebleu 2.x from PyPI:
-    /// `from sacrebleu.metrics import CHRF; CHRF().sentence_score(hypothesis, [reference]).score / 100`
+    /// Expected values: Python, sacrebleu 2.x from PyPI: `from sacrebleu.metrics import CHRF;
+    /// CHRF().sentence_score(hypothesis, [reference]).score / 100`
     #[test]
     fn chrf_equals_sacrebleu() {
         let cases = [
@@ -203,28 +216,45 @@ mod tests {
             ("aaaaaaaa", "aaaa", 0.7422630560928433),
             (
                 "Boys who received clonidine had a taller incidence of sedation (63%)",
-                "Children who received clonidine had a higher incidence of preoperative sedation (63%)",
+                "Children who received clonidine had a higher incidence of preoperative sedation \
+                 (63%)",
                 0.6325745382630015,
             ),
         ];
         for (hypothesis, reference, expected) in cases {
             let found = chrf(hypothesis, reference);
-            assert!((found - expected).abs() < 1e-9, "{hypothesis} / {reference}: {found} instead of {expected}");
+            assert!(
+                (found - expected).abs() < 1e-9,
+                "{hypothesis} / {reference}: {found} instead of {expected}"
+            );
         }
     }
 
     #[test]
     fn what_changes_the_statement_is_hard() {
         let anchor = "Aspirin did not lower the risk in 12 patients with COPD.";
-        assert_eq!(label(anchor, "Aspirin  did not lower the risk in 12 patients with COPD."), "identical");
-        assert_eq!(label(anchor, "Aspirin did not reduce the risk in 12 patients with COPD."), "paraphrase");
+        assert_eq!(
+            label(anchor, "Aspirin  did not lower the risk in 12 patients with COPD."),
+            "identical"
+        );
+        assert_eq!(
+            label(anchor, "Aspirin did not reduce the risk in 12 patients with COPD."),
+            "paraphrase"
+        );
         assert_eq!(label(anchor, "Aspirin did lower the risk in 12 patients with COPD."), "hard");
-        assert_eq!(label(anchor, "Aspirin did not lower the risk in 21 patients with COPD."), "hard");
-        assert_eq!(label(anchor, "Aspirin did not lower the risk in 12 patients with goods."), "hard");
+        assert_eq!(
+            label(anchor, "Aspirin did not lower the risk in 21 patients with COPD."),
+            "hard"
+        );
+        assert_eq!(
+            label(anchor, "Aspirin did not lower the risk in 12 patients with goods."),
+            "hard"
+        );
         assert_eq!(label(anchor, "It rained."), "off");
         assert_eq!(label("We gave the Conners test.", "We gave the test of conners."), "hard");
         assert_eq!(label("阿司匹林可以用于儿童。", "阿司匹林不可以用于儿童。"), "hard");
         let changed = judge("Aspirin lowers risk.", "Heparin lowers risk.", true, BOUNDS);
+
         assert!(matches!(changed, Verdict::Hard(_)), "{changed:?}");
     }
 }

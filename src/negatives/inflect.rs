@@ -1,8 +1,10 @@
-//! English inflection both ways: which lemma and form a word may be, and the same form of another lemma.
+//! English inflection both ways: which lemma and form a word may be, and the same form of another
+//! lemma.
 //!
-//! Reading follows WordNet's `morphy` (irregular list first, then endings), kept to lemmas that WordNet has.
-//! Writing uses a table of the strong verbs, WordNet's exception lists for doubled consonants and irregular
-//! plurals, and the regular rules; where the tables leave a choice, nothing is written rather than guessed.
+//! Reading follows WordNet's `morphy` (irregular list first, then endings), kept to lemmas that
+//! WordNet has. Writing uses a table of the strong verbs, WordNet's exception lists for doubled
+//! consonants and irregular plurals, and the regular rules; where the tables leave a choice,
+//! nothing is written rather than guessed.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -40,7 +42,8 @@ pub struct Reading {
     pub lemma: String,
     /// Part of speech.
     pub pos: Pos,
-    /// Which form of the lemma the word is; a regular `-ed` is read as both [`Form::Past`] and [`Form::Participle`].
+    /// Which form of the lemma the word is; a regular `-ed` is read as both [`Form::Past`] and
+    /// [`Form::Participle`].
     pub form: Form,
 }
 
@@ -96,7 +99,8 @@ static ENDINGS: &[(Pos, Form, &str, &str)] = &[
     (Pos::Adjective, Form::Superlative, "est", ""), (Pos::Adjective, Form::Superlative, "est", "e"),
 ];
 
-/// Words whose readings a thread remembers; a text has few thousand different ones, and each comes again and again.
+/// Words whose readings a thread remembers; a text has few thousand different ones, and each comes
+/// again and again.
 const REMEMBERED: usize = 1 << 15;
 
 thread_local! {
@@ -127,31 +131,41 @@ fn read(word: &str, wordnet: &WordNet) -> Vec<Reading> {
             found.push(reading);
         }
     };
+
     for pos in Pos::ALL {
         add(word, pos, Form::Base);
         for lemma in wordnet.irregular_lemmas(word, pos) {
             irregular(word, lemma, pos).into_iter().for_each(|form| add(lemma, pos, form));
         }
     }
+
     for (pos, form, ending, instead) in ENDINGS {
         // "mass" and "thus" are no plurals.
-        let plural_like = *ending == "s" && (word.ends_with("ss") || word.ends_with("us") || word.ends_with("is"));
-        let Some(stem) = word.strip_suffix(ending).filter(|stem| stem.len() >= 2 && !plural_like) else { continue };
+        let plural_like = *ending == "s"
+            && (word.ends_with("ss") || word.ends_with("us") || word.ends_with("is"));
+        let Some(stem) = word.strip_suffix(ending).filter(|stem| stem.len() >= 2 && !plural_like)
+        else {
+            continue;
+        };
         let lemma = format!("{stem}{instead}");
         if inflect(&lemma, *pos, *form, wordnet).is_some_and(|forms| forms != word) {
             continue;
         }
         add(&lemma, *pos, *form);
+
         if *form == Form::Past {
             add(&lemma, *pos, Form::Participle);
         }
     }
+
     found
 }
 
 /// What forms the irregular `word` is of `lemma`.
 fn irregular(word: &str, lemma: &str, pos: Pos) -> Vec<Form> {
-    if let Some((_, past, participle)) = STRONG.iter().find(|(base, ..)| *base == lemma).filter(|_| pos == Pos::Verb) {
+    if let Some((_, past, participle)) =
+        STRONG.iter().find(|(base, ..)| *base == lemma).filter(|_| pos == Pos::Verb)
+    {
         let past = (word == *past).then_some(Form::Past);
         let participle = (word == *participle).then_some(Form::Participle);
         let ing = word.ends_with("ing").then_some(Form::Ing);
@@ -162,12 +176,15 @@ fn irregular(word: &str, lemma: &str, pos: Pos) -> Vec<Form> {
         Pos::Verb if word.ends_with("ing") => vec![Form::Ing],
         Pos::Verb if word.ends_with('s') => vec![Form::ThirdPerson],
         Pos::Verb => vec![Form::Past, Form::Participle],
-        _ if word.ends_with("est") || word == "best" || word == "worst" || word == "least" => vec![Form::Superlative],
+        _ if word.ends_with("est") || word == "best" || word == "worst" || word == "least" => {
+            vec![Form::Superlative]
+        }
         _ => vec![Form::Comparative],
     }
 }
 
-/// The given form of a lemma; `None` where the tables do not decide it or the lemma has no such form.
+/// The given form of a lemma; `None` where the tables do not decide it or the lemma has no such
+/// form.
 pub fn inflect(lemma: &str, pos: Pos, form: Form, wordnet: &WordNet) -> Option<String> {
     match (pos, form) {
         (_, Form::Base) => Some(lemma.to_string()),
@@ -175,7 +192,10 @@ pub fn inflect(lemma: &str, pos: Pos, form: Form, wordnet: &WordNet) -> Option<S
         (Pos::Verb, Form::ThirdPerson) => Some(with_s(lemma)),
         (Pos::Verb, Form::Past | Form::Participle) => past(lemma, form, wordnet),
         (Pos::Verb, Form::Ing) => Some(ing(lemma, wordnet)),
-        (Pos::Adjective, Form::Comparative | Form::Superlative) => Some(graded(lemma, form, wordnet)),
+        (Pos::Adjective, Form::Comparative | Form::Superlative) => {
+            Some(graded(lemma, form, wordnet))
+        }
+
         _ => None,
     }
 }
@@ -198,7 +218,8 @@ fn with_s(lemma: &str) -> String {
         return format!("{stem}ies");
     }
     let hisses = ["s", "x", "z", "ch", "sh"].iter().any(|ending| lemma.ends_with(ending));
-    let echoes = matches!(lemma, "go" | "do" | "undergo" | "echo" | "potato" | "tomato" | "hero" | "veto");
+    let echoes =
+        matches!(lemma, "go" | "do" | "undergo" | "echo" | "potato" | "tomato" | "hero" | "veto");
     format!("{lemma}{}", if hisses || echoes { "es" } else { "s" })
 }
 
@@ -211,6 +232,7 @@ fn past(lemma: &str, form: Form, wordnet: &WordNet) -> Option<String> {
     if let Some(listed) = finite.clone().find(|form| form.ends_with("ed")) {
         return Some((*listed).to_string());
     }
+
     if finite.next().is_some() {
         return None;
     }
@@ -222,9 +244,12 @@ fn past(lemma: &str, form: Form, wordnet: &WordNet) -> Option<String> {
 }
 
 fn ing(lemma: &str, wordnet: &WordNet) -> String {
-    if let Some(listed) = wordnet.irregular_forms(lemma, Pos::Verb).iter().find(|form| form.ends_with("ing")) {
+    if let Some(listed) =
+        wordnet.irregular_forms(lemma, Pos::Verb).iter().find(|form| form.ends_with("ing"))
+    {
         return (*listed).to_string();
     }
+
     if let Some(stem) = lemma.strip_suffix("ie") {
         return format!("{stem}ying");
     }
@@ -242,10 +267,13 @@ fn graded(lemma: &str, form: Form, wordnet: &WordNet) -> String {
         "bad" => return (if ending == "er" { "worse" } else { "worst" }).to_string(),
         _ => {}
     }
-    let listed = wordnet.irregular_forms(lemma, Pos::Adjective).iter().find(|form| form.ends_with(ending));
+
+    let listed =
+        wordnet.irregular_forms(lemma, Pos::Adjective).iter().find(|form| form.ends_with(ending));
     if let Some(listed) = listed {
         return (*listed).to_string();
     }
+
     match (syllables(lemma), lemma.strip_suffix('y').filter(|stem| !ends_with_vowel(stem))) {
         (1 | 2, Some(stem)) => format!("{stem}i{ending}"),
         (1, None) if lemma.ends_with('e') => format!("{}{ending}", &lemma[..lemma.len() - 1]),
@@ -258,7 +286,10 @@ fn graded(lemma: &str, form: Form, wordnet: &WordNet) -> String {
 fn syllables(word: &str) -> usize {
     let word = word.strip_suffix('e').filter(|stem| stem.len() > 2).unwrap_or(word);
     let vowel = |c: char| "aeiouy".contains(c);
-    let starts = word.chars().zip(std::iter::once(' ').chain(word.chars())).filter(|(c, p)| vowel(*c) && !vowel(*p));
+    let starts = word
+        .chars()
+        .zip(std::iter::once(' ').chain(word.chars()))
+        .filter(|(c, p)| vowel(*c) && !vowel(*p));
     starts.count().max(1)
 }
 
@@ -277,8 +308,11 @@ pub fn takes_an(word: &str) -> bool {
     let word = word.to_lowercase();
     let starts = |list: &[&str]| list.iter().any(|start| word.starts_with(start));
     let silent_h = starts(&["hour", "honest", "honor", "honour", "heir"]);
-    let you = starts(&["uni", "use", "usu", "uti", "ura", "ure", "uro", "ute", "eu", "ubi", "one", "once", "ewe"]);
+    let you = starts(&[
+        "uni", "use", "usu", "uti", "ura", "ure", "uro", "ute", "eu", "ubi", "one", "once", "ewe",
+    ]);
     let un = starts(&["unin", "unim", "unid"]);
+
     silent_h || (word.starts_with(['a', 'e', 'i', 'o', 'u']) && (!you || un))
 }
 
@@ -303,8 +337,13 @@ mod tests {
             ("big", Pos::Adjective, Superlative, "biggest"), ("early", Pos::Adjective, Comparative, "earlier"),
             ("severe", Pos::Adjective, Comparative, "more severe"), ("good", Pos::Adjective, Comparative, "better"),
         ];
+
         for (lemma, pos, form, expected) in cases {
-            assert_eq!(inflect(lemma, pos, form, english().unwrap()).as_deref(), Some(expected), "{lemma} {form:?}");
+            assert_eq!(
+                inflect(lemma, pos, form, english().unwrap()).as_deref(),
+                Some(expected),
+                "{lemma} {form:?}"
+            );
         }
     }
 
@@ -317,12 +356,16 @@ mod tests {
             ("used", "use", Pos::Verb, Form::Participle), ("running", "run", Pos::Verb, Form::Ing),
             ("higher", "high", Pos::Adjective, Form::Comparative), ("quickly", "quickly", Pos::Adverb, Form::Base),
         ];
+
         for (word, lemma, pos, form) in cases {
             let found = readings(word, english().unwrap());
             let expected = Reading { lemma: lemma.to_string(), pos, form };
             assert!(found.contains(&expected), "{word}: {found:?}");
         }
-        assert!(readings("mass", english().unwrap()).iter().all(|reading| reading.form == Form::Base));
+
+        assert!(
+            readings("mass", english().unwrap()).iter().all(|reading| reading.form == Form::Base)
+        );
     }
 
     #[test]

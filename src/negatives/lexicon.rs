@@ -32,7 +32,8 @@ impl ConceptNames for LexiconNames {
 
     fn names(&self, concept: usize, language: Option<&str>) -> Vec<&str> {
         let Some(concept) = self.lexicon.concepts.get(concept) else { return Vec::new() };
-        let other = concept.language.as_deref().zip(language).is_some_and(|(ours, wanted)| ours != wanted);
+        let other =
+            concept.language.as_deref().zip(language).is_some_and(|(ours, wanted)| ours != wanted);
         if other {
             return Vec::new();
         }
@@ -40,8 +41,11 @@ impl ConceptNames for LexiconNames {
     }
 
     fn siblings(&self, concept: usize) -> Vec<usize> {
-        let kind = |concept: usize| self.lexicon.concepts.get(concept).map(|concept| concept.kind.as_str());
-        let siblings = self.lexicon.siblings(concept as u32).into_iter().map(|sibling| sibling as usize);
+        let kind = |concept: usize| {
+            self.lexicon.concepts.get(concept).map(|concept| concept.kind.as_str())
+        };
+        let siblings =
+            self.lexicon.siblings(concept as u32).into_iter().map(|sibling| sibling as usize);
         siblings.filter(|sibling| kind(*sibling) == kind(concept)).collect()
     }
 }

@@ -1,17 +1,19 @@
 //! `bucketed` → `example`
 //!
-//! Comes in: documents with their difficulty bucket. Goes out: the same documents, each with a few rewritten
-//! passages: the anchor, the candidate, its kind, the engine that made it, chrF similarity, and the edits.
-//! Promises: every document goes on; applying the edits to the anchor gives exactly the candidate; the same seed
-//! gives the same candidates for any number of threads and after any restart; nothing is replaced inside a concept
-//! mention unless the concept itself is; where an engine is not installed, the notes and `engines.json` say so.
+//! Comes in: documents with their difficulty bucket. Goes out: the same documents, each with a few
+//! rewritten passages: the anchor, the candidate, its kind, the engine that made it, chrF
+//! similarity, and the edits. Promises: every document goes on; applying the edits to the anchor
+//! gives exactly the candidate; the same seed gives the same candidates for any number of threads
+//! and after any restart; nothing is replaced inside a concept mention unless the concept itself
+//! is; where an engine is not installed, the notes and `engines.json` say so.
 //!
-//! `kind` says what a candidate is good for. `paraphrase`: other words, same statement, so as a contrastive
-//! negative it is a *false* one (CERT and ConSERT use such pairs as positives). `hard`: nearly the same words,
-//! another statement (a sibling concept, an antonym, a lost number or negation): a true hard negative.
+//! `kind` says what a candidate is good for. `paraphrase`: other words, same statement, so as a
+//! contrastive negative it is a *false* one (CERT and ConSERT use such pairs as positives). `hard`:
+//! nearly the same words, another statement (a sibling concept, an antonym, a lost number or
+//! negation): a true hard negative.
 //!
-//! To add a generator: one file with a [`Generator`], one `mod` line, one line in [`GENERATORS`]. To add a
-//! translation engine: see [`back_translation`].
+//! To add a generator: one file with a [`Generator`], one `mod` line, one line in [`GENERATORS`].
+//! To add a translation engine: see [`back_translation`].
 
 pub mod back_translation;
 pub mod chinese;
@@ -70,7 +72,8 @@ pub trait ConceptNames: Sync {
     fn mentions(&self, text: &str) -> Vec<Mention>;
     /// Names of a concept in a language (all where `None`), the preferred name first.
     fn names(&self, concept: usize, language: Option<&str>) -> Vec<&str>;
-    /// Concepts of the same kind under the same parent, or linked neighbours in a tree, in a fixed order.
+    /// Concepts of the same kind under the same parent, or linked neighbours in a tree, in a fixed
+    /// order.
     fn siblings(&self, concept: usize) -> Vec<usize>;
 }
 
@@ -120,18 +123,25 @@ impl<'a> Material<'a> {
         self.anchor.get_or_init(|| gate::Anchor::new(self.passage))
     }
 
-    /// Words outside of concepts whose part of speech and form are sure, with their places; none but of English.
+    /// Words outside of concepts whose part of speech and form are sure, with their places; none
+    /// but of English.
     pub fn readings(&self) -> &[(Range<usize>, Reading)] {
         self.readings.get_or_init(|| {
             if !self.is_english() {
                 return Vec::new();
             }
             let sentence = Sentence::new(self.passage, self.wordnet);
-            let place =
-                |at: usize| sentence.tokens[at].start..sentence.tokens[at].start + sentence.tokens[at].text.len();
-            let is_free =
-                |range: &Range<usize>| !self.mentions.iter().any(|m| m.start < range.end && range.start < m.end);
-            let free = (0..sentence.tokens.len()).map(|at| (at, place(at))).filter(|(_, range)| is_free(range));
+            let place = |at: usize| {
+                sentence.tokens[at].start
+                    ..sentence.tokens[at].start + sentence.tokens[at].text.len()
+            };
+            let is_free = |range: &Range<usize>| {
+                !self.mentions.iter().any(|m| m.start < range.end && range.start < m.end)
+            };
+            let free = (0..sentence.tokens.len())
+                .map(|at| (at, place(at)))
+                .filter(|(_, range)| is_free(range));
+
             free.filter_map(|(at, range)| Some((range, sentence.reading(at)?))).collect()
         })
     }
@@ -221,15 +231,21 @@ impl Params {
     pub fn check(&self) -> Result<()> {
         if self.max_words < self.min_words {
             let (most, least) = (self.max_words, self.min_words);
-            return Err(Error::usage(format!("`negatives.max_words` is {most}, and `negatives.min_words` {least}"))
-                .hint("no sentence is as short and as long as that: raise one or lower the other"));
+            return Err(Error::usage(format!(
+                "`negatives.max_words` is {most}, and `negatives.min_words` {least}"
+            ))
+            .hint("no sentence is as short and as long as that: raise one or lower the other"));
         }
         self.back_translation.check()
     }
 
     /// Files this room reads beside its input and the lexicon.
     pub fn files(&self) -> Vec<std::path::PathBuf> {
-        self.thesaurus.iter().chain(&self.back_translation.tables).map(std::path::PathBuf::from).collect()
+        self.thesaurus
+            .iter()
+            .chain(&self.back_translation.tables)
+            .map(std::path::PathBuf::from)
+            .collect()
     }
 
     /// Reads those files and forgets them; where no candidates are made, nobody reads them.
@@ -284,10 +300,15 @@ impl Thesauri {
             return Ok(self.users.as_ref());
         }
         let build = || {
-            let all = chinese::with_embedded(&self.own).and_then(|entries| Thesaurus::build(&entries));
+            let all =
+                chinese::with_embedded(&self.own).and_then(|entries| Thesaurus::build(&entries));
             all.map_err(|error| error.to_string())
         };
-        self.chinese.get_or_init(build).as_ref().map(Some).map_err(|cause| Error::data(cause.clone()))
+        self.chinese
+            .get_or_init(build)
+            .as_ref()
+            .map(Some)
+            .map_err(|cause| Error::data(cause.clone()))
     }
 }
 
@@ -297,16 +318,29 @@ type ByLanguage = BTreeMap<String, (u64, u64)>;
 /// Rewrites passages of every document of `input` into the room's folder.
 ///
 /// # Errors
-/// If a parameter is out of range, a thesaurus or table cannot be read, an engine that was demanded by name is not
-/// installed, or a file cannot be read or written.
-pub fn run(input: &Dataset, params: &Params, concepts: Option<&dyn ConceptNames>, cx: &Context<'_>) -> Result<()> {
+/// If a parameter is out of range, a thesaurus or table cannot be read, an engine that was demanded
+/// by name is not installed, or a file cannot be read or written.
+pub fn run(
+    input: &Dataset,
+    params: &Params,
+    concepts: Option<&dyn ConceptNames>,
+    cx: &Context<'_>,
+) -> Result<()> {
     params.check()?;
     if params.per_document == 0 {
         return without_candidates(input, cx);
     }
     let thesauri = Thesauri::read(params)?;
     let translations = back_translation::prepare(input, params, concepts, cx)?;
-    let tools = Tools { params, concepts, wordnet: wordnet::english()?, thesauri, translations, seed: cx.seed };
+    let tools = Tools {
+        params,
+        concepts,
+        wordnet: wordnet::english()?,
+        thesauri,
+        translations,
+        seed: cx.seed,
+    };
+
     let leaves = contract("example")?;
     let by_language: Mutex<ByLanguage> = Mutex::default();
     cx.add_columns(input, leaves, &["id", "text", "language"], |batch, span| {
@@ -314,29 +348,36 @@ pub fn run(input: &Dataset, params: &Params, concepts: Option<&dyn ConceptNames>
         if span.part == 0 && span.batch == 0 {
             counts.add_all(&tools.translations.notes);
         }
-        let (ids, texts, languages) = (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "language")?);
+        let (ids, texts, languages) =
+            (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "language")?);
         let mut rows = Vec::with_capacity(batch.num_rows());
         let mut languages_here = ByLanguage::new();
+
         for row in 0..batch.num_rows() {
             let language = languages.is_valid(row).then(|| languages.value(row));
             if language.is_none() {
                 counts.add("documents without a language");
             }
-            let found = candidates(ids.value(row), texts.value(row), language, &tools, &mut counts)?;
-            let (n, n_without) = languages_here.entry(language.unwrap_or("").to_string()).or_default();
+            let found =
+                candidates(ids.value(row), texts.value(row), language, &tools, &mut counts)?;
+            let (n, n_without) =
+                languages_here.entry(language.unwrap_or("").to_string()).or_default();
             *n += 1;
             *n_without += u64::from(found.is_empty());
             rows.push(found);
         }
+
         let mut all = by_language.lock().unwrap_or_else(PoisonError::into_inner);
         for (language, (n, n_without)) in languages_here {
             let (n_all, n_all_without) = all.entry(language).or_default();
             (*n_all, *n_all_without) = (*n_all + n, *n_all_without + n_without);
         }
+
         drop(all);
         let columns = vec![("negatives", column::column(&rows, leaves)?)];
         Ok(Added { columns, notes: counts.0.into_iter().collect() })
     })?;
+
     let by_language = by_language.into_inner().unwrap_or_else(PoisonError::into_inner);
     by_language
         .iter()
@@ -349,14 +390,17 @@ pub fn run(input: &Dataset, params: &Params, concepts: Option<&dyn ConceptNames>
 fn poorly_served(language: &str, (n, n_without): (u64, u64)) -> Option<String> {
     if language.is_empty() {
         return Some(format!(
-            "{n} documents say no language, so no words of theirs are replaced but names of the lexicon; where a source \
+            "{n} documents say no language, so no words of theirs are replaced but names of the \
+             lexicon; where a source \
              has one language, give it: `[source.<name>] language = \"en\"`"
         ));
     }
+
     let is_served = is_english(Some(language)) || chinese::is_chinese(Some(language));
     (!is_served && n_without > 0).then(|| {
         format!(
-            "{n_without} of {n} documents in `{language}` get no rewritten passage: English and Chinese words have \
+            "{n_without} of {n} documents in `{language}` get no rewritten passage: English and \
+             Chinese words have \
              thesauri, other languages only the names of the lexicon and of `negatives.thesaurus`"
         )
     })
@@ -367,7 +411,10 @@ fn without_candidates(input: &Dataset, cx: &Context<'_>) -> Result<()> {
     let leaves = contract("example")?;
     cx.add_columns(input, leaves, &[], |batch, _| {
         let none: Vec<Vec<Candidate>> = vec![Vec::new(); batch.num_rows()];
-        Ok(Added { columns: vec![("negatives", column::column(&none, leaves)?)], notes: Vec::new() })
+        Ok(Added {
+            columns: vec![("negatives", column::column(&none, leaves)?)],
+            notes: Vec::new(),
+        })
     })
 }
 
@@ -397,11 +444,17 @@ fn candidates(
     let thesaurus = tools.thesauri.of(language, text)?;
     let all_mentions = tools.concepts.map_or_else(Vec::new, |concepts| concepts.mentions(text));
     let picked = passages::pick(id, text, &all_mentions, tools.params, tools.seed);
+
     for (nth, passage) in picked.into_iter().enumerate() {
         let mentions: Vec<Mention> = passages::within(&all_mentions, &passage)
             .iter()
-            .map(|m| Mention { start: m.start - passage.start, end: m.end - passage.start, concept: m.concept })
+            .map(|m| Mention {
+                start: m.start - passage.start,
+                end: m.end - passage.start,
+                concept: m.concept,
+            })
             .collect();
+
         let material = Material {
             passage: &text[passage],
             anchor: OnceCell::new(),
@@ -411,13 +464,20 @@ fn candidates(
             wordnet: tools.wordnet,
             thesaurus,
             concepts: tools.concepts,
+
             params: tools.params,
         };
+
         let translated = translation(&material, tools, counts);
         let rewritten = GENERATORS.iter().filter_map(|generator| {
             let key = format!("{id}\n{nth}");
-            rewrite(*generator, &material, &mut draw::stream(tools.seed, generator.name(), key.as_bytes()))
+            rewrite(
+                *generator,
+                &material,
+                &mut draw::stream(tools.seed, generator.name(), key.as_bytes()),
+            )
         });
+
         let mut all = translated.into_iter().chain(rewritten);
         // What nobody has room for is not made.
         while found.len() < tools.params.per_document
@@ -429,6 +489,7 @@ fn candidates(
             }
         }
     }
+
     if found.is_empty() {
         counts.add("documents without candidates");
     }
@@ -443,7 +504,11 @@ fn counted(candidate: &Candidate) -> &'static str {
 }
 
 /// One candidate of one generator; `None` where it has nothing to offer or the gate turns it away.
-fn rewrite(generator: &dyn Generator, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Option<Candidate> {
+fn rewrite(
+    generator: &dyn Generator,
+    material: &Material<'_>,
+    stream: &mut ChaCha8Rng,
+) -> Option<Candidate> {
     let anchor = material.passage;
     let edits = edits::edits(anchor, generator.swaps(material, stream));
     let text = edits::apply(anchor, &edits);
@@ -454,7 +519,11 @@ fn rewrite(generator: &dyn Generator, material: &Material<'_>, stream: &mut ChaC
 }
 
 /// The back-translation of a passage, if it was translated and passes the gate.
-fn translation(material: &Material<'_>, tools: &Tools<'_>, counts: &mut Counts) -> Option<Candidate> {
+fn translation(
+    material: &Material<'_>,
+    tools: &Tools<'_>,
+    counts: &mut Counts,
+) -> Option<Candidate> {
     let anchor = material.passage;
     let (engine, text) = tools.translations.get(anchor).filter(|_| material.is_english())?;
     let concepts_of = |mentions: &[Mention]| {
@@ -463,10 +532,12 @@ fn translation(material: &Material<'_>, tools: &Tools<'_>, counts: &mut Counts) 
         concepts.dedup();
         concepts
     };
+
     if has_new_unknown_word(anchor, text, tools.wordnet) {
         counts.add("back-translations dropped: words that are no English");
         return None;
     }
+
     let after = tools.concepts.map_or_else(Vec::new, |concepts| concepts.mentions(text));
     let changed = concepts_of(material.mentions) != concepts_of(&after);
     let (kind, similarity) = match material.anchor().judge(text, changed, tools.params.bounds()) {
@@ -481,7 +552,12 @@ fn translation(material: &Material<'_>, tools: &Tools<'_>, counts: &mut Counts) 
         Verdict::Hard(similarity) => (Kind::Hard, similarity),
         Verdict::Paraphrase(similarity) => (Kind::Paraphrase, similarity),
     };
-    counts.add(if kind == Kind::Hard { "back-translations kept: hard" } else { "back-translations kept: paraphrase" });
+
+    counts.add(if kind == Kind::Hard {
+        "back-translations kept: hard"
+    } else {
+        "back-translations kept: paraphrase"
+    });
     let edits = edits::diff(anchor, text);
     Some(Candidate {
         anchor: anchor.to_string(),
@@ -493,7 +569,8 @@ fn translation(material: &Material<'_>, tools: &Tools<'_>, counts: &mut Counts) 
     })
 }
 
-/// Whether the translation has a word that neither its source nor English has, such as one left untranslated.
+/// Whether the translation has a word that neither its source nor English has, such as one left
+/// untranslated.
 fn has_new_unknown_word(anchor: &str, text: &str, wordnet: &WordNet) -> bool {
     let before: HashSet<String> = words(anchor).map(|word| word.text.to_lowercase()).collect();
     words(text).any(|word| {

@@ -7,10 +7,16 @@ use crate::negatives::{Mention, Params};
 use crate::text::sentences::sentences;
 use crate::text::words::words;
 
-/// Byte ranges of up to `passages` sentences within the length bounds: those that mention a concept first, a keyed
-/// draw among equals. `mentions` are those of the whole text, in order. Pure: the same document, seed and parameters
-/// give the same passages.
-pub fn pick(id: &str, text: &str, mentions: &[Mention], params: &Params, seed: u64) -> Vec<Range<usize>> {
+/// Byte ranges of up to `passages` sentences within the length bounds: those that mention a concept
+/// first, a keyed draw among equals. `mentions` are those of the whole text, in order. Pure: the
+/// same document, seed and parameters give the same passages.
+pub fn pick(
+    id: &str,
+    text: &str,
+    mentions: &[Mention],
+    params: &Params,
+    seed: u64,
+) -> Vec<Range<usize>> {
     let fits = |range: &Range<usize>| {
         let n = words(&text[range.clone()]).take(params.max_words + 1).count();
         (params.min_words..=params.max_words).contains(&n)
@@ -24,6 +30,7 @@ pub fn pick(id: &str, text: &str, mentions: &[Mention], params: &Params, seed: u
             (within(mentions, &range).is_empty(), rank, range)
         })
         .collect();
+
     found.sort_unstable_by_key(|(plain, rank, range)| (*plain, *rank, range.start));
     found.truncate(params.passages);
     found.into_iter().map(|(.., range)| range).collect()

@@ -1,9 +1,11 @@
-//! Part of speech and form of a word in its sentence, decided without a tagger model, or not at all.
+//! Part of speech and form of a word in its sentence, decided without a tagger model, or not at
+//! all.
 //!
-//! Every reading WordNet allows is weighted by its uses in WordNet's tagged corpus; a few sure rules about the
-//! neighbours (an article, a preposition, "to", an auxiliary) strike readings out. A word counts as decided only
-//! if one part of speech holds at least [`SURE`] of the weight that is left; otherwise it is left alone, since a
-//! wrong part of speech reads worse than no replacement.
+//! Every reading WordNet allows is weighted by its uses in WordNet's tagged corpus; a few sure
+//! rules about the neighbours (an article, a preposition, "to", an auxiliary) strike readings out.
+//! A word counts as decided only if one part of speech holds at least [`SURE`] of the weight that
+//! is left; otherwise it is left alone, since a wrong part of speech reads worse than no
+//! replacement.
 
 use std::sync::LazyLock;
 
@@ -47,8 +49,8 @@ static PRONOUNS: &[&str] = &[
     "unless", "toward", "besides", "beyond", "behind", "around", "till", "inside", "outside", "cannot", "whatever",
     "whichever", "whoever", "ours", "theirs", "yours", "hers", "mine", "amongst", "throughout", "along",
 ];
-/// Words that are never replaced: grammar, numbers, and words whose commonest sense in WordNet is not the one of
-/// scientific prose ("mean", "arm", "significant").
+/// Words that are never replaced: grammar, numbers, and words whose commonest sense in WordNet is
+/// not the one of scientific prose ("mean", "arm", "significant").
 #[rustfmt::skip]
 static KEPT: &[&str] = &[
     "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "hundred", "thousand", "million",
@@ -85,6 +87,7 @@ pub struct Token<'a> {
 pub fn tokens(passage: &str) -> Vec<Token<'_>> {
     let mut found = Vec::new();
     let mut before = usize::MAX;
+
     for word in words(passage) {
         let end = word.start + word.text.len();
         let left = passage[..word.start].chars().next_back();
@@ -95,6 +98,7 @@ pub fn tokens(passage: &str) -> Vec<Token<'_>> {
         found.push(Token { start: word.start, text: word.text, joined, free });
         before = end;
     }
+
     found
 }
 
@@ -120,22 +124,34 @@ impl<'a> Sentence<'a> {
         let lower_case = token.text.chars().all(|c| c.is_ascii_lowercase());
         let opens = at == 0 && token.text.chars().skip(1).all(|c| c.is_ascii_lowercase());
         let word = self.lower[at].as_str();
-        if !token.free || !(lower_case || opens) || word.len() < 3 || is_function(word) || is_kept(word) {
+
+        if !token.free
+            || !(lower_case || opens)
+            || word.len() < 3
+            || is_function(word)
+            || is_kept(word)
+        {
             return None;
         }
+
         let all = readings(word, self.wordnet);
         let left: Vec<&Reading> = all.iter().filter(|reading| self.allows(at, reading)).collect();
         let weight = |pos: Pos| {
-            let lemmas = left.iter().filter(|reading| reading.pos == pos).map(|reading| reading.lemma.as_str());
+            let lemmas = left
+                .iter()
+                .filter(|reading| reading.pos == pos)
+                .map(|reading| reading.lemma.as_str());
             let count = lemmas.filter_map(|lemma| self.wordnet.usage(lemma)?.count(pos)).max();
             count.map_or(0.0, |count| f64::from(count) + 0.5)
         };
+
         let total: f64 = Pos::ALL.into_iter().map(weight).sum();
         let best = Pos::ALL.into_iter().find(|pos| weight(*pos) >= SURE * total && total > 0.0)?;
         let mut of_best = left.into_iter().filter(|reading| reading.pos == best);
         let first = of_best.next()?;
         let alike = of_best.all(|reading| reading.lemma == first.lemma);
         let form = self.form(at, first);
+
         (alike && self.stands_alone(at, first)).then(|| Reading { form, ..first.clone() })
     }
 
@@ -144,7 +160,11 @@ impl<'a> Sentence<'a> {
     }
 
     fn after(&self, at: usize) -> &str {
-        if self.tokens.get(at + 1).is_some_and(|next| next.joined) { &self.lower[at + 1] } else { "" }
+        if self.tokens.get(at + 1).is_some_and(|next| next.joined) {
+            &self.lower[at + 1]
+        } else {
+            ""
+        }
     }
 
     /// Whether the neighbours allow a reading.
@@ -157,26 +177,35 @@ impl<'a> Sentence<'a> {
         if after == "of" && verb && reading.form != Form::Ing {
             return false;
         }
+
         match before {
             "to" => reading.form == Form::Base && (verb || reading.pos == Pos::Adverb),
-            _ if MODALS.contains(&before) => (verb && reading.form == Form::Base) || reading.pos == Pos::Adverb,
+            _ if MODALS.contains(&before) => {
+                (verb && reading.form == Form::Base) || reading.pos == Pos::Adverb
+            }
             _ if SUBJECTS.contains(&before) => verb || reading.pos == Pos::Adverb,
             _ if PREPOSITIONS.contains(&before) => !verb || reading.form == Form::Ing,
-            _ if BE.contains(&before) && verb => matches!(reading.form, Form::Participle | Form::Ing),
+            _ if BE.contains(&before) && verb => {
+                matches!(reading.form, Form::Participle | Form::Ing)
+            }
             _ if BE.contains(&before) => reading.pos != Pos::Noun || reading.form == Form::Plural,
             _ if HAVE.contains(&before) && verb => reading.form == Form::Participle,
+
             _ => true,
         }
     }
 
-    /// Which form it is, where a regular `-ed` leaves it open. [`Form::Past`] may still be a participle ("patients
-    /// treated with"), so a replacement must have one word for both.
+    /// Which form it is, where a regular `-ed` leaves it open. [`Form::Past`] may still be a
+    /// participle ("patients treated with"), so a replacement must have one word for both.
     fn form(&self, at: usize, reading: &Reading) -> Form {
         if reading.pos != Pos::Verb || !matches!(reading.form, Form::Past | Form::Participle) {
             return reading.form;
         }
-        let ly = |word: &str| word.ends_with("ly") || matches!(word, "also" | "not" | "been" | "often" | "then");
+        let ly = |word: &str| {
+            word.ends_with("ly") || matches!(word, "also" | "not" | "been" | "often" | "then")
+        };
         let mut left = at;
+
         while left > 0 && self.tokens[left].joined {
             left -= 1;
             let word = self.lower[left].as_str();
@@ -187,10 +216,12 @@ impl<'a> Sentence<'a> {
                 break;
             }
         }
+
         Form::Past
     }
 
-    /// Whether a word can be exchanged without its neighbours: no compound, no two-word term, no verb particle.
+    /// Whether a word can be exchanged without its neighbours: no compound, no two-word term, no
+    /// verb particle.
     fn stands_alone(&self, at: usize, reading: &Reading) -> bool {
         let (before, after) = (self.before(at), self.after(at));
         let term = |first: &str, second: &str| {
@@ -198,19 +229,27 @@ impl<'a> Sentence<'a> {
         };
         let (word, lemma) = (self.lower[at].as_str(), reading.lemma.as_str());
         let singular = after.strip_suffix('s').unwrap_or(after);
-        if [word, lemma].iter().any(|word| term(before, word) || term(word, after) || term(word, singular)) {
+
+        if [word, lemma]
+            .iter()
+            .any(|word| term(before, word) || term(word, after) || term(word, singular))
+        {
             return false;
         }
+
         match reading.pos {
             Pos::Noun => !self.is_noun_like(before) && !self.is_noun_like(after),
             // "recovering stroke patients" are no objects of a verb.
             Pos::Verb if reading.form == Form::Ing && self.is_noun_like(after) => false,
             Pos::Verb => !PREPOSITIONS.contains(&after) && !PARTICLES.contains(&after),
-            Pos::Adjective | Pos::Adverb => !PREPOSITIONS.contains(&after) && !matches!(after, "to" | "that"),
+            Pos::Adjective | Pos::Adverb => {
+                !PREPOSITIONS.contains(&after) && !matches!(after, "to" | "that")
+            }
         }
     }
 
-    /// Whether a neighbour may form a compound with a noun: an unknown word, or one mostly used as a noun.
+    /// Whether a neighbour may form a compound with a noun: an unknown word, or one mostly used as
+    /// a noun.
     fn is_noun_like(&self, word: &str) -> bool {
         if word.is_empty() || is_function(word) {
             return false;
@@ -220,6 +259,7 @@ impl<'a> Sentence<'a> {
             let of_kind = found.iter().filter(|reading| (reading.pos == Pos::Noun) == noun);
             of_kind.filter_map(|r| self.wordnet.usage(&r.lemma)?.count(r.pos)).max()
         };
+
         match (count(true), count(false)) {
             (None, None) => !is_kept(word),
             (Some(noun), other) => noun >= other.unwrap_or(0),
@@ -231,7 +271,11 @@ impl<'a> Sentence<'a> {
 /// Whether a word is grammar rather than content.
 pub fn is_function(word: &str) -> bool {
     static FUNCTION: LazyLock<HashSet<&str>> = LazyLock::new(|| {
-        [DETERMINERS, PREPOSITIONS, PARTICLES, MODALS, SUBJECTS, BE, HAVE].into_iter().flatten().copied().collect()
+        [DETERMINERS, PREPOSITIONS, PARTICLES, MODALS, SUBJECTS, BE, HAVE]
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect()
     });
     FUNCTION.contains(word)
 }
@@ -244,7 +288,10 @@ fn is_kept(word: &str) -> bool {
 
 /// Whether an English word is known: to WordNet in any form, or as grammar.
 pub fn is_known(word: &str, wordnet: &WordNet) -> bool {
-    is_function(word) || is_kept(word) || PRONOUNS.contains(&word) || !readings(word, wordnet).is_empty()
+    is_function(word)
+        || is_kept(word)
+        || PRONOUNS.contains(&word)
+        || !readings(word, wordnet).is_empty()
 }
 
 #[cfg(test)]
@@ -256,7 +303,11 @@ mod tests {
         let sentence = Sentence::new(passage, english().unwrap());
         let at = sentence.tokens.iter().position(|token| token.text == word).unwrap();
         let found = sentence.reading(at).map(|reading| (reading.lemma, reading.pos, reading.form));
-        assert_eq!(found, expected.map(|(lemma, pos, form)| (lemma.to_string(), pos, form)), "{passage}");
+        assert_eq!(
+            found,
+            expected.map(|(lemma, pos, form)| (lemma.to_string(), pos, form)),
+            "{passage}"
+        );
     }
 
     #[test]
@@ -267,7 +318,11 @@ mod tests {
         check("The beginning was hard.", "beginning", Some(("beginning", Pos::Noun, Form::Base)));
         check("It may help children.", "help", Some(("help", Pos::Verb, Form::Base)));
         check("They need the help.", "help", Some(("help", Pos::Noun, Form::Base)));
-        check("It was completed early.", "completed", Some(("complete", Pos::Verb, Form::Participle)));
+        check(
+            "It was completed early.",
+            "completed",
+            Some(("complete", Pos::Verb, Form::Participle)),
+        );
     }
 
     #[test]

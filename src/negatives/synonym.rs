@@ -1,8 +1,10 @@
-//! English words replaced by synonyms (`paraphrase`) or one word by its antonym (`hard`), from WordNet.
+//! English words replaced by synonyms (`paraphrase`) or one word by its antonym (`hard`), from
+//! WordNet.
 //!
-//! How many words: a share of the passage's words, at least one, as EDA does (Wei and Zou 2019, α = 0.1). Which
-//! words and which synonyms: a keyed draw. Part of speech and inflection are respected, "a" and "an" repaired,
-//! capitals kept; grammar words, names, numbers, hyphenated words and concept mentions are never touched.
+//! How many words: a share of the passage's words, at least one, as EDA does (Wei and Zou 2019, α =
+//! 0.1). Which words and which synonyms: a keyed draw. Part of speech and inflection are respected,
+//! "a" and "an" repaired, capitals kept; grammar words, names, numbers, hyphenated words and
+//! concept mentions are never touched.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -36,15 +38,18 @@ impl Generator for Synonym {
     }
 
     fn swaps(&self, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Vec<Swap> {
-        let mut choices = choices(material, |reading, wordnet| wordnet.synonyms(&reading.lemma, reading.pos));
+        let mut choices =
+            choices(material, |reading, wordnet| wordnet.synonyms(&reading.lemma, reading.pos));
         let n_words = material.passage.split_whitespace().count();
         let wanted = (n_words as f64 * material.params.replace_share).ceil().max(1.0) as usize;
         let mut swaps = Vec::new();
+
         while swaps.len() < wanted && !choices.is_empty() {
             let mut choice = choices.swap_remove(draw::next_below(stream, choices.len()));
             let text = choice.1.swap_remove(draw::next_below(stream, choice.1.len()));
             swaps.push(Swap { range: choice.0, text });
         }
+
         swaps
     }
 }
@@ -63,7 +68,8 @@ impl Generator for Antonym {
     }
 
     fn swaps(&self, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Vec<Swap> {
-        let mut choices = choices(material, |reading, wordnet| wordnet.antonyms(&reading.lemma, reading.pos));
+        let mut choices =
+            choices(material, |reading, wordnet| wordnet.antonyms(&reading.lemma, reading.pos));
         if choices.is_empty() {
             return Vec::new();
         }
@@ -97,6 +103,7 @@ fn same_form(lemma: &str, reading: &Reading, wordnet: &WordNet) -> Option<String
     let word = inflect(lemma, reading.pos, reading.form, wordnet)?;
     // What looks like a past may be a participle, so both must be one word.
     let open = reading.pos == Pos::Verb && reading.form == Form::Past;
-    let sure = !open || inflect(lemma, Pos::Verb, Form::Participle, wordnet).as_deref() == Some(&word);
+    let sure =
+        !open || inflect(lemma, Pos::Verb, Form::Participle, wordnet).as_deref() == Some(&word);
     sure.then_some(word)
 }

@@ -1,9 +1,10 @@
-//! Words of scripts without spaces replaced from the embedded Chinese thesaurus and the user's: synonyms, or one word
-//! by its antonym.
+//! Words of scripts without spaces replaced from the embedded Chinese thesaurus and the user's:
+//! synonyms, or one word by its antonym.
 //!
-//! Needs no segmenter: the thesaurus' own words, matched leftmost-longest, cut the text. A word is replaced only
-//! if it has two characters or more and stands in exactly one group of synonyms, and only by a word of its own
-//! length of which the same holds; that keeps out chance matches across word borders and words of many senses.
+//! Needs no segmenter: the thesaurus' own words, matched leftmost-longest, cut the text. A word is
+//! replaced only if it has two characters or more and stands in exactly one group of synonyms, and
+//! only by a word of its own length of which the same holds; that keeps out chance matches across
+//! word borders and words of many senses.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -50,26 +51,35 @@ impl Thesaurus {
                 })
             })
         };
-        let groups: Vec<Vec<usize>> =
-            entries.synonyms.iter().map(|group| group.iter().filter_map(&mut number).collect()).collect();
+
+        let groups: Vec<Vec<usize>> = entries
+            .synonyms
+            .iter()
+            .map(|group| group.iter().filter_map(&mut number).collect())
+            .collect();
         let mut antonyms: HashMap<usize, Vec<usize>> = HashMap::new();
+
         for (a, b) in &entries.antonyms {
             if let (Some(a), Some(b)) = (number(a), number(b)) {
                 antonyms.entry(a).or_default().push(b);
                 antonyms.entry(b).or_default().push(a);
             }
         }
+
         for word in &entries.others {
             number(word);
         }
         let mut groups_of = vec![Vec::new(); words.len()];
+
         for (idx, group) in groups.iter().enumerate() {
             group.iter().for_each(|word| groups_of[*word].push(idx));
         }
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .build(&words)
-            .map_err(|cause| Error::data(format!("the thesaurus does not fit into an automaton: {cause}")))?;
+            .map_err(|cause| {
+                Error::data(format!("the thesaurus does not fit into an automaton: {cause}"))
+            })?;
         Ok(Thesaurus { words, groups, groups_of, antonyms, automaton })
     }
 
@@ -86,8 +96,11 @@ impl Thesaurus {
     fn synonyms(&self, word: usize) -> Vec<usize> {
         let length = count(&self.words[word]);
         let [group] = self.groups_of[word][..] else { return Vec::new() };
-        let fits =
-            |other: &usize| *other != word && count(&self.words[*other]) == length && self.groups_of[*other].len() == 1;
+        let fits = |other: &usize| {
+            *other != word
+                && count(&self.words[*other]) == length
+                && self.groups_of[*other].len() == 1
+        };
         self.groups[group].iter().copied().filter(fits).collect()
     }
 
@@ -98,17 +111,27 @@ impl Thesaurus {
         others: impl Fn(usize) -> Vec<usize>,
     ) -> Vec<(Range<usize>, Vec<usize>)> {
         let free = |range: &Range<usize>| {
-            !material.mentions.iter().any(|mention| mention.start < range.end && range.start < mention.end)
+            !material
+                .mentions
+                .iter()
+                .any(|mention| mention.start < range.end && range.start < mention.end)
         };
         self.automaton
             .find_iter(material.passage)
-            .filter(|found| free(&found.range()) && count(&self.words[found.pattern().as_usize()]) >= 2)
+            .filter(|found| {
+                free(&found.range()) && count(&self.words[found.pattern().as_usize()]) >= 2
+            })
             .map(|found| (found.range(), others(found.pattern().as_usize())))
             .filter(|(_, words)| !words.is_empty())
             .collect()
     }
 
-    fn draw(&self, mut choices: Vec<(Range<usize>, Vec<usize>)>, n: usize, stream: &mut ChaCha8Rng) -> Vec<Swap> {
+    fn draw(
+        &self,
+        mut choices: Vec<(Range<usize>, Vec<usize>)>,
+        n: usize,
+        stream: &mut ChaCha8Rng,
+    ) -> Vec<Swap> {
         let mut swaps = Vec::new();
         while swaps.len() < n && !choices.is_empty() {
             let (range, words) = choices.swap_remove(draw::next_below(stream, choices.len()));
@@ -125,7 +148,8 @@ impl Generator for ThesaurusSynonym {
     }
 
     fn about(&self) -> &'static str {
-        "Chinese words replaced by synonyms of the embedded thesaurus and of those that `thesaurus` names"
+        "Chinese words replaced by synonyms of the embedded thesaurus and of those that \
+         `thesaurus` names"
     }
 
     fn kind(&self) -> Kind {
@@ -138,7 +162,8 @@ impl Generator for ThesaurusSynonym {
 
     fn swaps(&self, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Vec<Swap> {
         let Some(thesaurus) = material.thesaurus else { return Vec::new() };
-        // Two characters a word on average, so that the share means the same as for words with spaces.
+        // Two characters a word on average, so that the share means the same as for words with
+        // spaces.
         let n_words = f64::from(count(material.passage)) / 2.0;
         let wanted = (n_words * material.params.replace_share).ceil().max(1.0) as usize;
         thesaurus.draw(thesaurus.choices(material, |word| thesaurus.synonyms(word)), wanted, stream)

@@ -1,12 +1,14 @@
-//! The normal form two texts are compared in: case, width, accents, punctuation and spacing do not matter.
+//! The normal form two texts are compared in: case, width, accents, punctuation and spacing do not
+//! matter.
 //!
-//! Follows datatrove's `TextNormConfig` (lower case, punctuation to space, accents off), with two changes:
-//! compatibility forms are folded first (NFKD, so full-width letters and digits equal the plain ones), and numbers
-//! stay, because in medicine and law a number is often the only difference between two texts.
+//! Follows datatrove's `TextNormConfig` (lower case, punctuation to space, accents off), with two
+//! changes: compatibility forms are folded first (NFKD, so full-width letters and digits equal the
+//! plain ones), and numbers stay, because in medicine and law a number is often the only difference
+//! between two texts.
 //!
-//! Runs of ASCII and of plain ideographs, which are most of any text, are copied through a table; only what is left
-//! goes through Unicode's tables. Cutting there is exact: ASCII and ideographs are starters without a decomposition,
-//! and Unicode reorders marks only between two starters.
+//! Runs of ASCII and of plain ideographs, which are most of any text, are copied through a table;
+//! only what is left goes through Unicode's tables. Cutting there is exact: ASCII and ideographs
+//! are starters without a decomposition, and Unicode reorders marks only between two starters.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -19,19 +21,23 @@ static FOLD: [u8; 128] = fold_table();
 const fn fold_table() -> [u8; 128] {
     let mut table = [b' '; 128];
     let mut byte = 0;
+
     while byte < 128 {
         if (byte as u8).is_ascii_alphanumeric() {
             table[byte] = (byte as u8).to_ascii_lowercase();
         }
         byte += 1;
     }
+
     table
 }
 
-/// The text in its normal form: words of letters and digits separated by one space, CJK characters unseparated.
+/// The text in its normal form: words of letters and digits separated by one space, CJK characters
+/// unseparated.
 pub fn normalise(text: &str) -> String {
     let mut normal = Normal { bytes: Vec::with_capacity(text.len()), after_word: false };
     let mut rest = text;
+
     while !rest.is_empty() {
         let (ascii, other) = rest.split_at(ascii_prefix(rest.as_bytes()));
         normal.push_ascii(ascii.as_bytes());
@@ -39,29 +45,34 @@ pub fn normalise(text: &str) -> String {
         normal.push_other(&other[..end]);
         rest = &other[end..];
     }
+
     normal.finish()
 }
 
 /// How many leading bytes are ASCII.
 fn ascii_prefix(bytes: &[u8]) -> usize {
-    let whole = bytes.chunks(32).take_while(|chunk| chunk.is_ascii()).map(<[u8]>::len).sum::<usize>();
+    let whole =
+        bytes.chunks(32).take_while(|chunk| chunk.is_ascii()).map(<[u8]>::len).sum::<usize>();
     whole + bytes[whole..].iter().take_while(|byte| byte.is_ascii()).count()
 }
 
 /// A normal form while it is built. A space stands at its end only behind a word.
 struct Normal {
     bytes: Vec<u8>,
-    /// Whether the last character belongs to a word of an alphabetic script, so that a gap must be written.
+    /// Whether the last character belongs to a word of an alphabetic script, so that a gap must be
+    /// written.
     after_word: bool,
 }
 
 impl Normal {
-    /// Without a branch: every byte is written, and the place moves on unless it would double a space.
+    /// Without a branch: every byte is written, and the place moves on unless it would double a
+    /// space.
     fn push_ascii(&mut self, run: &[u8]) {
         let from = self.bytes.len();
         self.bytes.resize(from + run.len(), 0);
         let out = &mut self.bytes[from..];
         let (mut at, mut is_word) = (0, self.after_word);
+
         for byte in run {
             let folded = FOLD[usize::from(byte & 0x7f)];
             out[at] = folded;
@@ -69,6 +80,7 @@ impl Normal {
             is_word = folded != b' ';
             at += usize::from(is_word | was_word);
         }
+
         self.bytes.truncate(from + at);
         self.after_word = is_word;
     }
@@ -81,11 +93,13 @@ impl Normal {
                 continue;
             }
             self.push_odd(&run[odd..at]);
+
             if plain {
                 self.push(c)
             } else {
                 self.gap()
             }
+
             odd = at + c.len_utf8();
         }
         self.push_odd(&run[odd..]);
@@ -121,11 +135,13 @@ impl Normal {
 
     fn finish(mut self) -> String {
         self.trim();
-        String::from_utf8(self.bytes).unwrap_or_else(|cause| String::from_utf8_lossy(cause.as_bytes()).into_owned())
+        String::from_utf8(self.bytes)
+            .unwrap_or_else(|cause| String::from_utf8_lossy(cause.as_bytes()).into_owned())
     }
 }
 
-/// Dashes, quotes and CJK punctuation: the common characters of which NFKD leaves neither letter nor digit.
+/// Dashes, quotes and CJK punctuation: the common characters of which NFKD leaves neither letter
+/// nor digit.
 fn is_plain_gap(c: char) -> bool {
     matches!(c, '\u{2010}'..='\u{2027}' | '\u{3000}'..='\u{3002}' | '\u{3008}'..='\u{3011}'
         | '\u{ff01}' | '\u{ff08}' | '\u{ff09}' | '\u{ff0c}' | '\u{ff0e}' | '\u{ff1a}' | '\u{ff1b}' | '\u{ff1f}')
@@ -144,9 +160,15 @@ mod tests {
                 gap = true;
                 continue;
             }
-            if gap && !normal.is_empty() && !is_cjk(c) && !normal.chars().next_back().is_some_and(is_cjk) {
+
+            if gap
+                && !normal.is_empty()
+                && !is_cjk(c)
+                && !normal.chars().next_back().is_some_and(is_cjk)
+            {
                 normal.push(' ');
             }
+
             gap = false;
             normal.push(c.to_ascii_lowercase());
         }

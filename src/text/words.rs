@@ -1,22 +1,26 @@
-//! Words with their places: runs of letters and digits in alphabetic scripts, single characters in CJK.
+//! Words with their places: runs of letters and digits in alphabetic scripts, single characters in
+//! CJK.
 //!
-//! Chinese and Japanese are written without spaces; one character is one word here, which needs no dictionary
-//! and never fails. That is what lengths, shingles and rarity are made of, in every language alike.
+//! Chinese and Japanese are written without spaces; one character is one word here, which needs no
+//! dictionary and never fails. That is what lengths, shingles and rarity are made of, in every
+//! language alike.
 
-/// Whether a character belongs to a script written without spaces between words
-/// (Han with its extensions, Hiragana, Katakana). Ranges as in BERT's `_is_chinese_char`, plus kana.
+/// Whether a character belongs to a script written without spaces between words (Han with its
+/// extensions, Hiragana, Katakana). Ranges as in BERT's `_is_chinese_char`, plus kana.
 pub fn is_cjk(c: char) -> bool {
     matches!(u32::from(c),
         0x3005 | 0x3007 | 0x3040..=0x30FF | 0x31F0..=0x31FF | 0x3400..=0x4DBF | 0x4E00..=0x9FFF
         | 0xF900..=0xFAFF | 0xFF66..=0xFF9D | 0x20000..=0x2FA1F | 0x30000..=0x323AF)
 }
 
-/// Whether a character continues a word of an alphabetic script: letters, digits and combining marks.
+/// Whether a character continues a word of an alphabetic script: letters, digits and combining
+/// marks.
 pub(crate) fn continues(c: char) -> bool {
     (c.is_alphanumeric() || is_mark(c)) && !is_cjk(c)
 }
 
-/// Combining marks that follow a letter (the common blocks; enough to keep `é` written as two characters whole).
+/// Combining marks that follow a letter (the common blocks; enough to keep `é` written as two
+/// characters whole).
 fn is_mark(c: char) -> bool {
     matches!(u32::from(c), 0x0300..=0x036F | 0x0483..=0x0489 | 0x0591..=0x05C7 | 0x064B..=0x065F | 0x0900..=0x0903
         | 0x093A..=0x094F | 0x1AB0..=0x1AFF | 0x1DC0..=0x1DFF | 0x20D0..=0x20FF)
@@ -58,23 +62,28 @@ impl<'a> Iterator for Words<'a> {
                 start += 1;
                 continue;
             }
+
             let c = self.text[start..].chars().next()?;
             if c.is_alphanumeric() {
                 break c;
             }
             start += c.len_utf8();
         };
+
         let mut end = start + first.len_utf8();
         while !is_cjk(first) {
             end += bytes[end..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
             let Some(c) = self.text[end..].chars().next() else { break };
             let behind = end + c.len_utf8();
-            let joins = matches!(c, '\'' | '\u{2019}') && self.text[behind..].chars().next().is_some_and(continues);
+            let joins = matches!(c, '\'' | '\u{2019}')
+                && self.text[behind..].chars().next().is_some_and(continues);
+
             if !continues(c) && !joins {
                 break;
             }
             end = behind;
         }
+
         self.at = end;
         Some(Word { start, text: &self.text[start..end] })
     }
@@ -103,11 +112,13 @@ mod tests {
     fn plainly(text: &str) -> Vec<&str> {
         let mut found = Vec::new();
         let mut chars = text.char_indices().peekable();
+
         while let Some((start, first)) = chars.next() {
             if !first.is_alphanumeric() {
                 continue;
             }
             let mut end = start + first.len_utf8();
+
             while let Some((at, c)) = chars.peek().copied().filter(|_| !is_cjk(first)) {
                 let next = text[at + c.len_utf8()..].chars().next();
                 let joins = matches!(c, '\'' | '’') && next.is_some_and(continues);
@@ -117,8 +128,10 @@ mod tests {
                 end = at + c.len_utf8();
                 chars.next();
             }
+
             found.push(&text[start..end]);
         }
+
         found
     }
 

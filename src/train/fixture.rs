@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float32Array, Float32Builder, ListBuilder, RecordBatch, StringArray, StringBuilder, StructBuilder,
-    UInt8Array, UInt32Array, UInt32Builder, UInt64Array,
+    ArrayRef, Float32Array, Float32Builder, ListBuilder, RecordBatch, StringArray, StringBuilder,
+    StructBuilder, UInt8Array, UInt32Array, UInt32Builder, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Fields};
 use candle_core::{DType, Device};
@@ -39,9 +39,11 @@ pub(crate) fn tiny_params() -> Params {
     (params.steps, params.batch, params.accumulate, params.max_tokens) = (20, 4, 2, 24);
     (params.eval_every, params.eval_windows, params.save_every, params.keep) = (5, 16, 4, 2);
     params.tokenizer.vocabulary = 300;
-    (params.model.hidden, params.model.layers, params.model.heads, params.model.feed_forward) = (16, 2, 2, 32);
+    (params.model.hidden, params.model.layers, params.model.heads, params.model.feed_forward) =
+        (16, 2, 2, 32);
     params.rows.set("passages", "anchors", 3);
     params.rows.set("passages", "tokens", 12);
+
     params
 }
 
@@ -59,8 +61,8 @@ pub(crate) fn tiny_encoder() -> Bert {
     params.encoder(12)
 }
 
-/// A Hugging Face folder with a tiny model of the family, drawn anew, and a tokenizer of the toy grammar's words with
-/// the special tokens and the post-processor of the family's own.
+/// A Hugging Face folder with a tiny model of the family, drawn anew, and a tokenizer of the toy
+/// grammar's words with the special tokens and the post-processor of the family's own.
 pub(crate) fn checkpoint_folder(family: &'static Family) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (special, single): (&[&str], &[&str]) = match family.name {
@@ -69,10 +71,13 @@ pub(crate) fn checkpoint_folder(family: &'static Family) -> tempfile::TempDir {
         "llama" => (&["<unk>", "<s>", "</s>"], &["<s>", "$A"]),
         _ => (&["<pad>", "</s>", "<unk>"], &["$A", "</s>"]),
     };
+
     let sentinels: Vec<String> = (0..10).map(|nth| format!("<extra_id_{nth}>")).collect();
     let sentinels = sentinels.iter().filter(|_| family.language == Language::Spans);
-    let words: std::collections::BTreeSet<String> =
-        grammar(60, 1).iter().flat_map(|one| one.text.split(' ').map(str::to_string).collect::<Vec<_>>()).collect();
+    let words: std::collections::BTreeSet<String> = grammar(60, 1)
+        .iter()
+        .flat_map(|one| one.text.split(' ').map(str::to_string).collect::<Vec<_>>())
+        .collect();
     let special = special.iter().map(|token| (*token).to_string());
     let special: Vec<String> = special.chain(sentinels.cloned()).collect();
     let vocabulary: BTreeMap<&String, usize> = special.iter().chain(&words).zip(0..).collect();
@@ -80,13 +85,16 @@ pub(crate) fn checkpoint_folder(family: &'static Family) -> tempfile::TempDir {
         "$A" => json!({"Sequence": {"id": "A", "type_id": 0}}),
         token => json!({"SpecialToken": {"id": token, "type_id": 0}}),
     };
-    let ids = |token: &String| (token.clone(), json!({"id": token, "ids": [vocabulary[token]], "tokens": [token]}));
+    let ids = |token: &String| {
+        (token.clone(), json!({"id": token, "ids": [vocabulary[token]], "tokens": [token]}))
+    };
     let added = |token: &String| {
         json!({
             "id": vocabulary[token], "content": token, "single_word": false, "lstrip": false, "rstrip": false,
             "normalized": false, "special": true
         })
     };
+
     let unknown = special.iter().find(|token| token.to_lowercase().contains("unk"));
     let tokenizer = json!({
         "version": "1.0",
@@ -100,6 +108,7 @@ pub(crate) fn checkpoint_folder(family: &'static Family) -> tempfile::TempDir {
         },
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": unknown}
     });
+
     std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
     let n = vocabulary.len() + 2;
     let config = match family.name {
@@ -119,16 +128,19 @@ pub(crate) fn checkpoint_folder(family: &'static Family) -> tempfile::TempDir {
             "feed_forward_proj": "gated-gelu", "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0
         }),
     };
+
     let mut config = config;
     config["model_type"] = family.name.into();
     let model = (family.read)(&config, &|_| false).unwrap();
     let pretrained = Pretrained { family, model, config };
     let drawn = Parameters::draw(&pretrained.model.declare(), 5, DType::F32, &Device::Cpu).unwrap();
     pretrained.write(folder.path(), &drawn.detached(), None).unwrap();
+
     folder
 }
 
-/// Documents of a toy grammar in which words predict one another, with a paraphrase and a hard negative in some.
+/// Documents of a toy grammar in which words predict one another, with a paraphrase and a hard
+/// negative in some.
 pub(crate) fn grammar(n: usize, seed: u64) -> Vec<Document> {
     const CHAINS: [[&str; 5]; 4] = [
         ["aspirin", "lowers", "fever", "in", "children"],
@@ -136,24 +148,31 @@ pub(crate) fn grammar(n: usize, seed: u64) -> Vec<Document> {
         ["statins", "reduce", "cholesterol", "among", "adults"],
         ["oxygen", "helps", "breathing", "during", "asthma"],
     ];
+
     let document = |seq: usize| {
         let mut rng = draw::stream(seed, "grammar", &seq.to_le_bytes());
         let sentences: Vec<String> = (0..3 + draw::next_below(&mut rng, 4))
             .map(|_| format!("{} .", CHAINS[draw::next_below(&mut rng, CHAINS.len())].join(" ")))
             .collect();
         let anchor = sentences[0].clone();
-        let rewrite = |text: String, paraphrase| Rewrite { anchor: anchor.clone(), text, paraphrase };
+        let rewrite =
+            |text: String, paraphrase| Rewrite { anchor: anchor.clone(), text, paraphrase };
         let rewrites = match seq % 3 {
             0 => Vec::new(),
-            1 => vec![rewrite(format!("indeed {anchor}"), true), rewrite(anchor.replace(" in ", " not in "), false)],
+            1 => vec![
+                rewrite(format!("indeed {anchor}"), true),
+                rewrite(anchor.replace(" in ", " not in "), false),
+            ],
             _ => vec![rewrite(anchor.replace("reduce", "raise"), false)],
         };
+
         Document { seq: seq as u64, id: format!("toy:{seq}"), text: sentences.join(" "), rewrites }
     };
     (0..n).map(document).collect()
 }
 
-/// A folder with `data/train-*` in two shards of small row groups, and one validation shard where asked for.
+/// A folder with `data/train-*` in two shards of small row groups, and one validation shard where
+/// asked for.
 pub(crate) fn shard_folder(train: &[Document], validation: &[Document]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -161,6 +180,7 @@ pub(crate) fn shard_folder(train: &[Document], validation: &[Document]) -> tempf
     let (first, second) = train.split_at(train.len() / 2);
     write_shard(&data.join("train-00000-of-00002.parquet"), first, "train");
     write_shard(&data.join("train-00001-of-00002.parquet"), second, "train");
+
     if !validation.is_empty() {
         write_shard(&data.join("validation-00000-of-00001.parquet"), validation, "validation");
     }
@@ -211,19 +231,25 @@ fn negatives(rows: &[Document]) -> ArrayRef {
     let DataType::List(item) = list.data_type() else { panic!("negatives is no list") };
     let DataType::Struct(fields) = item.data_type() else { panic!("negatives holds no structs") };
     let mut builder = ListBuilder::new(rewrite_builder(fields)).with_field(item.clone());
+
     for row in rows {
         for rewrite in &row.rewrites {
             let values = builder.values();
             let kind = if rewrite.paraphrase { "paraphrase" } else { "hard" };
-            for (place, text) in [rewrite.anchor.as_str(), &rewrite.text, kind, "toy"].into_iter().enumerate() {
+
+            for (place, text) in
+                [rewrite.anchor.as_str(), &rewrite.text, kind, "toy"].into_iter().enumerate()
+            {
                 values.field_builder::<StringBuilder>(place).unwrap().append_value(text);
             }
+
             values.field_builder::<Float32Builder>(4).unwrap().append_value(0.9);
             values.field_builder::<ListBuilder<StructBuilder>>(5).unwrap().append(true);
             values.append(true);
         }
         builder.append(true);
     }
+
     Arc::new(builder.finish())
 }
 
@@ -234,6 +260,14 @@ fn rewrite_builder(fields: &Fields) -> StructBuilder {
     let number = || Box::new(UInt32Builder::new()) as Box<dyn arrow::array::ArrayBuilder>;
     let edits = StructBuilder::new(edit_fields.clone(), vec![number(), number(), text()]);
     let edits = ListBuilder::new(edits).with_field(Arc::<Field>::clone(edit));
-    let columns = vec![text(), text(), text(), text(), Box::new(Float32Builder::new()) as _, Box::new(edits) as _];
+    let columns = vec![
+        text(),
+        text(),
+        text(),
+        text(),
+        Box::new(Float32Builder::new()) as _,
+        Box::new(edits) as _,
+    ];
+
     StructBuilder::new(fields.clone(), columns)
 }

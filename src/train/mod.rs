@@ -7,15 +7,17 @@
 //! The rooms of the trainer, in the order data passes them:
 //!
 //! - [`data`] reads the shards in `seq` order and makes the rows of a step's microbatches;
-//! - [`model`] holds the families as pure functions over named weights and the engine that differentiates them;
-//!   [`kernels`] holds every operation they are made of, because some of candle's own have no backward and cut the
-//!   graph without a word;
-//! - [`objective`] holds the loss terms, [`strategy`] what goes beyond them (what moves when, running means, adapters),
-//!   [`schedule`] the learning rates. Each is a registry: one file, one `mod` line, one line in the `static` slice adds
-//!   one. [`optimiser`] holds AdamW and clipping;
-//! - [`run`] is the loop and what stands around it: sessions, checkpoints, measures, plans and presets.
+//! - [`model`] holds the families as pure functions over named weights and the engine that
+//!   differentiates them; [`kernels`] holds every operation they are made of, because some of
+//!   candle's own have no backward and cut the graph without a word;
+//! - [`objective`] holds the loss terms, [`strategy`] what goes beyond them (what moves when,
+//!   running means, adapters), [`schedule`] the learning rates. Each is a registry: one file, one
+//!   `mod` line, one line in the `static` slice adds one. [`optimiser`] holds AdamW and clipping;
+//! - [`run`] is the loop and what stands around it: sessions, checkpoints, measures, plans and
+//!   presets.
 //!
-//! Everything random is keyed by what it is for (seed, step, microbatch, block, site), never by call order.
+//! Everything random is keyed by what it is for (seed, step, microbatch, block, site), never by
+//! call order.
 
 pub mod data;
 pub mod kernels;
@@ -50,8 +52,8 @@ const STACK_BYTES: usize = 256 << 20;
 /// What to train on and where to put it.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
-    /// A folder with `data/train-*-of-*.parquet` or with those files themselves, a pattern of them, or an address: what
-    /// [`data::shards::Shards::open`] takes.
+    /// A folder with `data/train-*-of-*.parquet` or with those files themselves, a pattern of them,
+    /// or an address: what [`data::shards::Shards::open`] takes.
     pub shards: &'a Path,
     /// Where the model, the checkpoints and the books go. A run that stands there is resumed.
     pub out: &'a Path,
@@ -59,7 +61,8 @@ pub struct Job<'a> {
     pub seed: u64,
     /// Where the numbers are computed, from [`device`].
     pub device: &'a Device,
-    /// Whether to write the loss of every training document into `losses.jsonl` after the last step.
+    /// Whether to write the loss of every training document into `losses.jsonl` after the last
+    /// step.
     pub losses: bool,
     /// Where to tell how far the run is.
     pub progress: &'a dyn Progress,
@@ -82,7 +85,8 @@ pub struct Summary {
     pub epochs: u64,
     /// Total loss of the first and the last step.
     pub train_loss: (f64, f64),
-    /// Masked-language loss on the validation split before the first and after the last step, in nats per token.
+    /// Masked-language loss on the validation split before the first and after the last step, in
+    /// nats per token.
     pub val_loss: Option<(f64, f64)>,
     /// Tokens the model read in this process, padding left out.
     pub tokens: u64,
@@ -97,13 +101,16 @@ pub struct Summary {
 /// Trains on the shards of `job` and gives what came of it; resumes a run that stands in `job.out`.
 ///
 /// # Errors
-/// - `Usage` if a parameter is out of range or `out` holds a run with other parameters, seed or shards;
+/// - `Usage` if a parameter is out of range or `out` holds a run with other parameters, seed or
+///   shards;
 /// - `Data` if a shard breaks the contract or the order of `seq`;
 /// - `Io` if a file cannot be read or written;
 /// - `Numbers` if the loss or the gradient is not finite, or a parameter gets no gradient.
 pub fn train(job: &Job, params: &Params) -> Result<Summary> {
     params.check()?;
-    let read = [("the shards", &*job.shards.to_string_lossy()), ("the model of `--init`", &params.init)];
+    let read =
+        [("the shards", &*job.shards.to_string_lossy()), ("the model of `--init`", &params.init)];
+
     for (what, path) in read {
         check_apart(job.out, what, path)?;
     }
@@ -113,6 +120,7 @@ pub fn train(job: &Job, params: &Params) -> Result<Summary> {
             check_apart(job.out, &what, &file.to_string_lossy())?;
         }
     }
+
     let owned = Owned::claim(job.out, owned::Kind::Run)?;
     let _lock = crate::flow::disk::lock(job.out)?;
     owned.sweep()?;
@@ -126,7 +134,8 @@ pub fn train(job: &Job, params: &Params) -> Result<Summary> {
     })
 }
 
-/// The device called `name`: `cpu`, or `cuda` or `cuda:1` in a program built with the feature `cuda`.
+/// The device called `name`: `cpu`, or `cuda` or `cuda:1` in a program built with the feature
+/// `cuda`.
 ///
 /// # Errors
 /// If there is no such device.
@@ -139,16 +148,19 @@ pub fn device(name: &str) -> Result<Device> {
         Some(rest) => rest.strip_prefix(':').and_then(|number| number.parse().ok()),
         None => None,
     };
+
     match ordinal {
         Some(ordinal) => cuda(ordinal),
-        None => Err(Error::usage(format!("there is no device `{name}`")).hint("use `cpu`, `cuda` or `cuda:1`")),
+        None => Err(Error::usage(format!("there is no device `{name}`"))
+            .hint("use `cpu`, `cuda` or `cuda:1`")),
     }
 }
 
 #[cfg(feature = "cuda")]
 fn cuda(ordinal: usize) -> Result<Device> {
     Device::new_cuda(ordinal).map_err(|cause| {
-        Error::usage(format!("`cuda:{ordinal}` cannot be used: {cause}")).hint("`nvidia-smi` lists the GPUs")
+        Error::usage(format!("`cuda:{ordinal}` cannot be used: {cause}"))
+            .hint("`nvidia-smi` lists the GPUs")
     })
 }
 

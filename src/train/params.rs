@@ -41,13 +41,15 @@ pub struct Params {
     pub keep: usize,
     /// What the model computes with.
     pub precision: Precision,
-    /// Blocks of the model between two states that are kept for the backward pass; 0 keeps all graphs.
+    /// Blocks of the model between two states that are kept for the backward pass; 0 keeps all
+    /// graphs.
     pub checkpoint_every: usize,
     /// How text becomes tokens.
     pub tokenizer: Tokenizer,
     /// The encoder.
     pub model: Model,
-    /// The shape of another model to begin anew, by the names of Hugging Face's `config.json`; empty takes `model`.
+    /// The shape of another model to begin anew, by the names of Hugging Face's `config.json`;
+    /// empty takes `model`.
     pub config: Map<String, Value>,
     /// Rows by kind: a section for each of [`crate::train::data::rows`].
     pub rows: Sections,
@@ -127,7 +129,8 @@ pub struct Tokenizer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenizerKind {
-    /// BERT's: normalised text, `##` marks a piece inside a word, unknown characters become `[UNK]`.
+    /// BERT's: normalised text, `##` marks a piece inside a word, unknown characters become
+    /// `[UNK]`.
     Wordpiece,
     /// GPT-2's: byte-level pairs, nothing is unknown.
     Bpe,
@@ -217,10 +220,12 @@ impl Sections {
     /// If it is missing, or holds something else.
     pub fn parse<T: DeserializeOwned>(&self, place: &str, name: &str) -> Result<T> {
         let wrong = |what: String| {
-            Error::usage(format!("`[{place}.{name}]` {what}")).hint("`kpipe defaults` shows the shape of every key")
+            Error::usage(format!("`[{place}.{name}]` {what}"))
+                .hint("`kpipe defaults` shows the shape of every key")
         };
         let section = self.0.get(name).ok_or_else(|| wrong("is missing".to_string()))?;
-        serde_json::from_value(section.clone()).map_err(|cause| wrong(format!("does not fit: {cause}")))
+        serde_json::from_value(section.clone())
+            .map_err(|cause| wrong(format!("does not fit: {cause}")))
     }
 
     /// Whether there is a section `name`.
@@ -238,17 +243,27 @@ impl Sections {
 impl Params {
     /// Whether a person gave a key of this section.
     pub fn is_given(&self, section: &str) -> bool {
-        self.given.iter().any(|key| key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')))
+        self.given
+            .iter()
+            .any(|key| key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')))
     }
 
-    /// A hash of everything that changes the bytes of a run; saving more or less often does not, nor does keeping
-    /// states. What a run begins with is told by its content, not by its place.
+    /// A hash of everything that changes the bytes of a run; saving more or less often does not,
+    /// nor does keeping states. What a run begins with is told by its content, not by its place.
     ///
     /// # Errors
     /// If a number cannot be written as JSON.
     pub fn fingerprint(&self) -> Result<String> {
-        let told = Params { save_every: 0, keep: 1, checkpoint_every: 0, init: String::new(), ..self.clone() };
-        let text = serde_json::to_string(&told).map_err(|cause| Error::usage(format!("`[train]`: {cause}")))?;
+        let told = Params {
+            save_every: 0,
+            keep: 1,
+            checkpoint_every: 0,
+            init: String::new(),
+            ..self.clone()
+        };
+
+        let text = serde_json::to_string(&told)
+            .map_err(|cause| Error::usage(format!("`[train]`: {cause}")))?;
         Ok(format!("{:032x}", xxh3_128(format!("{VERSION}\n{text}").as_bytes())))
     }
 }

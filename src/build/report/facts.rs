@@ -64,13 +64,17 @@ const SAMPLES: usize = 3;
 pub fn gather(out: &Path, manifest: &Manifest) -> Result<Facts> {
     let mut facts = Facts { order: vec![[0; 3]; STRETCHES], ..Facts::default() };
     let mut seen = BTreeSet::new();
-    let columns = ["id", "source", "role", "language", "density", "difficulty", "bucket", "seq", "negatives"];
+    let columns =
+        ["id", "source", "role", "language", "density", "difficulty", "bucket", "seq", "negatives"];
     let n_positions = manifest.curriculum.pacing.n_positions.max(1);
     let hard = manifest.pipeline.curriculum.hard_from_bucket;
     let shards = manifest.curriculum.train.iter().chain(&manifest.curriculum.validation);
+
     for (shard_idx, shard) in shards.enumerate() {
         let is_train = shard_idx < manifest.curriculum.train.len();
-        for batch in Batches::open(&out.join(&shard.file), Some(contract("shard")?), Some(&columns))? {
+        for batch in
+            Batches::open(&out.join(&shard.file), Some(contract("shard")?), Some(&columns))?
+        {
             let batch = batch?;
             if is_train {
                 count_order(&batch, n_positions, hard, &mut facts)?;
@@ -78,29 +82,37 @@ pub fn gather(out: &Path, manifest: &Manifest) -> Result<Facts> {
             count_documents(&batch, &mut seen, &mut facts)?;
         }
     }
+
     Ok(facts)
 }
 
 fn count_order(batch: &RecordBatch, n_positions: u64, hard: u8, facts: &mut Facts) -> Result<()> {
     let (roles, buckets) = (strings(batch, "role")?, numbers::<UInt8Type>(batch, "bucket")?);
     let seqs = numbers::<arrow::datatypes::UInt64Type>(batch, "seq")?;
+
     for row in 0..batch.num_rows() {
         let stretch = (seqs.value(row) * STRETCHES as u64 / n_positions) as usize;
-        let counts = facts.order.get_mut(stretch).ok_or_else(|| Error::data("a `seq` is beyond the manifest's"))?;
+        let counts = facts
+            .order
+            .get_mut(stretch)
+            .ok_or_else(|| Error::data("a `seq` is beyond the manifest's"))?;
         counts[0] += 1;
         counts[1] += u64::from(roles.value(row) == "domain");
         counts[2] += u64::from(buckets.value(row) >= hard);
     }
+
     Ok(())
 }
 
 fn count_documents(batch: &RecordBatch, seen: &mut BTreeSet<u64>, facts: &mut Facts) -> Result<()> {
-    let (ids, sources, languages) = (strings(batch, "id")?, strings(batch, "source")?, strings(batch, "language")?);
+    let (ids, sources, languages) =
+        (strings(batch, "id")?, strings(batch, "source")?, strings(batch, "language")?);
     let density = numbers::<Float32Type>(batch, "density")?;
     let difficulty = numbers::<Float32Type>(batch, "difficulty")?;
     let buckets = numbers::<UInt8Type>(batch, "bucket")?;
     let negatives = column(batch, "negatives")?.as_list::<i32>();
     let bin = |value: f32| ((value * BINS as f32) as usize).min(BINS - 1);
+
     for row in 0..batch.num_rows() {
         if !seen.insert(xxh3_64(ids.value(row).as_bytes())) {
             continue;
@@ -110,10 +122,18 @@ fn count_documents(batch: &RecordBatch, seen: &mut BTreeSet<u64>, facts: &mut Fa
         *facts.documents.entry(source.to_string()).or_default() += 1;
         *facts.languages.entry(language.to_string()).or_default() += 1;
         facts.density.entry(source.to_string()).or_insert([0; BINS])[bin(density.value(row))] += 1;
-        facts.difficulty.entry(source.to_string()).or_insert([0; BINS])[bin(difficulty.value(row))] += 1;
-        *facts.buckets.entry(language.to_string()).or_default().entry(buckets.value(row)).or_default() += 1;
+        facts.difficulty.entry(source.to_string()).or_insert([0; BINS])
+            [bin(difficulty.value(row))] += 1;
+        *facts
+            .buckets
+            .entry(language.to_string())
+            .or_default()
+            .entry(buckets.value(row))
+            .or_default() += 1;
+
         count_negatives(ids.value(row), &negatives.value(row), facts)?;
     }
+
     Ok(())
 }
 
@@ -125,12 +145,17 @@ fn count_negatives(id: &str, candidates: &dyn Array, facts: &mut Facts) -> Resul
             .and_then(|column| column.as_string_opt::<i32>())
             .ok_or_else(|| Error::data(format!("`negatives` has no strings `{name}`")))
     };
-    let (anchors, texts, kinds, engines) = (strings("anchor")?, strings("text")?, strings("kind")?, strings("engine")?);
-    let similarity = candidates.column_by_name("similarity").and_then(|c| c.as_primitive_opt::<Float32Type>());
+
+    let (anchors, texts, kinds, engines) =
+        (strings("anchor")?, strings("text")?, strings("kind")?, strings("engine")?);
+    let similarity =
+        candidates.column_by_name("similarity").and_then(|c| c.as_primitive_opt::<Float32Type>());
+
     for idx in 0..candidates.len() {
         let kind = format!("{}, {}", kinds.value(idx), engines.value(idx));
         let n = facts.negatives.entry(kind.clone()).or_default();
         *n += 1;
+
         if *n <= SAMPLES as u64 {
             facts.samples.push(Sample {
                 id: id.to_string(),
@@ -141,5 +166,6 @@ fn count_negatives(id: &str, candidates: &dyn Array, facts: &mut Facts) -> Resul
             });
         }
     }
+
     Ok(())
 }

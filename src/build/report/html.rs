@@ -20,9 +20,19 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}svg{display:block;m
 /// # Errors
 /// If the facts cannot be written as JSON.
 pub fn page(manifest: &Manifest, facts: &Facts) -> Result<String> {
-    let mut html = String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
-    let _ = write!(html, "<title>kpipe build</title><style>{STYLE}</style></head><body>\n<h1>Build report</h1>\n");
-    let _ = writeln!(html, "<p class=\"small\">kpipe {}, seed {}</p>", escape(&manifest.kpipe), manifest.seed);
+    let mut html =
+        String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
+    let _ = write!(
+        html,
+        "<title>kpipe build</title><style>{STYLE}</style></head><body>\n<h1>Build report</h1>\n"
+    );
+    let _ = writeln!(
+        html,
+        "<p class=\"small\">kpipe {}, seed {}</p>",
+        escape(&manifest.kpipe),
+        manifest.seed
+    );
+
     manifest.curriculum.notes.iter().for_each(|note| {
         let _ = writeln!(html, "<p class=\"note\">{}</p>", escape(note));
     });
@@ -33,10 +43,15 @@ pub fn page(manifest: &Manifest, facts: &Facts) -> Result<String> {
     buckets(&mut html, facts);
     negatives(&mut html, manifest, facts);
     shards(&mut html, manifest);
-    let json = serde_json::to_string(facts).map_err(|cause| Error::data(format!("cannot write the facts: {cause}")))?;
+    let json = serde_json::to_string(facts)
+        .map_err(|cause| Error::data(format!("cannot write the facts: {cause}")))?;
     // `<` is escaped so that no text can close the element.
     let json = json.replace('<', "\\u003c");
-    let _ = write!(html, "<script type=\"application/json\" id=\"facts\">{json}</script>\n</body></html>\n");
+    let _ = write!(
+        html,
+        "<script type=\"application/json\" id=\"facts\">{json}</script>\n</body></html>\n"
+    );
+
     Ok(html)
 }
 
@@ -65,28 +80,45 @@ fn head(html: &mut String, cells: &[&str], first_number: usize) {
 fn sources(html: &mut String, manifest: &Manifest, facts: &Facts) {
     html.push_str("<h2>Sources</h2>\n");
     head(html, &["source", "role", "licence", "files", "bytes", "documents in the shards"], 3);
+
     for source in &manifest.sources {
-        let files: Vec<u64> =
-            manifest.files.iter().filter(|file| file.source == source.name).map(|file| file.bytes).collect();
+        let files: Vec<u64> = manifest
+            .files
+            .iter()
+            .filter(|file| file.source == source.name)
+            .map(|file| file.bytes)
+            .collect();
+
         let documents = facts.documents.get(&source.name).copied().unwrap_or(0);
         let licence = source.licence.clone().unwrap_or_else(|| "not stated".to_string());
         let numbers = [files.len() as u64, files.iter().sum(), documents].map(|n| n.to_string());
-        row(html, &[vec![source.name.clone(), source.role.clone(), licence], numbers.to_vec()].concat(), 3);
+        row(
+            html,
+            &[vec![source.name.clone(), source.role.clone(), licence], numbers.to_vec()].concat(),
+            3,
+        );
     }
+
     html.push_str("</table>\n");
 }
 
 fn books(html: &mut String, manifest: &Manifest) {
-    html.push_str("<h2>Books</h2>\n<p>Every row that was read is kept, refused or a duplicate.</p>\n");
+    html.push_str(
+        "<h2>Books</h2>\n<p>Every row that was read is kept, refused or a duplicate.</p>\n",
+    );
     head(html, &["room", "read", "kept", "refused", "duplicates"], 1);
+
     for done in &manifest.rooms {
         let books = &done.books;
-        let numbers = [books.read, books.kept, books.n_refused(), books.n_duplicates()].map(|n| n.to_string());
+        let numbers = [books.read, books.kept, books.n_refused(), books.n_duplicates()]
+            .map(|n| n.to_string());
         row(html, &[vec![done.room.clone()], numbers.to_vec()].concat(), 1);
     }
+
     html.push_str("</table>\n");
     let mut all = Books::default();
     manifest.rooms.iter().for_each(|done| all.add(&done.books));
+
     if !all.refused.is_empty() {
         head(html, &["refused because", "meaning", "counts as", "rows"], 3);
         for (name, n) in &all.refused {
@@ -97,12 +129,14 @@ fn books(html: &mut String, manifest: &Manifest) {
         }
         html.push_str("</table>\n");
     }
+
     head(html, &["room", "note", "count"], 2);
     for done in &manifest.rooms {
         for (name, n) in done.books.notes.iter().filter(|(name, _)| !name.starts_with(DROPPED)) {
             row(html, &[done.room.clone(), name.replace('_', " "), n.to_string()], 2);
         }
     }
+
     for (name, n) in &all.duplicates {
         row(html, &["dedup".to_string(), format!("duplicates by {name}"), n.to_string()], 2);
     }
@@ -117,16 +151,23 @@ const LISTED: usize = 30;
 fn holes(html: &mut String, manifest: &Manifest) {
     for (source, books) in &manifest.source_books {
         let dropped = books.dropped_templates();
-        let Some(rate) = books.dropped_per_1000_lines().filter(|_| !dropped.is_empty()) else { continue };
+        let Some(rate) = books.dropped_per_1000_lines().filter(|_| !dropped.is_empty()) else {
+            continue;
+        };
         let _ = writeln!(
             html,
-            "<p>Source {}: {rate:.1} inline templates per 1,000 lines of prose are unknown and leave a hole; {} names, \
+            "<p>Source {}: {rate:.1} inline templates per 1,000 lines of prose are unknown and \
+             leave a hole; {} names, \
              the most frequent below.</p>",
             escape(source),
             dropped.len()
         );
+
         head(html, &["template", "holes"], 1);
-        dropped.iter().take(LISTED).for_each(|(name, n)| row(html, &[(*name).to_string(), n.to_string()], 1));
+        dropped
+            .iter()
+            .take(LISTED)
+            .for_each(|(name, n)| row(html, &[(*name).to_string(), n.to_string()], 1));
         html.push_str("</table>\n");
     }
 }
@@ -136,13 +177,15 @@ fn order(html: &mut String, manifest: &Manifest, facts: &Facts) {
     html.push_str("<h2>Training order</h2>\n");
     let _ = writeln!(
         html,
-        "<p>The first {} of {} positions hold general text only. Domain text then grows to {:.1} %, hard text to \
+        "<p>The first {} of {} positions hold general text only. Domain text then grows to {:.1} \
+         %, hard text to \
          {:.1} % of the positions.</p>",
         pacing.n_first,
         pacing.n_positions,
         100.0 * pacing.domain_peak,
         100.0 * pacing.hard_peak
     );
+
     for (idx, label) in [(1, "domain text"), (2, "hard text")] {
         let share = |counts: &[u64; 3]| counts[idx] as f64 / counts[0].max(1) as f64;
         let shares: Vec<f64> = facts.order.iter().map(share).collect();
@@ -151,12 +194,19 @@ fn order(html: &mut String, manifest: &Manifest, facts: &Facts) {
 }
 
 fn histograms(html: &mut String, facts: &Facts) {
-    for (title, by_source) in [("Knowledge density", &facts.density), ("Difficulty", &facts.difficulty)] {
+    for (title, by_source) in
+        [("Knowledge density", &facts.density), ("Difficulty", &facts.difficulty)]
+    {
         let _ = writeln!(html, "<h2>{title}</h2>");
         for (source, counts) in by_source {
             let most = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
             let heights: Vec<f64> = counts.iter().map(|n| *n as f64).collect();
-            bars(html, &format!("{source}: documents in {BINS} steps from 0 to 1, tallest {most}"), &heights, most);
+            bars(
+                html,
+                &format!("{source}: documents in {BINS} steps from 0 to 1, tallest {most}"),
+                &heights,
+                most,
+            );
         }
     }
 }
@@ -166,21 +216,25 @@ fn bars(html: &mut String, caption: &str, values: &[f64], top: f64) {
     let (width, height, step) = (700.0, 90.0, 700.0 / values.len().max(1) as f64);
     let _ = write!(
         html,
-        "<p class=\"small\">{}</p><svg width=\"{width}\" height=\"{height}\" role=\"img\" aria-label=\"{}\">",
+        "<p class=\"small\">{}</p><svg width=\"{width}\" height=\"{height}\" role=\"img\" \
+         aria-label=\"{}\">",
         escape(caption),
         escape(caption)
     );
+
     let _ = write!(html, "<rect width=\"{width}\" height=\"{height}\" fill=\"#f2f5f8\"/>");
     for (idx, value) in values.iter().enumerate() {
         let tall = (value / top).clamp(0.0, 1.0) * height;
         let _ = write!(
             html,
-            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall:.1}\" fill=\"#2f6f9f\"><title>{value:.3}</title></rect>",
+            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall:.1}\" \
+             fill=\"#2f6f9f\"><title>{value:.3}</title></rect>",
             idx as f64 * step,
             height - tall,
             step * 0.9
         );
     }
+
     html.push_str("</svg>\n");
 }
 
@@ -200,22 +254,34 @@ fn negatives(html: &mut String, manifest: &Manifest, facts: &Facts) {
     head(html, &["kind, engine", "passages"], 1);
     facts.negatives.iter().for_each(|(kind, n)| row(html, &[kind.clone(), n.to_string()], 1));
     html.push_str("</table>\n");
+
     if let Some(engines) = manifest.engines.as_array() {
         for engine in engines {
             let of = |key: &str| escape(engine[key].as_str().unwrap_or(""));
             let state = match (engine["available"].as_bool(), engine["used"].as_bool()) {
                 (Some(true), Some(true)) => format!("used, {}", of("version")),
                 (Some(true), _) => format!("installed ({}), not used", of("version")),
-                _ => format!("not installed ({}); <code>{}</code> installs it", of("detail"), of("how_to_install")),
+                _ => format!(
+                    "not installed ({}); <code>{}</code> installs it",
+                    of("detail"),
+                    of("how_to_install")
+                ),
             };
-            let _ = writeln!(html, "<p class=\"small\">Translation engine {}: {state}</p>", of("engine"));
+
+            let _ = writeln!(
+                html,
+                "<p class=\"small\">Translation engine {}: {state}</p>",
+                of("engine")
+            );
         }
     }
+
     head(html, &["document", "kind, engine", "passage and what was made of it", "chrF"], 3);
     for sample in &facts.samples {
         let _ = writeln!(
             html,
-            "<tr><td>{}</td><td>{}</td><td><q>{}</q><br><q>{}</q></td><td class=\"n\">{:.2}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td><q>{}</q><br><q>{}</q></td><td \
+             class=\"n\">{:.2}</td></tr>",
             escape(&sample.id),
             escape(&sample.kind),
             escape(&sample.anchor),
@@ -223,6 +289,7 @@ fn negatives(html: &mut String, manifest: &Manifest, facts: &Facts) {
             sample.similarity
         );
     }
+
     html.push_str("</table>\n");
 }
 
@@ -230,7 +297,8 @@ fn shards(html: &mut String, manifest: &Manifest) {
     html.push_str("<h2>Shards</h2>\n");
     head(html, &["file", "first seq", "last seq", "rows", "bytes"], 1);
     for shard in manifest.curriculum.train.iter().chain(&manifest.curriculum.validation) {
-        let numbers = [shard.seq_first, shard.seq_last, shard.rows, shard.file_bytes].map(|n| n.to_string());
+        let numbers =
+            [shard.seq_first, shard.seq_last, shard.rows, shard.file_bytes].map(|n| n.to_string());
         row(html, &[vec![shard.file.clone()], numbers.to_vec()].concat(), 1);
     }
     html.push_str("</table>\n");

@@ -1,12 +1,14 @@
 //! CSV and TSV with a header (RFC 4180): quoted fields may hold separators, quotes and line feeds.
 //!
-//! The separator is what a first line `sep=;` says, else the one of `,` `;` tab `|` that the header holds most often.
-//! Columns are found by [`fields`]. A row with more or fewer fields than the header is refused as `malformed`.
+//! The separator is what a first line `sep=;` says, else the one of `,` `;` tab `|` that the header
+//! holds most often. Columns are found by [`fields`]. A row with more or fewer fields than the
+//! header is refused as `malformed`.
 //!
-//! A field that begins with a quote is quoted if its closing quote stands before a separator, a line end or the end of
-//! the file, and every quote inside is doubled. Otherwise it was never quoted, and its row ends with the line it begins
-//! on: in CSV such a row is refused as `malformed`; in TSV, which mostly knows no quoting, it is read as it stands. In
-//! TSV a quoted field may hold tabs or line feeds, but not both: that is a lone quote with the rows behind it.
+//! A field that begins with a quote is quoted if its closing quote stands before a separator, a
+//! line end or the end of the file, and every quote inside is doubled. Otherwise it was never
+//! quoted, and its row ends with the line it begins on: in CSV such a row is refused as
+//! `malformed`; in TSV, which mostly knows no quoting, it is read as it stands. In TSV a quoted
+//! field may hold tabs or line feeds, but not both: that is a lone quote with the rows behind it.
 
 use std::io::BufRead;
 
@@ -15,7 +17,9 @@ use serde_json::{Map, Value};
 
 use crate::error::Result;
 use crate::ingest::window::Window;
-use crate::ingest::{Broken, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, fields};
+use crate::ingest::{
+    Broken, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, fields,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -41,18 +45,24 @@ impl Format for Csv {
         &[".csv", ".tsv"]
     }
 
-    fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
+    fn split(
+        &self,
+        input: &mut dyn BufRead,
+        limits: &Limits,
+        emit: Emit<'_>,
+    ) -> Result<Option<Broken>> {
         let (mut window, mut facts) = (Window::new(input), FileFacts::default());
         window.skip_any(b"\r\n");
         let (mut separator, mut any) = (said_separator(&mut window), false);
+
         loop {
             window.skip_any(b"\r\n");
             if window.data().is_empty() {
                 let broken = window.failure().map(|failure| window.broken("truncated", failure, 0));
                 let only_header = broken.is_none() && !any && !facts.0.is_empty();
-                return Ok(
-                    broken.or_else(|| only_header.then(|| Broken::new(0, "no_text", "the header is all there is")))
-                );
+                return Ok(broken.or_else(|| {
+                    only_header.then(|| Broken::new(0, "no_text", "the header is all there is"))
+                }));
             }
             let between = *separator.get_or_insert_with(|| guess_separator(&mut window));
             let piece = match next_row(&mut window, between, limits.max_record_bytes) {
@@ -74,17 +84,30 @@ impl Format for Csv {
     }
 
     fn parse(&self, raw: &Raw, facts: &FileFacts, source: &SourceSpec) -> Vec<Parsed> {
-        let malformed = |detail: String| vec![Parsed::Refused { reason: "malformed", id: None, detail }];
-        let header = facts.0.get("header").and_then(|header| serde_json::from_str::<Vec<String>>(header).ok());
+        let malformed =
+            |detail: String| vec![Parsed::Refused { reason: "malformed", id: None, detail }];
+        let header = facts
+            .0
+            .get("header")
+            .and_then(|header| serde_json::from_str::<Vec<String>>(header).ok());
         let separator = facts.0.get("separator").and_then(|separator| separator.bytes().next());
         let (Some(header), Some(separator)) = (header, separator) else {
             return malformed("the file has no header".to_string());
         };
         let row = to_fields(&raw.bytes, separator);
+
         if row.len() != header.len() {
-            return malformed(format!("{} fields where the header has {}", row.len(), header.len()));
+            return malformed(format!(
+                "{} fields where the header has {}",
+                row.len(),
+                header.len()
+            ));
         }
-        let filled = header.into_iter().zip(row).filter(|(name, value)| !(name.is_empty() && value.is_empty()));
+
+        let filled = header
+            .into_iter()
+            .zip(row)
+            .filter(|(name, value)| !(name.is_empty() && value.is_empty()));
         vec![fields::to_document(
             filled.map(|(name, value)| (name, Value::String(value))).collect::<Map<_, _>>(),
             source,
@@ -98,6 +121,7 @@ fn said_separator(window: &mut Window<'_>) -> Option<u8> {
     let line = &head[..memchr2(b'\n', b'\r', head)?];
     let said = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
     let n = line.len();
+
     match said {
         [s, e, p, b'=', separator] if [*s, *e, *p].eq_ignore_ascii_case(b"sep") => {
             let separator = *separator;
@@ -130,6 +154,7 @@ fn header(piece: Piece, separator: u8) -> std::result::Result<FileFacts, Broken>
         Piece::Refused(refused) => return Err(Broken { reason: "wrong_format", ..refused }),
     };
     let mut names: Vec<String> = Vec::new();
+
     for name in to_fields(&raw.bytes, separator) {
         let name = name.trim();
         let n_before = names.iter().filter(|other| *other == name).count();
@@ -140,12 +165,23 @@ fn header(piece: Piece, separator: u8) -> std::result::Result<FileFacts, Broken>
             name.to_string()
         });
     }
+
     let has_names = names.iter().any(|name| !name.is_empty());
     let json = serde_json::to_string(&names).ok().filter(|_| has_names);
     let Some(json) = json else {
-        return Err(Broken { bytes: raw.bytes, ..Broken::new(raw.offset, "wrong_format", "the header has no names") });
+        return Err(Broken {
+            bytes: raw.bytes,
+            ..Broken::new(raw.offset, "wrong_format", "the header has no names")
+        });
     };
-    Ok(FileFacts([("header".to_string(), json), ("separator".to_string(), char::from(separator).to_string())].into()))
+
+    Ok(FileFacts(
+        [
+            ("header".to_string(), json),
+            ("separator".to_string(), char::from(separator).to_string()),
+        ]
+        .into(),
+    ))
 }
 
 /// The fields of a row.
@@ -153,10 +189,17 @@ fn to_fields(row: &[u8], separator: u8) -> Vec<String> {
     let end = row.len() - row.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     let row = &row[..end];
     let (mut fields, mut at) = (Vec::new(), 0);
+
     loop {
         let field = &row[at..];
-        let (text, length) = match field.first().filter(|byte| **byte == b'"').and_then(|_| quoted(field, separator)) {
-            Some(length) => (String::from_utf8_lossy(&field[1..length - 1]).replace("\"\"", "\""), length),
+        let (text, length) = match field
+            .first()
+            .filter(|byte| **byte == b'"')
+            .and_then(|_| quoted(field, separator))
+        {
+            Some(length) => {
+                (String::from_utf8_lossy(&field[1..length - 1]).replace("\"\"", "\""), length)
+            }
             None => {
                 let length = memchr(separator, field).unwrap_or(field.len());
                 (String::from_utf8_lossy(&field[..length]).into_owned(), length)
@@ -170,7 +213,8 @@ fn to_fields(row: &[u8], separator: u8) -> Vec<String> {
     }
 }
 
-/// Length of the quoted field that a row, whole and without its line end, goes on with; `None` where it is not quoted.
+/// Length of the quoted field that a row, whole and without its line end, goes on with; `None`
+/// where it is not quoted.
 fn quoted(field: &[u8], separator: u8) -> Option<usize> {
     let mut quotes = Quotes { at: 1, field: 0, quoted: true, ..Quotes::default() };
     match quotes.close(field, separator) {
@@ -182,7 +226,11 @@ fn quoted(field: &[u8], separator: u8) -> Option<usize> {
 }
 
 /// Takes the next row, which begins here; see the module for quotes that do not close.
-fn next_row(window: &mut Window<'_>, separator: u8, max: usize) -> std::result::Result<Piece, Broken> {
+fn next_row(
+    window: &mut Window<'_>,
+    separator: u8,
+    max: usize,
+) -> std::result::Result<Piece, Broken> {
     let mut quotes = Quotes::default();
     loop {
         let seen = window.data().len().min(max);
@@ -192,8 +240,13 @@ fn next_row(window: &mut Window<'_>, separator: u8, max: usize) -> std::result::
             Step::Unseen => {}
         }
         if seen == max && (window.data().len() > seen || window.more()) {
-            let open = quotes.quoted && memchr2(b'\n', b'\r', &window.data()[quotes.field..seen]).is_some();
-            return Ok(if open { never_quoted(window, &quotes, separator, max) } else { too_large(window, max) });
+            let open = quotes.quoted
+                && memchr2(b'\n', b'\r', &window.data()[quotes.field..seen]).is_some();
+            return Ok(if open {
+                never_quoted(window, &quotes, separator, max)
+            } else {
+                too_large(window, max)
+            });
         }
         if window.data().len() > seen || window.more() {
             continue;
@@ -220,13 +273,15 @@ fn never_quoted(window: &mut Window<'_>, quotes: &Quotes, separator: u8, max: us
             break window.data().len();
         }
     };
+
     if n > max {
         return too_large(window, max);
     }
     if separator == b'\t' {
         return Piece::Record(window.take(n));
     }
-    let refused = window.broken("malformed", "a quote opens a field of this line and does not close it", n);
+    let refused =
+        window.broken("malformed", "a quote opens a field of this line and does not close it", n);
     window.skip(n);
     Piece::Refused(refused)
 }
@@ -311,11 +366,14 @@ impl Quotes {
                 }
             }
             self.at = quote;
-            // Two quotes are one quote inside the field; whether this is the first of two needs one byte more.
+            // Two quotes are one quote inside the field; whether this is the first of two needs one
+            // byte more.
             match bytes.get(quote + 1) {
                 None => return Close::Unseen,
                 Some(b'"') => self.at += 2,
-                Some(next) if *next == separator || matches!(next, b'\n' | b'\r') => return Close::At(quote + 1),
+                Some(next) if *next == separator || matches!(next, b'\n' | b'\r') => {
+                    return Close::At(quote + 1);
+                }
                 Some(_) => return Close::Never,
             }
         }
@@ -339,13 +397,18 @@ mod tests {
             .iter()
             .map(|piece| match piece {
                 Piece::Refused(refused) => format!("!{}", refused.reason),
-                Piece::Record(raw) => match Csv.parse(raw, &facts, &fields::source(&[])).remove(0) {
-                    Parsed::Document(document) => document.text,
-                    Parsed::Refused { reason, .. } | Parsed::Empty { reason, .. } => format!("!{reason}"),
-                    Parsed::Withdraws(_) => unreachable!(),
-                },
+                Piece::Record(raw) => {
+                    match Csv.parse(raw, &facts, &fields::source(&[])).remove(0) {
+                        Parsed::Document(document) => document.text,
+                        Parsed::Refused { reason, .. } | Parsed::Empty { reason, .. } => {
+                            format!("!{reason}")
+                        }
+                        Parsed::Withdraws(_) => unreachable!(),
+                    }
+                }
             })
             .collect();
+
         seen.extend(broken.map(|broken| format!("?{}", broken.reason)));
         seen
     }
@@ -380,7 +443,8 @@ mod tests {
 
     #[test]
     fn quotes_of_tsv_are_characters_where_they_do_not_close() {
-        let rows = "id\ttext\n1\t\"a\n2\tb \"c\" d\n3\t\"e\", f\n4\tpipe 5\"\n5\t\"g \"\"h\"\"\"\n6\t\"i\nj\"\n";
+        let rows = "id\ttext\n1\t\"a\n2\tb \"c\" d\n3\t\"e\", f\n4\tpipe \
+                    5\"\n5\t\"g \"\"h\"\"\"\n6\t\"i\nj\"\n";
         check(rows, &["\"a", "b \"c\" d", "\"e\", f", "pipe 5\"", "g \"h\"", "i\nj"]);
         check("id\ttext\n1\t\"a\n2\tb\"\n", &["\"a", "b\""]);
         check("id\ttext\n1\t\"a\n", &["\"a"]);
@@ -391,8 +455,8 @@ mod tests {
         check("text,text\na,b\n", &["a"]);
     }
 
-    /// What Python makes of CSV files, read strictly: the rows up to its end or its first error, and whether there was
-    /// one. Blank lines are left out.
+    /// What Python makes of CSV files, read strictly: the rows up to its end or its first error,
+    /// and whether there was one. Blank lines are left out.
     const PYTHON: &str = "
 import csv, io, json, sys
 results = []
@@ -413,6 +477,7 @@ json.dump(results, sys.stdout)
         let mut input = std::io::BufReader::with_capacity(7, text.as_bytes());
         let mut window = Window::new(&mut input);
         let mut rows = Vec::new();
+
         loop {
             window.skip_any(b"\r\n");
             if window.data().is_empty() {
@@ -425,7 +490,8 @@ json.dump(results, sys.stdout)
         }
     }
 
-    /// Any file, whole or broken, is read as Python's module reads it; where there is no Python, nothing is compared.
+    /// Any file, whole or broken, is read as Python's module reads it; where there is no Python,
+    /// nothing is compared.
     #[test]
     fn rows_are_those_of_python() {
         use proptest::strategy::ValueTree;
@@ -439,15 +505,24 @@ json.dump(results, sys.stdout)
             .map(|_| files.new_tree(&mut runner).unwrap().current())
             .map(|rows| rows.iter().map(|row| row.join(",")).collect::<Vec<_>>().join("\n"))
             .collect();
-        let python = Command::new("python3").args(["-c", PYTHON]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let python = Command::new("python3")
+            .args(["-c", PYTHON])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
         let Ok(mut python) = python else { return };
         let json = serde_json::to_vec(&files).unwrap();
         let mut stdin = python.stdin.take().unwrap();
         let giving = std::thread::spawn(move || stdin.write_all(&json).unwrap());
         let output = python.wait_with_output().unwrap();
         giving.join().unwrap();
-        let expected: Vec<(Vec<Vec<String>>, bool)> = serde_json::from_slice(&output.stdout).unwrap();
-        assert!(expected.iter().filter(|(_, failed)| *failed).count() > 300 && expected.len() == files.len());
+        let expected: Vec<(Vec<Vec<String>>, bool)> =
+            serde_json::from_slice(&output.stdout).unwrap();
+        assert!(
+            expected.iter().filter(|(_, failed)| *failed).count() > 300
+                && expected.len() == files.len()
+        );
+
         for (text, (expected, failed)) in files.iter().zip(expected) {
             assert_eq!(rows(text), (expected, failed), "{text:?}");
         }

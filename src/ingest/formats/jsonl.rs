@@ -1,8 +1,9 @@
 //! JSON objects: one a line, one after the other over several lines, or the elements of an array.
 //!
-//! A line that is broken is one refusal and reading goes on at the next: a string cannot hold a line feed, and a `{`
-//! at the beginning of a line where no value may stand begins a new object. `NaN` and `Infinity`, as Python writes them,
-//! are `null`; numbers keep their digits (`ingest/lenient.rs`). Columns are found by [`fields`].
+//! A line that is broken is one refusal and reading goes on at the next: a string cannot hold a
+//! line feed, and a `{` at the beginning of a line where no value may stand begins a new object.
+//! `NaN` and `Infinity`, as Python writes them, are `null`; numbers keep their digits
+//! (`ingest/lenient.rs`). Columns are found by [`fields`].
 
 use std::io::BufRead;
 
@@ -12,7 +13,9 @@ use serde_json::{Map, Value};
 use crate::error::Result;
 use crate::flow::books::KEPT_BYTES;
 use crate::ingest::window::Window;
-use crate::ingest::{Broken, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, fields, lenient};
+use crate::ingest::{
+    Broken, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, fields, lenient,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -40,7 +43,12 @@ impl Format for Jsonl {
         head.starts_with(b"{\"") || head.starts_with(b"[{") || head.starts_with(b"{\n")
     }
 
-    fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
+    fn split(
+        &self,
+        input: &mut dyn BufRead,
+        limits: &Limits,
+        emit: Emit<'_>,
+    ) -> Result<Option<Broken>> {
         let max = limits.max_record_bytes;
         Cutter {
             window: Window::new(input),
@@ -58,8 +66,9 @@ impl Format for Jsonl {
         match serde_json::from_slice::<Value>(&json) {
             Ok(Value::Object(object)) => vec![fields::to_document(object, source)],
             Ok(other) => vec![not_an_object(&other)],
-            Err(cause) => several(&json, source)
-                .unwrap_or_else(|| vec![Parsed::Refused { reason: "malformed", id: None, detail: cause.to_string() }]),
+            Err(cause) => several(&json, source).unwrap_or_else(|| {
+                vec![Parsed::Refused { reason: "malformed", id: None, detail: cause.to_string() }]
+            }),
         }
     }
 }
@@ -70,7 +79,11 @@ fn not_an_object(value: &Value) -> Parsed {
         Value::String(_) => "a string",
         _ => "a bare value",
     };
-    Parsed::Refused { reason: "missing_field", id: None, detail: format!("{kind} where an object should stand") }
+    Parsed::Refused {
+        reason: "missing_field",
+        id: None,
+        detail: format!("{kind} where an object should stand"),
+    }
 }
 
 /// Several objects on one line.
@@ -82,7 +95,8 @@ fn several(bytes: &[u8], source: &SourceSpec) -> Option<Vec<Parsed>> {
 
 /// Hands on every line of a file as a record.
 pub(super) fn lines(window: Window<'_>, max: usize, emit: Emit<'_>) -> Result<Option<Broken>> {
-    Cutter { window, max, in_array: false, any: false, by_line: true, facts: FileFacts::default() }.run(emit)
+    Cutter { window, max, in_array: false, any: false, by_line: true, facts: FileFacts::default() }
+        .run(emit)
 }
 
 struct Cutter<'a> {
@@ -103,12 +117,18 @@ impl Cutter<'_> {
             self.window.skip_any(if self.in_array { b" \t\r\n\x1e," } else { b" \t\r\n\x1e" });
             let Some(first) = self.window.data().first().copied() else { break };
             // Behind a record a `[` is no array of all the others, but a line of its own.
-            if self.in_array && first == b']' || !self.in_array && !self.by_line && !self.any && first == b'[' {
+            if self.in_array && first == b']'
+                || !self.in_array && !self.by_line && !self.any && first == b'['
+            {
                 self.in_array = first == b'[';
                 self.window.skip(1);
                 continue;
             }
-            let piece = if self.in_array || (first == b'{' && !self.by_line) { self.value() } else { self.line() };
+            let piece = if self.in_array || (first == b'{' && !self.by_line) {
+                self.value()
+            } else {
+                self.line()
+            };
             match piece {
                 Ok(Some(piece)) => {
                     self.any |= !self.in_array;
@@ -122,7 +142,9 @@ impl Cutter<'_> {
         }
         Ok(match self.window.failure() {
             Some(failure) => Some(self.window.broken("truncated", failure, 0)),
-            None if self.in_array => Some(self.window.broken("truncated", "the file ends inside its array", 0)),
+            None if self.in_array => {
+                Some(self.window.broken("truncated", "the file ends inside its array", 0))
+            }
             None => None,
         })
     }
@@ -130,10 +152,12 @@ impl Cutter<'_> {
     /// Takes a line, whatever it is.
     fn line(&mut self) -> std::result::Result<Option<Piece>, Broken> {
         let Some(n) = self.window.line(self.max) else {
-            let refused = self.window.broken("too_large", format!("more than {} bytes", self.max), self.max);
+            let refused =
+                self.window.broken("too_large", format!("more than {} bytes", self.max), self.max);
             self.window.skip_line();
             return Ok(Some(Piece::Refused(refused)));
         };
+
         if let Some(failure) = self.window.failure()
             && self.window.data().len() == n
         {
@@ -150,23 +174,34 @@ impl Cutter<'_> {
             match scan.on(&self.window.data()[..seen]) {
                 Step::End(0) => return Ok(Some(Piece::Record(self.window.take(1)))),
                 Step::End(n) => return Ok(Some(Piece::Record(self.window.take(n)))),
-                // Inside an array there is no reading on by line: the value is refused and the next one is looked for.
+                // Inside an array there is no reading on by line: the value is refused and the next
+                // one is looked for.
                 Step::Broken(n, _)
                     if !self.in_array
-                        && memchr::memmem::find(&self.window.data()[..n.saturating_sub(1)], b"\n{").is_some() =>
+                        && memchr::memmem::find(
+                            &self.window.data()[..n.saturating_sub(1)],
+                            b"\n{",
+                        )
+                        .is_some() =>
                 {
                     self.by_line = true;
                     return Ok(None);
                 }
+
                 Step::Broken(n, what) => {
                     let n = n.max(1);
                     let refused = self.window.broken("malformed", what, n);
                     self.window.skip(n);
                     return Ok(Some(Piece::Refused(refused)));
                 }
-                Step::More if seen == self.max && (self.window.data().len() > seen || self.window.more()) => {
+
+                Step::More
+                    if seen == self.max
+                        && (self.window.data().len() > seen || self.window.more()) =>
+                {
                     return Ok(self.too_large(scan));
                 }
+
                 Step::More if self.window.more() => {}
                 Step::More => return self.unfinished(&scan),
             }
@@ -182,10 +217,12 @@ impl Cutter<'_> {
         if self.in_array && scan.open.is_empty() {
             return Ok(Some(Piece::Record(self.window.take(all))));
         }
+
         if !self.in_array && self.holds_another_object() {
             self.by_line = true;
             return Ok(None);
         }
+
         Err(self.window.broken("truncated", "the file ends inside a value", all))
     }
 
@@ -201,9 +238,12 @@ impl Cutter<'_> {
             self.by_line = true;
             return None;
         }
-        let mut refused = self.window.broken("too_large", format!("more than {} bytes", self.max), self.max);
+
+        let mut refused =
+            self.window.broken("too_large", format!("more than {} bytes", self.max), self.max);
         refused.bytes.truncate(KEPT_BYTES);
         self.window.skip(scan.at);
+
         loop {
             scan.at = 0;
             match scan.on(self.window.data()) {
@@ -231,8 +271,8 @@ enum Step {
     More,
 }
 
-/// Brackets that are kept one by one. A value that nests deeper than a hundred levels cannot be parsed anyway, and a
-/// gigabyte of `[` must not become a gigabyte of brackets.
+/// Brackets that are kept one by one. A value that nests deeper than a hundred levels cannot be
+/// parsed anyway, and a gigabyte of `[` must not become a gigabyte of brackets.
 const MAX_DEPTH: usize = 4_096;
 
 /// Looks for the end of a value; goes on where it stopped when there is more.
@@ -253,7 +293,16 @@ struct Scan {
 impl Scan {
     fn new(in_array: bool) -> Self {
         let open = Vec::new();
-        Scan { in_array, at: 0, in_string: false, escaped: false, open, deeper: 0, last: 0, line_begins: false }
+        Scan {
+            in_array,
+            at: 0,
+            in_string: false,
+            escaped: false,
+            open,
+            deeper: 0,
+            last: 0,
+            line_begins: false,
+        }
     }
 
     fn on(&mut self, bytes: &[u8]) -> Step {
@@ -272,11 +321,13 @@ impl Scan {
             self.at += 1;
             return None;
         }
+
         let Some(found) = memchr3(b'"', b'\\', b'\n', &bytes[self.at..]) else {
             self.at = bytes.len();
             return None;
         };
         self.at += found + 1;
+
         match bytes[self.at - 1] {
             b'\\' => self.escaped = true,
             b'"' => {
@@ -285,12 +336,14 @@ impl Scan {
             }
             _ => return Some(Step::Broken(self.at, "a line ends inside a string")),
         }
+
         None
     }
 
     fn structure(&mut self, bytes: &[u8]) -> Option<Step> {
         let byte = bytes[self.at];
         let line_begins = std::mem::replace(&mut self.line_begins, byte == b'\n');
+
         match byte {
             b'{' if line_begins && !self.in_array && !self.value_may_stand() => {
                 return Some(Step::Broken(self.at, "an object begins where none may stand"));
@@ -307,9 +360,11 @@ impl Scan {
                     return Some(Step::End(self.at + 1));
                 }
             }
+
             b',' if self.open.is_empty() => return Some(Step::End(self.at)),
             _ => {}
         }
+
         if !byte.is_ascii_whitespace() {
             self.last = byte;
         }
@@ -332,6 +387,7 @@ mod tests {
     fn read(bytes: &[u8], step: usize, max: usize) -> Vec<String> {
         let (pieces, broken, facts) = split_all(&Jsonl, bytes, step, max, false);
         let mut seen = Vec::new();
+
         for piece in &pieces {
             match piece {
                 Piece::Refused(refused) => seen.push(format!("!{}", refused.reason)),
@@ -340,13 +396,16 @@ mod tests {
                     seen.extend(Jsonl.parse(raw, &facts, &fields::source(&[])).into_iter().map(
                         |parsed| match parsed {
                             Parsed::Document(document) => document.text,
-                            Parsed::Refused { reason, .. } | Parsed::Empty { reason, .. } => format!("!{reason}"),
+                            Parsed::Refused { reason, .. } | Parsed::Empty { reason, .. } => {
+                                format!("!{reason}")
+                            }
                             Parsed::Withdraws(_) => unreachable!(),
                         },
                     ));
                 }
             }
         }
+
         seen.extend(broken.map(|broken| format!("?{}", broken.reason)));
         seen
     }
@@ -376,10 +435,16 @@ mod tests {
         check("{\"text\":\"a\"\n{\"text\":\"b\"}\n", &["!malformed", "b"]);
         check("{\"text\":\"a\",\n{\"text\":\"b\"}\n", &["!malformed", "b"]);
         check("{\"x\":[1,\n{\"text\":\"b\"}\n{\"text\":\"c\"}", &["!malformed", "b", "c"]);
-        check("{\"text\":\"a\"}}\ngarbage\n{\"text\":\"b\"}", &["a", "!malformed", "!malformed", "b"]);
+        check(
+            "{\"text\":\"a\"}}\ngarbage\n{\"text\":\"b\"}",
+            &["a", "!malformed", "!malformed", "b"],
+        );
         check("[{\"text\":\"a}\n,{\"text\":\"b\"}]", &["!malformed", "b"]);
         check("[{\"a\":1,\n{\"b\":\"x\n\"}]", &["!malformed", "!malformed", "?truncated"]);
-        check("[1, \"x\", [2], {\"text\":\"a\"}]", &["!missing_field", "!missing_field", "!missing_field", "a"]);
+        check(
+            "[1, \"x\", [2], {\"text\":\"a\"}]",
+            &["!missing_field", "!missing_field", "!missing_field", "a"],
+        );
         check("{\"title\":\"a\"}", &["!missing_field"]);
     }
 
@@ -395,7 +460,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn chunking_changes_nothing(text in "[\\[\\]{},:\"\\\\\na1 ]{0,60}", step in 1_usize..9, max in 5_usize..40) {
+        fn chunking_changes_nothing(text in "[\\[\\]{},:\"\\\\\na1 \
+                                             ]{0,60}", step in 1_usize..9, max in 5_usize..40) {
             let whole = split_all(&Jsonl, text.as_bytes(), 1000, max, false);
             prop_assert_eq!(split_all(&Jsonl, text.as_bytes(), step, max, false), whole);
         }
@@ -415,17 +481,24 @@ mod tests {
     fn the_json_test_suite_ends_in_records_and_refusals() {
         let Some(data) = std::env::var_os("KPIPE_TEST_DATA") else { return };
         let mut seen = 0;
-        for entry in std::fs::read_dir(std::path::Path::new(&data).join("nasty-inputs/json")).unwrap() {
+
+        for entry in
+            std::fs::read_dir(std::path::Path::new(&data).join("nasty-inputs/json")).unwrap()
+        {
             let path = entry.unwrap().path();
             let bytes = std::fs::read(&path).unwrap();
             let name = path.file_name().unwrap().to_str().unwrap().to_string();
             let found = read(&bytes, 7, 1 << 20);
             assert_eq!(found, read(&bytes, 1 << 20, 1 << 20), "{name}");
             if name.starts_with('y') {
-                assert!(!found.iter().any(|row| row == "!malformed" || row == "?truncated"), "{name} {found:?}");
+                assert!(
+                    !found.iter().any(|row| row == "!malformed" || row == "?truncated"),
+                    "{name} {found:?}"
+                );
             }
             seen += 1;
         }
+
         assert!(seen > 200);
     }
 }

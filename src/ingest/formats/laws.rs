@@ -1,4 +1,5 @@
-//! What holds for every format: looped over [`FORMATS`], so that a new one is held to it from its first day.
+//! What holds for every format: looped over [`FORMATS`], so that a new one is held to it from its
+//! first day.
 
 use std::path::Path;
 
@@ -15,34 +16,47 @@ use crate::ingest::{Params, fields, run, source_books};
 fn example(format: &dyn Format) -> Vec<u8> {
     match format.name() {
         "csv" => b"id,text\n1,the first text\n2,\"a second, quoted\"\n3,a third\n".to_vec(),
-        "jsonl" => (1..=3).map(|id| format!("{{\"id\": {id}, \"text\": \"text {id}\"}}\n")).collect::<String>().into(),
+        "jsonl" => (1..=3)
+            .map(|id| format!("{{\"id\": {id}, \"text\": \"text {id}\"}}\n"))
+            .collect::<String>()
+            .into(),
         "parquet" => parquet(),
         "pubmed" => {
             let article = |id: u32| {
                 format!(
-                    "<PubmedArticle><MedlineCitation><PMID Version=\"1\">{id}</PMID><Article><ArticleTitle>Title {id}\
-                     </ArticleTitle><Abstract><AbstractText>Abstract {id}.</AbstractText></Abstract></Article>\
+                    "<PubmedArticle><MedlineCitation><PMID \
+                     Version=\"1\">{id}</PMID><Article><ArticleTitle>Title {id}\
+                     </ArticleTitle><Abstract><AbstractText>Abstract \
+                     {id}.</AbstractText></Abstract></Article>\
                      </MedlineCitation></PubmedArticle>\n"
                 )
             };
+
             let articles: String = (1..=3).map(article).collect();
-            format!("<?xml version=\"1.0\"?>\n<PubmedArticleSet>\n{articles}</PubmedArticleSet>\n").into()
+            format!("<?xml version=\"1.0\"?>\n<PubmedArticleSet>\n{articles}</PubmedArticleSet>\n")
+                .into()
         }
         "text" => "# A heading\n\nSome text of one document, with an é.\n".into(),
         "wiki" => {
             let page = |id: u32| {
                 format!(
-                    "<page><title>Page {id}</title><ns>0</ns><id>{id}</id><revision><id>{id}</id><text>Prose of page {id}.\
+                    "<page><title>Page \
+                     {id}</title><ns>0</ns><id>{id}</id><revision><id>{id}</id><text>Prose of page \
+                     {id}.\
                      </text></revision></page>\n"
                 )
             };
+
             let pages: String = (1..=3).map(page).collect();
             format!("<mediawiki xml:lang=\"en\">\n<siteinfo><base>https://x.org/wiki/A</base></siteinfo>\n{pages}</mediawiki>\n")
                 .into()
         }
         "wikiextractor" => {
             let block = |id: u32| {
-                format!("<doc id=\"{id}\" url=\"https://x.org\" title=\"T{id}\">\nT{id}\n\nText {id}.\n</doc>\n")
+                format!(
+                    "<doc id=\"{id}\" url=\"https://x.org\" title=\"T{id}\">\nT{id}\n\nText \
+                     {id}.\n</doc>\n"
+                )
             };
             (1..=3).map(block).collect::<String>().into()
         }
@@ -58,11 +72,16 @@ fn parquet() -> Vec<u8> {
     let mut writer = PartWriter::create(&place, contract).unwrap();
     let columns = contract.fields.iter().map(|field| -> ArrayRef {
         match field.name.as_str() {
-            "n_bytes" | "offset" => std::sync::Arc::new(arrow::array::UInt64Array::from(vec![1, 2, 3])),
-            "bytes" => std::sync::Arc::new(arrow::array::BinaryArray::from(vec![&b"a"[..], b"b", b"c"])),
+            "n_bytes" | "offset" => {
+                std::sync::Arc::new(arrow::array::UInt64Array::from(vec![1, 2, 3]))
+            }
+            "bytes" => {
+                std::sync::Arc::new(arrow::array::BinaryArray::from(vec![&b"a"[..], b"b", b"c"]))
+            }
             _ => std::sync::Arc::new(StringArray::from(vec!["one", "two", "three"])),
         }
     });
+
     writer.write(&contract.batch(columns.collect()).unwrap()).unwrap();
     writer.finish().unwrap();
     std::fs::read(place).unwrap()
@@ -82,6 +101,7 @@ fn split(format: &dyn Format, bytes: &[u8], step: usize) -> Split {
         let (pieces, broken, facts) = split_all(format, bytes, step, 1 << 20, false);
         return Split { pieces, broken, facts };
     }
+
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     let (mut pieces, mut last) = (Vec::new(), FileFacts::default());
@@ -91,6 +111,7 @@ fn split(format: &dyn Format, bytes: &[u8], step: usize) -> Split {
         Ok(true)
     };
     let broken = format.split_file(file.path(), &Limits::of_records(1 << 20), &mut emit).unwrap();
+
     Split { pieces, broken, facts: last }
 }
 
@@ -98,9 +119,12 @@ fn split(format: &dyn Format, bytes: &[u8], step: usize) -> Split {
 fn parse_all(format: &dyn Format, split: &Split) -> usize {
     let source = fields::source(&[]);
     let mut n = 0;
+
     for piece in &split.pieces {
         match piece {
-            Piece::Refused(broken) => assert!(reason(broken.reason).is_some(), "{}: {broken:?}", format.name()),
+            Piece::Refused(broken) => {
+                assert!(reason(broken.reason).is_some(), "{}: {broken:?}", format.name())
+            }
             Piece::Record(raw) => {
                 for parsed in format.parse(raw, &split.facts, &source) {
                     match parsed {
@@ -114,7 +138,10 @@ fn parse_all(format: &dyn Format, split: &Split) -> usize {
             }
         }
     }
-    split.broken.iter().for_each(|broken| assert!(reason(broken.reason).is_some(), "{}: {broken:?}", format.name()));
+
+    split.broken.iter().for_each(|broken| {
+        assert!(reason(broken.reason).is_some(), "{}: {broken:?}", format.name())
+    });
     n
 }
 
@@ -132,9 +159,16 @@ fn records(split: &Split) -> Vec<&Raw> {
 fn an_example_is_recognised_and_gives_its_documents() {
     for format in FORMATS {
         let bytes = example(*format);
-        let recognised: Vec<&str> =
-            FORMATS.iter().filter(|one| one.recognises(&bytes).is_some()).map(|one| one.name()).collect();
-        assert!(recognised.is_empty() || recognised == [format.name()], "{}: {recognised:?}", format.name());
+        let recognised: Vec<&str> = FORMATS
+            .iter()
+            .filter(|one| one.recognises(&bytes).is_some())
+            .map(|one| one.name())
+            .collect();
+        assert!(
+            recognised.is_empty() || recognised == [format.name()],
+            "{}: {recognised:?}",
+            format.name()
+        );
         let whole = split(*format, &bytes, 64);
         assert_eq!(whole.broken, None, "{}", format.name());
         let n = parse_all(*format, &whole);
@@ -144,8 +178,14 @@ fn an_example_is_recognised_and_gives_its_documents() {
             "parquet" => n,
             _ => 3,
         };
+
         assert_eq!(n, expected, "{}", format.name());
-        assert_eq!(records(&whole).len(), if format.name() == "text" { 1 } else { 3 }, "{}", format.name());
+        assert_eq!(
+            records(&whole).len(),
+            if format.name() == "text" { 1 } else { 3 },
+            "{}",
+            format.name()
+        );
     }
 }
 
@@ -177,6 +217,7 @@ fn a_file_that_is_cut_gives_what_stands_before() {
         let bytes = example(*format);
         let whole = split(*format, &bytes, 64);
         let whole = records(&whole);
+
         for cut in (0..bytes.len()).step_by(3) {
             let cut_off = split(*format, &bytes[..cut], 64);
             parse_all(*format, &cut_off);
@@ -184,9 +225,16 @@ fn a_file_that_is_cut_gives_what_stands_before() {
             let same = found.iter().zip(&whole).take_while(|(a, b)| a == b).count();
             assert!(found.len() <= same + 1, "{} cut at {cut}: {found:?}", format.name());
             // What has no end tag and no closing brace ends where it ends.
-            let is_told =
-                cut_off.broken.is_some() || cut_off.pieces.len() > found.len() || found.len() == same || cut == 0;
-            assert!(is_told || matches!(format.name(), "csv" | "text"), "{} cut at {cut}", format.name());
+            let is_told = cut_off.broken.is_some()
+                || cut_off.pieces.len() > found.len()
+                || found.len() == same
+                || cut == 0;
+
+            assert!(
+                is_told || matches!(format.name(), "csv" | "text"),
+                "{} cut at {cut}",
+                format.name()
+            );
         }
     }
 }
@@ -204,6 +252,7 @@ fn wrong_bytes_are_refused_and_nobody_panics() {
                 // Text arrives as UTF-8.
                 bytes[at] = if format.access() == Access::Text { byte & 0x7f } else { byte };
             }
+
             let bytes = match format.access() {
                 Access::Text => String::from_utf8_lossy(&bytes).into_owned().into_bytes(),
                 Access::File => bytes,
@@ -213,8 +262,8 @@ fn wrong_bytes_are_refused_and_nobody_panics() {
     }
 }
 
-/// The room over whole, cut, empty and foreign files of each format: its books balance, and any number of threads gives the
-/// same bytes.
+/// The room over whole, cut, empty and foreign files of each format: its books balance, and any
+/// number of threads gives the same bytes.
 #[test]
 fn refusals_balance_for_any_number_of_threads() {
     let params = Params {
@@ -227,7 +276,8 @@ fn refusals_balance_for_any_number_of_threads() {
     for format in FORMATS {
         let folder = tempfile::tempdir().unwrap();
         let good = example(*format);
-        let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+        let write =
+            |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
         write("a", &good);
         write("b", &good[..good.len() * 2 / 3]);
         write("c", b"");
@@ -238,16 +288,25 @@ fn refusals_balance_for_any_number_of_threads() {
             format: format.name().into(),
             ..fields::source(&[])
         };
+
         let outcome = |threads| {
             let out = tempfile::tempdir().unwrap();
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let memory_bytes = 1 << 30;
-            let cx = Context { room: "ingest", folder: out.path(), seed: 1, memory_bytes, progress: &Silent };
+            let cx = Context {
+                room: "ingest",
+                folder: out.path(),
+                seed: 1,
+                memory_bytes,
+                progress: &Silent,
+            };
+
             pool.install(|| run(std::slice::from_ref(&source), &params, &cx, None)).unwrap();
             let books = source_books(out.path()).unwrap().remove("s").unwrap();
             books.balance().unwrap();
             (books, bytes(out.path()))
         };
+
         let one = outcome(1);
         assert!(one.0.read > 0, "{}", format.name());
         assert!(one == outcome(3), "{}: other bytes", format.name());
@@ -258,8 +317,11 @@ fn bytes(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut all: Vec<(String, Vec<u8>)> = paths
         .filter(|path| path.is_file())
-        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_string(), std::fs::read(&path).unwrap()))
+        .map(|path| {
+            (path.file_name().unwrap().to_str().unwrap().to_string(), std::fs::read(&path).unwrap())
+        })
         .collect();
+
     all.sort();
     all
 }

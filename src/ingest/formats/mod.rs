@@ -1,7 +1,8 @@
 //! file → records → documents: one file a format.
 //!
-//! A format cuts the text of a file into records, which is sequential and cheap, and makes documents of each, which is
-//! pure and runs in parallel. It says itself how its files are recognised.
+//! A format cuts the text of a file into records, which is sequential and cheap, and makes
+//! documents of each, which is pure and runs in parallel. It says itself how its files are
+//! recognised.
 //!
 //! To add a format: one file with a [`Format`], one `mod` line, one line in [`FORMATS`].
 
@@ -55,7 +56,8 @@ pub struct Raw {
     pub bytes: Vec<u8>,
 }
 
-/// What a file says once for all its records, such as a dump's language; the splitter finds it, `parse` gets it.
+/// What a file says once for all its records, such as a dump's language; the splitter finds it,
+/// `parse` gets it.
 ///
 /// Before `parse` the reader adds `file`, the path as given.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,7 +68,8 @@ pub struct FileFacts(pub BTreeMap<String, String>);
 pub struct Document {
     /// Id within the source (`12`, `en:12`); `None` names it by its content.
     pub id: Option<String>,
-    /// Where records say versions, of those of one id the one with the greatest stays, then the one read last.
+    /// Where records say versions, of those of one id the one with the greatest stays, then the one
+    /// read last.
     pub version: u64,
     /// Plain text, paragraphs separated by one empty line.
     pub text: String,
@@ -95,7 +98,8 @@ pub struct Document {
 pub enum Parsed {
     /// A document.
     Document(Box<Document>),
-    /// Turned away: a reason of [`crate::flow::books::REASONS`], the id where known, and what exactly.
+    /// Turned away: a reason of [`crate::flow::books::REASONS`], the id where known, and what
+    /// exactly.
     Refused {
         /// Declared reason.
         reason: &'static str,
@@ -104,8 +108,8 @@ pub enum Parsed {
         /// What exactly.
         detail: String,
     },
-    /// Turned away as a whole record that is no document, such as an article that became a redirect: older versions of
-    /// its id go with it.
+    /// Turned away as a whole record that is no document, such as an article that became a
+    /// redirect: older versions of its id go with it.
     Empty {
         /// Declared reason.
         reason: &'static str,
@@ -116,7 +120,8 @@ pub enum Parsed {
         /// What exactly.
         detail: String,
     },
-    /// Ids (within the source) that this record withdraws from records read earlier; no document of its own.
+    /// Ids (within the source) that this record withdraws from records read earlier; no document of
+    /// its own.
     Withdraws(Vec<String>),
 }
 
@@ -147,7 +152,8 @@ impl Broken {
 pub enum Piece {
     /// One record.
     Record(Raw),
-    /// A whole record, or damaged stretch, that the splitter itself turns away; splitting goes on behind it.
+    /// A whole record, or damaged stretch, that the splitter itself turns away; splitting goes on
+    /// behind it.
     Refused(Broken),
 }
 
@@ -173,8 +179,8 @@ pub trait Format: Sync {
     /// What it reads, in one line.
     fn about(&self) -> &'static str;
 
-    /// Where in the beginning of a file's text stands what only this format has, in bytes; of several formats the one
-    /// whose signature comes first reads the file, whatever its name is.
+    /// Where in the beginning of a file's text stands what only this format has, in bytes; of
+    /// several formats the one whose signature comes first reads the file, whatever its name is.
     fn recognises(&self, head: &[u8]) -> Option<usize> {
         let _ = head;
         None
@@ -185,7 +191,8 @@ pub trait Format: Sync {
         &[]
     }
 
-    /// Whether a file that begins so may be of this format, where neither a signature nor a name tells.
+    /// Whether a file that begins so may be of this format, where neither a signature nor a name
+    /// tells.
     fn resembles(&self, head: &[u8]) -> bool {
         let _ = head;
         false
@@ -196,7 +203,8 @@ pub trait Format: Sync {
         false
     }
 
-    /// Whether its records say their version, so that one id read again replaces what was read before.
+    /// Whether its records say their version, so that one id read again replaces what was read
+    /// before.
     fn has_versions(&self) -> bool {
         false
     }
@@ -206,7 +214,8 @@ pub trait Format: Sync {
         Access::Text
     }
 
-    /// Cuts a file on disk; called instead of [`Format::split`] where [`Format::access`] says [`Access::File`].
+    /// Cuts a file on disk; called instead of [`Format::split`] where [`Format::access`] says
+    /// [`Access::File`].
     ///
     /// # Errors
     /// Those of `emit`, and where the system does not give the file.
@@ -218,15 +227,22 @@ pub trait Format: Sync {
         broken
     }
 
-    /// Cuts the decompressed `input` into records and hands each to `emit`, with what the file said so far.
+    /// Cuts the decompressed `input` into records and hands each to `emit`, with what the file said
+    /// so far.
     ///
-    /// Memory is bounded by the largest record; a record above `max_record_bytes` is refused as `too_large` and
-    /// skipped. When `input` returns an I/O error or ends early, everything whole has been emitted before, and
-    /// the return value says where it broke. `emit` returns false to stop early.
+    /// Memory is bounded by the largest record; a record above `max_record_bytes` is refused as
+    /// `too_large` and skipped. When `input` returns an I/O error or ends early, everything whole
+    /// has been emitted before, and the return value says where it broke. `emit` returns false to
+    /// stop early.
     ///
     /// # Errors
     /// Only those of `emit`.
-    fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>>;
+    fn split(
+        &self,
+        input: &mut dyn BufRead,
+        limits: &Limits,
+        emit: Emit<'_>,
+    ) -> Result<Option<Broken>>;
 
     /// Makes documents of one record. Never panics, whatever the bytes are.
     fn parse(&self, raw: &Raw, facts: &FileFacts, source: &SourceSpec) -> Vec<Parsed>;
@@ -248,6 +264,11 @@ pub struct Limits {
 #[cfg(test)]
 impl Limits {
     pub(crate) fn of_records(max_record_bytes: usize) -> Self {
-        Limits { max_record_bytes, max_unpacked_bytes: 1 << 40, max_ratio: 1_000, memory_bytes: 1 << 30 }
+        Limits {
+            max_record_bytes,
+            max_unpacked_bytes: 1 << 40,
+            max_ratio: 1_000,
+            memory_bytes: 1 << 30,
+        }
     }
 }

@@ -1,17 +1,20 @@
 //! Parquet of any program: a row is a record, its columns are found by [`fields`].
 //!
-//! Strings, numbers, booleans, lists and structures come as they are; other types (dates, decimals) as text. A file
-//! that is damaged gives the rows of its whole row groups. The offset of a record is its row number.
+//! Strings, numbers, booleans, lists and structures come as they are; other types (dates, decimals)
+//! as text. A file that is damaged gives the rows of its whole row groups. The offset of a record
+//! is its row number.
 //!
-//! A few bytes of Parquet may stand for gigabytes, in one row or in many. So the footer is asked first: a file whose
-//! rows would be larger than the bounds of all formats allow is a `bomb`, a row group whose rows or pages do not fit
-//! into memory is `too_large`, and as many rows are decoded at once as fit.
+//! A few bytes of Parquet may stand for gigabytes, in one row or in many. So the footer is asked
+//! first: a file whose rows would be larger than the bounds of all formats allow is a `bomb`, a row
+//! group whose rows or pages do not fit into memory is `too_large`, and as many rows are decoded at
+//! once as fit.
 
 use std::io::BufRead;
 use std::path::Path;
 
 use ::parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
 };
 use ::parquet::basic::Type;
 use ::parquet::column::page::{Page, PageReader};
@@ -28,7 +31,9 @@ use crate::files::decompress::FREE_BYTES;
 use crate::flow::place::{caught, decoded_bytes};
 use crate::flow::watched::{Failure, Watched, unreadable};
 use crate::ingest::lenient::loses_digits;
-use crate::ingest::{Access, Broken, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, fields};
+use crate::ingest::{
+    Access, Broken, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, fields,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -79,7 +84,9 @@ impl Format for Parquet {
     fn parse(&self, raw: &Raw, _: &FileFacts, source: &SourceSpec) -> Vec<Parsed> {
         vec![match serde_json::from_slice::<Map<String, Value>>(&raw.bytes) {
             Ok(object) => fields::to_document(object, source),
-            Err(cause) => Parsed::Refused { reason: "malformed", id: None, detail: cause.to_string() },
+            Err(cause) => {
+                Parsed::Refused { reason: "malformed", id: None, detail: cause.to_string() }
+            }
         }]
     }
 }
@@ -95,10 +102,13 @@ fn rows(file: &Watched, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken
     let groups = metadata.metadata().row_groups();
     let sizes: Vec<u64> = groups.iter().map(|group| group_bytes(file, group)).collect();
     let unpacked = sizes.iter().copied().fold(0, u64::saturating_add);
-    let allowed = limits.max_unpacked_bytes.min(size.saturating_mul(limits.max_ratio).max(FREE_BYTES));
+    let allowed =
+        limits.max_unpacked_bytes.min(size.saturating_mul(limits.max_ratio).max(FREE_BYTES));
+
     if unpacked > allowed {
         let detail = format!(
-            "the rows of the file take {unpacked} bytes; where they are meant to, raise `ingest.max_ratio` or \
+            "the rows of the file take {unpacked} bytes; where they are meant to, raise \
+             `ingest.max_ratio` or \
              `ingest.max_unpacked_bytes`"
         );
         return Ok(Some(Broken { n_bytes: unpacked, ..Broken::new(0, "bomb", detail) }));
@@ -118,11 +128,13 @@ fn rows(file: &Watched, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken
                 continue;
             }
         };
+
         let mut left = n_rows;
         let mut batches = match caught(|| open_group(file, &metadata, number, at_once)) {
             Ok(batches) => batches,
             Err(cause) => return Ok(Some(cut(row, lost, &cause))),
         };
+
         loop {
             let batch = match caught(|| Ok(batches.next().transpose()?)) {
                 Ok(Some(batch)) => batch,
@@ -137,12 +149,18 @@ fn rows(file: &Watched, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken
             }
             left = left.saturating_sub(batch.num_rows() as u64);
         }
+
         if left > 0 {
             let detail = format!("row group {number} ends {left} rows early");
-            return Ok(Some(Broken { n_bytes: lost, ..Broken::new(row, "corrupt_stream", detail) }));
+            return Ok(Some(Broken {
+                n_bytes: lost,
+                ..Broken::new(row, "corrupt_stream", detail)
+            }));
         }
+
         lost = lost.saturating_sub(bytes);
     }
+
     Ok(None)
 }
 
@@ -162,8 +180,8 @@ fn open_group(
         .build()
 }
 
-/// How many rows of a group are decoded at once, so that they and the pages they stand in fit into memory; the error
-/// says why not even one does.
+/// How many rows of a group are decoded at once, so that they and the pages they stand in fit into
+/// memory; the error says why not even one does.
 fn rows_at_once(
     file: &Watched,
     group: &RowGroupMetaData,
@@ -172,40 +190,56 @@ fn rows_at_once(
 ) -> std::result::Result<usize, String> {
     let budget = (limits.memory_bytes / 8).max(limits.max_record_bytes as u64);
     let of_row = bytes / u64::try_from(group.num_rows()).unwrap_or(0).max(1);
+
     if of_row > budget {
-        return Err(format!("the rows of a row group have {of_row} bytes on average, and {budget} may be in memory"));
+        return Err(format!(
+            "the rows of a row group have {of_row} bytes on average, and {budget} may be in memory"
+        ));
     }
+
     for column in group.columns() {
         let unpacked = u64::try_from(column.uncompressed_size()).unwrap_or(0);
         if unpacked > budget {
-            let n_pages = caught(|| count_pages(file, column, group.num_rows())).unwrap_or(1).max(1);
+            let n_pages =
+                caught(|| count_pages(file, column, group.num_rows())).unwrap_or(1).max(1);
             if unpacked / n_pages > budget {
                 let of_page = unpacked / n_pages;
-                return Err(format!("the pages of a column have {of_page} bytes, and {budget} may be in memory"));
+                return Err(format!(
+                    "the pages of a column have {of_page} bytes, and {budget} may be in memory"
+                ));
             }
         }
     }
+
     Ok(usize::try_from(budget / of_row.max(1)).unwrap_or(ROWS).clamp(1, ROWS))
 }
 
-/// About how many bytes the rows of a group take in memory. Strings of a dictionary stand in the file once, however
-/// often they are meant: where the footer does not say how long all are, their mean length counts.
+/// About how many bytes the rows of a group take in memory. Strings of a dictionary stand in the
+/// file once, however often they are meant: where the footer does not say how long all are, their
+/// mean length counts.
 fn group_bytes(file: &Watched, group: &RowGroupMetaData) -> u64 {
     let of_dictionary = |column: &ColumnChunkMetaData| {
         let n_values = u64::try_from(column.num_values()).unwrap_or(0);
         let is_counted = column.unencoded_byte_array_data_bytes().is_some();
+
         if column.column_descr().physical_type() != Type::BYTE_ARRAY || is_counted {
             return 0;
         }
         // What is damaged shows when the rows are read.
+
         let dictionary = caught(|| dictionary(file, column, group.num_rows())).ok().flatten();
-        dictionary.map_or(0, |(bytes, n_entries)| (bytes / n_entries.max(1)).saturating_mul(n_values))
+        dictionary
+            .map_or(0, |(bytes, n_entries)| (bytes / n_entries.max(1)).saturating_mul(n_values))
     };
     group.columns().iter().map(of_dictionary).fold(decoded_bytes(group), u64::saturating_add)
 }
 
 /// Bytes of a column's dictionary and its entries, where it has one that is no bomb itself.
-fn dictionary(file: &Watched, column: &ColumnChunkMetaData, n_rows: i64) -> PageResult<Option<(u64, u64)>> {
+fn dictionary(
+    file: &Watched,
+    column: &ColumnChunkMetaData,
+    n_rows: i64,
+) -> PageResult<Option<(u64, u64)>> {
     if column.uncompressed_size() > MAX_DICTIONARY_BYTES {
         return Ok(None);
     }
@@ -214,7 +248,9 @@ fn dictionary(file: &Watched, column: &ColumnChunkMetaData, n_rows: i64) -> Page
         return Ok(None);
     }
     Ok(match pages.get_next_page()? {
-        Some(Page::DictionaryPage { buf, num_values, .. }) => Some((buf.len() as u64, u64::from(num_values))),
+        Some(Page::DictionaryPage { buf, num_values, .. }) => {
+            Some((buf.len() as u64, u64::from(num_values)))
+        }
         _ => None,
     })
 }
@@ -222,7 +258,11 @@ fn dictionary(file: &Watched, column: &ColumnChunkMetaData, n_rows: i64) -> Page
 /// Columns with more than this are not as small in the file as the dictionary alone.
 const MAX_DICTIONARY_BYTES: i64 = 64 << 20;
 
-fn pages_of(file: &Watched, column: &ColumnChunkMetaData, n_rows: i64) -> PageResult<SerializedPageReader<Watched>> {
+fn pages_of(
+    file: &Watched,
+    column: &ColumnChunkMetaData,
+    n_rows: i64,
+) -> PageResult<SerializedPageReader<Watched>> {
     let n_rows = usize::try_from(n_rows).unwrap_or(0);
     SerializedPageReader::new(std::sync::Arc::new(file.clone()), column, n_rows, None)
 }
@@ -243,11 +283,14 @@ fn to_piece(batch: &RecordBatch, idx: usize, row: u64, max: usize) -> Piece {
     let mut object = Json { bytes: Vec::new(), max };
     let schema = batch.schema();
     let fields = schema.fields().iter().map(|field| field.name().as_str());
+
     match object.object(fields.zip(batch.columns().iter().map(|column| &**column)), idx) {
         Some(()) => Piece::Record(Raw { offset: row, bytes: object.bytes }),
         None => {
             // The rest of the row was not looked at: its arrays tell how much it is.
-            let of_row = |column: &arrow::array::ArrayRef| column.slice(idx, 1).to_data().get_slice_memory_size().ok();
+            let of_row = |column: &arrow::array::ArrayRef| {
+                column.slice(idx, 1).to_data().get_slice_memory_size().ok()
+            };
             let n_bytes = batch.columns().iter().filter_map(of_row);
             let mut bytes = object.bytes;
             bytes.truncate(crate::flow::books::KEPT_BYTES);
@@ -269,7 +312,9 @@ struct Json {
 impl Json {
     /// Appends; `None` where it would be too long.
     fn push(&mut self, bytes: &[u8]) -> Option<()> {
-        self.bytes.extend_from_slice(&bytes[..bytes.len().min(self.max.saturating_sub(self.bytes.len()) + 1)]);
+        self.bytes.extend_from_slice(
+            &bytes[..bytes.len().min(self.max.saturating_sub(self.bytes.len()) + 1)],
+        );
         (self.bytes.len() <= self.max).then_some(())
     }
 
@@ -290,7 +335,9 @@ impl Json {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.string(text),
             Err(_) if bytes.len() > self.max => self.push(bytes),
-            Err(_) => self.string(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+            Err(_) => {
+                self.string(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+            }
         }
     }
 
@@ -305,7 +352,11 @@ impl Json {
         self.push(b"]")
     }
 
-    fn object<'a>(&mut self, columns: impl Iterator<Item = (&'a str, &'a dyn Array)>, idx: usize) -> Option<()> {
+    fn object<'a>(
+        &mut self,
+        columns: impl Iterator<Item = (&'a str, &'a dyn Array)>,
+        idx: usize,
+    ) -> Option<()> {
         self.push(b"{")?;
         for (place, (name, column)) in columns.enumerate() {
             if place > 0 {
@@ -337,6 +388,7 @@ impl Json {
                 let entries = column.as_map().value(idx);
                 let (keys, values) = (entries.column(0), entries.column(1));
                 self.push(b"{")?;
+
                 for row in 0..entries.len() {
                     if row > 0 {
                         self.push(b",")?;
@@ -344,16 +396,20 @@ impl Json {
                     let mut key = Json { bytes: Vec::new(), max: self.max };
                     key.value(keys, row)?;
                     let is_text = key.bytes.starts_with(b"\"");
+
                     if is_text {
                         self.push(&key.bytes)?
                     } else {
                         self.string(&String::from_utf8_lossy(&key.bytes))?
                     };
+
                     self.push(b":")?;
                     self.value(values, row)?;
                 }
+
                 self.push(b"}")
             }
+
             DataType::Struct(fields) => {
                 let columns = column.as_struct().columns().iter().map(|column| &**column);
                 self.object(fields.iter().map(|field| field.name().as_str()).zip(columns), idx)
@@ -363,8 +419,11 @@ impl Json {
                     .map(|as_text| as_text.value(idx).to_string());
                 let text = text.unwrap_or_default();
                 // A decimal may have more digits than a number of JSON gives back.
+
                 match serde_json::from_str::<Value>(&text) {
-                    Ok(number) if other.is_numeric() && !loses_digits(&text) => self.scalar(&number),
+                    Ok(number) if other.is_numeric() && !loses_digits(&text) => {
+                        self.scalar(&number)
+                    }
                     Err(_) if other.is_floating() => self.push(b"null"),
                     _ => self.string(&text),
                 }
@@ -377,7 +436,9 @@ impl Json {
 mod tests {
     use super::*;
     use ::parquet::arrow::ArrowWriter;
-    use arrow::array::{ArrayRef, Int64Array, LargeStringArray, ListArray, StringArray, StructArray};
+    use arrow::array::{
+        ArrayRef, Int64Array, LargeStringArray, ListArray, StringArray, StructArray,
+    };
     use arrow::datatypes::{Field, Int32Type};
     use std::sync::Arc;
 
@@ -386,15 +447,26 @@ mod tests {
             Arc::new(Field::new("pmid", DataType::Int64, true)),
             Arc::new(Int64Array::from(vec![Some(7), None, Some(9)])) as ArrayRef,
         )]));
-        let numbers = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1), Some(2)]), None, None]);
+        let numbers = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![
+            Some(vec![Some(1), Some(2)]),
+            None,
+            None,
+        ]);
         let batch = RecordBatch::try_from_iter([
             ("meta", meta),
-            ("body", Arc::new(LargeStringArray::from(vec![Some("one"), None, Some("three")])) as ArrayRef),
+            (
+                "body",
+                Arc::new(LargeStringArray::from(vec![Some("one"), None, Some("three")]))
+                    as ArrayRef,
+            ),
             ("title", Arc::new(StringArray::from(vec!["A", "B", "C"])) as ArrayRef),
             ("numbers", Arc::new(numbers) as ArrayRef),
         ])
         .unwrap();
-        let mut writer = ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+
+        let mut writer =
+            ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None)
+                .unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
     }
@@ -424,13 +496,19 @@ mod tests {
                 Parquet.parse(raw, &FileFacts::default(), &source).remove(0)
             })
             .collect();
+
         let Parsed::Document(first) = &parsed[0] else { panic!() };
-        assert_eq!((first.id.as_deref(), first.text.as_str(), first.title.as_deref()), (Some("7"), "one", Some("A")));
+        assert_eq!(
+            (first.id.as_deref(), first.text.as_str(), first.title.as_deref()),
+            (Some("7"), "one", Some("A"))
+        );
         assert_eq!(first.metadata.as_deref(), Some(r#"{"numbers":[1,2]}"#));
         let Parsed::Document(second) = &parsed[1] else { panic!() };
         assert_eq!((second.id.as_deref(), second.text.as_str()), (None, ""));
         assert!(matches!(&pieces[2], Piece::Record(raw) if raw.offset == 2));
-        assert!(matches!(&read(file.path(), 5).0[0], Piece::Refused(refused) if refused.reason == "too_large"));
+        assert!(
+            matches!(&read(file.path(), 5).0[0], Piece::Refused(refused) if refused.reason == "too_large")
+        );
     }
 
     /// A file of `n_rows` rows, each with a list of `length` zeros: a few hundred bytes.
@@ -439,7 +517,9 @@ mod tests {
             (0..n_rows).map(|_| Some(std::iter::repeat_n(Some(0), length))),
         );
         let batch = RecordBatch::try_from_iter([("zeros", Arc::new(lists) as ArrayRef)]).unwrap();
-        let mut writer = ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None)
+                .unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
     }
@@ -461,10 +541,12 @@ mod tests {
         write_zeros(file.path(), 3, 100_000);
         let (pieces, broken) = read(file.path(), 50_000);
         assert!(broken.is_none() && pieces.len() == 3);
+
         for piece in &pieces {
             let Piece::Refused(refused) = piece else { panic!("{piece:?}") };
             assert!(refused.reason == "too_large" && refused.n_bytes > 100_000, "{refused:?}");
         }
+
         let limits = Limits { memory_bytes: 1 << 20, ..Limits::of_records(1_000) };
         let mut reasons = Vec::new();
         let emit = &mut |_: &FileFacts, piece: Piece| {

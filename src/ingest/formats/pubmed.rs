@@ -1,18 +1,21 @@
 //! NLM's PubMed XML: titles and abstracts with their MeSH headings.
 //!
-//! Comes in: `PubmedArticleSet` (baseline, updates, downloads), the older `MedlineCitationSet`, and `PubmedArticle`
-//! records inside any other root element. Goes out: one document a record. Id: the PMID; version: its `Version`;
-//! URL: the page on pubmed.ncbi.nlm.nih.gov; date: of the issue, else of the electronic article, as exact as given.
+//! Comes in: `PubmedArticleSet` (baseline, updates, downloads), the older `MedlineCitationSet`, and
+//! `PubmedArticle` records inside any other root element. Goes out: one document a record. Id: the
+//! PMID; version: its `Version`; URL: the page on pubmed.ncbi.nlm.nih.gov; date: of the issue, else
+//! of the electronic article, as exact as given.
 //!
-//! The text is the title as first paragraph, then each section of the abstract as a paragraph, with its label in
-//! front (`METHODS: …`). Mark-up inside is dropped and its text kept, raised and lowered digits and MathML are read by
-//! one rule (`ingest/numbers.rs`), entities escaped twice are mended, brackets around translated titles stay. A title
-//! that is empty or not available is the vernacular one. Without an abstract of its own the record's
-//! first other abstract is the text, in that abstract's language; else all other abstracts are in the metadata.
-//! A record without any abstract is refused as `no_text`, and older versions of it as `superseded`.
+//! The text is the title as first paragraph, then each section of the abstract as a paragraph, with
+//! its label in front (`METHODS: …`). Mark-up inside is dropped and its text kept, raised and
+//! lowered digits and MathML are read by one rule (`ingest/numbers.rs`), entities escaped twice are
+//! mended, brackets around translated titles stay. A title that is empty or not available is the
+//! vernacular one. Without an abstract of its own the record's first other abstract is the text, in
+//! that abstract's language; else all other abstracts are in the metadata. A record without any
+//! abstract is refused as `no_text`, and older versions of it as `superseded`.
 //!
-//! A `PubmedBookArticle` becomes a document too, with `kind` = `book`. A `DeleteCitation` withdraws the PMIDs it
-//! lists. Retracted articles have `retracted` = true. The metadata: `pubmed/metadata.rs`.
+//! A `PubmedBookArticle` becomes a document too, with `kind` = `book`. A `DeleteCitation` withdraws
+//! the PMIDs it lists. Retracted articles have `retracted` = true. The metadata:
+//! `pubmed/metadata.rs`.
 
 use std::borrow::Cow;
 use std::io::BufRead;
@@ -54,7 +57,8 @@ impl Format for Pubmed {
     }
 
     fn about(&self) -> &'static str {
-        "NLM PubMed XML: title and labelled abstract; deletions and versions honoured, retractions marked"
+        "NLM PubMed XML: title and labelled abstract; deletions and versions honoured, retractions \
+         marked"
     }
 
     fn recognises(&self, head: &[u8]) -> Option<usize> {
@@ -62,11 +66,17 @@ impl Format for Pubmed {
         signs.iter().filter_map(|sign| memmem::find(head, sign.as_bytes())).min()
     }
 
-    fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
+    fn split(
+        &self,
+        input: &mut dyn BufRead,
+        limits: &Limits,
+        emit: Emit<'_>,
+    ) -> Result<Option<Broken>> {
         let mut cutter = Cutter::new(input, RECORDS, limits.max_record_bytes);
         let facts = FileFacts::default();
         let mut has_records = false;
         let mut foreign = None;
+
         loop {
             let piece = match cutter.next() {
                 Cut::Root(tag) => {
@@ -75,6 +85,7 @@ impl Format for Pubmed {
                     }
                     continue;
                 }
+
                 Cut::Element { offset, bytes, .. } => Piece::Record(Raw { offset, bytes }),
                 Cut::Refused(broken) => Piece::Refused(broken),
                 Cut::End(end) => {
@@ -94,9 +105,10 @@ impl Format for Pubmed {
     fn parse(&self, raw: &Raw, _facts: &FileFacts, _source: &SourceSpec) -> Vec<Parsed> {
         let (xml, repaired) = xml::decode(&raw.bytes);
         let parsed = match Tree::read(&xml) {
-            Ok(tree) => tree
-                .root()
-                .map_or_else(|| malformed(&xml, "no element".to_owned()), |root| record(root, &xml, repaired)),
+            Ok(tree) => tree.root().map_or_else(
+                || malformed(&xml, "no element".to_owned()),
+                |root| record(root, &xml, repaired),
+            ),
             Err(detail) => malformed(&xml, detail),
         };
         vec![parsed]
@@ -104,13 +116,20 @@ impl Format for Pubmed {
 }
 
 fn wrong_root(root: &[u8], bytes: Vec<u8>) -> Broken {
-    let detail = format!("the root element is `{}` and holds no PubMed record", String::from_utf8_lossy(root));
+    let detail = format!(
+        "the root element is `{}` and holds no PubMed record",
+        String::from_utf8_lossy(root)
+    );
     Broken { bytes, ..Broken::new(0, "wrong_format", detail) }
 }
 
 /// A record that cannot be read, with its PMID where that can be found.
 fn malformed(xml: &str, detail: String) -> Parsed {
-    let id = xml.split("<PMID").nth(1).and_then(|rest| rest.split('>').nth(1)?.split('<').next()).map(str::trim);
+    let id = xml
+        .split("<PMID")
+        .nth(1)
+        .and_then(|rest| rest.split('>').nth(1)?.split('<').next())
+        .map(str::trim);
     let id = id.filter(|id| is_pmid(id)).map(str::to_owned);
     Parsed::Refused { reason: "malformed", id, detail }
 }
@@ -123,12 +142,17 @@ fn record(root: Element, xml: &str, repaired: u64) -> Parsed {
     let document = match root.name() {
         "DeleteCitation" | "DeleteDocument" => {
             return Parsed::Withdraws(
-                root.all("PMID").map(|id| id.text().into_owned()).filter(|id| is_pmid(id)).collect(),
+                root.all("PMID")
+                    .map(|id| id.text().into_owned())
+                    .filter(|id| is_pmid(id))
+                    .collect(),
             );
         }
         "PubmedBookArticle" => root.child("BookDocument").and_then(book),
         "MedlineCitation" => article(root, None),
-        _ => root.child("MedlineCitation").and_then(|citation| article(citation, root.child("PubmedData"))),
+        _ => root
+            .child("MedlineCitation")
+            .and_then(|citation| article(citation, root.child("PubmedData"))),
     };
     match document {
         Some(mut document) if !document.text.is_empty() => {
@@ -137,7 +161,12 @@ fn record(root: Element, xml: &str, repaired: u64) -> Parsed {
         }
         Some(document) => {
             let (version, detail) = (document.version, "the record has no abstract".to_owned());
-            Parsed::Empty { reason: "no_text", id: document.id.unwrap_or_default(), version, detail }
+            Parsed::Empty {
+                reason: "no_text",
+                id: document.id.unwrap_or_default(),
+                version,
+                detail,
+            }
         }
         None => malformed(xml, "the record has no PMID or no article".to_owned()),
     }
@@ -160,7 +189,10 @@ fn article<'x>(citation: Element<'_, 'x>, data: Option<Element<'_, 'x>>) -> Opti
 /// The title, or the vernacular one where there is none, as PubMed shows it.
 fn title<'x>(article: Element<'_, 'x>) -> Option<Cow<'x, str>> {
     let is_there = |title: &Cow<'x, str>| !marks::is_placeholder(title);
-    article.text_of("ArticleTitle").filter(is_there).or_else(|| article.text_of("VernacularTitle").filter(is_there))
+    article
+        .text_of("ArticleTitle")
+        .filter(is_there)
+        .or_else(|| article.text_of("VernacularTitle").filter(is_there))
 }
 
 /// A book or one of its chapters.
@@ -196,19 +228,24 @@ impl Read<'_, '_> {
         }
         let (text, language) = self.text();
         Some(Document {
-            version: pmid.attribute("Version").and_then(|version| version.parse().ok()).unwrap_or(1),
+            version: pmid
+                .attribute("Version")
+                .and_then(|version| version.parse().ok())
+                .unwrap_or(1),
             url: Some(format!("https://pubmed.ncbi.nlm.nih.gov/{id}/")),
             id: Some(id.into_owned()),
             title: self.title.map(Cow::into_owned),
             metadata: Some(self.metadata.to_json()),
             date: self.date,
             language,
+
             text,
             ..Document::default()
         })
     }
 
-    /// Title and abstract with the abstract's language; adds the sections and the other abstracts to the metadata.
+    /// Title and abstract with the abstract's language; adds the sections and the other abstracts
+    /// to the metadata.
     fn text(&mut self) -> (String, Option<String>) {
         let own = self.abstracted.child("Abstract");
         let mut paragraphs = own.map(sections).unwrap_or_default();
@@ -216,12 +253,16 @@ impl Read<'_, '_> {
             self.metadata.sections = own.map(section_labels).unwrap_or_default();
         }
         let mut language = Cow::Borrowed("en");
+
         for other in self.identified.all("OtherAbstract") {
             let texts = sections(other);
             if texts.is_empty() {
                 continue;
             }
-            let code = other.attribute("Language").map_or(Cow::Borrowed("en"), |code| dates::language(&code));
+            let code = other
+                .attribute("Language")
+                .map_or(Cow::Borrowed("en"), |code| dates::language(&code));
+
             if paragraphs.is_empty() {
                 (paragraphs, language) = (texts, code);
             } else {
@@ -229,10 +270,16 @@ impl Read<'_, '_> {
                 self.metadata.other_abstracts.push(OtherAbstract { language: code, kind, text });
             }
         }
+
         if paragraphs.is_empty() {
             return (String::new(), None);
         }
-        let texts: Vec<&str> = self.title.as_deref().into_iter().chain(paragraphs.iter().map(|text| &**text)).collect();
+        let texts: Vec<&str> = self
+            .title
+            .as_deref()
+            .into_iter()
+            .chain(paragraphs.iter().map(|text| &**text))
+            .collect();
         (texts.join("\n\n"), Some(language.into_owned()))
     }
 }
@@ -257,7 +304,10 @@ fn sections<'x>(element: Element<'_, 'x>) -> Vec<Cow<'x, str>> {
 /// Labels and NLM's categories of the sections, where they have any.
 fn section_labels<'x>(element: Element<'_, 'x>) -> Vec<Section<'x>> {
     let label = |section: Element<'_, 'x>| {
-        Some(Section { label: section.attribute("Label")?, category: section.attribute("NlmCategory") })
+        Some(Section {
+            label: section.attribute("Label")?,
+            category: section.attribute("NlmCategory"),
+        })
     };
     element.all("AbstractText").filter_map(label).collect()
 }
@@ -351,16 +401,27 @@ mod tests {
         let [article, other, book] = documents.as_slice() else { panic!("{documents:?}") };
         assert_eq!((article.id.as_deref(), article.version), (Some("101"), 2));
         assert_eq!(article.title.as_deref(), Some("Effect of p < 0.05 on CO2."));
-        assert_eq!(article.text, "Effect of p < 0.05 on CO2.\n\nBACKGROUND: Tests matter α.\n\nWe wrote one.");
+        assert_eq!(
+            article.text,
+            "Effect of p < 0.05 on CO2.\n\nBACKGROUND: Tests matter α.\n\nWe wrote one."
+        );
         assert_eq!(article.url.as_deref(), Some("https://pubmed.ncbi.nlm.nih.gov/101/"));
-        assert_eq!((article.date.as_deref(), article.language.as_deref()), (Some("2019-03-08"), Some("en")));
+        assert_eq!(
+            (article.date.as_deref(), article.language.as_deref()),
+            (Some("2019-03-08"), Some("en"))
+        );
         assert_eq!(other.text, "[A Spanish title].\n\nOBJETIVO: Probar.");
         assert_eq!((other.date.as_deref(), other.language.as_deref()), (Some("1998"), Some("es")));
         assert_eq!(metadata(other)["vernacular_title"], "Un título.");
         assert_eq!(metadata(other)["article_languages"], json!(["es"]));
-        assert_eq!((book.text.as_str(), &metadata(book)["kind"]), ("A chapter\n\nOf x.", &json!("book")));
+        assert_eq!(
+            (book.text.as_str(), &metadata(book)["kind"]),
+            ("A chapter\n\nOf x.", &json!("book"))
+        );
         assert_eq!(book.date.as_deref(), Some("2010"));
-        assert!(matches!(&parsed[2], Parsed::Empty { reason: "no_text", id, version: 1, .. } if id == "103"));
+        assert!(
+            matches!(&parsed[2], Parsed::Empty { reason: "no_text", id, version: 1, .. } if id == "103")
+        );
         assert_eq!(parsed[4], Parsed::Withdraws(vec!["55".to_owned(), "56".to_owned()]));
     }
 
@@ -404,7 +465,8 @@ mod tests {
         };
         check(&SET.replace("PubmedArticleSet", "RAW_DATA"), 5, None);
         check(
-            "<MedlineCitationSet><MedlineCitation Owner='NLM'><PMID>1</PMID></MedlineCitation></MedlineCitationSet>",
+            "<MedlineCitationSet><MedlineCitation \
+             Owner='NLM'><PMID>1</PMID></MedlineCitation></MedlineCitationSet>",
             1,
             None,
         );
@@ -419,6 +481,7 @@ mod tests {
     fn a_file_cut_anywhere_gives_its_whole_records_and_one_refusal() {
         let ends = ["</PubmedArticle>", "</PubmedBookArticle>", "</DeleteCitation>"];
         let start = SET.find("<PubmedArticleSet>").unwrap() + 18;
+
         for cut in start..SET.trim_end().len() {
             if !SET.is_char_boundary(cut) {
                 continue;
@@ -433,14 +496,18 @@ mod tests {
     #[test]
     fn a_record_that_cannot_be_read_keeps_its_pmid() {
         let (parsed, _, end) = read(SET.replacen("</Language>", "", 1).as_bytes());
-        assert!(matches!(&parsed[0], Parsed::Refused { reason: "malformed", id: Some(id), .. } if id == "101"));
+        assert!(
+            matches!(&parsed[0], Parsed::Refused { reason: "malformed", id: Some(id), .. } if id == "101")
+        );
         assert_eq!((parsed.len(), end), (5, None));
     }
 
     /// The PubMed files of the test data, unpacked; `None` where there are none.
     fn real_files() -> Option<Vec<Vec<u8>>> {
         let folder = std::path::Path::new(&std::env::var_os("KPIPE_TEST_DATA")?).join("pubmed-xml");
-        let entries = [folder.join("pmid"), folder].into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+        let entries = [folder.join("pmid"), folder]
+            .into_iter()
+            .flat_map(|folder| std::fs::read_dir(folder).unwrap());
         let read = |path: std::path::PathBuf| {
             // A folder has no bytes.
             let bytes = std::fs::read(&path).unwrap_or_default();
@@ -457,9 +524,10 @@ mod tests {
     #[test]
     fn real_files_hold_what_python_counts() {
         let Some(files) = real_files() else { return };
-        // Citations, those with an abstract, MeSH headings, qualifiers, withdrawn PMIDs: counted with
-        // `xml.etree.ElementTree` over the same files.
+        // Citations, those with an abstract, MeSH headings, qualifiers, withdrawn PMIDs: counted
+        // with `xml.etree.ElementTree` over the same files.
         let mut counts = [0; 5];
+
         for bytes in &files {
             let (parsed, _, _) = read(bytes);
             for parsed in &parsed {
@@ -474,22 +542,29 @@ mod tests {
                         counts[1] += 1;
                         let metadata = metadata(document);
                         let headings = metadata.get("mesh").and_then(Value::as_array);
+
                         for heading in headings.into_iter().flatten() {
                             counts[2] += 1;
-                            counts[3] += heading.get("qualifiers").and_then(Value::as_array).map_or(0, Vec::len);
+                            counts[3] += heading
+                                .get("qualifiers")
+                                .and_then(Value::as_array)
+                                .map_or(0, Vec::len);
                         }
                     }
                 }
             }
         }
+
         assert_eq!(counts, [1341, 1121, 7336, 4462, 10]);
     }
 
-    /// The runs of digits of a stretch of XML, read without our readers: mark-up that raises, lowers or belongs to a
-    /// formula ends a run, other mark-up does not; raised, lowered and fraction characters are runs of their own.
+    /// The runs of digits of a stretch of XML, read without our readers: mark-up that raises,
+    /// lowers or belongs to a formula ends a run, other mark-up does not; raised, lowered and
+    /// fraction characters are runs of their own.
     fn runs_of_xml(xml: &str) -> Vec<String> {
         let mut plain = String::new();
         let mut rest = xml;
+
         while let Some(open) = rest.find('<') {
             plain.push_str(&rest[..open]);
             let close = rest[open..].find('>').unwrap();
@@ -500,9 +575,12 @@ mod tests {
             }
             rest = &rest[open + close + 1..];
         }
+
         plain.push_str(rest);
-        let plain =
-            crate::ingest::wikitext::decode_entities(&crate::ingest::wikitext::decode_entities(&plain)).into_owned();
+        let plain = crate::ingest::wikitext::decode_entities(
+            &crate::ingest::wikitext::decode_entities(&plain),
+        )
+        .into_owned();
         let apart: String = plain
             .chars()
             .map(|c| match c {
@@ -514,16 +592,21 @@ mod tests {
                 '¾' => "|3|4|".into(),
                 '\u{2070}'..='\u{2079}' => format!("\u{1}{}", u32::from(c) - 0x2070),
                 '\u{2080}'..='\u{2089}' => format!("\u{2}{}", u32::from(c) - 0x2080),
+
                 c => c.to_string(),
             })
             .collect();
         // Raised digits side by side are one number.
+
         let apart = apart.replace(['\u{1}', '\u{2}'], "|");
         runs_of_text(&apart)
     }
 
     fn runs_of_text(text: &str) -> Vec<String> {
-        text.split(|c: char| !c.is_ascii_digit()).filter(|run| !run.is_empty()).map(str::to_owned).collect()
+        text.split(|c: char| !c.is_ascii_digit())
+            .filter(|run| !run.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     fn between<'t>(text: &'t str, open: &str, close: &str) -> Vec<&'t str> {
@@ -535,30 +618,39 @@ mod tests {
     fn no_number_changes_between_record_and_text() {
         let Some(files) = real_files() else { return };
         let (mut n_records, mut n_runs, mut changed) = (0, 0, Vec::new());
+
         for bytes in &files {
             let xml = String::from_utf8_lossy(bytes);
             for record in between(&xml, "<MedlineCitation ", "</MedlineCitation>") {
-                let raw = Raw { offset: 0, bytes: format!("<MedlineCitation {record}</MedlineCitation>").into_bytes() };
+                let raw = Raw {
+                    offset: 0,
+                    bytes: format!("<MedlineCitation {record}</MedlineCitation>").into_bytes(),
+                };
                 let parsed = Pubmed.parse(&raw, &FileFacts::default(), &source()).remove(0);
-                let (Parsed::Document(document), [own]) = (parsed, &between(record, "<Abstract>", "</Abstract>")[..])
+                let (Parsed::Document(document), [own]) =
+                    (parsed, &between(record, "<Abstract>", "</Abstract>")[..])
                 else {
                     continue;
                 };
                 let title = between(record, "<ArticleTitle>", "</ArticleTitle>");
                 let mut expected = runs_of_xml(title.first().unwrap_or(&""));
+
                 for section in between(own, "<AbstractText", "</AbstractText>") {
                     let (attributes, text) = section.split_once('>').unwrap();
-                    let label =
-                        between(attributes, "Label=\"", "\"").first().map_or(Vec::new(), |label| runs_of_xml(label));
+                    let label = between(attributes, "Label=\"", "\"")
+                        .first()
+                        .map_or(Vec::new(), |label| runs_of_xml(label));
                     expected.extend(label);
                     expected.extend(runs_of_xml(text));
                 }
+
                 let mut found = runs_of_text(&document.text);
                 if record.contains("mroot") || record.contains("mmultiscripts") {
                     // What stands behind its base in the record is read before it.
                     found.sort();
                     expected.sort();
                 }
+
                 (n_records, n_runs) = (n_records + 1, n_runs + expected.len());
                 if found != expected {
                     let first = found
@@ -566,13 +658,26 @@ mod tests {
                         .zip(&expected)
                         .position(|(a, b)| a != b)
                         .unwrap_or(found.len().min(expected.len()));
-                    let near = |runs: &[String]| runs[first.min(runs.len())..runs.len().min(first + 4)].join(" ");
-                    changed.push(format!("{}: {} became {}", document.id.unwrap(), near(&expected), near(&found)));
+                    let near = |runs: &[String]| {
+                        runs[first.min(runs.len())..runs.len().min(first + 4)].join(" ")
+                    };
+                    changed.push(format!(
+                        "{}: {} became {}",
+                        document.id.unwrap(),
+                        near(&expected),
+                        near(&found)
+                    ));
                 }
             }
         }
+
         assert!(n_records >= 500 && n_runs > 5_000, "{n_records} records, {n_runs} runs of digits");
-        assert!(changed.is_empty(), "{} of {n_records} records:\n{}", changed.len(), changed.join("\n"));
+        assert!(
+            changed.is_empty(),
+            "{} of {n_records} records:\n{}",
+            changed.len(),
+            changed.join("\n")
+        );
     }
 
     proptest! {

@@ -1,8 +1,8 @@
 //! One document a file: `.txt`, `.md` and whatever else is text.
 //!
-//! Files named `.md` or `.markdown` are read as Markdown (`ingest/markdown.rs`) and others kept as they are. The title
-//! is the heading that Markdown begins with, or a first line `# ...`, else the file's name without its endings. A file
-//! with nothing in it is refused as `no_text`.
+//! Files named `.md` or `.markdown` are read as Markdown (`ingest/markdown.rs`) and others kept as
+//! they are. The title is the heading that Markdown begins with, or a first line `# ...`, else the
+//! file's name without its endings. A file with nothing in it is refused as `no_text`.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -10,7 +10,9 @@ use std::path::Path;
 use crate::error::Result;
 use crate::files::expand::without_packing;
 use crate::ingest::window::{Window, as_text};
-use crate::ingest::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, markdown};
+use crate::ingest::{
+    Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, markdown,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -29,27 +31,40 @@ impl Format for Text {
         &[".txt", ".md", ".markdown"]
     }
 
-    fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
+    fn split(
+        &self,
+        input: &mut dyn BufRead,
+        limits: &Limits,
+        emit: Emit<'_>,
+    ) -> Result<Option<Broken>> {
         let mut window = Window::new(input);
         let n = window.peek(limits.max_record_bytes + 1).len();
         if let Some(failure) = window.failure() {
             return Ok(Some(window.broken("truncated", failure, n)));
         }
         let facts = FileFacts::default();
+
         if n > limits.max_record_bytes {
             let detail = format!("more than {} bytes", limits.max_record_bytes);
             emit(&facts, Piece::Refused(window.broken("too_large", detail, n)))?;
         } else {
             emit(&facts, Piece::Record(window.take(n)))?;
         }
+
         Ok(None)
     }
 
     fn parse(&self, raw: &Raw, facts: &FileFacts, _: &SourceSpec) -> Vec<Parsed> {
-        let refused = |reason, detail: &str| vec![Parsed::Refused { reason, id: None, detail: detail.to_string() }];
+        let refused = |reason, detail: &str| {
+            vec![Parsed::Refused { reason, id: None, detail: detail.to_string() }]
+        };
         if raw.bytes.iter().filter(|byte| **byte == 0).count() * 100 > raw.bytes.len() {
-            return refused("wrong_format", "more than one byte in a hundred is zero: this is no text");
+            return refused(
+                "wrong_format",
+                "more than one byte in a hundred is zero: this is no text",
+            );
         }
+
         let text = as_text(&raw.bytes).into_owned();
         if text.trim().is_empty() {
             return refused("no_text", "the file is empty");
@@ -61,6 +76,7 @@ impl Format for Text {
         } else {
             (heading(&text), text)
         };
+
         let title = title.or_else(|| stem(file));
         vec![Parsed::Document(Box::new(Document { title, text, ..Document::default() }))]
     }
@@ -72,7 +88,8 @@ fn heading(text: &str) -> Option<String> {
     let rest = first.trim_start_matches('#');
     let level = first.len() - rest.len();
     let title = rest.trim().trim_end_matches('#').trim_end();
-    ((1..=6).contains(&level) && rest.starts_with(' ') && !title.is_empty()).then(|| title.to_string())
+    ((1..=6).contains(&level) && rest.starts_with(' ') && !title.is_empty())
+        .then(|| title.to_string())
 }
 
 /// A file's name without its folders, its ending and that of its packing.
@@ -82,7 +99,9 @@ fn stem(file: &str) -> Option<String> {
 
 fn is_markdown(file: &str) -> bool {
     let ending = unpacked(file).and_then(Path::extension).and_then(|ending| ending.to_str());
-    ending.is_some_and(|ending| ending.eq_ignore_ascii_case("md") || ending.eq_ignore_ascii_case("markdown"))
+    ending.is_some_and(|ending| {
+        ending.eq_ignore_ascii_case("md") || ending.eq_ignore_ascii_case("markdown")
+    })
 }
 
 /// A file's name without its folders and the ending of its packing.
@@ -128,14 +147,23 @@ mod tests {
             ("rules.markdown", "Rules\n\nA bold rule."),
             ("rules.txt", "# Rules\n\nA **bold** rule.<!-- x -->"),
         ] {
-            let Parsed::Document(document) = parse_as(file, "# Rules\n\nA **bold** rule.<!-- x -->") else { panic!() };
-            assert_eq!((document.title.as_deref(), document.text.as_str()), (Some("Rules"), expected), "{file}");
+            let Parsed::Document(document) =
+                parse_as(file, "# Rules\n\nA **bold** rule.<!-- x -->")
+            else {
+                panic!()
+            };
+            assert_eq!(
+                (document.title.as_deref(), document.text.as_str()),
+                (Some("Rules"), expected),
+                "{file}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_text_is_refused() {
-        for (text, expected) in [("", "no_text"), (" \n\t", "no_text"), ("\0\0ELF", "wrong_format")] {
+        for (text, expected) in [("", "no_text"), (" \n\t", "no_text"), ("\0\0ELF", "wrong_format")]
+        {
             let Parsed::Refused { reason, .. } = parse(text) else { panic!("{text:?}") };
             assert_eq!(reason, expected);
         }
@@ -146,6 +174,9 @@ mod tests {
         let (pieces, broken, _) = split_all(&Text, b"half a te", 4, 1000, true);
         assert!(pieces.is_empty() && broken.unwrap().bytes == b"half a te");
         let (pieces, broken, _) = split_all(&Text, &[b'x'; 50], 4, 49, false);
-        assert!(matches!(&pieces[0], Piece::Refused(refused) if refused.reason == "too_large") && broken.is_none());
+        assert!(
+            matches!(&pieces[0], Piece::Refused(refused) if refused.reason == "too_large")
+                && broken.is_none()
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! What wikiextractor writes: `<doc id="12" url="..." title="...">`, plain text, `</doc>`.
 //!
-//! Its JSON output, an object with `id`, `url`, `title` and `text` a line, is read as well. The first line of a block
-//! repeats the title and is left out. Version 3 escapes `&`, `<` and `>` in texts, the ones before did not. How often
-//! a block is escaped shows in the line that repeats its title, or else in whether every `&` begins such an entity;
-//! it is read that often and no more, so text that says `&nbsp;` itself comes out as it was. Brackets whose words the
-//! tool lost, `()` and `(, )`, go. A block that another one begins inside of is refused as `malformed`; text between
+//! Its JSON output, an object with `id`, `url`, `title` and `text` a line, is read as well. The
+//! first line of a block repeats the title and is left out. Version 3 escapes `&`, `<` and `>` in
+//! texts, the ones before did not. How often a block is escaped shows in the line that repeats its
+//! title, or else in whether every `&` begins such an entity; it is read that often and no more, so
+//! text that says `&nbsp;` itself comes out as it was. Brackets whose words the tool lost, `()` and
+//! `(, )`, go. A block that another one begins inside of is refused as `malformed`; text between
 //! blocks as well.
 
 use std::borrow::Cow;
@@ -15,7 +16,9 @@ use memchr::memmem;
 use crate::error::Result;
 use crate::ingest::formats::jsonl::{self, Jsonl};
 use crate::ingest::window::{Window, as_text};
-use crate::ingest::{Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, wikitext};
+use crate::ingest::{
+    Broken, Document, Emit, FileFacts, Format, Limits, Parsed, Piece, Raw, SourceSpec, wikitext,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -40,13 +43,20 @@ impl Format for Wikiextractor {
         if is_json { Some(0) } else { memmem::find(head, b"<doc id=") }
     }
 
-    fn split(&self, input: &mut dyn BufRead, limits: &Limits, emit: Emit<'_>) -> Result<Option<Broken>> {
-        let (mut window, facts, max) = (Window::new(input), FileFacts::default(), limits.max_record_bytes);
+    fn split(
+        &self,
+        input: &mut dyn BufRead,
+        limits: &Limits,
+        emit: Emit<'_>,
+    ) -> Result<Option<Broken>> {
+        let (mut window, facts, max) =
+            (Window::new(input), FileFacts::default(), limits.max_record_bytes);
         let mut any = false;
         window.skip_any(b" \t\r\n");
         if window.peek(1) == b"{" {
             return jsonl::lines(window, max, emit);
         }
+
         loop {
             window.skip_any(b" \t\r\n");
             if window.data().is_empty() {
@@ -55,7 +65,11 @@ impl Format for Wikiextractor {
             let is_block = window.peek(BEGIN.len()) == BEGIN;
             if !any && !is_block {
                 window.peek(1024);
-                return Ok(Some(window.broken("wrong_format", "the file does not begin with `<doc `", 1024)));
+                return Ok(Some(window.broken(
+                    "wrong_format",
+                    "the file does not begin with `<doc `",
+                    1024,
+                )));
             }
             any = true;
             let (n, whole) = match next_line_with(&mut window, is_block, max) {
@@ -68,8 +82,10 @@ impl Format for Wikiextractor {
                     }
                     continue;
                 }
+
                 Found::End(n) => {
-                    let detail = window.failure().unwrap_or("the file ends inside a block").to_string();
+                    let detail =
+                        window.failure().unwrap_or("the file ends inside a block").to_string();
                     return Ok(Some(window.broken("truncated", detail, n)));
                 }
                 Found::Unclosed(n) => (n, false),
@@ -77,7 +93,8 @@ impl Format for Wikiextractor {
             let piece = if whole {
                 Piece::Record(window.take(n))
             } else {
-                let what = if is_block { "the block is not closed" } else { "text outside of any block" };
+                let what =
+                    if is_block { "the block is not closed" } else { "text outside of any block" };
                 let refused = window.broken("malformed", what, n);
                 window.skip(n);
                 Piece::Refused(refused)
@@ -95,16 +112,21 @@ impl Format for Wikiextractor {
         let text = as_text(&raw.bytes);
         let (head, body) = text.split_once('\n').unwrap_or((&text, ""));
         let (head, body) = match head.split_once("\">") {
-            Some((head, rest)) if !rest.trim().is_empty() => (head, &text[text.len() - rest.len() - body.len() - 1..]),
+            Some((head, rest)) if !rest.trim().is_empty() => {
+                (head, &text[text.len() - rest.len() - body.len() - 1..])
+            }
             _ => (head, body),
         };
+
         let body = body.trim_end().strip_suffix("</doc>").unwrap_or(body);
         let title = attribute(head, "title");
         let body = read(body, title.as_deref());
+
         if body.trim().is_empty() {
             let detail = format!("the block of `{}` is empty", title.unwrap_or_default());
             return vec![Parsed::Refused { reason: "no_text", id: attribute(head, "id"), detail }];
         }
+
         vec![Parsed::Document(Box::new(Document {
             id: attribute(head, "id"),
             text: body,
@@ -123,7 +145,8 @@ fn mended(parsed: Parsed) -> Parsed {
     Parsed::Document(document)
 }
 
-/// The text of a block: unescaped, without the line that repeats the title and without empty brackets.
+/// The text of a block: unescaped, without the line that repeats the title and without empty
+/// brackets.
 fn read(body: &str, title: Option<&str>) -> String {
     let body = unescaped(body, n_escaped(body, title));
     let body = title.map_or(&*body, |title| without_title(&body, title));
@@ -144,7 +167,8 @@ enum Found {
 fn next_line_with(window: &mut Window<'_>, is_block: bool, max: usize) -> Found {
     let mut line = 0;
     loop {
-        let Some(end) = memchr::memchr(b'\n', &window.data()[line..]).map(|at| line + at + 1) else {
+        let Some(end) = memchr::memchr(b'\n', &window.data()[line..]).map(|at| line + at + 1)
+        else {
             if line.max(window.data().len()) > max {
                 return Found::TooLarge;
             }
@@ -152,7 +176,9 @@ fn next_line_with(window: &mut Window<'_>, is_block: bool, max: usize) -> Found 
                 continue;
             }
             let all = window.data().len();
-            return match window.data()[line..].trim_ascii_end().ends_with(END) && window.failure().is_none() {
+            return match window.data()[line..].trim_ascii_end().ends_with(END)
+                && window.failure().is_none()
+            {
                 true if is_block => Found::Inside(all),
                 _ if !is_block && window.failure().is_none() => Found::Unclosed(all),
                 _ => Found::End(all),
@@ -178,7 +204,8 @@ fn skip_block(window: &mut Window<'_>) {
         let line = window.line(1 << 20).unwrap_or(0);
         let ends = window.data()[..line].trim_ascii_end().ends_with(END);
         window.skip_line();
-        if ends || (window.data().is_empty() && !window.more()) || window.peek(BEGIN.len()) == BEGIN {
+        if ends || (window.data().is_empty() && !window.more()) || window.peek(BEGIN.len()) == BEGIN
+        {
             return;
         }
     }
@@ -204,6 +231,7 @@ fn n_escaped(body: &str, title: Option<&str>) -> usize {
     const ESCAPED: [&str; 3] = ["&amp;", "&lt;", "&gt;"];
     let is_escaped = |at: usize| ESCAPED.iter().any(|entity| body[at..].starts_with(entity));
     let has_mark = memchr::memchr2(b'<', b'>', body.as_bytes()).is_some();
+
     usize::from(!has_mark && memchr::memchr_iter(b'&', body.as_bytes()).all(is_escaped))
 }
 
@@ -218,19 +246,26 @@ fn unescaped(text: &str, n: usize) -> Cow<'_, str> {
     text
 }
 
-/// Without brackets that hold nothing but separators, and the space before them; a call such as `f()` stays.
+/// Without brackets that hold nothing but separators, and the space before them; a call such as
+/// `f()` stays.
 fn without_empty_brackets(text: &str) -> Cow<'_, str> {
-    let is_left_over =
-        |c: char| c.is_whitespace() && c != '\n' || matches!(c, ',' | ';' | ':' | '、' | '，' | '；' | '：');
+    let is_left_over = |c: char| {
+        c.is_whitespace() && c != '\n' || matches!(c, ',' | ';' | ':' | '、' | '，' | '；' | '：')
+    };
     let mut out = String::new();
     let mut copied = 0;
+
     for (open, bracket) in text.match_indices(['(', '（']) {
         let inside = &text[open + bracket.len()..];
         let close = if bracket == "(" { ')' } else { '）' };
-        let Some(behind) = inside.trim_start_matches(is_left_over).strip_prefix(close) else { continue };
+        let Some(behind) = inside.trim_start_matches(is_left_over).strip_prefix(close) else {
+            continue;
+        };
         let before = text[..open].chars().next_back();
-        let is_call =
-            bracket == "(" && inside.starts_with(')') && before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+        let is_call = bracket == "("
+            && inside.starts_with(')')
+            && before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+
         if is_call || open < copied {
             continue;
         }
@@ -241,6 +276,7 @@ fn without_empty_brackets(text: &str) -> Cow<'_, str> {
             copied += behind.len() - behind.trim_start_matches(' ').len();
         }
     }
+
     if copied == 0 {
         return Cow::Borrowed(text);
     }
@@ -248,7 +284,8 @@ fn without_empty_brackets(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// An attribute of the block's head; titles may hold quotes, so it ends where the next attribute or the head does.
+/// An attribute of the block's head; titles may hold quotes, so it ends where the next attribute or
+/// the head does.
 fn attribute(head: &str, name: &str) -> Option<String> {
     let from = memmem::find(head.as_bytes(), format!(" {name}=\"").as_bytes())? + name.len() + 3;
     let rest = &head[from..];
@@ -259,6 +296,7 @@ fn attribute(head: &str, name: &str) -> Option<String> {
         None => rest.trim_end().trim_end_matches('>').trim_end_matches('"'),
     };
     let plain = wikitext::decode_entities(value).into_owned();
+
     Some(plain).filter(|plain| !plain.trim().is_empty())
 }
 
@@ -269,7 +307,11 @@ mod tests {
     use crate::ingest::window::split_all;
     use proptest::prelude::*;
 
-    const FILE: &str = "<doc id=\"12\" url=\"https://x.org/wiki?curid=12\" title=\"The \"A\" &amp; B\">\nThe \"A\" & B\n\nFirst.\nSecond.\n\n</doc>\n<doc id=\"13\" url=\"u\" title=\"Empty\">\nEmpty\n</doc>\n<doc id=\"14\" url=\"u\" title=\"T\">\nOpen\n<doc id=\"15\" url=\"u\" title=\"Last\">\nLast\n\nEnd.\n</doc>";
+    const FILE: &str = "<doc id=\"12\" url=\"https://x.org/wiki?curid=12\" title=\"The \"A\" &amp; \
+                        B\">\nThe \"A\" & B\n\nFirst.\nSecond.\n\n</doc>\n<doc id=\"13\" url=\"u\" \
+                        title=\"Empty\">\nEmpty\n</doc>\n<doc id=\"14\" url=\"u\" \
+                        title=\"T\">\nOpen\n<doc id=\"15\" url=\"u\" \
+                        title=\"Last\">\nLast\n\nEnd.\n</doc>";
 
     fn parse(piece: &Piece) -> Option<Parsed> {
         let Piece::Record(raw) = piece else { return None };
@@ -281,11 +323,15 @@ mod tests {
         let (pieces, broken, _) = split_all(&Wikiextractor, FILE.as_bytes(), 10, 1000, false);
         assert_eq!((pieces.len(), broken), (4, None));
         let Some(Parsed::Document(first)) = parse(&pieces[0]) else { panic!("{pieces:?}") };
-        assert_eq!((first.id.as_deref(), first.title.as_deref()), (Some("12"), Some("The \"A\" & B")));
+        assert_eq!(
+            (first.id.as_deref(), first.title.as_deref()),
+            (Some("12"), Some("The \"A\" & B"))
+        );
         assert_eq!((first.text.trim(), first.url.unwrap().len()), ("First.\nSecond.", 27));
         assert!(matches!(parse(&pieces[1]), Some(Parsed::Refused { reason: "no_text", .. })));
         assert!(matches!(&pieces[2], Piece::Refused(refused) if refused.reason == "malformed"));
         let Some(Parsed::Document(last)) = parse(&pieces[3]) else { panic!("{pieces:?}") };
+
         assert_eq!(last.text.trim(), "End.");
     }
 
@@ -295,7 +341,10 @@ mod tests {
         let (pieces, broken, _) = split_all(&Wikiextractor, file.as_bytes(), 10, 1000, false);
         assert_eq!((pieces.len(), broken), (2, None));
         let Some(Parsed::Document(document)) = parse(&pieces[0]) else { panic!("{pieces:?}") };
-        assert_eq!((document.id.as_deref(), document.title.as_deref()), (Some("12"), Some("Salt & Rye")));
+        assert_eq!(
+            (document.id.as_deref(), document.title.as_deref()),
+            (Some("12"), Some("Salt & Rye"))
+        );
         assert_eq!(
             (document.text.trim(), document.metadata.as_deref()),
             ("A mill where a < b.", Some("{\"revid\":\"7\"}"))
@@ -308,13 +357,19 @@ mod tests {
         let check = |title: &str, body: &str, expected: &str| {
             let block = format!("<doc id=\"1\" url=\"u\" title=\"{title}\">\n{body}\n</doc>");
             let raw = Raw { offset: 0, bytes: block.into_bytes() };
-            let Parsed::Document(document) = Wikiextractor.parse(&raw, &FileFacts::default(), &source(&[])).remove(0)
+            let Parsed::Document(document) =
+                Wikiextractor.parse(&raw, &FileFacts::default(), &source(&[])).remove(0)
             else {
                 panic!("{title}")
             };
             assert_eq!(document.text.trim(), expected);
         };
-        check("A &amp; B", "A &amp; B\n\nR&amp;D where a &lt; b, &amp;lt; too.", "R&D where a < b, &lt; too.");
+
+        check(
+            "A &amp; B",
+            "A &amp; B\n\nR&amp;D where a &lt; b, &amp;lt; too.",
+            "R&D where a < b, &lt; too.",
+        );
         check("A &amp;amp; B", "A &amp; B\n\nR&amp;D writes &amp;nbsp;.", "R&D writes &nbsp;.");
         check("A &amp;amp; B", "A &amp;amp; B\n\nR&amp;amp;D.", "R&D.");
         check("A &amp; B", "A & B\n\nR&D, no &amp; here.", "R&D, no &amp; here.");
@@ -330,10 +385,13 @@ mod tests {
     fn other_files_and_cut_files_are_told() {
         let (pieces, broken, _) = split_all(&Wikiextractor, b"plain text\n", 10, 1000, false);
         assert!(pieces.is_empty() && broken.unwrap().reason == "wrong_format");
+
         for fails in [true, false] {
-            let (pieces, broken, _) = split_all(&Wikiextractor, &FILE.as_bytes()[..60], 10, 1000, fails);
+            let (pieces, broken, _) =
+                split_all(&Wikiextractor, &FILE.as_bytes()[..60], 10, 1000, fails);
             assert!(pieces.is_empty() && broken.unwrap().reason == "truncated");
         }
+
         let (pieces, _, _) = split_all(&Wikiextractor, FILE.as_bytes(), 10, 60, false);
         assert!(matches!(&pieces[0], Piece::Refused(refused) if refused.reason == "too_large"));
         assert_eq!(pieces.len(), 4);

@@ -41,16 +41,19 @@ impl Page {
             }
             return;
         }
+
         if let Some((level, title)) = heading(trimmed) {
             return self.heading(level, title);
         }
         if self.skipped.is_some() || is_table_remnant(trimmed) {
             return;
         }
+
         if trimmed.starts_with("----") {
             self.end_paragraph();
             return self.line(trimmed.trim_start_matches(['-', ' ', '\t', GAP]));
         }
+
         let item = trimmed.trim_start_matches(['*', '#', ':', ';', ' ', GAP]);
         if item.len() < trimmed.len() && trimmed.starts_with(['*', '#', ':', ';']) {
             self.end_paragraph();
@@ -66,14 +69,18 @@ impl Page {
         }
     }
 
-    /// Adds a line to the paragraph; wikitext lines of one paragraph run on, without a space between ideographs.
+    /// Adds a line to the paragraph; wikitext lines of one paragraph run on, without a space
+    /// between ideographs.
     fn join(&mut self, line: &str) {
         self.n_lines += 1;
-        let runs_on = is_ideographic(self.paragraph.chars().next_back()) && is_ideographic(line.chars().next());
+        let runs_on = is_ideographic(self.paragraph.chars().next_back())
+            && is_ideographic(line.chars().next());
+
         if !self.paragraph.is_empty() && !runs_on {
             self.paragraph.push(' ');
         }
         // Marks of bold and italic text end with their line.
+
         if line.contains("''") {
             inline::without_quotes(line, &mut self.paragraph);
         } else {
@@ -103,7 +110,8 @@ impl Page {
         self.quotes = quotes;
     }
 
-    /// Writes one tidy line behind `before`, with the headings above it; false when nothing is left of it.
+    /// Writes one tidy line behind `before`, with the headings above it; false when nothing is left
+    /// of it.
     fn write(&mut self, line: &str, before: &str) -> bool {
         let mut tidied = String::with_capacity(line.len());
         inline::tidy(line, &mut tidied);
@@ -111,11 +119,13 @@ impl Page {
             return false;
         }
         let mut before = before;
+
         for (_, title) in self.headings.drain(..) {
             separate(&mut self.text, "\n\n");
             self.text.push_str(&title);
             before = "\n\n";
         }
+
         separate(&mut self.text, before);
         self.text.push_str(&tidied);
         self.has_text = true;
@@ -134,6 +144,7 @@ impl Page {
         inline::tidy(&quotes, &mut tidied);
         self.skipped = sections::is_without_prose(&tidied).then_some(level);
         self.headings.retain(|(above, _)| *above < level);
+
         if self.skipped.is_none() && tidied.chars().any(char::is_alphanumeric) {
             self.headings.push((level, tidied));
         }
@@ -162,16 +173,21 @@ fn heading(line: &str) -> Option<(usize, &str)> {
 
 /// Whether `line` is left over from a table whose other end is missing.
 fn is_table_remnant(line: &str) -> bool {
-    let attributes = ["! ", "!scope", "!style", "!width", "!colspan", "!rowspan", "!align", "!class", "!bgcolor"];
+    let attributes = [
+        "! ", "!scope", "!style", "!width", "!colspan", "!rowspan", "!align", "!class", "!bgcolor",
+    ];
     line.starts_with('|')
         || line.starts_with("{|")
         || (line.starts_with('!') && attributes.iter().any(|start| line.starts_with(start)))
 }
 
-/// Whether an indented line at the top of a page or section says "see also …": it is all in italics.
+/// Whether an indented line at the top of a page or section says "see also …": it is all in
+/// italics.
 fn is_hatnote(line: &str) -> bool {
     let inside = line.trim_start_matches([':', ' ']);
-    line.starts_with(':') && inside.starts_with("''") && inside.trim_end_matches(['.', ' ']).ends_with("''")
+    line.starts_with(':')
+        && inside.starts_with("''")
+        && inside.trim_end_matches(['.', ' ']).ends_with("''")
 }
 
 #[cfg(test)]
@@ -180,7 +196,8 @@ mod tests {
 
     #[test]
     fn lines_become_paragraphs() {
-        let check = |lines: &str, expected: &str| assert_eq!(paragraphs(lines).0, expected, "{lines:?}");
+        let check =
+            |lines: &str, expected: &str| assert_eq!(paragraphs(lines).0, expected, "{lines:?}");
         check("a\nb\n\nc", "a b\n\nc");
         check("甲\n乙", "甲乙");
         check("== H ==\na", "H\n\na");

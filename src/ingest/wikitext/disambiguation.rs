@@ -101,7 +101,8 @@ static TEMPLATES: &[&str] = &[
 
 /// Whether a template called `name` (lower case) makes its page a disambiguation page.
 pub(super) fn is_template(name: &str) -> bool {
-    let cleanup = name.strip_suffix(" cleanup").or_else(|| name.strip_suffix("-cleanup")).unwrap_or(name);
+    let cleanup =
+        name.strip_suffix(" cleanup").or_else(|| name.strip_suffix("-cleanup")).unwrap_or(name);
     TEMPLATES.contains(&cleanup)
 }
 

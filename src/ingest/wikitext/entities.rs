@@ -8,7 +8,8 @@ use quick_xml::escape::resolve_html5_entity;
 /// Longest name of an entity in HTML 5 (`CounterClockwiseContourIntegral`), with room for numbers.
 const MAX_NAME_BYTES: usize = 34;
 
-/// What the entity at the start of `text` stands for, and how many bytes it takes; `None` when there is none.
+/// What the entity at the start of `text` stands for, and how many bytes it takes; `None` when
+/// there is none.
 pub(super) fn entity(text: &str) -> Option<(Cow<'static, str>, usize)> {
     let (value, length) = single(text)?;
     if value == "&"
@@ -41,9 +42,15 @@ fn numeric(number: &str) -> Option<char> {
         Some(digits) => u32::from_str_radix(digits, 16).ok()?,
         None => number.parse().ok()?,
     };
-    // Browsers read the C1 range as Windows-1252, and the punctuation of old pages is written that way.
+    // Browsers read the C1 range as Windows-1252, and the punctuation of old pages is written that
+    // way.
+
     if let byte @ 0x80..=0x9F = code {
-        return encoding_rs::WINDOWS_1252.decode_without_bom_handling(&[byte as u8]).0.chars().next();
+        return encoding_rs::WINDOWS_1252
+            .decode_without_bom_handling(&[byte as u8])
+            .0
+            .chars()
+            .next();
     }
     char::from_u32(code).filter(|c| *c != '\0')
 }
@@ -54,6 +61,7 @@ pub(in crate::ingest) fn decode(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len());
     out.push_str(&text[..first]);
     let mut at = first;
+
     while at < text.len() {
         match entity(&text[at..]) {
             Some((value, length)) => {
@@ -65,9 +73,12 @@ pub(in crate::ingest) fn decode(text: &str) -> Cow<'_, str> {
                 at += 1;
             }
         }
-        let next = memchr(b'&', &text.as_bytes()[at..]).map_or(text.len(), |distance| at + distance);
+
+        let next =
+            memchr(b'&', &text.as_bytes()[at..]).map_or(text.len(), |distance| at + distance);
         out.push_str(&text[at..next]);
         at = next;
     }
+
     Cow::Owned(out)
 }

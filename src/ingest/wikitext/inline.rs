@@ -4,12 +4,14 @@ use super::{APOSTROPHE, GAP};
 
 /// `line` without the marks of bold and italic text.
 ///
-/// A run of four apostrophes is one and bold, of more than five the rest and both. When a line has an odd number
-/// of bold and of italic marks, one run of three was an apostrophe before italic text (`l'''Iliade''`): MediaWiki's
-/// own rule picks the first that follows a one-letter word, else a longer word, else a space.
+/// A run of four apostrophes is one and bold, of more than five the rest and both. When a line has
+/// an odd number of bold and of italic marks, one run of three was an apostrophe before italic text
+/// (`l'''Iliade''`): MediaWiki's own rule picks the first that follows a one-letter word, else a
+/// longer word, else a space.
 pub(super) fn without_quotes(line: &str, out: &mut String) {
     let runs = runs(line);
     let (mut bold, mut italic) = (0_usize, 0_usize);
+
     for run in &runs {
         match run.1 {
             2 => italic += 1,
@@ -17,8 +19,10 @@ pub(super) fn without_quotes(line: &str, out: &mut String) {
             _ => (bold, italic) = (bold + 1, italic + 1),
         }
     }
+
     let apostrophe = if bold % 2 == 1 && italic % 2 == 1 { misread(line, &runs) } else { None };
     let mut at = 0;
+
     for (number, &(start, length)) in runs.iter().enumerate() {
         out.push_str(&line[at..start]);
         let literal = match length {
@@ -29,6 +33,7 @@ pub(super) fn without_quotes(line: &str, out: &mut String) {
         out.extend(std::iter::repeat_n('\'', literal));
         at = start + length;
     }
+
     out.push_str(&line[at..]);
 }
 
@@ -37,6 +42,7 @@ fn runs(line: &str) -> Vec<(usize, usize)> {
     let bytes = line.as_bytes();
     let mut runs = Vec::new();
     let mut at = 0;
+
     while let Some(distance) = memchr::memchr(b'\'', &bytes[at..]) {
         let start = at + distance;
         let length = bytes[start..].iter().take_while(|&&byte| byte == b'\'').count();
@@ -45,6 +51,7 @@ fn runs(line: &str) -> Vec<(usize, usize)> {
         }
         at = start + length;
     }
+
     runs
 }
 
@@ -77,13 +84,14 @@ struct Line<'o> {
     gap_in_parenthesis: bool,
 }
 
-/// Appends `line` to `out` with single spaces, without parentheses and separators that only held removed pieces,
-/// and without the space that a removed piece leaves before punctuation.
+/// Appends `line` to `out` with single spaces, without parentheses and separators that only held
+/// removed pieces, and without the space that a removed piece leaves before punctuation.
 pub(super) fn tidy(line: &str, out: &mut String) {
     let start = out.len();
     let mut line_out = Line { out, start, space: false, gap: false, gap_in_parenthesis: false };
     let bytes = line.as_bytes();
     let mut at = 0;
+
     while at < bytes.len() {
         let plain = if line_out.gap { 0 } else { plain(&bytes[at..]) };
         if plain > 0 {
@@ -91,6 +99,7 @@ pub(super) fn tidy(line: &str, out: &mut String) {
             at += plain;
             continue;
         }
+
         let Some(c) = line[at..].chars().next() else { break };
         line_out.character(c);
         at += c.len_utf8();
@@ -124,18 +133,23 @@ const BYTES: [Byte; 256] = {
     bytes
 };
 
-/// Length of what stands at the start and stays as it is, unless something was removed right before it: characters
-/// that [`Line::character`] would only pass on, with single spaces between them.
+/// Length of what stands at the start and stays as it is, unless something was removed right before
+/// it: characters that [`Line::character`] would only pass on, with single spaces between them.
 fn plain(bytes: &[u8]) -> usize {
     let mut end = 0;
     loop {
-        end += bytes[end..].iter().take_while(|byte| BYTES[usize::from(**byte)] == Byte::Plain).count();
+        end += bytes[end..]
+            .iter()
+            .take_while(|byte| BYTES[usize::from(**byte)] == Byte::Plain)
+            .count();
         let is_in = match bytes.get(end).map(|byte| BYTES[usize::from(*byte)]) {
             Some(Byte::Unclear) => is_plain(&bytes[end..]),
-            Some(Byte::Space) if end > 0 => match bytes.get(end + 1).map(|byte| BYTES[usize::from(*byte)]) {
-                Some(Byte::Unclear) => is_plain(&bytes[end + 1..]),
-                behind => behind == Some(Byte::Plain),
-            },
+            Some(Byte::Space) if end > 0 => {
+                match bytes.get(end + 1).map(|byte| BYTES[usize::from(*byte)]) {
+                    Some(Byte::Unclear) => is_plain(&bytes[end + 1..]),
+                    behind => behind == Some(Byte::Plain),
+                }
+            }
             _ => false,
         };
         if !is_in {
@@ -160,6 +174,7 @@ fn is_plain(bytes: &[u8]) -> bool {
         // Parentheses of full width, the byte order mark.
         [0xef, 0xbc, last, ..] => !matches!(last, 0x88 | 0x89),
         [0xef, 0xbb, last, ..] => *last != 0xbf,
+
         _ => true,
     }
 }
@@ -177,6 +192,7 @@ impl Line<'_> {
             }
             self.space = false;
         }
+
         self.gap = false;
         self.out.push_str(word);
     }
@@ -185,12 +201,22 @@ impl Line<'_> {
         match c {
             GAP => (self.gap, self.gap_in_parenthesis) = (true, true),
             APOSTROPHE => self.word("'"),
-            // Bidirectional marks, soft hyphen, zero-width space, byte order mark; joiners are part of words.
-            '\u{ad}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}' | '\u{2060}' | '\u{202a}'..='\u{202e}' => {}
+            // Bidirectional marks, soft hyphen, zero-width space, byte order mark; joiners are part
+            // of words.
+            '\u{ad}'
+            | '\u{200b}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{feff}'
+            | '\u{2060}'
+            | '\u{202a}'..='\u{202e}' => {}
+
             _ if c.is_whitespace() => self.space = true,
             _ if c.is_control() => {}
             ')' | '）' => self.close(c),
-            ',' | ';' | ':' | '.' | '!' | '?' | '、' | '。' | '，' | '；' | '：' => self.punctuation(c),
+            ',' | ';' | ':' | '.' | '!' | '?' | '、' | '。' | '，' | '；' | '：' => {
+                self.punctuation(c)
+            }
             _ => {
                 let mut buffer = [0; 4];
                 self.word(c.encode_utf8(&mut buffer));
@@ -210,6 +236,7 @@ impl Line<'_> {
         if separates && self.gap_in_parenthesis && matches!(last, Some('(' | '（')) {
             return;
         }
+
         if separates && self.gap && last.is_some_and(is_separator) {
             return;
         }
@@ -225,6 +252,7 @@ impl Line<'_> {
                 self.out.pop();
             }
         }
+
         let open = if c == ')' { '(' } else { '（' };
         if self.gap_in_parenthesis && self.last() == Some(open) {
             self.out.pop();
@@ -235,6 +263,7 @@ impl Line<'_> {
             self.gap = true;
             return;
         }
+
         if self.gap || self.gap_in_parenthesis {
             self.space = false;
         }

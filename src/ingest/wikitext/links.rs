@@ -112,10 +112,12 @@ pub(super) fn internal<'t>(content: &'t str, pipe: Option<usize>, site: &super::
     }
     let trimmed = target.trim_matches([' ', super::GAP]);
     let plain = trimmed.strip_prefix(':');
+
     if plain.is_none() && is_hidden(trimmed, site) {
         return Shown::Nothing;
     }
     let is_media = prefix(trimmed).is_some_and(|prefix| MEDIA.contains(&prefix.as_str()));
+
     match pipe {
         // The name of a file is no word.
         None if is_media => Shown::Nothing,
@@ -127,15 +129,18 @@ pub(super) fn internal<'t>(content: &'t str, pipe: Option<usize>, site: &super::
     }
 }
 
-/// Whether what `target` names is not shown where the link stands: a file, a category, an interlanguage link.
+/// Whether what `target` names is not shown where the link stands: a file, a category, an
+/// interlanguage link.
 pub(super) fn is_hidden(target: &str, site: &super::Site) -> bool {
     is_media(target, site)
-        || prefix(target).is_some_and(|prefix| is_category(&prefix, site) || languages::is_code(&prefix))
+        || prefix(target)
+            .is_some_and(|prefix| is_category(&prefix, site) || languages::is_code(&prefix))
 }
 
 /// Whether `target` names a file.
 pub(super) fn is_media(target: &str, site: &super::Site) -> bool {
-    prefix(target).is_some_and(|prefix| FILES.contains(&prefix.as_str()) || site.files.contains(&prefix))
+    prefix(target)
+        .is_some_and(|prefix| FILES.contains(&prefix.as_str()) || site.files.contains(&prefix))
 }
 
 fn is_category(prefix: &str, site: &super::Site) -> bool {
@@ -152,18 +157,31 @@ fn prefix(target: &str) -> Option<String> {
 /// `[[a (b)|]]` and `[[a, b|]]` show `a`; `[[Help:a|]]` shows `a`.
 fn pipe_trick(target: &str) -> &str {
     let target = target.rsplit_once(':').map_or(target, |(_, title)| title);
-    let without = target.split(['(', '（']).next().filter(|head| !head.trim().is_empty()).unwrap_or(target);
+    let without =
+        target.split(['(', '（']).next().filter(|head| !head.trim().is_empty()).unwrap_or(target);
     without.split(", ").next().unwrap_or(without).trim()
 }
 
 /// Whether `text` begins with a scheme that makes `[…]` an external link.
 pub(super) fn has_scheme(text: &str) -> bool {
-    const SCHEMES: &[&str] =
-        &["http://", "https://", "//", "ftp://", "ftps://", "mailto:", "news:", "irc://", "gopher://", "tel:", "urn:"];
+    const SCHEMES: &[&str] = &[
+        "http://",
+        "https://",
+        "//",
+        "ftp://",
+        "ftps://",
+        "mailto:",
+        "news:",
+        "irc://",
+        "gopher://",
+        "tel:",
+        "urn:",
+    ];
+
     let head = text.as_bytes();
-    SCHEMES
-        .iter()
-        .any(|scheme| head.len() >= scheme.len() && head[..scheme.len()].eq_ignore_ascii_case(scheme.as_bytes()))
+    SCHEMES.iter().any(|scheme| {
+        head.len() >= scheme.len() && head[..scheme.len()].eq_ignore_ascii_case(scheme.as_bytes())
+    })
 }
 
 /// Where the label of `[content]` begins; `None` when it has none.
@@ -181,7 +199,9 @@ mod tests {
     #[test]
     fn links_show_their_label() {
         let site = Site { files: vec!["fails".to_owned()], ..Site::default() };
-        let check = |content: &str, expected: Shown| assert_eq!(internal(content, content.find('|'), &site), expected);
+        let check = |content: &str, expected: Shown| {
+            assert_eq!(internal(content, content.find('|'), &site), expected)
+        };
         check("a", Shown::Text("a"));
         check("a|b", Shown::From(2));
         check("a (x)|", Shown::Text("a"));

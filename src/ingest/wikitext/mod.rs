@@ -1,29 +1,32 @@
 //! Wikitext → plain text, in one linear pass and a pass over the lines.
 //!
 //! # What stays
-//! Paragraphs, headings (a paragraph each, without `=`; only above text that stays), list items (a line each),
-//! link and external-link labels, alternative text of inline templates that carry words ([`templates`]), inline
-//! formulae as their LaTeX source, quotations, source code inside a sentence. Raised and lowered digits are
-//! read by the rule of [`numbers`] (`10^6`, `H2O`).
+//! Paragraphs, headings (a paragraph each, without `=`; only above text that stays), list items (a
+//! line each), link and external-link labels, alternative text of inline templates that carry words
+//! ([`templates`]), inline formulae as their LaTeX source, quotations, source code inside a
+//! sentence. Raised and lowered digits are read by the rule of [`numbers`] (`10^6`, `H2O`).
 //!
 //! # What goes
-//! All other templates (counted, where one leaves a hole in a sentence) and parser functions, tables (wiki and HTML),
-//! files with their captions, categories, interlanguage links, references, galleries, comments, code blocks (`<pre>`,
-//! `<syntaxhighlight>`, `<source>`), scores, timelines, maps, hidden spans, magic words, signatures, sections that
-//! hold no prose ([`sections`]), parentheses and punctuation that only held what went.
+//! All other templates (counted, where one leaves a hole in a sentence) and parser functions,
+//! tables (wiki and HTML), files with their captions, categories, interlanguage links, references,
+//! galleries, comments, code blocks (`<pre>`, `<syntaxhighlight>`, `<source>`), scores, timelines,
+//! maps, hidden spans, magic words, signatures, sections that hold no prose ([`sections`]),
+//! parentheses and punctuation that only held what went.
 //!
 //! # Why not a crate
-//! `parse-wiki-text-2` 0.2.0, the only Rust parser that is still published, was tried. It is fast on clean articles
-//! (134 MB/s on a 2016 English dump), but backtracks exponentially: one thousand `{{`, `{|` or `[http:// ` in a row
-//! already run into its time-out. The time-out is wall-clock time, so what it returns depends on the machine's load,
-//! which a reproducible build cannot have; without it such a page never ends. It knows no language-converter markup
-//! (`-{zh-hans:…}-`), and it leaves templates as trees of nodes, so the greater part of this module would be needed
-//! on top of it anyway. This module reads every byte a bounded number of times and never recurses.
+//! `parse-wiki-text-2` 0.2.0, the only Rust parser that is still published, was tried. It is fast
+//! on clean articles (134 MB/s on a 2016 English dump), but backtracks exponentially: one thousand
+//! `{{`, `{|` or `[http:// ` in a row already run into its time-out. The time-out is wall-clock
+//! time, so what it returns depends on the machine's load, which a reproducible build cannot have;
+//! without it such a page never ends. It knows no language-converter markup (`-{zh-hans:…}-`), and
+//! it leaves templates as trees of nodes, so the greater part of this module would be needed on top
+//! of it anyway. This module reads every byte a bounded number of times and never recurses.
 //!
 //! # Parts
-//! [`scan`] is the pass over the characters (comments, tags, templates, links, tables, entities), with [`tags`],
-//! [`links`], [`templates`] and [`variants`] for what each piece turns into; [`blocks`] is the pass over the lines
-//! (headings, lists, paragraphs); [`inline`] tidies the inside of one line.
+//! [`scan`] is the pass over the characters (comments, tags, templates, links, tables, entities),
+//! with [`tags`], [`links`], [`templates`] and [`variants`] for what each piece turns into;
+//! [`blocks`] is the pass over the lines (headings, lists, paragraphs); [`inline`] tidies the
+//! inside of one line.
 
 use std::collections::BTreeMap;
 
@@ -43,14 +46,16 @@ mod variants;
 
 pub(super) use entities::decode as decode_entities;
 
-/// Stands where something was removed, so that [`inline`] can mend what is around it. Never leaves this module.
+/// Stands where something was removed, so that [`inline`] can mend what is around it. Never leaves
+/// this module.
 const GAP: char = '\u{1}';
 
 /// An apostrophe that is no bold or italic mark. Never leaves this module.
 const APOSTROPHE: char = '\u{2}';
 
-/// How deep pieces may nest and still be rewritten; deeper ones are dropped or left as they are. MediaWiki itself
-/// stops expanding templates at 40. The bound is what keeps hostile nesting linear.
+/// How deep pieces may nest and still be rewritten; deeper ones are dropped or left as they are.
+/// MediaWiki itself stops expanding templates at 40. The bound is what keeps hostile nesting
+/// linear.
 const MAX_DEPTH: usize = 40;
 
 /// What the cleaner must know about a wiki and a page.
@@ -101,9 +106,13 @@ mod tests {
         let check = |wikitext: &str, expected: &str| {
             assert_eq!(cleaned(wikitext, "en").text, expected, "{wikitext:?}");
         };
-        check("'''Tin''' is a [[metal|soft metal]] and [[element]]s.", "Tin is a soft metal and elements.");
         check(
-            "{{Infobox|a={{b|c}}\n| d = [[e]]\n}}\nTin{{sfn|A|1}} melts.<ref name=\"x\">[[y]]</ref><ref name=z/>",
+            "'''Tin''' is a [[metal|soft metal]] and [[element]]s.",
+            "Tin is a soft metal and elements.",
+        );
+        check(
+            "{{Infobox|a={{b|c}}\n| d = [[e]]\n}}\nTin{{sfn|A|1}} melts.<ref \
+             name=\"x\">[[y]]</ref><ref name=z/>",
             "Tin melts.",
         );
         check("a [[File:x.png|thumb|b [[c|d]] {{e}} [http://f g]]] h", "a h");
@@ -122,7 +131,10 @@ mod tests {
             "the while and a[[1]] b",
         );
         check("a [[Media:b.ogg|c]] d [[Media:b.ogg]] e", "a c d e");
-        check("a &amp; b &lt;i&gt; &amp;nbsp;&nbsp; c &#8211; &#x2013; &unknown;", "a & b <i> c – – &unknown;");
+        check(
+            "a &amp; b &lt;i&gt; &amp;nbsp;&nbsp; c &#8211; &#x2013; &unknown;",
+            "a & b <i> c – – &unknown;",
+        );
         check("f''(x) is <math>f''(x)=\\frac{{a}}{b}</math>", "f(x) is f''(x)=\\frac{{a}}{b}");
         check("__NOTOC__\na ~~~~ b __c__", "a b __c__");
         check("{{convert|5|km|mi}} ({{IPA-xx|}}; {{lang|fr|mot}})", "5 km (mot)");
@@ -143,7 +155,9 @@ mod tests {
 
     #[test]
     fn language_variants_are_chosen_on_wikis_that_have_them() {
-        let check = |wikitext: &str, expected: &str| assert_eq!(cleaned(wikitext, "zh").text, expected, "{wikitext}");
+        let check = |wikitext: &str, expected: &str| {
+            assert_eq!(cleaned(wikitext, "zh").text, expected, "{wikitext}")
+        };
         check("甲-{zh-hans:计算机;zh-hant:電腦}-乙", "甲计算机乙");
         check("甲-{zh-tw:[[電腦|電]];zh-cn:[[电脑]]}-乙", "甲电脑乙");
         check("-{T|zh-hans:题;zh-hant:題}-甲-{H|zh-hans:乙;zh-hant:丙}-", "甲");
@@ -156,13 +170,19 @@ mod tests {
     fn unknown_templates_are_counted_where_they_leave_a_hole() {
         let check = |wikitext: &str, expected: &[(&str, u64)], n_lines: u64| {
             let cleaned = cleaned(wikitext, "en");
-            let unknown: Vec<(&str, u64)> = cleaned.unknown.iter().map(|(name, n)| (&**name, *n)).collect();
+            let unknown: Vec<(&str, u64)> =
+                cleaned.unknown.iter().map(|(name, n)| (&**name, *n)).collect();
             assert_eq!((unknown.as_slice(), cleaned.n_lines), (expected, n_lines), "{wikitext}");
         };
+
         check("A {{no such|x}} b{{No_Such}}.\n* c {{sfn|d}}\n\nE", &[("no such", 2)], 3);
         check("{{no such box|x}}\n{{such}}\n\nTin {{cite web}}", &[], 1);
         check("{{such}} is a metal", &[("such", 1)], 1);
-        check("{{such}}{{cite web|title=b}}\n{| \n| a {{such}} b\n|}\n{{nowrap|{{such}} b}} c", &[], 1);
+        check(
+            "{{such}}{{cite web|title=b}}\n{| \n| a {{such}} b\n|}\n{{nowrap|{{such}} b}} c",
+            &[],
+            1,
+        );
     }
 
     #[test]
@@ -224,6 +244,7 @@ mod tests {
             "\n:{|",
             "\n----  ",
         ];
+
         let closings = ["", "}}", "]]", "]", "\n|}", "}-"];
         for opening in openings {
             for closing in closings {

@@ -1,9 +1,10 @@
 //! The pass over the characters: comments, tags, templates, links, tables, entities.
 //!
-//! One stack of open pieces, one output. A piece that closes looks at what was written since it opened (the pieces
-//! inside are already text by then) and cuts it down to what it shows; a piece that never closes leaves what is
-//! inside and loses its brackets. Pieces deeper than [`super::MAX_DEPTH`] are not rewritten, so that no text is moved more
-//! often than that; a close tag that was once not found is not looked for again.
+//! One stack of open pieces, one output. A piece that closes looks at what was written since it
+//! opened (the pieces inside are already text by then) and cuts it down to what it shows; a piece
+//! that never closes leaves what is inside and loses its brackets. Pieces deeper than
+//! [`super::MAX_DEPTH`] are not rewritten, so that no text is moved more often than that; a close
+//! tag that was once not found is not looked for again.
 
 use std::collections::BTreeMap;
 
@@ -91,10 +92,13 @@ pub(super) fn scan(text: &str, site: &Site) -> Scanned {
         site,
         has_variants: variants::is_converted(site.language),
         disambiguation: false,
+
         unknown: BTreeMap::new(),
     };
+
     scanner.line_start();
     scanner.run();
+
     while let Some(open) = scanner.open.pop() {
         scanner.leave(&open);
     }
@@ -110,6 +114,7 @@ impl Scanner<'_> {
             }
             self.out.push_str(&self.text[start..self.at]);
             let Some(&byte) = self.bytes.get(self.at) else { return };
+
             match byte {
                 b'\n' => self.newline(),
                 b'<' => self.angle(),
@@ -122,6 +127,7 @@ impl Scanner<'_> {
                 b'-' => self.dash(),
                 b'_' => self.underscore(),
                 b'~' => self.tilde(),
+
                 _ => self.at += 1,
             }
         }
@@ -153,10 +159,17 @@ impl Scanner<'_> {
     fn enter(&mut self, kind: Kind) {
         self.n_open[kind as usize] += 1;
         let is_doubled = kind == Kind::External && self.text[..self.at].ends_with("[[");
-        self.open.push(Open { kind, start: self.out.len(), pipes: self.pipes.len(), has_heading: false, is_doubled });
+        self.open.push(Open {
+            kind,
+            start: self.out.len(),
+            pipes: self.pipes.len(),
+            has_heading: false,
+            is_doubled,
+        });
     }
 
-    /// Takes the innermost open piece off the stack, with the place of its first `|` within its content.
+    /// Takes the innermost open piece off the stack, with the place of its first `|` within its
+    /// content.
     fn exit(&mut self) -> Option<(Open, Option<usize>)> {
         let open = self.open.pop()?;
         self.n_open[open.kind as usize] -= 1;
@@ -197,7 +210,10 @@ impl Scanner<'_> {
     }
 
     fn pipe(&mut self) {
-        if matches!(self.top(), Some(Kind::Template | Kind::Parameter | Kind::Link | Kind::Variants)) {
+        if matches!(
+            self.top(),
+            Some(Kind::Template | Kind::Parameter | Kind::Link | Kind::Variants)
+        ) {
             self.pipes.push(self.out.len());
         }
         self.literal(1);
@@ -209,12 +225,14 @@ impl Scanner<'_> {
             self.leave_until_below();
         }
         self.literal(1);
+
         if self.peek(0) == Some(b'\n') {
             while matches!(self.top(), Some(Kind::Link | Kind::External)) {
                 self.leave_until_below();
             }
             return;
         }
+
         self.line_start();
     }
 
@@ -228,6 +246,7 @@ impl Scanner<'_> {
     fn line_start(&mut self) {
         let rest = &self.bytes[self.at..];
         let indent = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b':')).count();
+
         match rest[indent..] {
             [b'{', b'|', ref after @ ..] if !after.starts_with(b"}}") => {
                 self.at += indent + 2;
@@ -241,18 +260,24 @@ impl Scanner<'_> {
                 }
                 self.at += indent + 2;
             }
+
             [b'=', b'=', ..] if indent == 0 => self.heading(),
             _ => {}
         }
     }
 
-    /// Whether `|}` closes a table; `|}}` inside a template is an empty argument and the template's end.
+    /// Whether `|}` closes a table; `|}}` inside a template is an empty argument and the template's
+    /// end.
     fn closes_table(&self, after: &[u8]) -> bool {
-        self.is_open(Kind::Table) && (after.first() != Some(&b'}') || self.top() == Some(Kind::Table))
+        self.is_open(Kind::Table)
+            && (after.first() != Some(&b'}') || self.top() == Some(Kind::Table))
     }
 
     fn heading(&mut self) {
-        while matches!(self.top(), Some(Kind::Link | Kind::External | Kind::Table | Kind::HtmlTable | Kind::Variants)) {
+        while matches!(
+            self.top(),
+            Some(Kind::Link | Kind::External | Kind::Table | Kind::HtmlTable | Kind::Variants)
+        ) {
             self.leave_until_below();
         }
         self.mark_heading();
@@ -267,6 +292,7 @@ impl Scanner<'_> {
         let rest = &self.text[self.at + 2..];
         let is_part = |c: &char| c.is_ascii_uppercase() || *c == '_' || !c.is_ascii();
         let word_bytes: usize = rest.chars().take(40).take_while(is_part).map(char::len_utf8).sum();
+
         match rest[..word_bytes].strip_suffix("__").filter(|word| word.chars().count() > 2) {
             Some(word) => {
                 self.disambiguation |= disambiguation::is_magic_word(word);

@@ -1,4 +1,5 @@
-//! Sections that hold no prose: references, links, further reading, in the languages of the large wikis.
+//! Sections that hold no prose: references, links, further reading, in the languages of the large
+//! wikis.
 
 /// Headings, lower case.
 static HEADINGS: &[&str] = &[
@@ -339,7 +340,11 @@ mod tests {
     #[test]
     fn headings_are_found_in_any_case() {
         assert!(HEADINGS.is_sorted());
-        assert!(is_without_prose("See also") && is_without_prose(" EXTERNAL LINKS: ") && is_without_prose("参见"));
+        assert!(
+            is_without_prose("See also")
+                && is_without_prose(" EXTERNAL LINKS: ")
+                && is_without_prose("参见")
+        );
         assert!(!is_without_prose("History"));
     }
 }

@@ -145,24 +145,36 @@ pub(super) fn tag_at(text: &[u8]) -> Option<Found> {
     let (number, end) = name_at(text, start)?;
     let limit = text.len().min(MAX_TAG_BYTES);
     let close = memchr::memchr2(b'>', b'<', &text[end..limit]).map(|distance| end + distance)?;
+
     if text[close] == b'<' {
         return None;
     }
-    Some(Found { number, tag: TAGS[number].1, closes, is_empty: text[close - 1] == b'/', length: close + 1 })
+    Some(Found {
+        number,
+        tag: TAGS[number].1,
+        closes,
+        is_empty: text[close - 1] == b'/',
+        length: close + 1,
+    })
 }
 
 /// Number of the tag whose name begins at `start`, and where the name ends.
 fn name_at(text: &[u8], start: usize) -> Option<(usize, usize)> {
-    let length = text[start.min(text.len())..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let length = text[start.min(text.len())..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric())
+        .count();
     if length == 0 || length > MAX_NAME_BYTES {
         return None;
     }
     let end = start + length;
-    let boundary = text.get(end).is_none_or(|byte| matches!(byte, b'>' | b'/') || byte.is_ascii_whitespace());
+    let boundary =
+        text.get(end).is_none_or(|byte| matches!(byte, b'>' | b'/') || byte.is_ascii_whitespace());
     let mut lower = [0; MAX_NAME_BYTES];
     lower[..length].copy_from_slice(&text[start..end]);
     lower[..length].make_ascii_lowercase();
     let number = TAGS.binary_search_by(|(name, _)| name.as_bytes().cmp(&lower[..length])).ok()?;
+
     boundary.then_some((number, end))
 }
 
@@ -183,12 +195,15 @@ pub(super) fn close_of(text: &[u8], number: usize, from: usize) -> Close {
     while let Some(distance) = memchr::memchr(b'<', &text[at..]) {
         at += distance;
         let closes = text.get(at + 1) == Some(&b'/');
+
         match name_at(text, at + 1 + usize::from(closes)) {
             Some((found, end)) if found == number && closes => {
                 let close = memchr::memchr(b'>', &text[end..text.len().min(end + 64)]);
                 return Close::At(at, close.map_or(end, |distance| end + distance + 1));
             }
-            Some((found, _)) if found == number && !tag_at(&text[at..]).is_some_and(|tag| tag.is_empty) => {
+            Some((found, _))
+                if found == number && !tag_at(&text[at..]).is_some_and(|tag| tag.is_empty) =>
+            {
                 return Close::OpensAgain;
             }
             _ => at += 1,
@@ -216,7 +231,10 @@ mod tests {
         assert_eq!(tag_at(b"<b <i>"), None);
         assert_eq!(tag_at(b"<"), None);
         let found = tag_at(b"<BR/> x").unwrap();
-        assert_eq!((found.tag, found.closes, found.is_empty, found.length), (Tag::Break, false, true, 5));
+        assert_eq!(
+            (found.tag, found.closes, found.is_empty, found.length),
+            (Tag::Break, false, true, 5)
+        );
         assert!(tag_at(b"</Ref >").unwrap().closes);
     }
 

@@ -24,11 +24,13 @@ impl Reader for Aliases {
 
     fn read(&self, input: &mut dyn BufRead, file: &Path, found: &mut Found) -> Result<()> {
         let text = read_text(input, file)?;
-        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).map_err(|cause| {
-            Error::data(format!("`{}` is no JSON object: {cause}", file.display()))
-                .at(format!("line {}", cause.line()))
-                .hint("it must look like {\"DB00945\": [\"Aspirin\", \"ASA\"], ...}")
-        })?;
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text)
+            .map_err(|cause| {
+                Error::data(format!("`{}` is no JSON object: {cause}", file.display()))
+                    .at(format!("line {}", cause.line()))
+                    .hint("it must look like {\"DB00945\": [\"Aspirin\", \"ASA\"], ...}")
+            })?;
+
         for (id, names) in object {
             let names = names.as_array().map(Vec::as_slice).unwrap_or_default();
             let mut names = names.iter().filter_map(|name| name.as_str().map(str::to_string));
@@ -36,6 +38,7 @@ impl Reader for Aliases {
             let concept = Concept { id, name, synonyms: names.collect(), ..Concept::default() };
             found.push(Entry { concept, ..Entry::default() });
         }
+
         Ok(())
     }
 }
@@ -51,7 +54,11 @@ mod tests {
         Aliases.read(&mut text.as_bytes(), Path::new("x.json"), &mut found).unwrap();
         assert_eq!(found.entries[0].concept.synonyms, ["ASA"]);
         assert_eq!((found.entries.len(), found.refused["no_name"]), (1, 2));
-        let error = Aliases.read(&mut &b"{\"a\":\n[}"[..], Path::new("x.json"), &mut found).unwrap_err().to_string();
+        let error = Aliases
+            .read(&mut &b"{\"a\":\n[}"[..], Path::new("x.json"), &mut found)
+            .unwrap_err()
+            .to_string();
+
         assert!(error.contains("line 2"), "{error}");
     }
 }

@@ -1,4 +1,5 @@
-//! Tables with a header line, column by column mapped onto a concept; shared by the readers of such files.
+//! Tables with a header line, column by column mapped onto a concept; shared by the readers of such
+//! files.
 
 use std::path::Path;
 
@@ -80,30 +81,45 @@ impl Table<'_> {
             .flexible(true)
             .has_headers(false)
             .from_reader(&text.as_bytes()[body..]);
+
         let mut records = rows.records();
         let header = records.next().and_then(std::result::Result::ok).unwrap_or_default();
         let Some(roles) = roles(header.iter()) else {
             return Err(Error::data(format!("`{}` has no column for id and name", file.display()))
                 .at(format!("line {}", self.skip_lines + 1))
-                .hint("name the columns id, name and, where there are, type, synonyms, language, links, parents"));
+                .hint(
+                    "name the columns id, name and, where there are, type, synonyms, language, \
+                       links, parents",
+                ));
         };
+
         for record in records {
             match record {
-                Ok(record) if record.len() == header.len() => found.push(self.entry(&record, &roles)),
+                Ok(record) if record.len() == header.len() => {
+                    found.push(self.entry(&record, &roles))
+                }
                 _ => found.refuse("malformed"),
             }
         }
+
         Ok(())
     }
 
     fn entry(&self, record: &csv::StringRecord, roles: &[Option<Role>]) -> Entry {
-        let concept =
-            Concept { kind: self.kind.to_string(), language: self.language.map(str::to_string), ..Concept::default() };
+        let concept = Concept {
+            kind: self.kind.to_string(),
+            language: self.language.map(str::to_string),
+            ..Concept::default()
+        };
         let mut entry = Entry { concept, ..Entry::default() };
+
         for (field, role) in record.iter().zip(roles) {
             let field = field.trim();
-            let items = || field.split('|').map(str::trim).filter(|item| !item.is_empty()).map(str::to_string);
+            let items = || {
+                field.split('|').map(str::trim).filter(|item| !item.is_empty()).map(str::to_string)
+            };
             let links = |relation| items().map(move |to| Link { relation, to });
+
             match role {
                 _ if field.is_empty() => {}
                 Some(Role::Id) => entry.concept.id = field.to_string(),
@@ -114,9 +130,11 @@ impl Table<'_> {
                 Some(Role::Links) => entry.concept.links.extend(links(Relation::Related)),
                 Some(Role::Parents) => entry.concept.links.extend(links(Relation::Parent)),
                 Some(Role::Trees) => entry.trees.extend(items()),
+
                 None => {}
             }
         }
+
         entry
     }
 }

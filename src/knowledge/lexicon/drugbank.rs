@@ -1,7 +1,9 @@
-//! `drugbank`: the DrugBank open vocabulary (`DrugBank ID, Accession Numbers, Common name, CAS, UNII, Synonyms`).
+//! `drugbank`: the DrugBank open vocabulary (`DrugBank ID, Accession Numbers, Common name, CAS,
+//! UNII, Synonyms`).
 //!
-//! Separated by comma as DrugBank publishes it, or by semicolon as spreadsheets save it again (then with an extra
-//! line `Column1;Column2;...` above the header). Names are the common name and the synonyms, separated by ` | `.
+//! Separated by comma as DrugBank publishes it, or by semicolon as spreadsheets save it again (then
+//! with an extra line `Column1;Column2;...` above the header). Names are the common name and the
+//! synonyms, separated by ` | `.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -37,10 +39,14 @@ impl Reader for DrugBank {
         let Some((skip_lines, line)) = header(&text) else {
             return Err(Error::data(format!("`{}` is no DrugBank vocabulary", file.display()))
                 .at("line 1")
-                .hint("its header has the columns `DrugBank ID` and `Common name`; for other tables use `tsv`"));
+                .hint(
+                    "its header has the columns `DrugBank ID` and `Common name`; for other \
+                       tables use `tsv`",
+                ));
         };
         let delimiter = if line.contains(';') { b';' } else { b',' };
-        Table { delimiter, quoting: true, skip_lines, kind: "drug", language: Some("en") }.read(&text, file, found)
+        Table { delimiter, quoting: true, skip_lines, kind: "drug", language: Some("en") }
+            .read(&text, file, found)
     }
 }
 
@@ -53,7 +59,10 @@ mod tests {
         let mut found = Found::default();
         DrugBank.read(&mut text.as_bytes(), Path::new("x.csv"), &mut found).unwrap();
         let drug = &found.entries[0].concept;
-        assert_eq!((drug.id.as_str(), drug.name.as_str(), drug.kind.as_str()), ("DB1", "Aspirin", "drug"));
+        assert_eq!(
+            (drug.id.as_str(), drug.name.as_str(), drug.kind.as_str()),
+            ("DB1", "Aspirin", "drug")
+        );
         assert_eq!(drug.synonyms, ["2-acetoxybenzoic acid", "Acetylsalicylic acid, pure"]);
     }
 
@@ -61,7 +70,8 @@ mod tests {
     fn commas_and_semicolons() {
         check(
             "DrugBank ID,Accession Numbers,Common name,CAS,UNII,Synonyms,Standard InChI Key\n\
-             DB1,A | B,Aspirin,50-78-2,R16,\"2-acetoxybenzoic acid | Acetylsalicylic acid, pure\",\n",
+             DB1,A | B,Aspirin,50-78-2,R16,\"2-acetoxybenzoic acid | Acetylsalicylic acid, \
+             pure\",\n",
         );
         check(
             "Column1;Column2;Column3;Column4;Column5;Column6;Column7\n\

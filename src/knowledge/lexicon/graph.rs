@@ -47,14 +47,18 @@ pub(super) fn build(entries: Vec<Entry>) -> (Vec<Concept>, Graph, u64) {
     resolve_names(&mut entries);
     resolve_relations(&mut entries);
     let mut concepts: Vec<Concept> = entries.into_iter().map(|entry| entry.concept).collect();
+
     for concept in &mut concepts {
         let Concept { name, synonyms, links, id, .. } = concept;
         let mut seen = HashSet::new();
-        synonyms.retain(|synonym| synonym != name && !synonym.trim().is_empty() && seen.insert(synonym.clone()));
+        synonyms.retain(|synonym| {
+            synonym != name && !synonym.trim().is_empty() && seen.insert(synonym.clone())
+        });
         links.retain(|link| link.to != *id);
         links.sort();
         links.dedup();
     }
+
     let (mut linked, mut parents, mut unresolved) = (Vec::new(), Vec::new(), 0);
     for (from, concept) in concepts.iter().enumerate() {
         for link in &concept.links {
@@ -71,10 +75,14 @@ pub(super) fn build(entries: Vec<Entry>) -> (Vec<Concept>, Graph, u64) {
             }
         }
     }
+
     let children = parents.iter().map(|(child, parent)| (*parent, *child)).collect();
     let n = concepts.len();
-    let graph =
-        Graph { neighbours: Lists::new(n, linked), parents: Lists::new(n, parents), children: Lists::new(n, children) };
+    let graph = Graph {
+        neighbours: Lists::new(n, linked),
+        parents: Lists::new(n, parents),
+        children: Lists::new(n, children),
+    };
     (concepts, graph, unresolved)
 }
 
@@ -82,6 +90,7 @@ pub(super) fn build(entries: Vec<Entry>) -> (Vec<Concept>, Graph, u64) {
 fn join_same_ids(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries.sort_by(|a, b| a.concept.id.cmp(&b.concept.id));
     let mut joined: Vec<Entry> = Vec::with_capacity(entries.len());
+
     for entry in entries {
         match joined.last_mut().filter(|last| last.concept.id == entry.concept.id) {
             None => joined.push(entry),
@@ -95,10 +104,12 @@ fn join_same_ids(mut entries: Vec<Entry>) -> Vec<Entry> {
                 ours.synonyms.extend(theirs.synonyms);
                 ours.links.extend(theirs.links);
                 last.trees.extend(entry.trees);
+
                 last.related_names.extend(entry.related_names);
             }
         }
     }
+
     joined
 }
 
@@ -110,6 +121,7 @@ fn resolve_trees(entries: &mut [Entry]) {
             places.entry(tree.clone()).or_insert_with(|| entry.concept.id.clone());
         }
     }
+
     for entry in entries {
         for tree in &entry.trees {
             let above = tree.rsplit_once('.').and_then(|(above, _)| places.get(above));
@@ -120,13 +132,18 @@ fn resolve_trees(entries: &mut [Entry]) {
     }
 }
 
-/// Makes links of related concepts that are given by preferred name; a name nobody has stays as a dead link.
+/// Makes links of related concepts that are given by preferred name; a name nobody has stays as a
+/// dead link.
 fn resolve_names(entries: &mut [Entry]) {
     if entries.iter().all(|entry| entry.related_names.is_empty()) {
         return;
     }
-    let ids: BTreeMap<String, String> =
-        entries.iter().rev().map(|entry| (entry.concept.name.clone(), entry.concept.id.clone())).collect();
+    let ids: BTreeMap<String, String> = entries
+        .iter()
+        .rev()
+        .map(|entry| (entry.concept.name.clone(), entry.concept.id.clone()))
+        .collect();
+
     for entry in entries {
         for name in entry.related_names.drain(..) {
             let to = ids.get(&name).cloned().unwrap_or(name);
@@ -159,9 +176,16 @@ mod tests {
     use super::*;
 
     fn entry(id: &str, name: &str, trees: &[&str], links: &[(Relation, &str)]) -> Entry {
-        let links = links.iter().map(|(relation, to)| Link { relation: *relation, to: (*to).to_string() }).collect();
+        let links = links
+            .iter()
+            .map(|(relation, to)| Link { relation: *relation, to: (*to).to_string() })
+            .collect();
         let concept = Concept { id: id.into(), name: name.into(), links, ..Concept::default() };
-        Entry { concept, trees: trees.iter().map(|tree| (*tree).to_string()).collect(), related_names: Vec::new() }
+        Entry {
+            concept,
+            trees: trees.iter().map(|tree| (*tree).to_string()).collect(),
+            related_names: Vec::new(),
+        }
     }
 
     #[test]
@@ -171,7 +195,10 @@ mod tests {
             entry("D1", "brain diseases", &["C10"], &[]),
             entry("D2", "epilepsy", &["C10.300"], &[]),
         ]);
-        assert_eq!(lexicon.concepts.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["D1", "D2", "D3"]);
+        assert_eq!(
+            lexicon.concepts.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(),
+            ["D1", "D2", "D3"]
+        );
         assert_eq!(lexicon.parents(2), [0]);
         assert_eq!(lexicon.siblings(2), [1]);
         assert!(lexicon.linked(0, 1) && lexicon.linked(1, 0) && !lexicon.linked(1, 2));
@@ -192,7 +219,11 @@ mod tests {
 
     #[test]
     fn a_link_may_name_its_relation() {
-        let links = [(Relation::Related, "treats:X:2"), (Relation::Related, "is_a:D3"), (Relation::Related, "X:2")];
+        let links = [
+            (Relation::Related, "treats:X:2"),
+            (Relation::Related, "is_a:D3"),
+            (Relation::Related, "X:2"),
+        ];
         let lexicon = Lexicon::build(vec![
             entry("D1", "a", &[], &links),
             entry("X:2", "b", &[], &[]),
@@ -204,7 +235,11 @@ mod tests {
 
     #[test]
     fn the_order_of_entries_changes_nothing() {
-        let mut entries = vec![entry("B", "b", &["1.2"], &[]), entry("A", "a", &["1"], &[]), entry("C", "c", &[], &[])];
+        let mut entries = vec![
+            entry("B", "b", &["1.2"], &[]),
+            entry("A", "a", &["1"], &[]),
+            entry("C", "c", &[], &[]),
+        ];
         let hash = Lexicon::build(entries.clone()).hash();
         entries.reverse();
         assert_eq!(Lexicon::build(entries).hash(), hash);

@@ -39,14 +39,22 @@ impl Descriptor {
     /// The descriptor as an entry; its kind is the category of its first tree number.
     pub(super) fn into_entry(self) -> Entry {
         let letter = self.trees.first().and_then(|tree| tree.chars().next());
-        let kind = CATEGORIES.iter().find(|(category, _)| Some(*category) == letter).map_or("", |(_, name)| name);
+        let kind = CATEGORIES
+            .iter()
+            .find(|(category, _)| Some(*category) == letter)
+            .map_or("", |(_, name)| name);
         let concept = Concept {
             id: self.id,
             kind: kind.to_string(),
             name: self.name,
             synonyms: self.terms,
             language: Some("en".to_string()),
-            links: self.related.into_iter().map(|to| Link { relation: Relation::Related, to }).collect(),
+
+            links: self
+                .related
+                .into_iter()
+                .map(|to| Link { relation: Relation::Related, to })
+                .collect(),
         };
         Entry { concept, trees: self.trees, related_names: self.related_names }
     }

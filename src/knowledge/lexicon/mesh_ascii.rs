@@ -1,7 +1,9 @@
-//! `mesh_ascii`: MeSH descriptors in NLM's ASCII format (`d2024.bin`): records of `FIELD = value` lines.
+//! `mesh_ascii`: MeSH descriptors in NLM's ASCII format (`d2024.bin`): records of `FIELD = value`
+//! lines.
 //!
-//! `MH` is the name, `ENTRY` and `PRINT ENTRY` are synonyms (the part before the first `|`), `MN` tree numbers,
-//! `UI` the id, `PA` and `FX` pharmacological actions and see-related descriptors by name.
+//! `MH` is the name, `ENTRY` and `PRINT ENTRY` are synonyms (the part before the first `|`), `MN`
+//! tree numbers, `UI` the id, `PA` and `FX` pharmacological actions and see-related descriptors by
+//! name.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -40,6 +42,7 @@ fn descriptor(record: &str) -> Descriptor {
     for line in record.lines() {
         let Some((field, value)) = line.split_once(" = ") else { continue };
         let value = value.trim().to_string();
+
         match field.trim() {
             "UI" => descriptor.id = value,
             "MH" => descriptor.name = value,
@@ -61,8 +64,10 @@ mod tests {
 
     #[test]
     fn records_become_linked_concepts() {
-        let text = "*NEWRECORD\nRECTYPE = D\nMH = Aspirin\nPRINT ENTRY = Acetysal|T109|NON|EQV|NLM (1995)|941108|abcdef\n\
-                    ENTRY = Acid, Acetylsalicylic\nMN = D02.455.426\nPA = Antipyretics\nUI = D001241\n\n\
+        let text = "*NEWRECORD\nRECTYPE = D\nMH = Aspirin\nPRINT ENTRY = Acetysal|T109|NON|EQV|NLM \
+                    (1995)|941108|abcdef\n\
+                    ENTRY = Acid, Acetylsalicylic\nMN = D02.455.426\nPA = Antipyretics\nUI = \
+                    D001241\n\n\
                     *NEWRECORD\nRECTYPE = D\nMH = Antipyretics\nMN = D27.505\nUI = D058633\n\n\
                     *NEWRECORD\nRECTYPE = D\nUI = D0\n";
         assert!(MeshAscii.recognises(text));

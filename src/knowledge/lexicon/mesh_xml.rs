@@ -1,8 +1,9 @@
 //! `mesh_xml`: MeSH descriptors as XML (`desc2024.xml` and its kin), read as a stream.
 //!
-//! Names are the descriptor's and the terms of all its concepts; permuted terms ("Diseases, Heart") are left out,
-//! because mentions turn inverted names round themselves. Links come from tree numbers, pharmacological actions
-//! and see-related descriptors. A file that is cut off gives all its whole descriptors and one refusal.
+//! Names are the descriptor's and the terms of all its concepts; permuted terms ("Diseases, Heart")
+//! are left out, because mentions turn inverted names round themselves. Links come from tree
+//! numbers, pharmacological actions and see-related descriptors. A file that is cut off gives all
+//! its whole descriptors and one refusal.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -34,6 +35,7 @@ impl Reader for MeshXml {
     fn read(&self, input: &mut dyn BufRead, file: &Path, found: &mut Found) -> Result<()> {
         let mut xml = Xml::from_reader(input);
         let (mut state, mut buffer) = (State::default(), Vec::new());
+
         loop {
             buffer.clear();
             match xml.read_event_into(&mut buffer) {
@@ -55,13 +57,18 @@ impl Reader for MeshXml {
                     found.refuse("truncated");
                     break;
                 }
+
                 Err(cause) => {
-                    return Err(Error::data(format!("`{}` is not well-formed XML: {cause}", file.display()))
-                        .at(format!("byte {}", xml.error_position()))
-                        .hint("fetch the file again from nlm.nih.gov/databases/download/mesh.html"));
+                    return Err(Error::data(format!(
+                        "`{}` is not well-formed XML: {cause}",
+                        file.display()
+                    ))
+                    .at(format!("byte {}", xml.error_position()))
+                    .hint("fetch the file again from nlm.nih.gov/databases/download/mesh.html"));
                 }
             }
         }
+
         Ok(())
     }
 }
@@ -81,10 +88,12 @@ impl State {
         if name == "DescriptorRecord" {
             self.descriptor = Descriptor::default();
         }
+
         if name == "Term" {
             let attribute = tag.try_get_attribute("IsPermutedTermYN").ok().flatten();
             self.permuted = attribute.is_some_and(|attribute| attribute.value.as_ref() == "Y");
         }
+
         self.path.push(name);
         self.text.clear();
     }
@@ -92,17 +101,27 @@ impl State {
     fn close(&mut self, name: &str, found: &mut Found) {
         let above: Vec<&str> = self.path.iter().rev().skip(1).map(String::as_str).take(3).collect();
         let text = || self.text.trim().to_string();
+
         match (name, above.as_slice()) {
             ("DescriptorUI", ["DescriptorRecord", ..]) => self.descriptor.id = text(),
             ("String", ["DescriptorName", "DescriptorRecord", ..]) => self.descriptor.name = text(),
-            ("String", ["Term", "TermList", "Concept"]) if !self.permuted => self.descriptor.terms.push(text()),
+            ("String", ["Term", "TermList", "Concept"]) if !self.permuted => {
+                self.descriptor.terms.push(text())
+            }
             ("TreeNumber", ["TreeNumberList", ..]) => self.descriptor.trees.push(text()),
-            ("DescriptorUI", ["DescriptorReferredTo", "PharmacologicalAction" | "SeeRelatedDescriptor", ..]) => {
+            (
+                "DescriptorUI",
+                ["DescriptorReferredTo", "PharmacologicalAction" | "SeeRelatedDescriptor", ..],
+            ) => {
                 self.descriptor.related.push(text());
             }
-            ("DescriptorRecord", _) => found.push(std::mem::take(&mut self.descriptor).into_entry()),
+
+            ("DescriptorRecord", _) => {
+                found.push(std::mem::take(&mut self.descriptor).into_entry())
+            }
             _ => {}
         }
+
         self.path.pop();
         self.text.clear();
     }
@@ -144,7 +163,10 @@ mod tests {
         assert_eq!((concept.id.as_str(), concept.name.as_str()), ("D9", "Fever & Chills"));
         assert_eq!((concept.kind.as_str(), &entry.trees[0][..]), ("disease", "C23.888"));
         assert_eq!(concept.synonyms, ["Pyrexia \u{2013} high"]);
-        assert_eq!(concept.links.iter().map(|link| link.to.as_str()).collect::<Vec<_>>(), ["D8", "D7"]);
+        assert_eq!(
+            concept.links.iter().map(|link| link.to.as_str()).collect::<Vec<_>>(),
+            ["D8", "D7"]
+        );
         assert!(found.refused.is_empty());
     }
 

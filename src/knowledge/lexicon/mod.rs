@@ -1,11 +1,12 @@
 //! files of a knowledge graph → [`Lexicon`]
 //!
-//! A lexicon is a list of concepts: id, kind, names, language and links to other concepts. Every file format is
-//! one [`Reader`]; the format is recognised by content or named in the pipeline file. Concepts stand in the order
-//! of their ids, whatever the order of files and rows, so a concept's number means the same in every run.
+//! A lexicon is a list of concepts: id, kind, names, language and links to other concepts. Every
+//! file format is one [`Reader`]; the format is recognised by content or named in the pipeline
+//! file. Concepts stand in the order of their ids, whatever the order of files and rows, so a
+//! concept's number means the same in every run.
 //!
-//! Promises: an entry that cannot be used is counted by reason, never dropped silently; concepts of one id in
-//! several files become one; links to concepts that no file has are counted and left out.
+//! Promises: an entry that cannot be used is counted by reason, never dropped silently; concepts of
+//! one id in several files become one; links to concepts that no file has are counted and left out.
 //!
 //! To add a format: one file with a [`Reader`], one `mod` line, one line in [`READERS`].
 
@@ -53,10 +54,12 @@ pub trait Reader: Sync {
     /// What it reads, in one line.
     fn about(&self) -> &'static str;
 
-    /// Whether a file that begins with `head` (decompressed, without byte-order mark) has this format.
+    /// Whether a file that begins with `head` (decompressed, without byte-order mark) has this
+    /// format.
     fn recognises(&self, head: &str) -> bool;
 
-    /// Reads the decompressed file and adds its entries to `found`; entries it cannot use are counted there.
+    /// Reads the decompressed file and adds its entries to `found`; entries it cannot use are
+    /// counted there.
     ///
     /// # Errors
     /// If the file cannot be read at all, with file, line and remedy.
@@ -141,8 +144,8 @@ pub struct Found {
     room: Option<u64>,
 }
 
-/// What a name takes until it can be looked up, in bytes, beside eight times its length: measured on lists of 250,000 and
-/// 600,000 words.
+/// What a name takes until it can be looked up, in bytes, beside eight times its length: measured
+/// on lists of 250,000 and 600,000 words.
 const NAME_BYTES: u64 = 600;
 
 impl Found {
@@ -219,9 +222,11 @@ impl Lexicon {
         // The rest is for the documents.
         let mut room = memory_bytes / 4 * 3;
         let (mut entries, mut books, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
+
         for spec in specs {
             let listed = files(spec)?;
             passed_over.extend(listed.passed_over.iter().map(|file| file.display().to_string()));
+
             for file in listed.files {
                 let (found, format) = read_file(&file, spec.format.as_deref(), room)?;
                 room = room.saturating_sub(found.bytes());
@@ -234,6 +239,7 @@ impl Lexicon {
                 entries.extend(found.entries);
             }
         }
+
         let mut lexicon = Lexicon::build(entries);
         (lexicon.books, lexicon.passed_over) = (books, passed_over);
         Ok(lexicon)
@@ -247,11 +253,14 @@ impl Lexicon {
 
     /// The number of the concept with this id.
     pub fn find(&self, id: &str) -> Option<u32> {
-        self.concepts.binary_search_by(|concept| concept.id.as_str().cmp(id)).ok().map(|at| at as u32)
+        self.concepts
+            .binary_search_by(|concept| concept.id.as_str().cmp(id))
+            .ok()
+            .map(|at| at as u32)
     }
 
-    /// Concepts one link away (parents, children, related), in number order; the same concept under another id
-    /// is none.
+    /// Concepts one link away (parents, children, related), in number order; the same concept under
+    /// another id is none.
     pub fn neighbours(&self, concept: u32) -> &[u32] {
         self.graph.neighbours.of(concept)
     }
@@ -269,7 +278,8 @@ impl Lexicon {
     /// Concepts that share a parent with this one, in number order: near misses of the same kind.
     pub fn siblings(&self, concept: u32) -> Vec<u32> {
         let parents = self.parents(concept).iter();
-        let mut found: Vec<u32> = parents.flat_map(|parent| self.graph.children.of(*parent)).copied().collect();
+        let mut found: Vec<u32> =
+            parents.flat_map(|parent| self.graph.children.of(*parent)).copied().collect();
         found.sort_unstable();
         found.dedup();
         found.retain(|other| *other != concept);
@@ -280,10 +290,13 @@ impl Lexicon {
     pub fn hash(&self) -> String {
         let mut hasher = Xxh3::new();
         for concept in &self.concepts {
-            for text in [&concept.id, &concept.kind, &concept.name].into_iter().chain(&concept.synonyms) {
+            for text in
+                [&concept.id, &concept.kind, &concept.name].into_iter().chain(&concept.synonyms)
+            {
                 hasher.update(text.as_bytes());
                 hasher.update(&[0xff]);
             }
+
             for link in &concept.links {
                 hasher.update(&[0xfe, link.relation as u8]);
                 hasher.update(link.to.as_bytes());
@@ -298,16 +311,25 @@ impl Lexicon {
 mod tests {
     use super::*;
 
-    /// A name in the file is a hundred times as much in memory: whoever gives a file that is no lexicon hears of it.
+    /// A name in the file is a hundred times as much in memory: whoever gives a file that is no
+    /// lexicon hears of it.
     #[test]
     fn what_does_not_fit_into_memory_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("words.txt");
-        std::fs::write(&path, (0..5_000).map(|n| format!("word{n}\n")).collect::<String>()).unwrap();
-        let spec = [LexiconSpec { path: path.to_str().unwrap().to_string(), format: Some("words".to_string()) }];
+        std::fs::write(&path, (0..5_000).map(|n| format!("word{n}\n")).collect::<String>())
+            .unwrap();
+        let spec = [LexiconSpec {
+            path: path.to_str().unwrap().to_string(),
+            format: Some("words".to_string()),
+        }];
         assert_eq!(Lexicon::read(&spec, 64 << 20).unwrap().concepts.len(), 5_000);
         let error = Lexicon::read(&spec, 4 << 20).unwrap_err().to_string();
-        assert!(error.contains("more than fits into memory") && error.contains("--memory"), "{error}");
+
+        assert!(
+            error.contains("more than fits into memory") && error.contains("--memory"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -322,44 +344,70 @@ mod tests {
     #[test]
     fn a_missing_file_and_a_binary_file_say_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
-        let spec = |name: &str| LexiconSpec { path: folder.path().join(name).display().to_string(), format: None };
+        let spec = |name: &str| LexiconSpec {
+            path: folder.path().join(name).display().to_string(),
+            format: None,
+        };
         let error = Lexicon::read(&[spec("none.tsv")], 4 << 30).unwrap_err().to_string();
         assert!(error.contains("none.tsv") && error.contains("lexicon = []"), "{error}");
         std::fs::write(folder.path().join("x.bin"), [0, 1, 2, 0xff, 0xfe]).unwrap();
         let error = Lexicon::read(&[spec("x.bin")], 4 << 30).unwrap_err().to_string();
         assert!(error.contains("recognises"), "{error}");
+
         for (name, text, says) in [
             ("empty.tsv", "", "is empty"),
             ("blank.obo", " \n", "is empty"),
-            ("ragged.tsv", "id\tname\nD1\n", "read as tsv, names nothing: not used are 1 malformed"),
+            (
+                "ragged.tsv",
+                "id\tname\nD1\n",
+                "read as tsv, names nothing: not used are 1 malformed",
+            ),
         ] {
             std::fs::write(folder.path().join(name), text).unwrap();
             let error = Lexicon::read(&[spec(name)], 4 << 30).unwrap_err().to_string();
-            assert!(error.contains(name) && error.contains(says) && error.contains("hint"), "{error}");
+            assert!(
+                error.contains(name) && error.contains(says) && error.contains("hint"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn what_stands_in_a_folder_beside_lexicons_is_passed_over() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("a.tsv", "id\tname\n1\taspirin\n");
         write("README", "words\nto read\n");
         write("SOURCE.md", "# Where it is from\n");
         write("empty.txt", "");
         write("page.html", "<html><body>no lexicon</body></html>");
-        let spec = |path: &str| LexiconSpec { path: folder.path().join(path).display().to_string(), format: None };
+        let spec = |path: &str| LexiconSpec {
+            path: folder.path().join(path).display().to_string(),
+            format: None,
+        };
         let lexicon = Lexicon::read(&[spec("")], 4 << 30).unwrap();
-        let names: Vec<&str> = lexicon.passed_over.iter().filter_map(|file| file.rsplit('/').next()).collect();
-        assert_eq!((lexicon.concepts.len(), names), (1, vec!["README", "SOURCE.md", "empty.txt", "page.html"]));
+        let names: Vec<&str> =
+            lexicon.passed_over.iter().filter_map(|file| file.rsplit('/').next()).collect();
+        assert_eq!(
+            (lexicon.concepts.len(), names),
+            (1, vec!["README", "SOURCE.md", "empty.txt", "page.html"])
+        );
         // Named itself, it is meant.
-        assert!(Lexicon::read(&[spec("page.html")], 4 << 30).unwrap_err().to_string().contains("recognises"));
+        assert!(
+            Lexicon::read(&[spec("page.html")], 4 << 30)
+                .unwrap_err()
+                .to_string()
+                .contains("recognises")
+        );
+
         std::fs::remove_file(folder.path().join("a.tsv")).unwrap();
         let error = Lexicon::read(&[spec("")], 4 << 30).unwrap_err().to_string();
         assert!(error.contains("no file of") && error.contains("hint"), "{error}");
     }
 
-    /// The lexicons that come with the project: every format but the lists, all entries used, links within.
+    /// The lexicons that come with the project: every format but the lists, all entries used, links
+    /// within.
     #[test]
     fn the_fixtures_are_one_lexicon() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/lexicon/*").to_string();
@@ -390,17 +438,23 @@ mod tests {
             std::fs::write(&place, &bytes[..bytes.len() - 40]).unwrap();
             LexiconSpec { path: place.display().to_string(), format: None }
         };
+
         let record = "<DescriptorRecord><DescriptorUI>D1</DescriptorUI><DescriptorName><String>Fever</String>\
                       </DescriptorName></DescriptorRecord>";
-        let xml = pack("desc.xml.gz", &format!("<DescriptorRecordSet>{}</DescriptorRecordSet>", record.repeat(300)));
+        let xml = pack(
+            "desc.xml.gz",
+            &format!("<DescriptorRecordSet>{}</DescriptorRecordSet>", record.repeat(300)),
+        );
         let lexicon = Lexicon::read(&[xml], 4 << 30).unwrap();
         assert_eq!((lexicon.books[0].entries, lexicon.books[0].refused["truncated"]), (299, 1));
         let tsv = pack("x.tsv.gz", &format!("id\tname\n{}", "1\taspirin\n".repeat(3_000)));
         let error = Lexicon::read(&[tsv], 4 << 30).unwrap_err().to_string();
+
         assert!(error.contains("x.tsv.gz") && error.contains("hint"), "{error}");
     }
 
-    /// Every lexicon file of the test data is recognised and gives about as many concepts as its source says.
+    /// Every lexicon file of the test data is recognised and gives about as many concepts as its
+    /// source says.
     #[test]
     fn real_lexicons_are_read() {
         let Some(data) = std::env::var_os("KPIPE_TEST_DATA") else { return };
@@ -420,13 +474,18 @@ mod tests {
             ("THUOCL_medical.txt.gz", "words", 18_749),
             ("zh-medicalkg-disease.txt.gz", "words", 8_807),
         ];
+
         for (name, format, least) in expected {
             let spec = LexiconSpec { path: folder.join(name).display().to_string(), format: None };
             let lexicon = Lexicon::read(&[spec], 4 << 30).unwrap();
             assert_eq!(lexicon.books[0].format, format, "{name}");
             let found = lexicon.concepts.len();
             let refused = lexicon.books[0].refused.values().sum::<u64>();
-            assert!(found * 100 >= least * 99 && found <= least * 102, "{name}: {found} concepts, {refused} refused");
+
+            assert!(
+                found * 100 >= least * 99 && found <= least * 102,
+                "{name}: {found} concepts, {refused} refused"
+            );
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `obo`: an ontology in OBO 1.2/1.4 (Disease Ontology, HPO, GO).
 //!
-//! `[Term]` stanzas become concepts; obsolete ones are counted and left out. The kind is the namespace. EXACT,
-//! RELATED and NARROW synonyms are names; a BROAD one means more than the concept and is counted and left out.
-//! `is_a` gives parents, `relationship` other links, `xref` the same concept elsewhere (`MESH:D006394` is written
-//! `D006394`, as MeSH's own files name it).
+//! `[Term]` stanzas become concepts; obsolete ones are counted and left out. The kind is the
+//! namespace. EXACT, RELATED and NARROW synonyms are names; a BROAD one means more than the concept
+//! and is counted and left out. `is_a` gives parents, `relationship` other links, `xref` the same
+//! concept elsewhere (`MESH:D006394` is written `D006394`, as MeSH's own files name it).
 
 use std::io::BufRead;
 use std::path::Path;
@@ -31,12 +31,14 @@ impl Reader for Obo {
         let text = read_text(input, file)?;
         let mut default_kind = String::new();
         let mut stanza: Option<Stanza> = None;
+
         for line in text.lines().map(str::trim_end) {
             if line.starts_with('[') {
                 push(stanza.take(), found);
                 stanza = (line == "[Term]").then(|| Stanza::new(&default_kind));
                 continue;
             }
+
             let Some((tag, value)) = line.split_once(':') else { continue };
             match &mut stanza {
                 Some(stanza) => stanza.tag(tag, value.trim(), found),
@@ -44,6 +46,7 @@ impl Reader for Obo {
                 None => {}
             }
         }
+
         push(stanza, found);
         Ok(())
     }
@@ -72,20 +75,28 @@ impl Stanza {
 
     fn tag(&mut self, tag: &str, value: &str, found: &mut Found) {
         let concept = &mut self.entry.concept;
-        let mut link = |relation, to: &str| concept.links.push(Link { relation, to: to.to_string() });
+        let mut link =
+            |relation, to: &str| concept.links.push(Link { relation, to: to.to_string() });
         let bare = || value.split([' ', '{', '!']).next().unwrap_or("");
+
         match tag {
             "id" => concept.id = bare().to_string(),
             "name" => concept.name = unescape(value),
             "namespace" => concept.kind = value.to_string(),
             "is_a" => link(Relation::Parent, bare()),
-            "relationship" => link(Relation::Related, value.split_whitespace().nth(1).unwrap_or("")),
+            "relationship" => {
+                link(Relation::Related, value.split_whitespace().nth(1).unwrap_or(""))
+            }
             "xref" => {
-                let mesh = ["MESH:", "MSH:", "MeSH:"].iter().find_map(|prefix| bare().strip_prefix(prefix));
+                let mesh = ["MESH:", "MSH:", "MeSH:"]
+                    .iter()
+                    .find_map(|prefix| bare().strip_prefix(prefix));
                 link(Relation::Same, mesh.unwrap_or(bare()));
             }
             "synonym" => match quoted(value) {
-                Some((_, scope)) if scope.trim_start().starts_with("BROAD") => found.refuse("broad_synonym"),
+                Some((_, scope)) if scope.trim_start().starts_with("BROAD") => {
+                    found.refuse("broad_synonym")
+                }
                 Some((name, _)) => concept.synonyms.push(name),
                 None => found.refuse("malformed"),
             },
@@ -99,12 +110,14 @@ impl Stanza {
 fn quoted(value: &str) -> Option<(String, &str)> {
     let inner = value.strip_prefix('"')?;
     let mut escaped = false;
+
     for (at, c) in inner.char_indices() {
         match c {
             '"' if !escaped => return Some((unescape(&inner[..at]), &inner[at + 1..])),
             _ => escaped = c == '\\' && !escaped,
         }
     }
+
     None
 }
 
@@ -112,6 +125,7 @@ fn quoted(value: &str) -> Option<(String, &str)> {
 fn unescape(value: &str) -> String {
     let mut plain = String::with_capacity(value.len());
     let mut chars = value.chars();
+
     while let Some(c) = chars.next() {
         match (c, c == '\\') {
             (_, true) => match chars.next() {
@@ -122,6 +136,7 @@ fn unescape(value: &str) -> String {
             (c, false) => plain.push(c),
         }
     }
+
     plain
 }
 
@@ -139,11 +154,15 @@ mod tests {
 
     #[test]
     fn terms_with_synonyms_and_links() {
-        let text = "format-version: 1.2\ndefault-namespace: disease\n\n[Term]\nid: X:1\nname: heart disease\n\n\
-                    [Term]\nid: X:2\nname: infarct \\(old\\)\nsynonym: \"dead \\\"muscle\\\"\" EXACT [a:b]\n\
+        let text = "format-version: 1.2\ndefault-namespace: disease\n\n[Term]\nid: X:1\nname: \
+                    heart disease\n\n\
+                    [Term]\nid: X:2\nname: infarct \\(old\\)\nsynonym: \"dead \\\"muscle\\\"\" \
+                    EXACT [a:b]\n\
                     synonym: \"illness\" BROAD []\nxref: MESH:D009203\nis_a: X:1 ! heart disease\n\
-                    relationship: part_of X:3 ! heart\n\n[Term]\nid: X:3\nname: heart\nnamespace: organ\n\n\
-                    [Term]\nid: X:4\nname: old\nis_obsolete: true\n\n[Typedef]\nid: part_of\nname: part of\n";
+                    relationship: part_of X:3 ! heart\n\n[Term]\nid: X:3\nname: heart\nnamespace: \
+                    organ\n\n\
+                    [Term]\nid: X:4\nname: old\nis_obsolete: true\n\n[Typedef]\nid: part_of\nname: \
+                    part of\n";
         assert!(Obo.recognises(text));
         let found = read(text);
         assert_eq!((found.refused["obsolete"], found.refused["broad_synonym"]), (1, 1));
@@ -152,7 +171,10 @@ mod tests {
         let infarct = &lexicon.concepts[1];
         assert_eq!((infarct.name.as_str(), infarct.kind.as_str()), ("infarct (old)", "disease"));
         assert_eq!(infarct.synonyms, ["dead \"muscle\""]);
-        assert_eq!(infarct.links.iter().find(|link| link.relation == Relation::Same).unwrap().to, "D009203");
+        assert_eq!(
+            infarct.links.iter().find(|link| link.relation == Relation::Same).unwrap().to,
+            "D009203"
+        );
         assert!(lexicon.linked(1, 2) && lexicon.parents(1) == [0]);
         assert_eq!(lexicon.concepts[2].kind, "organ");
     }

@@ -30,26 +30,35 @@ pub struct Listed {
 /// If there is none, or none of them is a lexicon.
 pub fn files(spec: &LexiconSpec) -> Result<Listed> {
     let found = expand(&spec.path).map_err(|error| {
-        error.at("[density] lexicon").hint("`lexicon = []` scores without a lexicon: every density is 0")
+        error
+            .at("[density] lexicon")
+            .hint("`lexicon = []` scores without a lexicon: every density is 0")
     })?;
     // A file that is named itself is read or is an error; so is one whose format is said.
+
     if spec.format.is_some() || found == [Path::new(&spec.path)] {
         return Ok(Listed { files: found, ..Listed::default() });
     }
     let (mut files, mut passed_over) = (Vec::new(), Vec::new());
+
     for file in found {
         if is_lexicon(&file)? { files.push(file) } else { passed_over.push(file) }
     }
     if files.is_empty() {
         return Err(Error::usage(format!("no file of `{}` is a lexicon", spec.path))
             .at("[density] lexicon")
-            .hint("name the format of what is there: `lexicon = [{ path = \"...\", format = \"tsv\" }]`"));
+            .hint(
+                "name the format of what is there: `lexicon = \
+                   [{ path = \"...\", format = \"tsv\" }]`",
+            ));
     }
+
     Ok(Listed { files, passed_over })
 }
 
 /// What a file is called that stands beside data and is about it.
-static ABOUT: &[&str] = &["readme", "source", "license", "licence", "copying", "notice", "changelog", "citation"];
+static ABOUT: &[&str] =
+    &["readme", "source", "license", "licence", "copying", "notice", "changelog", "citation"];
 
 /// Whether a file of a folder is meant to be read: by its name, and by its beginning.
 fn is_lexicon(file: &Path) -> Result<bool> {
@@ -61,12 +70,14 @@ fn is_lexicon(file: &Path) -> Result<bool> {
     if why_passed_over(file).is_some() {
         return Ok(false);
     }
-    let unpacked = Unpacked::open(file, &BOUNDS, None).map_err(|cause| watched::unreadable(file, &cause))?;
+    let unpacked =
+        Unpacked::open(file, &BOUNDS, None).map_err(|cause| watched::unreadable(file, &cause))?;
     let failure = unpacked.failure();
     let mut head = Vec::with_capacity(HEAD_BYTES);
     // Damage shows when the file is read.
     let _ = unpacked.take(HEAD_BYTES as u64).read_to_end(&mut head);
     failure.check(file)?;
+
     Ok(recognise(without_mark(&head), file).is_ok())
 }
 
@@ -74,15 +85,20 @@ fn without_mark(head: &[u8]) -> &[u8] {
     head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head)
 }
 
-/// Reads one file with the reader that is named or recognises it; gives the entries and the reader's name. `room` is the
-/// memory that its entries may take, in bytes.
+/// Reads one file with the reader that is named or recognises it; gives the entries and the
+/// reader's name. `room` is the memory that its entries may take, in bytes.
 ///
 /// # Errors
 /// If the file cannot be read or recognised, or names more than fits.
-pub(super) fn read_file(file: &Path, format: Option<&str>, room: u64) -> Result<(Found, &'static str)> {
+pub(super) fn read_file(
+    file: &Path,
+    format: Option<&str>,
+    room: u64,
+) -> Result<(Found, &'static str)> {
     // Readers hold the text of a file beside what they make of it.
     let bounds = Bounds { max_bytes: BOUNDS.max_bytes.min(room / 4), ..BOUNDS };
-    let unpacked = Unpacked::open(file, &bounds, None).map_err(|cause| Error::file("open", file, cause))?;
+    let unpacked =
+        Unpacked::open(file, &bounds, None).map_err(|cause| Error::file("open", file, cause))?;
     let (fault, failure) = (unpacked.fault(), unpacked.failure());
     let found = read_unpacked(unpacked, file, format, room);
     // What a reader takes for damage may be a disk that fails, or a bound that is ours.
@@ -94,40 +110,58 @@ pub(super) fn read_file(file: &Path, format: Option<&str>, room: u64) -> Result<
         other => other?,
     };
     // A stream that stops cleanly before the file's end, such as bytes behind its last member.
+
     if let Some(fault) = fault.borrow().as_ref().filter(|fault| fault.clean) {
         found.refuse(fault.reason);
     }
     if found.entries.is_empty() {
-        let refused: Vec<String> = found.refused.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+        let refused: Vec<String> =
+            found.refused.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
         let what = format!("lexicon file `{}`, read as {reader}, names nothing", file.display());
-        let what = if refused.is_empty() { what } else { format!("{what}: not used are {}", refused.join(", ")) };
-        return Err(Error::data(what).hint("say its format: `lexicon = [{ path = \"...\", format = \"tsv\" }]`"));
+        let what = if refused.is_empty() {
+            what
+        } else {
+            format!("{what}: not used are {}", refused.join(", "))
+        };
+        return Err(Error::data(what)
+            .hint("say its format: `lexicon = [{ path = \"...\", format = \"tsv\" }]`"));
     }
+
     Ok((found, reader))
 }
 
 fn too_much(file: &Path) -> Error {
-    Error::data(format!("lexicon file `{}` names more than fits into memory", file.display()))
-        .hint("is it a lexicon? a name takes about 700 bytes: give more `--memory`, or a smaller file")
+    Error::data(format!("lexicon file `{}` names more than fits into memory", file.display())).hint(
+        "is it a lexicon? a name takes about 700 bytes: give more `--memory`, or a smaller file",
+    )
 }
 
-fn read_unpacked(unpacked: Unpacked, file: &Path, format: Option<&str>, room: u64) -> Result<(Found, &'static str)> {
+fn read_unpacked(
+    unpacked: Unpacked,
+    file: &Path,
+    format: Option<&str>,
+    room: u64,
+) -> Result<(Found, &'static str)> {
     let mut input = BufReader::new(unpacked);
     let mut head = Vec::with_capacity(HEAD_BYTES);
     let mut first = input.by_ref().take(HEAD_BYTES as u64);
     first.read_to_end(&mut head).map_err(|cause| unreadable(file, &cause))?;
     head = without_mark(&head).to_vec();
+
     if head.trim_ascii().is_empty() {
         return Err(Error::data(format!("lexicon file `{}` is empty", file.display()))
             .hint("fetch it again, or take it out of `density.lexicon`"));
     }
+
     let reader = match format {
         Some(format) => reader(format)?,
         None => recognise(&head, file)?,
     };
     let mut found = Found::within(room);
     let mut whole = std::io::Cursor::new(head).chain(input);
-    reader.read(&mut whole, file, &mut found).at_place(|| format!("lexicon file `{}`", file.display()))?;
+    reader
+        .read(&mut whole, file, &mut found)
+        .at_place(|| format!("lexicon file `{}`", file.display()))?;
     Ok((found, reader.name()))
 }
 
@@ -139,10 +173,11 @@ fn recognise(head: &[u8], file: &Path) -> Result<&'static dyn Reader> {
     };
     READERS.iter().copied().find(|reader| reader.recognises(whole)).ok_or_else(|| {
         let known: Vec<&str> = READERS.iter().map(|reader| reader.name()).collect();
-        Error::usage(format!("`{}` is no lexicon format that kpipe recognises", file.display())).hint(format!(
-            "name it: `lexicon = [{{ path = \"...\", format = \"tsv\" }}]`, one of: {}",
-            known.join(", ")
-        ))
+        Error::usage(format!("`{}` is no lexicon format that kpipe recognises", file.display()))
+            .hint(format!(
+                "name it: `lexicon = [{{ path = \"...\", format = \"tsv\" }}]`, one of: {}",
+                known.join(", ")
+            ))
     })
 }
 
@@ -159,7 +194,10 @@ pub(super) fn read_text(input: &mut dyn BufRead, file: &Path) -> Result<String> 
     let mut bytes = Vec::new();
     input.read_to_end(&mut bytes).map_err(|cause| unreadable(file, &cause))?;
     String::from_utf8(bytes).map_err(|cause| {
-        let line = 1 + cause.as_bytes()[..cause.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+        let line = 1 + cause.as_bytes()[..cause.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count();
         Error::data(format!("`{}` is not UTF-8", file.display()))
             .at(format!("line {line}"))
             .hint("convert it, for example with `iconv -f GB18030 -t UTF-8`")

@@ -1,10 +1,11 @@
 //! `tsv`: a table separated by tabs with a header line.
 //!
-//! Columns are mapped by name, in any order: `id` (also `concept_id`, `mesh_id`, `drugbank_id`) and `name` (also
-//! `label`, `term`, `mesh_name`) must be there; `type` or `kind`, `synonyms` or `aliases`, `language`, `links`,
-//! `parents` and `tree_numbers` may be. Lists inside a field are separated by `|`; a link may name its relation
-//! (`treats:D003924`). Other columns are not used.
-//! Rows of one id are one concept. Reads as they are: Hetionet's nodes, MeSH tables, DrugBank tables.
+//! Columns are mapped by name, in any order: `id` (also `concept_id`, `mesh_id`, `drugbank_id`) and
+//! `name` (also `label`, `term`, `mesh_name`) must be there; `type` or `kind`, `synonyms` or
+//! `aliases`, `language`, `links`, `parents` and `tree_numbers` may be. Lists inside a field are
+//! separated by `|`; a link may name its relation (`treats:D003924`). Other columns are not used.
+//! Rows of one id are one concept. Reads as they are: Hetionet's nodes, MeSH tables, DrugBank
+//! tables.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -22,7 +23,8 @@ impl Reader for Tsv {
     }
 
     fn about(&self) -> &'static str {
-        "table separated by tabs with columns id, name and optionally type, synonyms, language, links, parents"
+        "table separated by tabs with columns id, name and optionally type, synonyms, language, \
+         links, parents"
     }
 
     fn recognises(&self, head: &str) -> bool {
@@ -32,7 +34,8 @@ impl Reader for Tsv {
 
     fn read(&self, input: &mut dyn BufRead, file: &Path, found: &mut Found) -> Result<()> {
         let text = read_text(input, file)?;
-        Table { delimiter: b'\t', quoting: false, skip_lines: 0, kind: "", language: None }.read(&text, file, found)
+        Table { delimiter: b'\t', quoting: false, skip_lines: 0, kind: "", language: None }
+            .read(&text, file, found)
     }
 }
 

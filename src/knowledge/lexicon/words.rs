@@ -1,7 +1,9 @@
-//! `words`: a plain list, one name a line, optionally followed by a tab and a count (THUOCL's lists).
+//! `words`: a plain list, one name a line, optionally followed by a tab and a count (THUOCL's
+//! lists).
 //!
-//! The name is its own id; the kind is the file's stem. Lines may end with LF, CRLF or a bare CR. Nothing else
-//! recognises such a file, so this reader comes last and takes text of short lines only.
+//! The name is its own id; the kind is the file's stem. Lines may end with LF, CRLF or a bare CR.
+//! Nothing else recognises such a file, so this reader comes last and takes text of short lines
+//! only.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -21,7 +23,8 @@ fn entry(line: &str) -> Option<&str> {
     let mut columns = line.split('\t');
     let name = columns.next().unwrap_or("").trim();
     let count_or_nothing = columns.all(|column| column.trim().chars().all(|c| c.is_ascii_digit()));
-    let fits = count_or_nothing && name.chars().count() <= LONGEST && !name.chars().any(char::is_control);
+    let fits =
+        count_or_nothing && name.chars().count() <= LONGEST && !name.chars().any(char::is_control);
     fits.then_some(name)
 }
 
@@ -47,7 +50,8 @@ impl Reader for Words {
     fn recognises(&self, head: &str) -> bool {
         // The last line of the head may be cut.
         let mut found = lines(head).take(1_000).peekable();
-        found.peek().is_some() && found.all(|line| entry(line).is_some_and(|name| !name.starts_with(['<', '{', '['])))
+        found.peek().is_some()
+            && found.all(|line| entry(line).is_some_and(|name| !name.starts_with(['<', '{', '['])))
     }
 
     fn read(&self, input: &mut dyn BufRead, file: &Path, found: &mut Found) -> Result<()> {
@@ -74,14 +78,20 @@ mod tests {
 
     #[test]
     fn counts_and_every_line_end() {
-        for text in ["肺炎\t12\n感冒 \t 7\n", "肺炎\t12\r感冒\t7\r", "肺炎\r\n\r\n感冒"] {
+        for text in ["肺炎\t12\n感冒 \t 7\n", "肺炎\t12\r感冒\t7\r", "肺炎\r\n\r\n感冒"]
+        {
             assert!(Words.recognises(text), "{text:?}");
             let mut found = Found::default();
-            Words.read(&mut text.as_bytes(), Path::new("lists/medical.txt.gz"), &mut found).unwrap();
-            let names: Vec<&str> = found.entries.iter().map(|entry| entry.concept.name.as_str()).collect();
+            Words
+                .read(&mut text.as_bytes(), Path::new("lists/medical.txt.gz"), &mut found)
+                .unwrap();
+            let names: Vec<&str> =
+                found.entries.iter().map(|entry| entry.concept.name.as_str()).collect();
             assert_eq!(names, ["肺炎", "感冒"]);
             assert_eq!(found.entries[0].concept.kind, "medical");
         }
-        assert!(!Words.recognises("a\tb\tc\n") && !Words.recognises("") && !Words.recognises("<x>\n"));
+        assert!(
+            !Words.recognises("a\tb\tc\n") && !Words.recognises("") && !Words.recognises("<x>\n")
+        );
     }
 }

@@ -1,19 +1,22 @@
 //! Apertium: rule-based translation English → Spanish → English, in child processes.
 //!
-//! `apt install apertium-eng-spa`. A direction is a pipeline of about a dozen small programs, which Apertium's mode
-//! files list. The wrapper script `apertium -z` cannot be talked to sentence by sentence (its `gawk` stage holds
-//! the answer back until the next sentence comes), so the mode's own pipeline is started with null flush (`-z`) at
-//! every stage; marks at unknown words are off (`-n` to the generator, as the wrapper's `-u`).
+//! `apt install apertium-eng-spa`. A direction is a pipeline of about a dozen small programs, which
+//! Apertium's mode files list. The wrapper script `apertium -z` cannot be talked to sentence by
+//! sentence (its `gawk` stage holds the answer back until the next sentence comes), so the mode's
+//! own pipeline is started with null flush (`-z`) at every stage; marks at unknown words are off
+//! (`-n` to the generator, as the wrapper's `-u`).
 //!
-//! **Why a pipeline lives for one group of sentences.** The tagger carries state from sentence to sentence: the same
-//! 300 sentences in reverse order gave 51 other Spanish sentences (apertium 3.8.3). A group ([`super::GROUP`]) is
-//! therefore translated in order by fresh processes, which makes it a pure function of the group, whatever other
-//! groups run beside it. Starting costs 0.1 s; a group takes about 1 s.
+//! **Why a pipeline lives for one group of sentences.** The tagger carries state from sentence to
+//! sentence: the same 300 sentences in reverse order gave 51 other Spanish sentences (apertium
+//! 3.8.3). A group ([`super::GROUP`]) is therefore translated in order by fresh processes, which
+//! makes it a pure function of the group, whatever other groups run beside it. Starting costs 0.1
+//! s; a group takes about 1 s.
 //!
-//! **When a child hangs or dies.** The first sentence without an answer is suspected. Its whole process group is
-//! killed (`process.rs`) and the group of sentences begins again in fresh processes; a sentence suspected twice is marked as
-//! failed and left out, and after [`MAX_FAILED`] such sentences the rest of the group is given up. Which sentences take
-//! too long is the one thing in a build that the machine decides: a note and the books say so where it happened.
+//! **When a child hangs or dies.** The first sentence without an answer is suspected. Its whole
+//! process group is killed (`process.rs`) and the group of sentences begins again in fresh
+//! processes; a sentence suspected twice is marked as failed and left out, and after [`MAX_FAILED`]
+//! such sentences the rest of the group is given up. Which sentences take too long is the one thing
+//! in a build that the machine decides: a note and the books say so where it happened.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -45,7 +48,8 @@ pub struct Apertium {
     restarts: u64,
 }
 
-/// Looks whether Apertium and its English–Spanish data are installed and translate a sentence; once in a process.
+/// Looks whether Apertium and its English–Spanish data are installed and translate a sentence; once
+/// in a process.
 pub fn probe() -> Probe {
     static FOUND: OnceLock<Probe> = OnceLock::new();
     let look = || {
@@ -53,8 +57,12 @@ pub fn probe() -> Probe {
         let is_installed = found.is_ok();
         let found = found.and_then(|found| {
             let mut engine = Apertium::new(found.clone(), TRIAL);
-            engine.try_out().map(|()| found).map_err(|cause| format!("it is installed, but {cause}"))
+            engine
+                .try_out()
+                .map(|()| found)
+                .map_err(|cause| format!("it is installed, but {cause}"))
         });
+
         Probe {
             engine: "apertium",
             available: found.is_ok(),
@@ -77,12 +85,19 @@ struct Installed {
 
 fn locate() -> std::result::Result<Installed, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let program = std::env::split_paths(&path).map(|folder| folder.join("apertium")).find(|file| file.is_file());
+    let program = std::env::split_paths(&path)
+        .map(|folder| folder.join("apertium"))
+        .find(|file| file.is_file());
     let program = program.ok_or("there is no `apertium` on the PATH")?;
     let data = match std::env::var_os("APERTIUM_DATADIR") {
         Some(folder) => PathBuf::from(folder),
-        None => program.parent().and_then(Path::parent).unwrap_or(Path::new("/usr")).join("share/apertium"),
+        None => program
+            .parent()
+            .and_then(Path::parent)
+            .unwrap_or(Path::new("/usr"))
+            .join("share/apertium"),
     };
+
     let told = said(&program, "-V", TRIAL)?.trim().replace("Apertium ", "");
     let mut hasher = Xxh3::new();
     let there = pipeline(&data.join("modes/eng-spa.mode"), &mut hasher)?;
@@ -92,10 +107,14 @@ fn locate() -> std::result::Result<Installed, String> {
 
 /// The pipeline of a mode file with null flush at every stage; hashes the data files it names.
 fn pipeline(mode: &Path, hasher: &mut Xxh3) -> std::result::Result<String, String> {
-    let text = std::fs::read_to_string(mode).map_err(|cause| format!("cannot read `{}`: {cause}", mode.display()))?;
+    let text = std::fs::read_to_string(mode)
+        .map_err(|cause| format!("cannot read `{}`: {cause}", mode.display()))?;
     for file in text.split('\'').skip(1).step_by(2) {
-        hasher.update(&std::fs::read(file).map_err(|cause| format!("cannot read `{file}`: {cause}"))?);
+        hasher.update(
+            &std::fs::read(file).map_err(|cause| format!("cannot read `{file}`: {cause}"))?,
+        );
     }
+
     let stages = text.trim().split(" | ").map(|stage| match stage.trim().split_once(' ') {
         Some((program, arguments)) => format!("{program} -z {arguments}"),
         None => format!("{} -z", stage.trim()),
@@ -123,7 +142,11 @@ impl Apertium {
 
     /// Translates one sentence; the error says in words what went wrong.
     fn try_out(&mut self) -> std::result::Result<(), String> {
-        match self.translate(&["The house is red.".to_string()]).map_err(|error| error.to_string())?.first() {
+        match self
+            .translate(&["The house is red.".to_string()])
+            .map_err(|error| error.to_string())?
+            .first()
+        {
             Some(Some(_)) => Ok(()),
             _ => Err("it gives no answer to a simple sentence".to_string()),
         }
@@ -136,16 +159,25 @@ impl Apertium {
     }
 
     /// Translates what is there, in order, beginning again in fresh processes after each failure.
-    fn one_way(&mut self, pipeline: &str, mut sentences: Vec<Option<String>>) -> Result<Vec<Option<String>>> {
+    fn one_way(
+        &mut self,
+        pipeline: &str,
+        mut sentences: Vec<Option<String>>,
+    ) -> Result<Vec<Option<String>>> {
         let mut suspects = vec![0_u8; sentences.len()];
         let mut n_failed = 0;
+
         loop {
-            let live: Vec<usize> = (0..sentences.len()).filter(|at| sentences[*at].is_some()).collect();
+            let live: Vec<usize> =
+                (0..sentences.len()).filter(|at| sentences[*at].is_some()).collect();
             let asked: Vec<&str> = live.iter().filter_map(|at| sentences[*at].as_deref()).collect();
-            let answers: Vec<String> = ask(pipeline, &asked, self.timeout)?.iter().map(|answer| bare(answer)).collect();
+            let answers: Vec<String> =
+                ask(pipeline, &asked, self.timeout)?.iter().map(|answer| bare(answer)).collect();
             let Some(&suspect) = live.get(answers.len()) else {
                 let mut translated = vec![None; sentences.len()];
-                live.into_iter().zip(answers).for_each(|(at, answer)| translated[at] = Some(answer));
+                live.into_iter()
+                    .zip(answers)
+                    .for_each(|(at, answer)| translated[at] = Some(answer));
                 return Ok(translated);
             };
             self.restarts += 1;
@@ -175,10 +207,14 @@ impl Engine for Apertium {
 
     fn translate(&mut self, batch: &[String]) -> Result<Vec<Option<String>>> {
         let (there, back) = (self.there.clone(), self.back.clone());
-        let spanish = self.one_way(&there, batch.iter().map(|sentence| Some(escape(sentence))).collect())?;
+        let spanish =
+            self.one_way(&there, batch.iter().map(|sentence| Some(escape(sentence))).collect())?;
         let spanish = spanish.into_iter().map(|text| text.map(|text| join_signs(&text))).collect();
         let english = self.one_way(&back, spanish)?;
-        let tidy = |(text, source): (Option<String>, &String)| text.map(|text| tidy(&unescape(&text), source));
+        let tidy = |(text, source): (Option<String>, &String)| {
+            text.map(|text| tidy(&unescape(&text), source))
+        };
+
         Ok(english.into_iter().zip(batch).map(tidy).collect())
     }
 }
@@ -188,10 +224,14 @@ fn bare(answer: &str) -> String {
     answer.strip_suffix("[]").unwrap_or(answer).to_string()
 }
 
-/// One line without control characters, with the characters that mean something to Apertium escaped.
+/// One line without control characters, with the characters that mean something to Apertium
+/// escaped.
 fn escape(sentence: &str) -> String {
     let mut escaped = String::with_capacity(sentence.len() + 8);
-    for word in sentence.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+    for word in sentence
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+    {
         if !escaped.is_empty() {
             escaped.push(' ');
         }
@@ -232,6 +272,7 @@ fn tidy(text: &str, source: &str) -> String {
     let text = join_signs(text);
     let mut tidied = String::with_capacity(text.len());
     let mut at = 0;
+
     for (nth, word) in crate::text::words::words(&text).enumerate() {
         tidied.push_str(&text[at..word.start]);
         at = word.start + word.text.len();
@@ -239,6 +280,7 @@ fn tidy(text: &str, source: &str) -> String {
             && word.text.chars().skip(1).all(char::is_lowercase)
             && word.text.chars().count() > 1;
         let opens = nth == 0 || tidied.trim_end().ends_with(['.', '!', '?', ':']);
+
         if nth == 0 && source.chars().next().is_some_and(char::is_uppercase) {
             tidied.push_str(&crate::negatives::edits::capitalised(word.text));
         } else if title && !opens && !source_words.contains(&word.text) {
@@ -247,6 +289,7 @@ fn tidy(text: &str, source: &str) -> String {
             tidied.push_str(word.text);
         }
     }
+
     tidied.push_str(&text[at..]);
     repair_articles(&tidied, source)
 }
@@ -274,11 +317,14 @@ mod tests {
         words.iter().map(|word| (*word).to_string()).collect()
     }
 
-    /// A fake engine: a shell script that answers each sentence in capitals, dies at "crash" and sleeps at "hang".
+    /// A fake engine: a shell script that answers each sentence in capitals, dies at "crash" and
+    /// sleeps at "hang".
     fn fake(folder: &Path) -> String {
         let script = folder.join("engine.sh");
-        let text = "tr '\\0' '\\n' | while IFS= read -r line; do case \"$line\" in *crash*) exit 1;; \
-                    *hang*) sleep 600;; *) printf '%s' \"$line\" | tr 'a-z' 'A-Z'; printf '\\0';; esac; done\n";
+        let text = "tr '\\0' '\\n' | while IFS= read -r line; do case \"$line\" in *crash*) exit \
+                    1;; \
+                    *hang*) sleep 600;; *) printf '%s' \"$line\" | tr 'a-z' 'A-Z'; printf '\\0';; \
+                    esac; done\n";
         std::fs::write(&script, text).unwrap();
         format!("sh {}", script.display())
     }
@@ -287,7 +333,8 @@ mod tests {
     fn a_child_that_hangs_or_dies_costs_only_its_sentence() {
         let folder = tempfile::tempdir().unwrap();
         let back = "cat";
-        let mut engine = Apertium::of_pipelines(&fake(folder.path()), back, Duration::from_millis(400));
+        let mut engine =
+            Apertium::of_pipelines(&fake(folder.path()), back, Duration::from_millis(400));
         let batch = strings(&["one", "a crash", "two [x]", "a hang", "three"]);
         let found = engine.translate(&batch).unwrap();
         let expected = [Some("ONE"), None, Some("TWO [X]"), None, Some("THREE")];
@@ -318,12 +365,21 @@ mod tests {
             return;
         }
         let mut engine = Apertium::open(Duration::from_secs(60)).unwrap();
-        let batch =
-            strings(&["The patient drinks <5 [mg] of water.", "We found no difference.", "The red house is big."]);
+        let batch = strings(&[
+            "The patient drinks <5 [mg] of water.",
+            "We found no difference.",
+            "The red house is big.",
+        ]);
         let found = engine.translate(&batch).unwrap();
         assert!(found.iter().all(Option::is_some), "{found:?}");
         let first = found[0].as_deref().unwrap();
-        assert!(first.contains("patient") && first.contains("<5 [mg]") && !first.contains('*'), "{first}");
-        assert_eq!(Apertium::open(Duration::from_secs(60)).unwrap().translate(&batch).unwrap(), found);
+        assert!(
+            first.contains("patient") && first.contains("<5 [mg]") && !first.contains('*'),
+            "{first}"
+        );
+        assert_eq!(
+            Apertium::open(Duration::from_secs(60)).unwrap().translate(&batch).unwrap(),
+            found
+        );
     }
 }

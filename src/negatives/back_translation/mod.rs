@@ -1,12 +1,15 @@
-//! Back-translation: a sentence translated into another language and back says nearly the same in other words.
+//! Back-translation: a sentence translated into another language and back says nearly the same in
+//! other words.
 //!
-//! A round trip is slow, so a budget of sentences is chosen *before* anything is translated: the hardest bucket
-//! first, in it the documents with the most concepts, and a keyed draw among equals. The budget is a number of
-//! sentences, never a clock, so the same input gives the same sentences on any machine; [`cost`] states the time
-//! from a measured rate. Sentences are translated in groups of [`GROUP`]; the results of a group are one file,
-//! written beside and renamed, so a killed run goes on with the first group that is missing.
+//! A round trip is slow, so a budget of sentences is chosen *before* anything is translated: the
+//! hardest bucket first, in it the documents with the most concepts, and a keyed draw among equals.
+//! The budget is a number of sentences, never a clock, so the same input gives the same sentences
+//! on any machine; [`cost`] states the time from a measured rate. Sentences are translated in
+//! groups of [`GROUP`]; the results of a group are one file, written beside and renamed, so a
+//! killed run goes on with the first group that is missing.
 //!
-//! To add an engine, such as a neural one: one file with an [`Engine`], one `mod` line, one line in [`ENGINES`].
+//! To add an engine, such as a neural one: one file with an [`Engine`], one `mod` line, one line in
+//! [`ENGINES`].
 
 pub mod apertium;
 mod process;
@@ -30,7 +33,8 @@ use table::Table;
 /// Sentences that one engine instance translates in order; one side file each.
 pub const GROUP: usize = 256;
 
-/// Round trips by Apertium, in characters a second and core: 2,610 sentences of PubMed abstracts on two busy cores.
+/// Round trips by Apertium, in characters a second and core: 2,610 sentences of PubMed abstracts on
+/// two busy cores.
 pub const APERTIUM_CHARS_PER_SECOND: f64 = 13_000.0;
 
 /// A way to translate sentences to another language and back.
@@ -84,7 +88,9 @@ pub static ENGINES: &[Registered] = &[Registered {
     name: "apertium",
     about: "Apertium's rules, English to Spanish and back, in child processes",
     probe: apertium::probe,
-    open: |params| Ok(Box::new(apertium::Apertium::open(Duration::from_secs(params.timeout_seconds))?)),
+    open: |params| {
+        Ok(Box::new(apertium::Apertium::open(Duration::from_secs(params.timeout_seconds))?))
+    },
 }];
 
 /// What [`ENGINES`] find on this machine, for `kpipe doctor` and the plan.
@@ -116,10 +122,16 @@ impl Params {
             ENGINES.iter().map(|engine| engine.name).chain(["auto", "table", "none"]).collect();
         registry::find("engine", &names, &self.engine, |name| name)
             .map_err(|error| error.at("`negatives.back_translation.engine`"))?;
+
         if self.engine == "table" && self.tables.is_empty() {
-            return Err(Error::usage("`negatives.back_translation.engine` is `table`, but `tables` is empty")
-                .hint("name files of `source<TAB>roundtrip` lines in `negatives.back_translation.tables`"));
+            return Err(Error::usage(
+                "`negatives.back_translation.engine` is `table`, but `tables` is empty",
+            )
+            .hint(
+                "name files of `source<TAB>roundtrip` lines in `negatives.back_translation.tables`",
+            ));
         }
+
         Ok(())
     }
 
@@ -137,6 +149,7 @@ impl Params {
             name => {
                 let engine = ENGINES.iter().find(|engine| engine.name == name);
                 let probe = engine.map(|engine| (engine.probe)());
+
                 match probe {
                     Some(probe) if probe.is_broken => Err(Error::usage(format!(
                         "`negatives.back_translation.engine` is `{name}`, which cannot be used: {}",
@@ -144,10 +157,15 @@ impl Params {
                     ))
                     .hint("mend it, or set the engine to `none`")),
                     Some(probe) if !probe.available => Err(Error::usage(format!(
-                        "`negatives.back_translation.engine` is `{name}`, but it is not installed: {}",
+                        "`negatives.back_translation.engine` is `{name}`, but it is not installed: \
+                         {}",
                         probe.detail.unwrap_or_default()
                     ))
-                    .hint(format!("install it with `{}`, or set the engine to `auto`", probe.how_to_install))),
+                    .hint(format!(
+                        "install it with `{}`, or set the engine to \
+                                   `auto`",
+                        probe.how_to_install
+                    ))),
                     _ => Ok(engine),
                 }
             }
@@ -155,7 +173,8 @@ impl Params {
     }
 }
 
-/// What to tell before a build begins: an engine that is installed and would be used, and does not work.
+/// What to tell before a build begins: an engine that is installed and would be used, and does not
+/// work.
 pub fn warning(params: &Params) -> Option<String> {
     if params.max_sentences == 0 || params.engine != "auto" {
         return None;
@@ -163,7 +182,8 @@ pub fn warning(params: &Params) -> Option<String> {
     let probes = probes();
     let broken = probes.iter().find(|probe| probe.is_broken)?;
     Some(format!(
-        "nothing is back-translated by {}: {}; `--set negatives.back_translation.engine=none` does without it",
+        "nothing is back-translated by {}: {}; `--set negatives.back_translation.engine=none` does \
+         without it",
         broken.engine,
         broken.detail.as_deref().unwrap_or_default()
     ))
@@ -179,7 +199,8 @@ pub fn check_files(params: &Params) -> Result<()> {
     params.tables.iter().try_for_each(|path| table.read(path.as_ref()))
 }
 
-/// What the results depend on beyond the parameters, for the room's fingerprint: engine and version in use.
+/// What the results depend on beyond the parameters, for the room's fingerprint: engine and version
+/// in use.
 ///
 /// # Errors
 /// If an engine was demanded by name and is not installed.
@@ -190,8 +211,8 @@ pub fn identity(params: &Params) -> Result<String> {
     })
 }
 
-/// Seconds that translating `sentences` of `chars` characters on average takes on `cores` cores, from the measured
-/// rate of Apertium.
+/// Seconds that translating `sentences` of `chars` characters on average takes on `cores` cores,
+/// from the measured rate of Apertium.
 pub fn cost(sentences: usize, chars: f64, cores: usize) -> f64 {
     sentences as f64 * chars / (APERTIUM_CHARS_PER_SECOND * cores.max(1) as f64)
 }
@@ -231,10 +252,12 @@ struct Told {
     used: bool,
 }
 
-/// Chooses the sentences, translates them, and says in `engines.json`, the notes and the progress what was used.
+/// Chooses the sentences, translates them, and says in `engines.json`, the notes and the progress
+/// what was used.
 ///
 /// # Errors
-/// If an engine that was demanded by name is not installed, a table cannot be read, or a file cannot be written.
+/// If an engine that was demanded by name is not installed, a table cannot be read, or a file
+/// cannot be written.
 pub fn prepare(
     input: &Dataset,
     params: &crate::negatives::Params,
@@ -255,24 +278,33 @@ pub fn prepare(
     let Some(engine) = chosen else {
         if own.engine == "auto" && own.max_sentences > 0 {
             let how: Vec<&str> = told.iter().map(|told| told.probe.how_to_install).collect();
-            let instead = if translations.table.is_empty() { "nothing is" } else { "only the tables' sentences are" };
+            let instead = if translations.table.is_empty() {
+                "nothing is"
+            } else {
+                "only the tables' sentences are"
+            };
+
             match warning(own) {
                 Some(warning) => cx.progress.note(&warning),
                 None => cx.progress.note(&format!(
-                    "no translation engine is installed, so {instead} back-translated; install one with `{}`",
+                    "no translation engine is installed, so {instead} back-translated; install one \
+                     with `{}`",
                     how.join("` or `")
                 )),
             }
+
             translations.notes.push(("no translation engine installed", 1));
         }
         return Ok(translations);
     };
+
     translations.engine = engine.name;
     // Twice to choose the sentences, and once to write.
     cx.readings(input, 3);
     let mut jobs = selection::select(input, params, concepts, cx)?;
     jobs.retain(|sentence| translations.table.get(sentence).is_none());
     translate(&jobs, || (engine.open)(own), cx, &mut translations)?;
+
     Ok(translations)
 }
 
@@ -294,12 +326,14 @@ fn translate(
         .enumerate()
         .with_max_len(1)
         .map(|(nth, chunk)| {
-            let group = translate_group(chunk, &version, &open, &cx.numbered("translated", nth, "json"))?;
+            let group =
+                translate_group(chunk, &version, &open, &cx.numbered("translated", nth, "json"))?;
             let n = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
             cx.progress.message(&format!("back-translated {n} of {n_groups} groups of sentences"));
             Ok(group)
         })
         .collect();
+
     let (mut restarts, mut failed) = (0, 0);
     for group in groups {
         let group = group?;
@@ -311,20 +345,28 @@ fn translate(
             }
         }
     }
+
     if failed > 0 {
         cx.progress.note(&format!(
-            "{failed} of {} sentences got no back-translation: the engine died or took longer than `timeout_seconds` on \
+            "{failed} of {} sentences got no back-translation: the engine died or took longer than \
+             `timeout_seconds` on \
              them twice; a faster machine may do them and write other examples",
             jobs.len()
         ));
     }
-    let counts =
-        [("sentences back-translated", jobs.len() as u64 - failed), ("sentences the engine failed on", failed)];
-    translations.notes.extend(counts.into_iter().chain([("restarts of the engine", restarts)]).filter(|(_, n)| *n > 0));
+
+    let counts = [
+        ("sentences back-translated", jobs.len() as u64 - failed),
+        ("sentences the engine failed on", failed),
+    ];
+    translations.notes.extend(
+        counts.into_iter().chain([("restarts of the engine", restarts)]).filter(|(_, n)| *n > 0),
+    );
     Ok(())
 }
 
-/// A group from its file, if that was made by the same engine from the same sentences; else translated now.
+/// A group from its file, if that was made by the same engine from the same sentences; else
+/// translated now.
 fn translate_group(
     sentences: &[String],
     version: &str,
@@ -337,12 +379,14 @@ fn translate_group(
             return Ok(group);
         }
     }
+
     let mut engine = open()?;
     let targets = engine.translate(sentences)?;
     let pairs = sentences.iter().cloned().zip(targets).collect();
     let (engine, restarts) = (engine.name().to_string(), engine.restarts());
     let group = Group { engine, version: version.to_string(), restarts, pairs };
     write_json(place, &group)?;
+
     Ok(group)
 }
 
@@ -366,14 +410,24 @@ mod tests {
 
         fn translate(&mut self, batch: &[String]) -> Result<Vec<Option<String>>> {
             self.0.fetch_add(batch.len(), Ordering::Relaxed);
-            Ok(batch.iter().map(|text| (!text.ends_with('7')).then(|| text.to_uppercase())).collect())
+            Ok(batch
+                .iter()
+                .map(|text| (!text.ends_with('7')).then(|| text.to_uppercase()))
+                .collect())
         }
     }
 
     /// Shouts through the real code, with an engine that counts the sentences it was asked for.
     fn shout(folder: &Path, jobs: &[String]) -> (Translations, usize) {
         let asked = Arc::new(AtomicUsize::new(0));
-        let cx = Context { room: "negatives", folder, seed: 1, memory_bytes: 1 << 30, progress: &Silent };
+        let cx = Context {
+            room: "negatives",
+            folder,
+            seed: 1,
+            memory_bytes: 1 << 30,
+            progress: &Silent,
+        };
+
         let mut translations = Translations::default();
         translate(jobs, || Ok(Box::new(Shout(asked.clone()))), &cx, &mut translations).unwrap();
         (translations, asked.load(Ordering::Relaxed))
@@ -386,12 +440,16 @@ mod tests {
         let (whole, asked) = shout(folder.path(), &jobs);
         assert_eq!(asked, jobs.len());
         assert_eq!(whole.get("sentence 12").map(|(_, text)| text), Some("SENTENCE 12"));
-        assert!(whole.get("sentence 17").is_none() && whole.notes.contains(&("sentences the engine failed on", 52)));
+        assert!(
+            whole.get("sentence 17").is_none()
+                && whole.notes.contains(&("sentences the engine failed on", 52))
+        );
         // Killed while the second group was written: its file does not stand in its place yet.
         let second = folder.path().join("translated-00001.json");
         let bytes = std::fs::read(&second).unwrap();
         std::fs::remove_file(&second).unwrap();
-        std::fs::write(folder.path().join("translated-00001.json.kpipe-tmp"), &bytes[..100]).unwrap();
+        std::fs::write(folder.path().join("translated-00001.json.kpipe-tmp"), &bytes[..100])
+            .unwrap();
         let (again, asked) = shout(folder.path(), &jobs);
         assert_eq!(asked, GROUP);
         assert_eq!(again.translated, whole.translated);
@@ -409,7 +467,12 @@ mod tests {
 
     #[test]
     fn a_wrong_engine_is_named() {
-        let params = Params { engine: "moses".into(), tables: vec![], max_sentences: 1, timeout_seconds: 60 };
+        let params = Params {
+            engine: "moses".into(),
+            tables: vec![],
+            max_sentences: 1,
+            timeout_seconds: 60,
+        };
         assert!(params.check().unwrap_err().to_string().contains("known here: apertium"));
     }
 }

@@ -1,7 +1,8 @@
 //! A shell pipeline in a process group of its own that dies with us, however we die.
 //!
-//! The group is killed by a system call. For the case that we are killed ourselves, with no time to do so, a watchdog
-//! in the group reads from a pipe that only we hold open: when it ends, the watchdog kills the group.
+//! The group is killed by a system call. For the case that we are killed ourselves, with no time to
+//! do so, a watchdog in the group reads from a pipe that only we hold open: when it ends, the
+//! watchdog kills the group.
 
 use std::io::{BufRead, BufReader, PipeWriter, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -19,15 +20,20 @@ const WAITING: usize = 64;
 /// Longest answer, in bytes; an engine that says more at once is broken.
 const MAX_ANSWER: u64 = 1 << 20;
 
-/// The watchdog in front of a pipeline. Its pipe comes in place of standard error, which nobody reads: the standard
-/// library passes no other. A shell that does not know `read` in a subshell, or has no `kill`, is no POSIX shell.
-const WATCHED: &str = "exec 3<&2 2>/dev/null; (read _ <&3; kill -s KILL -- -$$) </dev/null >/dev/null & exec 3<&-; ";
+/// The watchdog in front of a pipeline. Its pipe comes in place of standard error, which nobody
+/// reads: the standard library passes no other. A shell that does not know `read` in a subshell, or
+/// has no `kill`, is no POSIX shell.
+const WATCHED: &str =
+    "exec 3<&2 2>/dev/null; (read _ <&3; kill -s KILL -- -$$) </dev/null >/dev/null & exec 3<&-; ";
 
 /// A running pipeline.
 struct Group {
     child: Child,
     /// Never written to: its end is what is waited for.
-    #[cfg_attr(not(test), expect(dead_code, reason = "held open, not used: closing it is what kills the group"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "held open, not used: closing it is what kills the group")
+    )]
     lifeline: Option<PipeWriter>,
 }
 
@@ -49,7 +55,8 @@ impl Group {
 }
 
 impl Drop for Group {
-    /// Kills the child and everything it started. The group's number stays its own until the child is waited for.
+    /// Kills the child and everything it started. The group's number stays its own until the child
+    /// is waited for.
     fn drop(&mut self) {
         kill_all(&mut self.child);
     }
@@ -64,8 +71,9 @@ fn kill_all(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Starts a pipeline, writes all sentences, each ended by NUL, and returns the answers that came; fewer than asked if it
-/// died, if one took longer than `timeout`, or if it said more than an answer can be.
+/// Starts a pipeline, writes all sentences, each ended by NUL, and returns the answers that came;
+/// fewer than asked if it died, if one took longer than `timeout`, or if it said more than an
+/// answer can be.
 ///
 /// # Errors
 /// If the system starts no process or thread.
@@ -80,11 +88,17 @@ pub(super) fn ask(pipeline: &str, sentences: &[&str], timeout: Duration) -> Resu
         let speaker = std::thread::Builder::new().spawn_scoped(scope, move || {
             let mut stdin = stdin?;
             // A pipeline that died shows as a missing answer; a broken pipe here says nothing more.
-            sentences.iter().try_for_each(|sentence| stdin.write_all(format!("{sentence}[]\0").as_bytes())).ok()
+            sentences
+                .iter()
+                .try_for_each(|sentence| stdin.write_all(format!("{sentence}[]\0").as_bytes()))
+                .ok()
         });
+
         let mut found = Vec::with_capacity(sentences.len());
         if speaker.is_ok() {
-            while let Some(Ok(answer)) = answers.as_ref().map(|answers| answers.recv_timeout(timeout)) {
+            while let Some(Ok(answer)) =
+                answers.as_ref().map(|answers| answers.recv_timeout(timeout))
+            {
                 found.push(answer);
                 if found.len() == sentences.len() {
                     break;
@@ -92,6 +106,7 @@ pub(super) fn ask(pipeline: &str, sentences: &[&str], timeout: Duration) -> Resu
             }
         }
         // Ends the threads as well: what they read from and write to is gone.
+
         drop(group);
         speaker.map_err(Error::no_thread)?;
         Ok(found)
@@ -104,7 +119,10 @@ fn listen(stdout: impl Read + Send + 'static) -> std::io::Result<Receiver<String
     std::thread::Builder::new().spawn(move || {
         let mut reader = BufReader::new(stdout);
         let mut bytes = Vec::new();
-        while reader.by_ref().take(MAX_ANSWER).read_until(0, &mut bytes).is_ok() && bytes.pop() == Some(0) {
+
+        while reader.by_ref().take(MAX_ANSWER).read_until(0, &mut bytes).is_ok()
+            && bytes.pop() == Some(0)
+        {
             if sender.send(String::from_utf8_lossy(&bytes).into_owned()).is_err() {
                 return;
             }
@@ -114,11 +132,16 @@ fn listen(stdout: impl Read + Send + 'static) -> std::io::Result<Receiver<String
     Ok(receiver)
 }
 
-/// What a program says on standard output when it is called with one argument; at most 64 KiB, within `timeout`.
+/// What a program says on standard output when it is called with one argument; at most 64 KiB,
+/// within `timeout`.
 ///
 /// # Errors
 /// If it cannot be started or does not end, in words.
-pub(super) fn said(program: &Path, argument: &str, timeout: Duration) -> std::result::Result<String, String> {
+pub(super) fn said(
+    program: &Path,
+    argument: &str,
+    timeout: Duration,
+) -> std::result::Result<String, String> {
     let mut child = Command::new(program)
         .arg(argument)
         .stdin(Stdio::null())
@@ -127,6 +150,7 @@ pub(super) fn said(program: &Path, argument: &str, timeout: Duration) -> std::re
         .process_group(0)
         .spawn()
         .map_err(|cause| cause.to_string())?;
+
     let (sender, receiver) = channel();
     let stdout = child.stdout.take();
     let reading = std::thread::Builder::new().spawn(move || {
@@ -135,26 +159,31 @@ pub(super) fn said(program: &Path, argument: &str, timeout: Duration) -> std::re
         // Whoever asked may have stopped waiting.
         let _ = sender.send(read.map(|_| String::from_utf8_lossy(&text).into_owned()));
     });
+
     let end = Instant::now() + timeout;
     let text = match reading {
         Ok(_) => receiver.recv_timeout(timeout),
         Err(_) => Err(RecvTimeoutError::Disconnected),
     };
     let mut ended = child.try_wait();
+
     while text.is_ok() && matches!(ended, Ok(None)) && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(5));
         ended = child.try_wait();
     }
+
     if !matches!(ended, Ok(Some(_))) {
         // It may have started others.
         kill_all(&mut child);
         return Err(format!("`{} {argument}` does not end", program.display()));
     }
+
     if let Ok(Some(status)) = ended
         && !status.success()
     {
         return Err(format!("`{} {argument}` fails: {status}", program.display()));
     }
+
     Ok(text.ok().flatten().unwrap_or_default())
 }
 
@@ -178,7 +207,8 @@ mod tests {
 
     #[test]
     fn what_hangs_is_killed_with_all_it_started() {
-        let answers = ask("cat | sleep 61.75 | sleep 61.75", &["a"], Duration::from_millis(200)).unwrap();
+        let answers =
+            ask("cat | sleep 61.75 | sleep 61.75", &["a"], Duration::from_millis(200)).unwrap();
         assert!(answers.is_empty() && wait_until_gone("61.75"));
     }
 
@@ -206,11 +236,15 @@ mod tests {
         let program = folder.path().join("engine");
         let script = |text: &str| {
             std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
-            std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .unwrap();
             said(&program, "-V", Duration::from_millis(500))
         };
+
         assert_eq!(script("echo 3.8").as_deref(), Ok("3.8\n"));
-        assert!(script("sleep 61.5").unwrap_err().contains("does not end") && wait_until_gone("61.5"));
+        assert!(
+            script("sleep 61.5").unwrap_err().contains("does not end") && wait_until_gone("61.5")
+        );
         assert!(script("exec >&-; sleep 61.5").is_err() && wait_until_gone("61.5"));
         assert!(script("yes").is_err());
     }

@@ -1,7 +1,8 @@
 //! Which sentences are worth the slow round trip: one a document, until the budget is spent.
 //!
-//! Two narrow scans: the first ranks documents by (bucket, concepts, draw) and keeps the best in a bounded list; the
-//! second fetches their sentences, in row order. Both are pure, so a rerun chooses the same.
+//! Two narrow scans: the first ranks documents by (bucket, concepts, draw) and keeps the best in a
+//! bounded list; the second fetches their sentences, in row order. Both are pure, so a rerun
+//! chooses the same.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{UInt8Type, UInt32Type};
@@ -39,7 +40,8 @@ pub fn select(
 ) -> Result<Vec<String>> {
     let budget = params.back_translation.max_sentences;
     let columns = ["id", "language", "bucket", "n_concepts"];
-    // A document may turn out to have no sentence of fitting length, so twice the budget is looked at.
+    // A document may turn out to have no sentence of fitting length, so twice the budget is looked
+    // at.
     let most = budget.saturating_mul(2);
     let mut tickets: Vec<Ticket> = Vec::new();
     cx.fold(
@@ -54,23 +56,29 @@ pub fn select(
             Ok(())
         },
     )?;
+
     keep_smallest(&mut tickets, most);
     tickets.sort_unstable();
-    let mut rows: Vec<(u64, usize)> = tickets.iter().enumerate().map(|(rank, ticket)| (ticket.row, rank)).collect();
+    let mut rows: Vec<(u64, usize)> =
+        tickets.iter().enumerate().map(|(rank, ticket)| (ticket.row, rank)).collect();
     rows.sort_unstable();
     let found = cx.scan(input, Some(&["id", "text"]), |batch, span| {
         let (ids, texts) = (strings(batch, "id")?, strings(batch, "text")?);
         let first = rows.partition_point(|(row, _)| *row < span.first_row);
-        let mine = rows[first..].iter().take_while(|(row, _)| *row < span.first_row + batch.num_rows() as u64);
+        let mine = rows[first..]
+            .iter()
+            .take_while(|(row, _)| *row < span.first_row + batch.num_rows() as u64);
         let sentences = mine.filter_map(|(row, rank)| {
             let at = (row - span.first_row) as usize;
             let (id, text) = (ids.value(at), texts.value(at));
             let mentions = concepts.map_or_else(Vec::new, |concepts| concepts.mentions(text));
-            let passage = passages::pick(id, text, &mentions, params, cx.seed).into_iter().next()?;
+            let passage =
+                passages::pick(id, text, &mentions, params, cx.seed).into_iter().next()?;
             Some((*rank, text[passage].to_string()))
         });
         Ok(sentences.collect::<Vec<_>>())
     })?;
+
     let mut found: Vec<(usize, String)> = found.into_iter().flatten().collect();
     let mut ranks: Vec<usize> = found.iter().map(|(rank, _)| *rank).collect();
     ranks.sort_unstable();
@@ -89,7 +97,8 @@ fn keep_smallest(tickets: &mut Vec<Ticket>, n: usize) {
 
 fn tickets(batch: &RecordBatch, span: Span, seed: u64) -> Result<Vec<Ticket>> {
     let (ids, languages) = (strings(batch, "id")?, strings(batch, "language")?);
-    let (buckets, concepts) = (numbers::<UInt8Type>(batch, "bucket")?, numbers::<UInt32Type>(batch, "n_concepts")?);
+    let (buckets, concepts) =
+        (numbers::<UInt8Type>(batch, "bucket")?, numbers::<UInt32Type>(batch, "n_concepts")?);
     let english = languages.iter().enumerate().filter(|(_, language)| is_english(*language));
     let tickets = english.map(|(at, _)| Ticket {
         ease: u8::MAX - buckets.value(at),

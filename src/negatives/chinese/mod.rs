@@ -1,12 +1,14 @@
-//! The embedded Chinese thesaurus: synonyms, opposites and negations, and the words that tell where words end.
+//! The embedded Chinese thesaurus: synonyms, opposites and negations, and the words that tell where
+//! words end.
 //!
-//! `thesaurus.tsv.zst` is an extract of the Chinese Open Wordnet (Wang and Bond 2013), the `cmn` part of the Open
-//! Multilingual Wordnet, with Princeton WordNet 3.0, made by `extract.py` beside it; its licence is the file `LICENSE`.
-//! The other lists were written for this project: `synonyms.tsv`, `opposites.tsv` (应当 and 不得, 以上 and 以下, 阳性 and
-//! 阴性), `negation.tsv`, and `protect.tsv` with words that hide the shorter ones inside them.
+//! `thesaurus.tsv.zst` is an extract of the Chinese Open Wordnet (Wang and Bond 2013), the `cmn`
+//! part of the Open Multilingual Wordnet, with Princeton WordNet 3.0, made by `extract.py` beside
+//! it; its licence is the file `LICENSE`. The other lists were written for this project:
+//! `synonyms.tsv`, `opposites.tsv` (应当 and 不得, 以上 and 以下, 阳性 and 阴性), `negation.tsv`, and
+//! `protect.tsv` with words that hide the shorter ones inside them.
 //!
-//! What a user's own thesauri say goes before: a word that is in a group of theirs is taken out of ours, and so are the
-//! opposites of a word that has some there.
+//! What a user's own thesauri say goes before: a word that is in a group of theirs is taken out of
+//! ours, and so are the opposites of a word that has some there.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -19,8 +21,8 @@ static SYNONYMS: &str = include_str!("synonyms.tsv");
 static OPPOSITES: &[&str] = &[include_str!("opposites.tsv"), include_str!("negation.tsv")];
 static PROTECTED: &str = include_str!("protect.tsv");
 
-/// Frequent characters of traditional Chinese that simplified Chinese writes otherwise, in order: hardly a sentence
-/// has none. None of them is in GB 2312.
+/// Frequent characters of traditional Chinese that simplified Chinese writes otherwise, in order:
+/// hardly a sentence has none. None of them is in GB 2312.
 const TRADITIONAL: &str = "來係個們備債傷億劑動務問單國壓學實將對導師從應擇據時書會東條業標機檢權氣減準為無現環產當療癥發種節範\
     約經維續罰義腦臟與萬藥處術製見規訟設訴診話認語說請證識護讀費車這進過達選醫長門開間關際隨電頭題額馬驗\
     體點";
@@ -36,7 +38,9 @@ pub fn is_traditional(text: &str) -> bool {
 
 /// Whether a document's language is Chinese.
 pub fn is_chinese(language: Option<&str>) -> bool {
-    language.is_some_and(|language| matches!(language, "zh" | "zho" | "chi" | "cmn") || language.starts_with("zh-"))
+    language.is_some_and(|language| {
+        matches!(language, "zh" | "zho" | "chi" | "cmn") || language.starts_with("zh-")
+    })
 }
 
 /// The user's entries with the embedded ones beside them.
@@ -44,10 +48,12 @@ pub fn is_chinese(language: Option<&str>) -> bool {
 /// # Errors
 /// If the embedded extract is damaged, which a test rules out.
 pub fn with_embedded(own: &Entries) -> Result<Entries> {
-    let damaged = |cause: String| Error::data(format!("the embedded Chinese thesaurus is damaged: {cause}"));
+    let damaged =
+        |cause: String| Error::data(format!("the embedded Chinese thesaurus is damaged: {cause}"));
     let bytes = zstd::decode_all(EXTRACT).map_err(|cause| damaged(cause.to_string()))?;
     let extract = String::from_utf8(bytes).map_err(|cause| damaged(cause.to_string()))?;
     let mut embedded = Entries::default();
+
     for line in extract.lines() {
         let mut fields = line.split('\t').map(str::to_string);
         match (fields.next().as_deref(), fields.collect::<Vec<_>>()) {
@@ -57,6 +63,7 @@ pub fn with_embedded(own: &Entries) -> Result<Entries> {
             _ => return Err(damaged(format!("`{line}`"))),
         }
     }
+
     embedded.synonyms.extend(lines(SYNONYMS).map(|words| words.map(str::to_string).collect()));
     for words in OPPOSITES.iter().flat_map(|list| lines(list)) {
         embedded.antonyms.extend(pair(&words.map(str::to_string).collect::<Vec<_>>()));
@@ -67,7 +74,9 @@ pub fn with_embedded(own: &Entries) -> Result<Entries> {
 
 /// The fields of every line that is no comment.
 fn lines(list: &str) -> impl Iterator<Item = std::str::Split<'_, char>> {
-    list.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(|line| line.split('\t'))
+    list.lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| line.split('\t'))
 }
 
 fn pair(words: &[String]) -> Option<(String, String)> {
@@ -81,14 +90,14 @@ fn merged(own: &Entries, embedded: Entries) -> Entries {
     let grouped: HashSet<&String> = own.synonyms.iter().flatten().collect();
     let opposed: HashSet<&String> = own.antonyms.iter().flat_map(|(a, b)| [a, b]).collect();
     let mut all = own.clone();
-    all.synonyms.extend(
-        embedded
-            .synonyms
-            .into_iter()
-            .map(|group| group.into_iter().filter(|word| !grouped.contains(word)).collect::<Vec<String>>()),
+    all.synonyms.extend(embedded.synonyms.into_iter().map(|group| {
+        group.into_iter().filter(|word| !grouped.contains(word)).collect::<Vec<String>>()
+    }));
+    all.antonyms.extend(
+        embedded.antonyms.into_iter().filter(|(a, b)| !opposed.contains(a) && !opposed.contains(b)),
     );
-    all.antonyms.extend(embedded.antonyms.into_iter().filter(|(a, b)| !opposed.contains(a) && !opposed.contains(b)));
     all.others.extend(embedded.others);
+
     all
 }
 
@@ -101,9 +110,12 @@ mod tests {
         let all = with_embedded(&Entries::default()).unwrap();
         assert!(all.synonyms.len() > 200 && all.antonyms.len() > 400 && all.others.len() > 40_000);
         assert!(all.synonyms.iter().all(|group| group.len() > 1));
-        let has = |a: &str, b: &str| all.antonyms.iter().any(|pair| *pair == (a.to_string(), b.to_string()));
+        let has = |a: &str, b: &str| {
+            all.antonyms.iter().any(|pair| *pair == (a.to_string(), b.to_string()))
+        };
         assert!(has("应当", "不得") && has("以上", "以下") && has("阳性", "阴性"));
         let mut seen = HashSet::new();
+
         for word in all.synonyms.iter().flatten() {
             assert!(seen.insert(word), "`{word}` stands in two groups and would never be replaced");
         }
@@ -112,23 +124,31 @@ mod tests {
 
     #[test]
     fn a_users_words_go_before() {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_string()).collect::<Vec<_>>();
+        let words =
+            |words: &[&str]| words.iter().map(|word| (*word).to_string()).collect::<Vec<_>>();
         let own = Entries {
             synonyms: vec![words(&["应当", "须得"])],
             antonyms: vec![("以上".into(), "不足".into())],
             others: Vec::new(),
         };
         let all = with_embedded(&own).unwrap();
-        assert_eq!(all.synonyms.iter().filter(|group| group.contains(&"应当".to_string())).count(), 1);
+        assert_eq!(
+            all.synonyms.iter().filter(|group| group.contains(&"应当".to_string())).count(),
+            1
+        );
         let of = |word: &str| all.antonyms.iter().filter(|(a, b)| a == word || b == word).count();
+
         assert!(of("以上") == 1 && of("应当") >= 1);
     }
 
     #[test]
     fn chinese_is_told_by_its_code() {
-        for (language, expected) in [("zh", true), ("zh-hans", true), ("cmn", true), ("ja", false), ("en", false)] {
+        for (language, expected) in
+            [("zh", true), ("zh-hans", true), ("cmn", true), ("ja", false), ("en", false)]
+        {
             assert_eq!(is_chinese(Some(language)), expected, "{language}");
         }
+
         assert!(!is_chinese(None));
         assert!(TRADITIONAL.chars().is_sorted(), "looked up by halves");
         assert!(

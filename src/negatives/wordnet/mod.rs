@@ -1,13 +1,14 @@
-//! The embedded English thesaurus: synonyms, antonyms, inflections and two-word terms of WordNet 3.0.
+//! The embedded English thesaurus: synonyms, antonyms, inflections and two-word terms of WordNet
+//! 3.0.
 //!
-//! An extract of Princeton WordNet 3.0 (as Debian's `wordnet-base` ships it), made by `extract.py` beside this
-//! file; its licence is the file `LICENSE`. WordNet 3.0 Copyright 2006 by Princeton University. Only lower-case
-//! words of letters are in it; senses marked as slang, slur or dialect are never offered. The extract is decoded
-//! once, on first use, in about 60 ms into about 15 MB.
+//! An extract of Princeton WordNet 3.0 (as Debian's `wordnet-base` ships it), made by `extract.py`
+//! beside this file; its licence is the file `LICENSE`. WordNet 3.0 Copyright 2006 by Princeton
+//! University. Only lower-case words of letters are in it; senses marked as slang, slur or dialect
+//! are never offered. The extract is decoded once, on first use, in about 60 ms into about 15 MB.
 //!
-//! A synonym is offered only where both words mean the synset in their *commonest* sense, the synonym was met a few
-//! times in WordNet's sense-tagged corpus, and it is no mere variant: "sigh" never becomes "suspire", "dependence"
-//! never "dependency".
+//! A synonym is offered only where both words mean the synset in their *commonest* sense, the
+//! synonym was met a few times in WordNet's sense-tagged corpus, and it is no mere variant: "sigh"
+//! never becomes "suspire", "dependence" never "dependency".
 
 use std::sync::LazyLock;
 
@@ -18,13 +19,15 @@ use crate::error::{Error, Result};
 
 pub mod readers;
 
-/// Uses in the tagged corpus that a synonym needs; rarer words read oddly ("upshots" for "results").
+/// Uses in the tagged corpus that a synonym needs; rarer words read oddly ("upshots" for
+/// "results").
 const MIN_USES: u32 = 4;
 
 static PACKED: &[u8] = include_bytes!("wordnet.tsv.zst");
 static ENGLISH: LazyLock<std::result::Result<WordNet, String>> = LazyLock::new(|| {
     let bytes = zstd::decode_all(PACKED).map_err(|cause| cause.to_string())?;
-    let text: &'static str = String::leak(String::from_utf8(bytes).map_err(|cause| cause.to_string())?);
+    let text: &'static str =
+        String::leak(String::from_utf8(bytes).map_err(|cause| cause.to_string())?);
     WordNet::parse(text)
 });
 
@@ -99,7 +102,9 @@ pub struct WordNet {
 /// # Errors
 /// If the embedded extract is damaged, which a test rules out.
 pub fn english() -> Result<&'static WordNet> {
-    ENGLISH.as_ref().map_err(|cause| Error::data(format!("the embedded WordNet extract is damaged: {cause}")))
+    ENGLISH
+        .as_ref()
+        .map_err(|cause| Error::data(format!("the embedded WordNet extract is damaged: {cause}")))
 }
 
 impl WordNet {
@@ -124,9 +129,11 @@ impl WordNet {
                 }
                 self.usage.insert(word, usage);
             }
+
             ["S", pos, members @ ..] => {
                 let pos = Pos::parse(pos)?;
                 let mut synset = Vec::with_capacity(members.len());
+
                 for part in members {
                     let (word, rank, count) = three(part)?;
                     let member = Member { word, rank: number(rank)?, count: number(count)? };
@@ -135,8 +142,10 @@ impl WordNet {
                     }
                     synset.push(member);
                 }
+
                 self.synsets.push(synset);
             }
+
             ["A", pos, a, b] => {
                 let pos = Pos::parse(pos)?;
                 self.antonyms[pos as usize].entry(a).or_default().push(b);
@@ -173,13 +182,18 @@ impl WordNet {
         if !members.iter().any(|member| member.word == lemma && leads(member)) {
             return Vec::new();
         }
-        let fits = |member: &&Member| member.count >= MIN_USES && leads(member) && !is_variant(member.word, lemma);
+        let fits = |member: &&Member| {
+            member.count >= MIN_USES && leads(member) && !is_variant(member.word, lemma)
+        };
+
         members.iter().filter(fits).map(|member| member.word).collect()
     }
 
     /// Opposites of `lemma` as `pos`, each in its commonest sense and met in the tagged corpus.
     pub fn antonyms(&self, lemma: &str, pos: Pos) -> Vec<&'static str> {
-        let known = |word: &&&str| self.usage(word).and_then(|usage| usage.count(pos)).is_some_and(|count| count > 0);
+        let known = |word: &&&str| {
+            self.usage(word).and_then(|usage| usage.count(pos)).is_some_and(|count| count > 0)
+        };
         let all = self.antonyms[pos as usize].get(lemma).map_or(&[][..], Vec::as_slice);
         all.iter().filter(known).copied().collect()
     }
@@ -194,7 +208,8 @@ impl WordNet {
         self.forms[pos as usize].get(lemma).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the two words make up a term whose parts must stay together, such as "blood pressure".
+    /// Whether the two words make up a term whose parts must stay together, such as "blood
+    /// pressure".
     pub fn is_term(&self, first: &str, second: &str) -> bool {
         self.terms.contains(&(first, second))
     }
@@ -206,7 +221,9 @@ fn is_variant(a: &str, b: &str) -> bool {
     shared * 5 >= a.len().min(b.len()) * 3
 }
 
-fn three(part: &'static str) -> std::result::Result<(&'static str, &'static str, &'static str), String> {
+fn three(
+    part: &'static str,
+) -> std::result::Result<(&'static str, &'static str, &'static str), String> {
     let mut parts = part.split(':');
     match (parts.next(), parts.next(), parts.next()) {
         (Some(a), Some(b), Some(c)) => Ok((a, b, c)),
@@ -225,7 +242,11 @@ mod tests {
     #[test]
     fn the_embedded_extract_is_whole() {
         let wordnet = english().unwrap();
-        assert!(wordnet.usage.len() > 60_000 && wordnet.synsets.len() > 20_000 && wordnet.terms.len() > 30_000);
+        assert!(
+            wordnet.usage.len() > 60_000
+                && wordnet.synsets.len() > 20_000
+                && wordnet.terms.len() > 30_000
+        );
         assert!(PACKED.len() < 1_500_000);
     }
 
@@ -233,7 +254,10 @@ mod tests {
     fn synonyms_are_common_words_in_their_commonest_sense() {
         let wordnet = english().unwrap();
         assert!(wordnet.synonyms("begin", Pos::Verb).contains(&"start"));
-        assert!(!wordnet.synonyms("sigh", Pos::Verb).contains(&"suspire"), "never met in the tagged corpus");
+        assert!(
+            !wordnet.synonyms("sigh", Pos::Verb).contains(&"suspire"),
+            "never met in the tagged corpus"
+        );
         assert!(!wordnet.synonyms("dependence", Pos::Noun).contains(&"dependency"), "a variant");
         assert!(wordnet.synonyms("begin", Pos::Noun).is_empty());
         assert!(wordnet.antonyms("increase", Pos::Verb).contains(&"decrease"));
@@ -246,6 +270,9 @@ mod tests {
         assert_eq!(wordnet.irregular_lemmas("gave", Pos::Verb), ["give"]);
         assert!(wordnet.is_term("blood", "pressure") && !wordnet.is_term("pressure", "blood"));
         let usage = wordnet.usage("patient").unwrap();
-        assert!(usage.count(Pos::Noun) > usage.count(Pos::Adjective) && usage.count(Pos::Verb).is_none());
+        assert!(
+            usage.count(Pos::Noun) > usage.count(Pos::Adjective)
+                && usage.count(Pos::Verb).is_none()
+        );
     }
 }

@@ -1,10 +1,12 @@
 //! Makes the microbatches of one optimiser step: takes windows in order and makes rows of them.
 //!
-//! A row is one window, or with `packing` as many consecutive ones as fit. They do not see one another, and each counts
-//! its positions from its own first token, so that packing changes nothing but how much of a row is padding.
+//! A row is one window, or with `packing` as many consecutive ones as fit. They do not see one
+//! another, and each counts its positions from its own first token, so that packing changes nothing
+//! but how much of a row is padding.
 //!
-//! All microbatches of a step are made before the first is computed, because every loss term is divided by its count
-//! over the whole step, not over a microbatch (transformers PR #34191 shows what goes wrong otherwise).
+//! All microbatches of a step are made before the first is computed, because every loss term is
+//! divided by its count over the whole step, not over a microbatch (transformers PR #34191 shows
+//! what goes wrong otherwise).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,16 +70,24 @@ impl<'a> Batcher<'a> {
     ///
     /// # Errors
     /// If the section of a kind does not fit.
-    pub fn new(tokenizer: &'a Tokenizer, params: &'a Params, seed: u64, kinds: &BTreeSet<RowKind>) -> Result<Self> {
+    pub fn new(
+        tokenizer: &'a Tokenizer,
+        params: &'a Params,
+        seed: u64,
+        kinds: &BTreeSet<RowKind>,
+    ) -> Result<Self> {
         let language = RowKind::of_language(tokenizer.frame.language);
         let others = kinds.iter().copied().filter(|kind| *kind != language);
         let mut makers = Vec::new();
+
         for kind in std::iter::once(language).chain(others) {
             if let Some(maker) = kind.maker(params, tokenizer)? {
                 makers.push((kind, maker));
             }
         }
-        let passages = kinds.contains(&RowKind::Passages).then(|| passages::Params::of(params)).transpose()?;
+
+        let passages =
+            kinds.contains(&RowKind::Passages).then(|| passages::Params::of(params)).transpose()?;
         if let Some(passages::Params { tokens, .. }) = passages
             && tokens > params.max_tokens
         {
@@ -87,6 +97,7 @@ impl<'a> Batcher<'a> {
             ))
             .hint(format!("set `train.rows.passages.tokens={most}` or less")));
         }
+
         Ok(Batcher { tokenizer, params, seed, makers, passages })
     }
 
@@ -111,7 +122,8 @@ impl<'a> Batcher<'a> {
     /// # Errors
     /// If a shard or the tokenizer fails.
     pub fn step(&self, number: u64, windows: &mut Windows) -> Result<Step> {
-        let mut step = Step { number, microbatches: Vec::new(), ranges: Vec::new(), tokens: 0, padding: 0 };
+        let mut step =
+            Step { number, microbatches: Vec::new(), ranges: Vec::new(), tokens: 0, padding: 0 };
         for index in 0..self.params.accumulate as u64 {
             let taken: Vec<Vec<Window>> =
                 (0..self.params.batch).map(|_| self.next_row(windows)).collect::<Result<_>>()?;
@@ -133,9 +145,13 @@ impl<'a> Batcher<'a> {
             return Ok(row);
         }
         let mut taken = self.lengths(&row[0]);
+
         loop {
             let next = self.lengths(windows.peek_forever()?);
-            taken = Lengths { tokens: taken.tokens + next.tokens, decoded: taken.decoded + next.decoded };
+            taken = Lengths {
+                tokens: taken.tokens + next.tokens,
+                decoded: taken.decoded + next.decoded,
+            };
             if taken.tokens.max(taken.decoded) > self.params.max_tokens {
                 return Ok(row);
             }
@@ -152,8 +168,8 @@ impl<'a> Batcher<'a> {
         })
     }
 
-    /// Makes rows and labels of the windows of each row; the draws depend on seed, `purpose`, epoch, `seq` and window
-    /// only, not on the batching.
+    /// Makes rows and labels of the windows of each row; the draws depend on seed, `purpose`,
+    /// epoch, `seq` and window only, not on the batching.
     pub fn microbatch<'w>(
         &self,
         index: u64,
@@ -179,6 +195,7 @@ impl<'a> Batcher<'a> {
             let row = maker.row(&window.pieces, window.last, &mut self.draws(purpose, &key));
             batch.sets.entry(*kind).or_default().add(row);
         }
+
         if let (Some(passages), Some(params)) = (&window.passages, &self.passages) {
             let set = batch.sets.entry(RowKind::Passages).or_default();
             if set.compared.anchors.len() < params.anchors {
@@ -196,8 +213,11 @@ impl<'a> Batcher<'a> {
         compared.anchors.push(around(&passages.anchor));
         compared.positives.push(match (&passages.positive, self.makers.first()) {
             (Some(positive), _) => around(positive),
-            // The anchor again, as the model reads it to learn language: masked, where it learns so.
-            (None, Some((_, language))) => language.row(&passages.anchor, true, &mut self.draws("view", key)).ids,
+            // The anchor again, as the model reads it to learn language: masked, where it learns
+            // so.
+            (None, Some((_, language))) => {
+                language.row(&passages.anchor, true, &mut self.draws("view", key)).ids
+            }
             (None, None) => around(&passages.anchor),
         });
         compared.hard.extend(passages.hard.iter().map(around));
@@ -227,6 +247,7 @@ mod tests {
             let rows: Vec<Vec<u32>> = sets.flat_map(|set| set.rows.ids.clone()).collect();
             (rows, step.ranges)
         };
+
         assert_eq!(rows(12, 1), rows(3, 4));
     }
 
@@ -245,16 +266,28 @@ mod tests {
         let plain = batcher(&tokenizer, &params);
         let mut windows = Windows::new(&shards, &plain, Position::default()).unwrap();
         let alone = plain.step(1, &mut windows).unwrap();
+
         for (both, alone) in step.microbatches.iter().zip(&alone.microbatches) {
             let (masked, causal) = (&both.sets[&RowKind::Masked], &both.sets[&RowKind::Causal]);
-            assert_eq!(masked, &alone.sets[&RowKind::Masked], "one kind more changes none of the others");
+            assert_eq!(
+                masked,
+                &alone.sets[&RowKind::Masked],
+                "one kind more changes none of the others"
+            );
             assert_eq!(masked.rows.texts, causal.rows.texts);
             let predicted = causal.rows.ids.iter().map(|row| row.len() - 1).sum::<usize>();
             assert_eq!(causal.labels.len(), predicted);
         }
-        let of = |kind: RowKind| alone.microbatches.iter().filter_map(move |batch| batch.sets.get(&kind));
+
+        let of = |kind: RowKind| {
+            alone.microbatches.iter().filter_map(move |batch| batch.sets.get(&kind))
+        };
         let tokens = |kind: RowKind| of(kind).map(|set| set.size().0).sum::<u64>();
-        assert_eq!(step.tokens, 2 * tokens(RowKind::Masked), "rows that nobody asks for are not made");
+        assert_eq!(
+            step.tokens,
+            2 * tokens(RowKind::Masked),
+            "rows that nobody asks for are not made"
+        );
         assert_eq!(alone.tokens, tokens(RowKind::Masked) + tokens(RowKind::Passages));
     }
 }

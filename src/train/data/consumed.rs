@@ -1,9 +1,10 @@
 //! `consumed.jsonl`: the proof that the shards were read in their order, one line a step.
 //!
-//! A line holds the ranges of `seq` (one, or more where an epoch ends) that its windows came from, with a hash of the
-//! ids of their documents. [`verify`] reads the ids from the shards again and follows the ranges from the first
-//! document on: none is skipped, repeated or out of order, and each is the document that stands there. Where blocks of
-//! the order were shuffled, it shuffles them again.
+//! A line holds the ranges of `seq` (one, or more where an epoch ends) that its windows came from,
+//! with a hash of the ids of their documents. [`verify`] reads the ids from the shards again and
+//! follows the ranges from the first document on: none is skipped, repeated or out of order, and
+//! each is the document that stands there. Where blocks of the order were shuffled, it shuffles
+//! them again.
 
 use std::path::Path;
 
@@ -49,7 +50,9 @@ pub struct Range {
 impl Range {
     /// Adds the next window to ranges: to the last one if it follows on it, else as a new one.
     pub fn extend(ranges: &mut Vec<Range>, window: &Window) {
-        if let Some(last) = ranges.last_mut().filter(|last| last.epoch == window.epoch && last.precedes(window)) {
+        if let Some(last) =
+            ranges.last_mut().filter(|last| last.epoch == window.epoch && last.precedes(window))
+        {
             if window.seq != last.last {
                 last.ids = add_id(&last.ids, &window.id);
             }
@@ -80,8 +83,8 @@ fn add_id(hash: &str, id: &str) -> String {
     format!("{:016x}", xxh3_64(format!("{hash}\n{id}").as_bytes()))
 }
 
-/// Checks that a `consumed.jsonl` is the order of the shards without a gap, from their first document on, with `shuffle`
-/// documents shuffled together under `seed`.
+/// Checks that a `consumed.jsonl` is the order of the shards without a gap, from their first
+/// document on, with `shuffle` documents shuffled together under `seed`.
 ///
 /// # Errors
 /// Names the first step that is out of order, or whose documents are not those of the shards.
@@ -89,14 +92,19 @@ pub fn verify(path: &Path, shards: &Shards, shuffle: usize, seed: u64) -> Result
     let documents = Documents::new(Stream::names(shards), shuffle, seed, 0)?;
     let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
     let mut order = Order { documents, current: None, before: None };
+
     for (line, number) in text.lines().zip(1..) {
         let consumed: Consumed = serde_json::from_str(line).map_err(|cause| {
-            Error::data(format!("`{}` is damaged: {cause}", path.display())).at(format!("line {number}"))
+            Error::data(format!("`{}` is damaged: {cause}", path.display()))
+                .at(format!("line {number}"))
         })?;
         for range in consumed.ranges {
-            order.follow(range).map_err(|error| error.at(format!("{}, line {number}", path.display())))?;
+            order
+                .follow(range)
+                .map_err(|error| error.at(format!("{}, line {number}", path.display())))?;
         }
     }
+
     Ok(())
 }
 
@@ -117,24 +125,36 @@ impl Order<'_> {
                 0
             }
         };
+
         let (epoch, seq, id) = self.current()?;
-        let (begins, found) = ((*epoch, *seq, next_window), (range.epoch, range.first, range.first_window));
+        let (begins, found) =
+            ((*epoch, *seq, next_window), (range.epoch, range.first, range.first_window));
+
         if found != begins {
-            return Err(Error::data(format!("(epoch, seq, window) {found:?} was read where {begins:?} comes next")));
+            return Err(Error::data(format!(
+                "(epoch, seq, window) {found:?} was read where {begins:?} comes next"
+            )));
         }
+
         let mut ids = add_id("", id);
         for expected in range.first + 1..=range.last {
             self.advance()?;
             let (epoch, seq, id) = self.current()?;
             if (*epoch, *seq) != (range.epoch, expected) {
-                return Err(Error::data(format!("document {expected} was read where {seq} comes next")));
+                return Err(Error::data(format!(
+                    "document {expected} was read where {seq} comes next"
+                )));
             }
             ids = add_id(&ids, id);
         }
+
         if ids != range.ids {
             let (first, last) = (range.first, range.last);
-            return Err(Error::data(format!("the documents {first} to {last} were not those of the shards")));
+            return Err(Error::data(format!(
+                "the documents {first} to {last} were not those of the shards"
+            )));
         }
+
         self.before = Some(range);
         Ok(())
     }
@@ -165,18 +185,22 @@ mod tests {
     use crate::train::model::bert::BERT;
     use crate::train::params::Params;
 
-    /// The lines of a run of 30 steps over 20 documents: several epochs, documents over several windows.
+    /// The lines of a run of 30 steps over 20 documents: several epochs, documents over several
+    /// windows.
     fn lines(shards: &Shards, shuffle: usize) -> Vec<Consumed> {
         let params = Params { max_tokens: 12, shuffle, ..tiny_params() };
         let tokenizer = Tokenizer::train(shards, &BERT, &params.tokenizer, 1).unwrap();
         let batcher = batcher(&tokenizer, &params);
         let mut windows = Windows::new(shards, &batcher, Position::default()).unwrap();
-        (1..=30).map(|step| Consumed { step, ranges: batcher.step(step, &mut windows).unwrap().ranges }).collect()
+        (1..=30)
+            .map(|step| Consumed { step, ranges: batcher.step(step, &mut windows).unwrap().ranges })
+            .collect()
     }
 
     fn check(lines: &[Consumed], shards: &Shards, shuffle: usize) -> Result<()> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let text: Vec<String> = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
+        let text: Vec<String> =
+            lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
         std::fs::write(file.path(), text.concat()).unwrap();
         verify(file.path(), shards, shuffle, 1)
     }
@@ -189,10 +213,14 @@ mod tests {
         other[11].id = "toy:another".into();
         let other = shard_folder(&other, &[]);
         let other = Shards::open(other.path(), "train").unwrap().unwrap();
+
         for shuffle in [0, 8] {
             let good = lines(&shards, shuffle);
             assert!(good.iter().any(|line| line.ranges.len() > 1), "an epoch ends inside a step");
-            assert!(good.iter().any(|line| line.ranges[0].first_window > 0), "a document goes on in the next step");
+            assert!(
+                good.iter().any(|line| line.ranges[0].first_window > 0),
+                "a document goes on in the next step"
+            );
             check(&good, &shards, shuffle).unwrap();
             let mut swapped = good.clone();
             swapped.swap(3, 4);
@@ -200,11 +228,20 @@ mod tests {
             without.remove(6);
             let mut twice = good.clone();
             twice.insert(6, good[5].clone());
+
             for bad in [swapped, without, twice] {
                 assert!(check(&bad, &shards, shuffle).unwrap_err().what().contains("comes next"));
             }
-            assert!(check(&good, &other, shuffle).unwrap_err().what().contains("not those of the shards"));
-            assert!(check(&good, &shards, 8 - shuffle).unwrap_err().what().contains("comes next"), "another order");
+            assert!(
+                check(&good, &other, shuffle)
+                    .unwrap_err()
+                    .what()
+                    .contains("not those of the shards")
+            );
+            assert!(
+                check(&good, &shards, 8 - shuffle).unwrap_err().what().contains("comes next"),
+                "another order"
+            );
         }
     }
 }

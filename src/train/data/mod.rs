@@ -1,9 +1,10 @@
 //! shards → rows: what one optimiser step learns from, in the order of the curriculum.
 //!
-//! [`shards`] finds them, on disk or in an object store; [`stream`] reads them in `seq` order and knows where it stands;
-//! [`shuffle`] mixes blocks of that order where it is asked to; [`tokenizer`] makes pieces of text and [`windows`] cuts
-//! documents into them; [`rows`] makes rows and labels of windows, one kind a file, and [`batch`] puts those of a step
-//! together. [`consumed`] keeps the proof of what was read.
+//! [`shards`] finds them, on disk or in an object store; [`stream`] reads them in `seq` order and
+//! knows where it stands; [`shuffle`] mixes blocks of that order where it is asked to;
+//! [`tokenizer`] makes pieces of text and [`windows`] cuts documents into them; [`rows`] makes rows
+//! and labels of windows, one kind a file, and [`batch`] puts those of a step together.
+//! [`consumed`] keeps the proof of what was read.
 
 pub mod batch;
 pub mod consumed;

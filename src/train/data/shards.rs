@@ -1,8 +1,9 @@
-//! Finds the shards of a split, on disk or in an object store, and makes sure that they are one whole set.
+//! Finds the shards of a split, on disk or in an object store, and makes sure that they are one
+//! whole set.
 //!
-//! A split is the files `<split>-NNNNN-of-NNNNN.parquet`, in the order of their numbers. Where the build's
-//! `manifest.json` stands beside their folder, they must be what it says: by hash where they lie on disk, by size where
-//! they would have to be fetched for it.
+//! A split is the files `<split>-NNNNN-of-NNNNN.parquet`, in the order of their numbers. Where the
+//! build's `manifest.json` stands beside their folder, they must be what it says: by hash where
+//! they lie on disk, by size where they would have to be fetched for it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,12 +55,15 @@ impl Seen {
     fn check(&self, place: &Place) -> Result<()> {
         let (Place::File(path), Some(state)) = (place, &self.state) else { return Ok(()) };
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+
         if let Some(now) = unchanged(path, *state, &self.content)? {
             *state = now;
             return Ok(());
         }
+
         Err(Error::data(format!("`{place}` was rebuilt or changed while it is trained on")).hint(
-            "what is learned from here on would be of other shards: give `--out` another folder to train on them, or \
+            "what is learned from here on would be of other shards: give `--out` another folder to \
+             train on them, or \
              put the ones before in their place and run the same command again",
         ))
     }
@@ -90,14 +94,17 @@ impl Row<'_> {
 }
 
 impl Shards {
-    /// The shards of `split` (`train` or `validation`) at a place; `None` where there are none. The place is
+    /// The shards of `split` (`train` or `validation`) at a place; `None` where there are none. The
+    /// place is
     ///
-    /// - a folder, on disk or by its address in an object store: its `data` folder where it has one;
-    /// - a file, or a pattern of files such as `disk*/train-*.parquet`; in a store, only the file's name is a pattern.
+    /// - a folder, on disk or by its address in an object store: its `data` folder where it has
+    ///   one;
+    /// - a file, or a pattern of files such as `disk*/train-*.parquet`; in a store, only the file's
+    ///   name is a pattern.
     ///
     /// # Errors
-    /// If nothing is there or it cannot be read, a shard of the numbered set is missing, or one breaks the contract or
-    /// is not what the manifest says.
+    /// If nothing is there or it cannot be read, a shard of the numbered set is missing, or one
+    /// breaks the contract or is not what the manifest says.
     pub fn open(place: &Path, split: &str) -> Result<Option<Self>> {
         let mut found: Vec<((usize, usize), Place)> = places(place)?
             .into_iter()
@@ -105,16 +112,22 @@ impl Shards {
             .collect();
         found.sort_by_key(|(number, _)| *number);
         let mut manifests = Manifests::default();
+
         for (idx, ((number, of), place)) in found.iter().enumerate() {
             if (*number, *of) != (idx, found.len()) {
-                return Err(Error::data(format!("{} of {of} `{split}` shards are there", found.len()))
-                    .at(place)
-                    .hint("finish or repeat `kpipe build`, and keep the shards of one build only"));
+                return Err(Error::data(format!(
+                    "{} of {of} `{split}` shards are there",
+                    found.len()
+                ))
+                .at(place)
+                .hint("finish or repeat `kpipe build`, and keep the shards of one build only"));
             }
             Batches::at(place, Some(contract("shard")?), None)?;
         }
+
         let places: Vec<Place> = found.into_iter().map(|(_, place)| place).collect();
         let seen = places.iter().map(Seen::of).collect::<Result<Vec<Seen>>>()?;
+
         for (place, seen) in places.iter().zip(&seen) {
             manifests.check(place, &seen.content, split)?;
         }
@@ -126,7 +139,10 @@ impl Shards {
     /// # Errors
     /// If it was changed or taken away.
     pub fn check_unchanged(&self, idx: usize) -> Result<()> {
-        self.places.get(idx).zip(self.seen.get(idx)).map_or(Ok(()), |(place, seen)| seen.check(place))
+        self.places
+            .get(idx)
+            .zip(self.seen.get(idx))
+            .map_or(Ok(()), |(place, seen)| seen.check(place))
     }
 
     /// The shard number `idx`.
@@ -143,7 +159,11 @@ impl Shards {
     ///
     /// # Errors
     /// If a shard cannot be read, or from `visit`.
-    pub fn texts(&self, columns: &[&str], mut visit: impl FnMut(&Row) -> Result<u64>) -> Result<u64> {
+    pub fn texts(
+        &self,
+        columns: &[&str],
+        mut visit: impl FnMut(&Row) -> Result<u64>,
+    ) -> Result<u64> {
         let mut total = 0;
         for (idx, place) in self.places.iter().enumerate() {
             for batch in Batches::at(place, None, Some(columns))? {
@@ -157,7 +177,8 @@ impl Shards {
         Ok(total)
     }
 
-    /// Rows of the split, and a hash of their ids in order and of all that the shards hold: what a run was trained on.
+    /// Rows of the split, and a hash of their ids in order and of all that the shards hold: what a
+    /// run was trained on.
     ///
     /// # Errors
     /// If a shard cannot be read.
@@ -188,15 +209,19 @@ fn places(place: &Path) -> Result<Vec<Place>> {
     } else {
         files_named(place, "", "")
     };
+
     let paths = paths.map_err(|error| error.hint(WHERE))?;
     Ok(paths.into_iter().map(Place::File).collect())
 }
 
 /// The files that match a pattern.
 fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
-    let wrong = |cause: &dyn std::fmt::Display| Error::usage(format!("`{pattern}` cannot be read: {cause}"));
+    let wrong = |cause: &dyn std::fmt::Display| {
+        Error::usage(format!("`{pattern}` cannot be read: {cause}"))
+    };
     let paths = glob::glob(pattern).map_err(|cause| wrong(&cause))?;
-    let paths: Vec<PathBuf> = paths.collect::<std::result::Result<_, _>>().map_err(|cause| wrong(&cause))?;
+    let paths: Vec<PathBuf> =
+        paths.collect::<std::result::Result<_, _>>().map_err(|cause| wrong(&cause))?;
     if paths.is_empty() { Err(wrong(&"no file matches")) } else { Ok(paths) }
 }
 
@@ -210,13 +235,18 @@ const WHERE: &str = "`kpipe build` writes the shards; give its output folder to 
 fn objects(address: &str) -> Result<Vec<Place>> {
     let address = address.trim_end_matches('/');
     let (folder, name) = address.rsplit_once('/').unwrap_or((address, ""));
+
     if is_pattern(folder) {
-        return Err(Error::usage(format!("`{address}` has a pattern in the name of a folder")).hint(
-            "in an object store, only the name of a file is a pattern: `s3://bucket/corpus/data/train-*.parquet`",
-        ));
+        return Err(Error::usage(format!("`{address}` has a pattern in the name of a folder"))
+            .hint(
+                "in an object store, only the name of a file is a pattern: \
+             `s3://bucket/corpus/data/train-*.parquet`",
+            ));
     }
+
     let found = if is_pattern(name) || name.ends_with(".parquet") {
-        let pattern = glob::Pattern::new(name).map_err(|cause| Error::usage(format!("`{address}`: {cause}")))?;
+        let pattern = glob::Pattern::new(name)
+            .map_err(|cause| Error::usage(format!("`{address}`: {cause}")))?;
         let mut objects = Folder::at(folder)?.objects()?;
         objects.retain(|object| pattern.matches(object.name()));
         objects
@@ -225,17 +255,20 @@ fn objects(address: &str) -> Result<Vec<Place>> {
         let inner = folder.join(DATA).objects()?;
         if inner.is_empty() { folder.objects()? } else { inner }
     };
+
     if found.is_empty() {
         return Err(Error::usage(format!("nothing is at `{address}`"))
             .hint("copy the output folder of `kpipe build` there, or check the address"));
     }
+
     Ok(found.into_iter().map(Place::Object).collect())
 }
 
 /// What is said of a shard: its hash and its bytes.
 type Entry = (String, u64);
 
-/// What the manifests of builds say about their shards, by the folder the shards are in; each is read once.
+/// What the manifests of builds say about their shards, by the folder the shards are in; each is
+/// read once.
 #[derive(Default)]
 struct Manifests(BTreeMap<String, BTreeMap<String, Entry>>);
 
@@ -245,9 +278,14 @@ impl Manifests {
         let folder = place.to_string().strip_suffix(place.name()).unwrap_or_default().to_string();
         let entries = match self.0.entry(folder) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(entries(manifest(place)?)),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(entries(manifest(place)?))
+            }
         };
-        let Some((hash, bytes)) = entries.get(&format!("{DATA}/{}", place.name())) else { return Ok(()) };
+
+        let Some((hash, bytes)) = entries.get(&format!("{DATA}/{}", place.name())) else {
+            return Ok(());
+        };
         let is_same = match place {
             Place::File(_) => content == *hash,
             Place::Object(object) => object.size() == *bytes,
@@ -255,28 +293,34 @@ impl Manifests {
         if is_same {
             return Ok(());
         }
-        Err(Error::data(format!("a `{split}` shard is not what `{MANIFEST}` says: it was changed or damaged"))
-            .at(place)
-            .hint(format!("repeat `kpipe build`; or remove `{MANIFEST}` to train on what is there")))
+        Err(Error::data(format!(
+            "a `{split}` shard is not what `{MANIFEST}` says: it was changed or damaged"
+        ))
+        .at(place)
+        .hint(format!("repeat `kpipe build`; or remove `{MANIFEST}` to train on what is there")))
     }
 }
 
 /// The manifest beside the folder a shard is in; null where there is none.
 fn manifest(place: &Place) -> Result<Value> {
     let found = match place {
-        Place::File(path) => path.parent().and_then(Path::parent).map(|build| read_json(&build.join(MANIFEST))),
+        Place::File(path) => {
+            path.parent().and_then(Path::parent).map(|build| read_json(&build.join(MANIFEST)))
+        }
         Place::Object(object) => object.folder().and_then(|folder| folder.parent()).map(|build| {
             let Some(bytes) = build.read(MANIFEST)? else { return Ok(None) };
-            serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|cause| Error::data(format!("`{}` is damaged: {cause}", build.join(MANIFEST))))
+            serde_json::from_slice(&bytes).map(Some).map_err(|cause| {
+                Error::data(format!("`{}` is damaged: {cause}", build.join(MANIFEST)))
+            })
         }),
     };
     Ok(found.transpose()?.flatten().unwrap_or_default())
 }
 
 fn entries(manifest: Value) -> BTreeMap<String, Entry> {
-    let shards = ["train", "validation"].into_iter().filter_map(|split| manifest["curriculum"][split].as_array());
+    let shards = ["train", "validation"]
+        .into_iter()
+        .filter_map(|split| manifest["curriculum"][split].as_array());
     let entry = |shard: &Value| {
         let hash = shard["xxh3_128"].as_str()?.to_string();
         Some((shard["file"].as_str()?.to_string(), (hash, shard["file_bytes"].as_u64()?)))
@@ -315,8 +359,13 @@ mod tests {
         for (disk, rows) in documents.chunks(20).enumerate() {
             let disk_folder = folder.path().join(format!("disk{disk}"));
             std::fs::create_dir(&disk_folder).unwrap();
-            write_shard(&disk_folder.join(format!("train-0000{disk}-of-00002.parquet")), rows, "train");
+            write_shard(
+                &disk_folder.join(format!("train-0000{disk}-of-00002.parquet")),
+                rows,
+                "train",
+            );
         }
+
         let open = |pattern: &str| Shards::open(&folder.path().join(pattern), "train");
         let shards = open("disk*/train-*.parquet").unwrap().unwrap();
         let mut stream = Stream::new(&shards, Cursor::default());
@@ -325,6 +374,12 @@ mod tests {
         assert!(open("disk0/*").err().unwrap().what().contains("1 of 2"));
         assert!(open("disk9/*").err().unwrap().what().contains("no file matches"));
         assert!(open("disk[/*").err().unwrap().what().contains("cannot be read"));
-        assert!(Shards::open(Path::new("s3://b*/x/train-*"), "train").err().unwrap().what().contains("pattern"));
+        assert!(
+            Shards::open(Path::new("s3://b*/x/train-*"), "train")
+                .err()
+                .unwrap()
+                .what()
+                .contains("pattern")
+        );
     }
 }

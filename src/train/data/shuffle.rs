@@ -1,8 +1,10 @@
-//! The documents of a split in the order they are taught: that of `seq`, or shuffled within consecutive blocks of it.
+//! The documents of a split in the order they are taught: that of `seq`, or shuffled within
+//! consecutive blocks of it.
 //!
-//! A block is read, put into an order drawn from seed, epoch and its place, and handed out, so that no document moves
-//! further than a block is long and the curriculum stays what it is. Where a run stands is told by the block's first row
-//! and how many of its documents were drawn: one that is resumed reads the block again.
+//! A block is read, put into an order drawn from seed, epoch and its place, and handed out, so that
+//! no document moves further than a block is long and the curriculum stays what it is. Where a run
+//! stands is told by the block's first row and how many of its documents were drawn: one that is
+//! resumed reads the block again.
 
 use std::collections::VecDeque;
 
@@ -24,18 +26,22 @@ pub struct Documents<'a> {
 }
 
 impl<'a> Documents<'a> {
-    /// Documents from the block that begins where `stream` stands, `drawn` of which were given already.
+    /// Documents from the block that begins where `stream` stands, `drawn` of which were given
+    /// already.
     ///
     /// # Errors
     /// If the block cannot be read.
     pub fn new(stream: Stream<'a>, block: usize, seed: u64, drawn: usize) -> Result<Self> {
         let begin = stream.cursor();
-        let mut documents = Documents { stream, block, seed, begin, drawn: 0, left: VecDeque::new() };
+        let mut documents =
+            Documents { stream, block, seed, begin, drawn: 0, left: VecDeque::new() };
+
         if drawn > 0 {
             documents.read_block()?;
             documents.left.drain(..drawn.min(documents.left.len()));
             documents.drawn = drawn;
         }
+
         Ok(documents)
     }
 
@@ -70,11 +76,13 @@ impl<'a> Documents<'a> {
     fn read_block(&mut self) -> Result<()> {
         (self.begin, self.drawn) = (self.stream.cursor(), 0);
         let mut read = Vec::new();
+
         while read.len() < self.block.max(1)
             && let Some(document) = self.stream.next_document()?
         {
             read.push(document);
         }
+
         let key = format!("{}/{}", self.begin.epoch, self.begin.seq);
         draw::shuffle(&mut read, &mut draw::stream(self.seed, "shuffle", key.as_bytes()));
         self.left = read.into();
@@ -89,14 +97,17 @@ mod tests {
     use crate::train::fixture::{grammar, shard_folder};
 
     fn seqs(documents: &mut Documents) -> Vec<u64> {
-        std::iter::from_fn(|| documents.next_document().unwrap()).map(|document| document.seq).collect()
+        std::iter::from_fn(|| documents.next_document().unwrap())
+            .map(|document| document.seq)
+            .collect()
     }
 
     #[test]
     fn no_document_leaves_its_block_and_each_epoch_has_its_own_order() {
         let folder = shard_folder(&grammar(57, 3), &[]);
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
-        let open = |block| Documents::new(Stream::new(&shards, Cursor::default()), block, 1, 0).unwrap();
+        let open =
+            |block| Documents::new(Stream::new(&shards, Cursor::default()), block, 1, 0).unwrap();
         let straight: Vec<u64> = (0..57).collect();
         assert_eq!(seqs(&mut open(0)), straight);
         assert_eq!(seqs(&mut open(1)), straight);
@@ -105,6 +116,7 @@ mod tests {
         documents.begin_next_epoch();
         let second = seqs(&mut documents);
         assert_ne!(first, second);
+
         for order in [&first, &second] {
             for (block, expected) in order.chunks(10).zip(straight.chunks(10)) {
                 assert_ne!(block, expected);
@@ -119,8 +131,10 @@ mod tests {
     fn a_shuffled_order_goes_on_from_any_place() {
         let folder = shard_folder(&grammar(33, 3), &[]);
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
-        let open = |(cursor, drawn)| Documents::new(Stream::new(&shards, cursor), 10, 1, drawn).unwrap();
+        let open =
+            |(cursor, drawn)| Documents::new(Stream::new(&shards, cursor), 10, 1, drawn).unwrap();
         let whole = seqs(&mut open((Cursor::default(), 0)));
+
         for n in 0..=whole.len() {
             let mut documents = open((Cursor::default(), 0));
             (0..n).for_each(|_| drop(documents.next_document().unwrap()));

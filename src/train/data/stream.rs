@@ -1,7 +1,9 @@
-//! Reads the shards strictly in `seq` order, one row group in memory at a time, and knows where it stands.
+//! Reads the shards strictly in `seq` order, one row group in memory at a time, and knows where it
+//! stands.
 //!
-//! The rows of a split must be numbered 0, 1, 2, … by `seq` over all its files; a row that is not stops the run with
-//! its file and place, because a curriculum read in another order is another curriculum.
+//! The rows of a split must be numbered 0, 1, 2, … by `seq` over all its files; a row that is not
+//! stops the run with its file and place, because a curriculum read in another order is another
+//! curriculum.
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
@@ -64,7 +66,13 @@ pub struct Stream<'a> {
 impl<'a> Stream<'a> {
     /// A stream that gives the row at `cursor` next.
     pub fn new(shards: &'a Shards, cursor: Cursor) -> Self {
-        Stream { shards, columns: &["id", "text", "seq", "negatives"], cursor, batches: None, batch: None }
+        Stream {
+            shards,
+            columns: &["id", "text", "seq", "negatives"],
+            cursor,
+            batches: None,
+            batch: None,
+        }
     }
 
     /// A stream from the first row on that reads names and places only: its documents have no text.
@@ -95,7 +103,8 @@ impl<'a> Stream<'a> {
                 (self.cursor.group, self.cursor.row) = (self.cursor.group + 1, 0);
                 continue;
             }
-            let document = document(&batch, self.cursor.row).map_err(|error| error.at(self.place()))?;
+            let document =
+                document(&batch, self.cursor.row).map_err(|error| error.at(self.place()))?;
             if document.seq != self.cursor.seq {
                 let (found, expected) = (document.seq, self.cursor.seq);
                 return Err(Error::data(format!("`seq` is {found} where {expected} comes next"))
@@ -117,19 +126,24 @@ impl<'a> Stream<'a> {
                 batches.skip_batches(self.cursor.group);
                 self.batches = Some(batches);
             }
+
             match self.batches.as_mut().and_then(Iterator::next) {
                 Some(batch) => {
-                    // Asked behind the reading, so that what was read is what was there; and before what it says.
+                    // Asked behind the reading, so that what was read is what was there; and before
+                    // what it says.
                     self.shards.check_unchanged(self.cursor.shard)?;
                     let batch = batch?;
                     contract("shard")?.check_nulls(&batch).map_err(|error| {
-                        error.at(self.place()).hint("the shards were changed after kpipe wrote them; build them again")
+                        error.at(self.place()).hint(
+                            "the shards were changed after kpipe wrote them; build them again",
+                        )
                     })?;
                     self.batch = Some(batch);
                 }
                 None => {
                     self.batches = None;
-                    (self.cursor.shard, self.cursor.group, self.cursor.row) = (self.cursor.shard + 1, 0, 0);
+                    (self.cursor.shard, self.cursor.group, self.cursor.row) =
+                        (self.cursor.shard + 1, 0, 0);
                 }
             }
         }
@@ -138,7 +152,12 @@ impl<'a> Stream<'a> {
 
     fn place(&self) -> String {
         let place = self.shards.place(self.cursor.shard).map(ToString::to_string);
-        format!("{}, row group {}, row {}", place.unwrap_or_default(), self.cursor.group, self.cursor.row)
+        format!(
+            "{}, row group {}, row {}",
+            place.unwrap_or_default(),
+            self.cursor.group,
+            self.cursor.row
+        )
     }
 }
 
@@ -160,18 +179,27 @@ fn rewrites(batch: &RecordBatch, row: usize) -> Result<Vec<Rewrite>> {
     }
     let values = list.value(row);
     let fields = values.as_struct_opt().ok_or_else(broken)?;
-    let text = |name: &str| fields.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).ok_or_else(broken);
+    let text = |name: &str| {
+        fields.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).ok_or_else(broken)
+    };
     let (anchors, texts, kinds) = (text("anchor")?, text("text")?, text("kind")?);
     let rewrite = |idx| {
         let paraphrase = match kinds.value(idx) {
             "paraphrase" => true,
             "hard" => false,
             other => {
-                return Err(Error::data(format!("`negatives.kind` is `{other}`, neither `hard` nor `paraphrase`")));
+                return Err(Error::data(format!(
+                    "`negatives.kind` is `{other}`, neither `hard` nor `paraphrase`"
+                )));
             }
         };
-        Ok(Rewrite { anchor: anchors.value(idx).to_string(), text: texts.value(idx).to_string(), paraphrase })
+        Ok(Rewrite {
+            anchor: anchors.value(idx).to_string(),
+            text: texts.value(idx).to_string(),
+            paraphrase,
+        })
     };
+
     (0..fields.len()).map(rewrite).collect()
 }
 
@@ -216,6 +244,11 @@ mod tests {
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
         let mut stream = Stream::new(&shards, Cursor::default());
         let error = (0..40).find_map(|_| stream.next_document().err()).unwrap().to_string();
-        assert!(error.contains("`seq` is 99 where 33 comes next") && error.contains("train-00001-of-00002"), "{error}");
+
+        assert!(
+            error.contains("`seq` is 99 where 33 comes next")
+                && error.contains("train-00001-of-00002"),
+            "{error}"
+        );
     }
 }

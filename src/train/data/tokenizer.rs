@@ -1,8 +1,9 @@
-//! The tokenizer: trained on the shards with the `tokenizers` crate, or read from a `tokenizer.json`.
+//! The tokenizer: trained on the shards with the `tokenizers` crate, or read from a
+//! `tokenizer.json`.
 //!
-//! `wordpiece` is BERT's: the BERT normaliser (Chinese characters stand alone), words and punctuation, `##` pieces.
-//! `bpe` is GPT-2's byte-level pairs. Both have the special tokens of the family they are for. Training is reproducible:
-//! see `tokenizer/learn.rs`.
+//! `wordpiece` is BERT's: the BERT normaliser (Chinese characters stand alone), words and
+//! punctuation, `##` pieces. `bpe` is GPT-2's byte-level pairs. Both have the special tokens of the
+//! family they are for. Training is reproducible: see `tokenizer/learn.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,8 +18,8 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
-    Tokenizer as Inner,
+    AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString,
+    PreTokenizer, Tokenizer as Inner,
 };
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -102,8 +103,8 @@ impl Pieces {
 const MAX_BYTES: u64 = 512 << 20;
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json` for a model that learns in this way; `config` is the model's `config.json`, which names
-    /// some of the special tokens.
+    /// Reads a `tokenizer.json` for a model that learns in this way; `config` is the model's
+    /// `config.json`, which names some of the special tokens.
     ///
     /// # Errors
     /// If the file cannot be read, is no tokenizer, or lacks a special token that the model needs.
@@ -111,30 +112,38 @@ impl Tokenizer {
         let failed = |cause| Error::file("read", path, cause);
         let size = std::fs::metadata(path).map_err(failed)?.len();
         if size > MAX_BYTES {
-            return Err(Error::data(format!("this is no tokenizer: it has {size} bytes")).at(path.display()));
+            return Err(Error::data(format!("this is no tokenizer: it has {size} bytes"))
+                .at(path.display()));
         }
         let json = std::fs::read_to_string(path).map_err(failed)?;
         Self::parse(json, language, config).map_err(|error| error.at(path.display()))
     }
 
     fn parse(json: String, language: Language, config: &Value) -> Result<Self> {
-        let no_tokenizer = |cause: &dyn std::fmt::Display| Error::data(format!("this is no tokenizer: {cause}"));
-        let inner = caught(|| Inner::from_bytes(json.as_bytes())).map_err(|cause| no_tokenizer(&cause))?;
+        let no_tokenizer =
+            |cause: &dyn std::fmt::Display| Error::data(format!("this is no tokenizer: {cause}"));
+        let inner =
+            caught(|| Inner::from_bytes(json.as_bytes())).map_err(|cause| no_tokenizer(&cause))?;
         let mut inner = inner.map_err(|cause| no_tokenizer(&cause))?;
-        // What a file says of cutting and padding is for single sentences; documents are cut into windows here.
+        // What a file says of cutting and padding is for single sentences; documents are cut into
+        // windows here.
         inner.with_padding(None).with_truncation(None).map_err(|cause| no_tokenizer(&cause))?;
         let frame = match language {
             Language::Masked => masked_frame(&inner)?,
             Language::Causal => causal_frame(&inner, config)?,
             Language::Spans => span_frame(&inner, config)?,
         };
-        let known: BTreeMap<u32, String> = inner.get_vocab(true).into_iter().map(|(piece, id)| (id, piece)).collect();
+        let known: BTreeMap<u32, String> =
+            inner.get_vocab(true).into_iter().map(|(piece, id)| (id, piece)).collect();
         let added: BTreeSet<u32> = inner.get_added_tokens_decoder().keys().copied().collect();
         let ordinary: Vec<u32> = known
             .iter()
-            .filter(|(id, piece)| !added.contains(id) && !bert::BERT.special.tokens.contains(&piece.as_str()))
+            .filter(|(id, piece)| {
+                !added.contains(id) && !bert::BERT.special.tokens.contains(&piece.as_str())
+            })
             .map(|(id, _)| *id)
             .collect();
+
         let vocabulary = known.keys().next_back().map_or(0, |id| *id as usize + 1);
         if ordinary.is_empty() {
             return Err(Error::data("the tokenizer has special tokens only"));
@@ -144,12 +153,17 @@ impl Tokenizer {
 
     /// Trains a tokenizer for a family on a sample of the train shards.
     ///
-    /// Documents are drawn by id with the probability that makes the sample about `sample_chars` long, so that it
-    /// spans the whole curriculum and not only its general opening.
+    /// Documents are drawn by id with the probability that makes the sample about `sample_chars`
+    /// long, so that it spans the whole curriculum and not only its general opening.
     ///
     /// # Errors
     /// If a shard cannot be read or holds no text.
-    pub fn train(shards: &Shards, family: &Family, params: &params::Tokenizer, seed: u64) -> Result<Self> {
+    pub fn train(
+        shards: &Shards,
+        family: &Family,
+        params: &params::Tokenizer,
+        seed: u64,
+    ) -> Result<Self> {
         if family.language != Language::Masked && params.kind == TokenizerKind::Wordpiece {
             return Err(Error::usage(format!(
                 "`train.tokenizer.kind` is `wordpiece`, which is not for {}",
@@ -157,6 +171,7 @@ impl Tokenizer {
             ))
             .hint("set `train.tokenizer.kind=bpe`"));
         }
+
         let total: u64 = shards.texts(&["n_chars"], |row| row.number("n_chars"))?;
         let share = params.sample_chars as f64 / total.max(1) as f64;
         let splitter = Splitter::new(params);
@@ -167,6 +182,7 @@ impl Tokenizer {
             }
             Ok(0)
         })?;
+
         if counts.is_empty() {
             return Err(Error::data("the train shards hold no text to train a tokenizer on"));
         }
@@ -177,7 +193,11 @@ impl Tokenizer {
     ///
     /// # Errors
     /// If the crate refuses the result, which would be a bug.
-    pub fn from_counts(counts: &BTreeMap<String, u64>, family: &Family, params: &params::Tokenizer) -> Result<Self> {
+    pub fn from_counts(
+        counts: &BTreeMap<String, u64>,
+        family: &Family,
+        params: &params::Tokenizer,
+    ) -> Result<Self> {
         let inner = match params.kind {
             TokenizerKind::Wordpiece => wordpiece(counts, &family.special, params),
             TokenizerKind::Bpe => byte_level(counts, &family.special, params),
@@ -248,7 +268,8 @@ fn masked_frame(inner: &Inner) -> Result<Frame> {
     })
 }
 
-/// What the tokenizer's own post-processor puts around a row, and the end of a document behind its last.
+/// What the tokenizer's own post-processor puts around a row, and the end of a document behind its
+/// last.
 fn causal_frame(inner: &Inner, config: &Value) -> Result<Frame> {
     let encode = |special: bool| {
         let encoding = caught(|| inner.encode("a", special)).map_err(|words| failed(&words))?;
@@ -257,13 +278,16 @@ fn causal_frame(inner: &Inner, config: &Value) -> Result<Frame> {
     let (bare, framed) = (encode(false)?, encode(true)?);
     let (bare, framed) = (bare.get_ids(), framed.get_ids());
     let at = framed.windows(bare.len().max(1)).position(|window| window == bare).unwrap_or(0);
-    let (before, behind) = (framed[..at].to_vec(), framed[framed.len().min(at + bare.len())..].to_vec());
+    let (before, behind) =
+        (framed[..at].to_vec(), framed[framed.len().min(at + bare.len())..].to_vec());
     let named = ["<|endoftext|>", "</s>", "<|end_of_text|>", "[SEP]"];
-    let end = configured(config, "eos_token_id").or_else(|| named.iter().find_map(|name| inner.token_to_id(name)));
+    let end = configured(config, "eos_token_id")
+        .or_else(|| named.iter().find_map(|name| inner.token_to_id(name)));
     let end = end.ok_or_else(|| {
         Error::data("neither the tokenizer nor `config.json` says which token ends a document")
             .hint("set `eos_token_id` in the model's `config.json`")
     })?;
+
     Ok(Frame {
         language: Language::Causal,
         pad: configured(config, "pad_token_id").unwrap_or(end),
@@ -288,7 +312,10 @@ fn span_frame(inner: &Inner, config: &Value) -> Result<Frame> {
         behind: vec![end],
         end: None,
         mask: 0,
-        sentinels: (0..).map_while(|nth: u32| inner.token_to_id(&format!("<extra_id_{nth}>"))).collect(),
+        sentinels: (0..)
+            .map_while(|nth: u32| inner.token_to_id(&format!("<extra_id_{nth}>")))
+            .collect(),
+
         decoder_start: configured(config, "decoder_start_token_id").unwrap_or(pad),
     })
 }
@@ -323,6 +350,7 @@ impl Splitter {
                 bytes.pre_tokenize(&mut split).map(|()| split)
             }
         };
+
         let split = split.map_err(|cause| failed(&cause))?;
         for (word, _, _) in split.get_splits(OffsetReferential::Original, OffsetType::Byte) {
             match counts.get_mut(word) {
@@ -330,6 +358,7 @@ impl Splitter {
                 None => drop(counts.insert(word.to_string(), 1)),
             }
         }
+
         Ok(())
     }
 }
@@ -347,12 +376,15 @@ fn wordpiece(
     special: &Special,
     params: &params::Tokenizer,
 ) -> tokenizers::Result<Inner> {
-    let characters = Characters { special: special.names(), prefix: "##", alphabet: BTreeSet::new() };
+    let characters =
+        Characters { special: special.names(), prefix: "##", alphabet: BTreeSet::new() };
     let learned = learn::learn(counts, &characters, params.vocabulary, params.min_frequency);
-    let model = WordPiece::builder().vocab(numbered(&learned.pieces)).unk_token("[UNK]".into()).build()?;
+    let model =
+        WordPiece::builder().vocab(numbered(&learned.pieces)).unk_token("[UNK]".into()).build()?;
     let mut inner = Inner::new(model);
     inner.with_normalizer(Some(normaliser(params)))?.with_pre_tokenizer(Some(BertPreTokenizer));
     inner.with_decoder(Some(WordPieceDecoder::default()));
+
     finish(inner, special)
 }
 
@@ -364,7 +396,8 @@ fn byte_level(
     let alphabet: BTreeSet<char> = ByteLevel::alphabet().into_iter().collect();
     let characters = Characters { special: special.names(), prefix: "", alphabet };
     let learned = learn::learn(counts, &characters, params.vocabulary, params.min_frequency);
-    let model = BPE::builder().vocab_and_merges(numbered(&learned.pieces), learned.merges).build()?;
+    let model =
+        BPE::builder().vocab_and_merges(numbered(&learned.pieces), learned.merges).build()?;
     let mut inner = Inner::new(model);
     inner.with_pre_tokenizer(Some(bytes())).with_decoder(Some(bytes()));
     finish(inner, special)
@@ -376,8 +409,11 @@ fn numbered(pieces: &[String]) -> Vocab {
 
 /// Adds the special tokens, and what stands around a row for whoever uses the exported tokenizer.
 fn finish(mut inner: Inner, special: &Special) -> tokenizers::Result<Inner> {
-    inner.add_special_tokens(special.names().into_iter().map(|token| AddedToken::from(token, true)))?;
+    inner.add_special_tokens(
+        special.names().into_iter().map(|token| AddedToken::from(token, true)),
+    )?;
     let with_id = |name: &str| (name.to_string(), inner.token_to_id(name).unwrap_or_default());
+
     match (special.before, special.behind) {
         (None, None) => {}
         (Some(before), Some(behind)) => {
@@ -385,12 +421,15 @@ fn finish(mut inner: Inner, special: &Special) -> tokenizers::Result<Inner> {
             inner.with_post_processor(Some(around));
         }
         (before, behind) => {
-            let single = [before, Some("$A"), behind].into_iter().flatten().collect::<Vec<_>>().join(" ");
+            let single =
+                [before, Some("$A"), behind].into_iter().flatten().collect::<Vec<_>>().join(" ");
             let named: Vec<(String, u32)> = before.into_iter().chain(behind).map(with_id).collect();
-            let around = TemplateProcessing::builder().try_single(single)?.special_tokens(named).build()?;
+            let around =
+                TemplateProcessing::builder().try_single(single)?.special_tokens(named).build()?;
             inner.with_post_processor(Some(around));
         }
     }
+
     Ok(inner)
 }
 
@@ -425,11 +464,19 @@ mod tests {
             changed[key] = value;
             changed.to_string()
         };
-        let bpe = serde_json::json!({"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b", "c d"]});
+        let bpe =
+            serde_json::json!({"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b", "c d"]});
+
         for text in [
             with("model", bpe),
-            with("normalizer", serde_json::json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"})),
-            with("model", serde_json::json!({"type": "Unigram", "unk_id": 5, "vocab": [["a", 0.0]]})),
+            with(
+                "normalizer",
+                serde_json::json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+            ),
+            with(
+                "model",
+                serde_json::json!({"type": "Unigram", "unk_id": 5, "vocab": [["a", 0.0]]}),
+            ),
             whole.to_string()[..900].to_string(),
             "[".repeat(100_000),
             "{}".to_string(),
@@ -444,8 +491,7 @@ mod tests {
     fn truncation_and_padding_of_the_file_are_left_out() {
         let tokenizer = trained(TokenizerKind::Wordpiece);
         let mut json: Value = serde_json::from_str(&tokenizer.json).unwrap();
-        json["truncation"] =
-            serde_json::json!({"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"});
+        json["truncation"] = serde_json::json!({"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"});
         json["padding"] = serde_json::json!({"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": null,
             "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
         let cutting = Tokenizer::parse(json.to_string(), Language::Masked, &Value::Null).unwrap();
@@ -474,8 +520,13 @@ mod tests {
         let pieces = tokenizer.pieces("阿司匹林 Doses, café").unwrap();
         assert_eq!(pieces.words[..4], [0, 1, 2, 3]);
         let named: Vec<String> = pieces.ids.iter().filter_map(|id| tokenizer.piece(*id)).collect();
-        assert_eq!(named, ["阿", "司", "匹", "林", "doses", "[UNK]", "cafe"], "the comma was never seen");
+        assert_eq!(
+            named,
+            ["阿", "司", "匹", "林", "doses", "[UNK]", "cafe"],
+            "the comma was never seen"
+        );
         let longer = tokenizer.pieces("dosess cafe").unwrap();
+
         assert_eq!(longer.words, [0, 0, 1], "a ## piece belongs to the word before it");
     }
 
@@ -497,9 +548,14 @@ mod tests {
         let without = std::fs::read_to_string(&path).unwrap().replace("[MASK]", "[MISK]");
         std::fs::write(&path, without).unwrap();
         assert!(read(&path).err().unwrap().to_string().contains("no token `[MASK]`"));
-        let spans = Tokenizer::read(&path, Language::Spans, &serde_json::json!({"pad_token_id": 0, "eos_token_id": 1}));
+        let spans = Tokenizer::read(
+            &path,
+            Language::Spans,
+            &serde_json::json!({"pad_token_id": 0, "eos_token_id": 1}),
+        );
         assert!(spans.err().unwrap().to_string().contains("no token `<extra_id_0>`"));
         std::fs::write(&path, "{}").unwrap();
+
         assert!(read(&path).err().unwrap().to_string().contains("no tokenizer"));
     }
 }

@@ -1,7 +1,8 @@
 //! Cuts documents into windows of tokens, one document in memory at a time.
 //!
-//! Every document gives at least one window, so that what was consumed can be told by `seq` alone. A long one gives
-//! consecutive windows that end between words. A document's rewritten passages travel with its first window.
+//! Every document gives at least one window, so that what was consumed can be told by `seq` alone.
+//! A long one gives consecutive windows that end between words. A document's rewritten passages
+//! travel with its first window.
 
 use std::collections::VecDeque;
 
@@ -39,7 +40,8 @@ pub struct Window {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
-    /// The first row of the block the document of the next window is of: the document's own where nothing is shuffled.
+    /// The first row of the block the document of the next window is of: the document's own where
+    /// nothing is shuffled.
     pub cursor: Cursor,
     /// Documents of that block that are done.
     #[serde(default)]
@@ -59,13 +61,15 @@ pub struct Windows<'a> {
 }
 
 impl<'a> Windows<'a> {
-    /// The windows from `position` on, in the order they are taught, as `batcher` makes rows of them.
+    /// The windows from `position` on, in the order they are taught, as `batcher` makes rows of
+    /// them.
     ///
     /// # Errors
     /// If the document there cannot be read.
     pub fn new(shards: &'a Shards, batcher: &'a Batcher<'a>, position: Position) -> Result<Self> {
         let stream = Stream::new(shards, position.cursor);
-        let documents = Documents::new(stream, batcher.params.shuffle, batcher.seed, position.drawn)?;
+        let documents =
+            Documents::new(stream, batcher.params.shuffle, batcher.seed, position.drawn)?;
         Self::of(documents, batcher, position)
     }
 
@@ -149,6 +153,7 @@ impl<'a> Windows<'a> {
         let pieces = self.batcher.tokenizer.pieces(&document.text)?;
         let spans = spans(&pieces.words, self.room, self.batcher.params.long);
         let mut passages = self.batcher.passages(&document, epoch)?;
+
         for (index, (start, end)) in spans.iter().enumerate() {
             self.pending.push_back(Window {
                 epoch,
@@ -160,15 +165,17 @@ impl<'a> Windows<'a> {
                 passages: passages.take(),
             });
         }
+
         Ok(true)
     }
 }
 
-/// Where the windows of a document begin and end: at most `room` pieces, cut between words where a word ends in the
-/// second half of the window.
+/// Where the windows of a document begin and end: at most `room` pieces, cut between words where a
+/// word ends in the second half of the window.
 fn spans(words: &[u32], room: usize, long: Long) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
     let mut start = 0;
+
     loop {
         let mut end = words.len().min(start + room);
         while end < words.len() && end > start + room / 2 && words[end] == words[end - 1] {
@@ -217,6 +224,7 @@ mod tests {
     fn windows_go_on_from_any_position_over_the_epoch() {
         let folder = shard_folder(&grammar(20, 3), &[]);
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
+
         for shuffle in [0, 8] {
             let params = Params { max_tokens: 12, shuffle, ..tiny_params() };
             let tokenizer = Tokenizer::train(&shards, &BERT, &params.tokenizer, 1).unwrap();
@@ -230,6 +238,7 @@ mod tests {
                     straight.next_window_forever().unwrap()
                 })
                 .collect();
+
             assert!(windows.iter().any(|window| window.index > 0) && windows[119].epoch > 0);
             for (at, position) in positions.iter().enumerate() {
                 let mut resumed = open(*position);
@@ -256,6 +265,7 @@ mod tests {
                 .passages
                 .unwrap()
         };
+
         let passages = second(&params);
         assert!(passages.positive.is_some() && passages.hard.len() == 1);
         params.rows.set("passages", "paraphrase_as", "negative");

@@ -1,7 +1,8 @@
 //! Activations, each a function of one number with its slope: `y = f(x)`, `dx = g · f′(x)`.
 //!
 //! - `gelu`, the Gaussian error linear unit (arXiv:1606.08415) in its exact form: `x · Φ(x)`;
-//! - `gelu_new`, its approximation by a hyperbolic tangent, which GPT-2 and gated T5 were trained with;
+//! - `gelu_new`, its approximation by a hyperbolic tangent, which GPT-2 and gated T5 were trained
+//!   with;
 //! - `silu` (arXiv:1702.03118): `x · σ(x)`;
 //! - `relu`: `max(x, 0)`, with slope 0 at 0 as in PyTorch.
 
@@ -77,7 +78,11 @@ impl Activation {
     }
 
     /// `out = f(x)` with the activation known to the loop, so that it becomes vector instructions.
-    fn each<T: Real>(self, n: usize, f: impl Fn(Activation, Range<usize>, &mut [T]) + Sync) -> Vec<T> {
+    fn each<T: Real>(
+        self,
+        n: usize,
+        f: impl Fn(Activation, Range<usize>, &mut [T]) + Sync,
+    ) -> Vec<T> {
         each(n, |at, out| match self {
             Activation::Gelu => f(Activation::Gelu, at, out),
             Activation::GeluNew => f(Activation::GeluNew, at, out),
@@ -100,7 +105,8 @@ fn logistic<T: Real>(x: T) -> T {
     one / (one + (T::from_f64(0.0) - x).exp())
 }
 
-/// Twice what `gelu_new` takes the hyperbolic tangent of: `(1 + tanh(u)) / 2` is the logistic function of `2u`.
+/// Twice what `gelu_new` takes the hyperbolic tangent of: `(1 + tanh(u)) / 2` is the logistic
+/// function of `2u`.
 #[inline]
 fn double_bend<T: Real>(x: T) -> T {
     T::from_f64(2.0 * ROOT) * (x + T::from_f64(CUBIC) * x * x * x)

@@ -1,9 +1,10 @@
 //! Scaled dot-product attention (arXiv:1706.03762) as one operation, row by row in parallel.
 //!
-//! With `P = softmax(scale · Q Kᵀ + mask)`, `P̃` its numbers left by dropout and `G` what flows into `P̃ V`:
-//! `dV = P̃ᵀ G`, `dP` is `G Vᵀ` under the same dropout, `dS = scale · P (dP − Σ P · dP)`, `dQ = dS K`, `dK = dSᵀ Q`.
-//! Of the forward pass `P` alone is kept; dropout is drawn again. The products of a head are small, so a row of heads is
-//! one task and no product is split over threads.
+//! With `P = softmax(scale · Q Kᵀ + mask)`, `P̃` its numbers left by dropout and `G` what flows
+//! into `P̃ V`: `dV = P̃ᵀ G`, `dP` is `G Vᵀ` under the same dropout, `dS = scale · P (dP − Σ P ·
+//! dP)`, `dQ = dS K`, `dK = dSᵀ Q`. Of the forward pass `P` alone is kept; dropout is drawn again.
+//! The products of a head are small, so a row of heads is one task and no product is split over
+//! threads.
 
 use std::sync::Mutex;
 
@@ -15,8 +16,8 @@ use super::real::Real;
 use super::rows::{Kernel, by_rows, matmul, run, run_detached};
 use super::softmax::{self, MaskedSoftmax};
 
-/// Takes queries `[rows, heads, queries, width]` and keys and values `[rows, heads, keys, width]`; gives
-/// `[rows, queries, heads · width]`.
+/// Takes queries `[rows, heads, queries, width]` and keys and values `[rows, heads, keys, width]`;
+/// gives `[rows, queries, heads · width]`.
 pub(super) struct Attention {
     pub(super) scale: f64,
     /// `[rows, 1 or queries, keys]`.
@@ -37,7 +38,8 @@ impl Attention {
         dropout: Option<(f64, u64, String)>,
     ) -> Result<Self> {
         let mask = mask.detach().contiguous()?;
-        let mut attention = Attention { scale, mask, dropout, kept: Mutex::default(), output: None };
+        let mut attention =
+            Attention { scale, mask, dropout, kept: Mutex::default(), output: None };
         let (query, key, value) = (query.detach(), key.detach(), value.detach());
         let rows: Vec<usize> = (0..query.dim(0)?).collect();
         let done: Result<Vec<(Tensor, Tensor)>> = rows
@@ -52,6 +54,7 @@ impl Attention {
                 Ok((weights, merged(&mixed)?))
             })
             .collect();
+
         let (kept, outputs): (Vec<Tensor>, Vec<Tensor>) = done?.into_iter().unzip();
         attention.output = Some(Tensor::cat(&outputs, 0)?);
         attention.kept = Mutex::new(kept);
@@ -100,8 +103,11 @@ impl CustomOp3 for Attention {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        let (query, key, value, grad) = (query.detach(), key.detach(), value.detach(), grad.detach());
+        let kept = std::mem::take(
+            &mut *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        let (query, key, value, grad) =
+            (query.detach(), key.detach(), value.detach(), grad.detach());
         let heads = query.dim(1)?;
         let done: Result<Vec<[Tensor; 3]>> = kept
             .into_par_iter()
@@ -113,14 +119,21 @@ impl CustomOp3 for Attention {
                 let of_weights = self.drop(&matmul(&grad, &part(&value)?.t()?)?, row)?;
                 let kernel = softmax::Backward { scale: self.scale, keys: weights.dim(3)? };
                 let of_scores = run_detached(&kernel, &[&weights, &of_weights], weights.shape())?;
-                Ok([matmul(&of_scores, &part(&key)?)?, matmul(&of_scores.t()?, &part(&query)?)?, of_value])
+
+                Ok([
+                    matmul(&of_scores, &part(&key)?)?,
+                    matmul(&of_scores.t()?, &part(&query)?)?,
+                    of_value,
+                ])
             })
             .collect();
+
         let done = done?;
         if done.is_empty() {
             bail!("attention is differentiated once");
         }
-        let whole = |nth: usize| Tensor::cat(&done.iter().map(|parts| &parts[nth]).collect::<Vec<_>>(), 0);
+        let whole =
+            |nth: usize| Tensor::cat(&done.iter().map(|parts| &parts[nth]).collect::<Vec<_>>(), 0);
         Ok((Some(whole(0)?), Some(whole(1)?), Some(whole(2)?)))
     }
 }

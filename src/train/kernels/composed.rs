@@ -1,4 +1,5 @@
-//! The composed twin of each kernel: the same function out of candle's own operations that have a backward.
+//! The composed twin of each kernel: the same function out of candle's own operations that have a
+//! backward.
 //!
 //! They run where our kernels do not (on a GPU), and the tests hold the kernels against them.
 
@@ -24,7 +25,8 @@ pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> 
     x.broadcast_div(&size)?.broadcast_mul(weight)
 }
 
-/// Softmax of scaled scores `[rows, heads, queries, keys]` plus a mask `[rows, 1 or queries, keys]`.
+/// Softmax of scaled scores `[rows, heads, queries, keys]` plus a mask `[rows, 1 or queries,
+/// keys]`.
 pub(super) fn masked_softmax(scores: &Tensor, scale: f64, mask: &Tensor) -> Result<Tensor> {
     let masked = scores.affine(scale, 0.0)?.broadcast_add(&mask.unsqueeze(1)?)?;
     candle_nn::ops::softmax(&masked, D::Minus1)
@@ -39,7 +41,8 @@ pub(super) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     Tensor::cat(&[turned, other], D::Minus1)
 }
 
-/// Activations; candle's derivatives of the two Gaussian ones are good to 2e-7, and that of `relu` is 1 at 0.
+/// Activations; candle's derivatives of the two Gaussian ones are good to 2e-7, and that of `relu`
+/// is 1 at 0.
 pub(super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     match activation {
         Activation::Gelu => x.gelu_erf(),
@@ -51,11 +54,16 @@ pub(super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
 
 /// Sum of cross-entropies of rows.
 pub(super) fn cross_entropy_sum(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    candle_nn::ops::log_softmax(logits, D::Minus1)?.gather(&labels.unsqueeze(1)?, 1)?.sum_all()?.neg()
+    candle_nn::ops::log_softmax(logits, D::Minus1)?
+        .gather(&labels.unsqueeze(1)?, 1)?
+        .sum_all()?
+        .neg()
 }
 
 /// Scales what is kept and zeroes the rest.
 pub(super) fn dropout(x: &Tensor, kept: &[bool], scale: f64) -> Result<Tensor> {
     let factors: Vec<f64> = kept.iter().map(|kept| if *kept { scale } else { 0.0 }).collect();
-    x * Tensor::from_vec(factors, x.dims(), &candle_core::Device::Cpu)?.to_dtype(x.dtype())?.to_device(x.device())?
+    x * Tensor::from_vec(factors, x.dims(), &candle_core::Device::Cpu)?
+        .to_dtype(x.dtype())?
+        .to_device(x.device())?
 }

@@ -1,4 +1,5 @@
-//! Sum of cross-entropies of rows of logits: `Σ (ln Σ eˡ − l[label])`, `dl = g · (softmax(l) − onehot(label))`.
+//! Sum of cross-entropies of rows of logits: `Σ (ln Σ eˡ − l[label])`, `dl = g · (softmax(l) −
+//! onehot(label))`.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 

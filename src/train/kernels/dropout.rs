@@ -1,4 +1,5 @@
-//! Dropout (Srivastava et al. 2014) with the draws made beforehand: `y = kept · x / (1 − p)`, `dx = kept · g / (1 − p)`.
+//! Dropout (Srivastava et al. 2014) with the draws made beforehand: `y = kept · x / (1 − p)`, `dx =
+//! kept · g / (1 − p)`.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
@@ -12,13 +13,15 @@ use crate::draw;
 /// Numbers that a stream of draws is for.
 const CHUNK: usize = 8_192;
 
-/// Which of `n` numbers are kept, each with probability `1 − p`; `key` and the number of the chunk name the draws.
+/// Which of `n` numbers are kept, each with probability `1 − p`; `key` and the number of the chunk
+/// name the draws.
 fn kept(n: usize, p: f64, seed: u64, key: &str) -> Vec<bool> {
     let threshold = (p * f64::from(u16::MAX)).round() as u16;
     let mut kept = vec![false; n];
     kept.par_chunks_mut(CHUNK).enumerate().for_each(|(nth, kept)| {
         let mut bytes = [0; 2 * CHUNK];
-        draw::stream(seed, "dropout", format!("{key}/{nth}").as_bytes()).fill_bytes(&mut bytes[..2 * kept.len()]);
+        draw::stream(seed, "dropout", format!("{key}/{nth}").as_bytes())
+            .fill_bytes(&mut bytes[..2 * kept.len()]);
         let draws = bytes.chunks_exact(2).map(|two| u16::from_le_bytes([two[0], two[1]]));
         kept.iter_mut().zip(draws).for_each(|(kept, draw)| *kept = draw >= threshold);
     });

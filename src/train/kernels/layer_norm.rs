@@ -1,6 +1,8 @@
-//! Layer norm (arXiv:1607.06450): `y = x̂ · w + b` with `x̂ = (x − mean) · r`, `r = 1 / √(variance + eps)`.
+//! Layer norm (arXiv:1607.06450): `y = x̂ · w + b` with `x̂ = (x − mean) · r`, `r = 1 / √(variance
+//! + eps)`.
 //!
-//! With `h = g · w`: `dx = r · (h − mean(h) − x̂ · mean(h · x̂))`, `dw = Σ g · x̂`, `db = Σ g` over all rows.
+//! With `h = g · w`: `dx = r · (h − mean(h) − x̂ · mean(h · x̂))`, `dw = Σ g · x̂`, `db = Σ g` over
+//! all rows.
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
 
@@ -50,7 +52,8 @@ impl Operation for LayerNorm {
         let width = weight.elem_count();
         let dx = run_detached(&ForInput(*self), &[x, weight, grad], x.shape())?;
         // In the type of the weights, which are no halves where the rows are.
-        let both = run_detached_as(weight.dtype(), &ForWeights(*self, width), &[x, grad], (2, width))?;
+        let both =
+            run_detached_as(weight.dtype(), &ForWeights(*self, width), &[x, grad], (2, width))?;
         Ok(vec![Some(dx), Some(both.get(0)?), Some(both.get(1)?)])
     }
 }
@@ -66,10 +69,13 @@ impl Kernel for ForInput {
             let (x, grad) = (&x[row * width..][..width], &grad[row * width..][..width]);
             let (mean, r) = self.0.moments(x);
             // What comes out is `h` until the means are known.
-            out.iter_mut().zip(grad.iter().zip(weight)).for_each(|(h, (grad, weight))| *h = *grad * *weight);
+            out.iter_mut()
+                .zip(grad.iter().zip(weight))
+                .for_each(|(h, (grad, weight))| *h = *grad * *weight);
             let n = T::from_f64(width as f64);
             let of_h = sum(out, |h| h) / n;
             let of_hx = sum2(out, x, |h, x| h * (x - mean) * r) / n;
+
             out.iter_mut().zip(x).for_each(|(h, x)| *h = r * (*h - of_h - (*x - mean) * r * of_hx));
         })
     }

@@ -1,8 +1,8 @@
-//! `y = f(x · w + bias)` over rows, as one operation: with `h = g · f′(x · w + bias)`, `dx = h · wᵀ`, `dw = xᵀ · h`,
-//! `dbias = Σ h` over all rows. Without an activation `h = g`.
+//! `y = f(x · w + bias)` over rows, as one operation: with `h = g · f′(x · w + bias)`, `dx = h ·
+//! wᵀ`, `dw = xᵀ · h`, `dbias = Σ h` over all rows. Without an activation `h = g`.
 //!
-//! Candle gives every operation of a graph a gradient filled with zeros and adds to it, so a matrix product, a
-//! transposition, a bias and two reshapes cost more than the additions themselves.
+//! Candle gives every operation of a graph a gradient filled with zeros and adds to it, so a matrix
+//! product, a transposition, a bias and two reshapes cost more than the additions themselves.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,10 +14,12 @@ use super::activation::{self, Activation};
 use super::operation::Operation;
 use super::real::Real;
 use super::rows::{
-    Kernel, ROWS, matmul, narrowed, run, run_detached, run_detached_as, slice, sum_of_rows, tensor, vectorised, widened,
+    Kernel, ROWS, matmul, narrowed, run, run_detached, run_detached_as, slice, sum_of_rows, tensor,
+    vectorised, widened,
 };
 
-/// `x` is `[…, in]` and contiguous, the weight `[in, out]`, or `[out, in]` where it is `transposed`.
+/// `x` is `[…, in]` and contiguous, the weight `[in, out]`, or `[out, in]` where it is
+/// `transposed`.
 pub(super) struct Linear {
     transposed: bool,
     activation: Option<Activation>,
@@ -34,7 +36,9 @@ impl Linear {
     fn before_activation(&self, grad: &Tensor) -> Result<Tensor> {
         let Some(activation) = self.activation else { return Ok(grad.clone()) };
         match self.before.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(before) => run_detached(&activation::Backward(activation), &[&before, grad], grad.shape()),
+            Some(before) => {
+                run_detached(&activation::Backward(activation), &[&before, grad], grad.shape())
+            }
             None => candle_core::bail!("an activated layer is differentiated once"),
         }
     }
@@ -45,40 +49,56 @@ impl Operation for Linear {
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         let ((x, x_at), (weight, weight_at)) = (inputs[0], inputs[1]);
-        let weight_at = if self.transposed { weight_at.transpose(0, 1)? } else { weight_at.clone() };
+        let weight_at =
+            if self.transposed { weight_at.transpose(0, 1)? } else { weight_at.clone() };
         let (width, out) = weight_at.shape().dims2()?;
         let mut dims = x_at.dims().to_vec();
+
         if dims.pop() != Some(width) {
-            candle_core::bail!("a weight {:?} does not fit rows {:?}", weight_at.dims(), x_at.dims());
+            candle_core::bail!(
+                "a weight {:?} does not fit rows {:?}",
+                weight_at.dims(),
+                x_at.dims()
+            );
         }
+
         let rows: usize = dims.iter().product();
         dims.push(out);
         let flat = Layout::contiguous_with_offset((rows, width), x_at.start_offset());
         let bias = inputs.get(2);
+
         if bias.is_some_and(|(_, at)| at.shape().elem_count() != out) {
-            candle_core::bail!("a bias {:?} does not fit {out} outputs", bias.map(|(_, at)| at.dims()));
+            candle_core::bail!(
+                "a bias {:?} does not fit {out} outputs",
+                bias.map(|(_, at)| at.dims())
+            );
         }
+
         let size = (1, rows, out, width);
         let product = match x {
             CpuStorage::F64(_) => {
-                let mut product = f64::cpu_storage_data(x.matmul(weight, size, &flat, &weight_at)?)?;
+                let mut product =
+                    f64::cpu_storage_data(x.matmul(weight, size, &flat, &weight_at)?)?;
                 if let Some((bias, at)) = bias {
                     add_bias(&mut product, slice::<f64>(bias, at)?);
                 }
                 CpuStorage::F64(product)
             }
             _ => {
-                let mut product = f32::cpu_storage_data(product_f32((x, &flat), (weight, &weight_at), size)?)?;
+                let mut product =
+                    f32::cpu_storage_data(product_f32((x, &flat), (weight, &weight_at), size)?)?;
                 if let Some((bias, at)) = bias {
                     add_bias(&mut product, &widened(bias, at)?);
                 }
                 narrowed(product, x)?
             }
         };
+
         let shape = Shape::from(dims);
         let Some(activation) = self.activation else { return Ok((product, shape)) };
         let activated = run(&activation, &[(&product, &Layout::contiguous(&shape))])?;
-        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(tensor(product, &shape)?);
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(tensor(product, &shape)?);
         Ok((activated, shape))
     }
 
@@ -92,10 +112,17 @@ impl Operation for Linear {
             false => (matmul(&grad, &weight.t()?)?, is_trained.then(|| matmul(&rows.t()?, &grad))),
         };
         let mut gradients = vec![Some(dx.reshape(x.shape())?), dw.transpose()?];
+
         if let Some(bias) = inputs.get(2) {
             let width = bias.elem_count();
-            gradients.push(Some(run_detached_as(bias.dtype(), &Columns(width), &[&before], width)?));
+            gradients.push(Some(run_detached_as(
+                bias.dtype(),
+                &Columns(width),
+                &[&before],
+                width,
+            )?));
         }
+
         Ok(gradients)
     }
 }
@@ -111,7 +138,12 @@ fn product_f32(
     }
     let wide = |storage: &CpuStorage, at: &Layout| storage.to_dtype(at, DType::F32);
     let contiguous = |at: &Layout| Layout::contiguous(at.shape());
-    wide(x, x_at)?.matmul(&wide(weight, weight_at)?, size, &contiguous(x_at), &contiguous(weight_at))
+    wide(x, x_at)?.matmul(
+        &wide(weight, weight_at)?,
+        size,
+        &contiguous(x_at),
+        &contiguous(weight_at),
+    )
 }
 
 /// Adds the bias to each row.

@@ -1,8 +1,8 @@
 //! Sum of the cross-entropies of `x · weightᵀ + bias` against labels, without all logits at once.
 //!
-//! Logits over a vocabulary are by far the largest numbers of a step. They are computed for some rows at a time, and
-//! their gradient is used up before the next rows' take their place, so nothing is computed twice
-//! (`linkedin/Liger-Kernel:src/liger_kernel/ops/fused_linear_cross_entropy.py`).
+//! Logits over a vocabulary are by far the largest numbers of a step. They are computed for some
+//! rows at a time, and their gradient is used up before the next rows' take their place, so nothing
+//! is computed twice (`linkedin/Liger-Kernel:src/liger_kernel/ops/fused_linear_cross_entropy.py`).
 
 use std::sync::{Mutex, PoisonError};
 
@@ -45,11 +45,15 @@ impl LinearCrossEntropy {
         let (classes, _) = weight_at.shape().dims2()?;
         let mut total = 0.0;
         let mut gradients = Sums { x: Vec::new(), weight: Vec::new(), bias: Vec::new() };
+
         for rows in chunks(n, self.most_logits / (classes * size_of::<T>()).max(1)) {
             let (first, n) = (rows.start, rows.len());
-            let x_at = Layout::contiguous_with_offset((n, width), x_at.start_offset() + first * width);
-            let logits = x.matmul(weight, (1, n, classes, width), &x_at, &weight_at.transpose(0, 1)?)?;
+            let x_at =
+                Layout::contiguous_with_offset((n, width), x_at.start_offset() + first * width);
+            let logits =
+                x.matmul(weight, (1, n, classes, width), &x_at, &weight_at.transpose(0, 1)?)?;
             let mut logits = T::cpu_storage_data(logits)?;
+
             if let Some(bias) = bias {
                 add_bias(&mut logits, bias);
             }
@@ -57,30 +61,50 @@ impl LinearCrossEntropy {
             if self.expected.is_none() {
                 continue;
             }
+
             if bias.is_some() {
-                let sum = sum_of_rows(n, classes, |row, total| add(total, &logits[row * classes..][..classes]));
+                let sum = sum_of_rows(n, classes, |row, total| {
+                    add(total, &logits[row * classes..][..classes])
+                });
                 gradients.bias = added(std::mem::take(&mut gradients.bias), sum);
             }
+
             let (logits, at) = (T::to_cpu_storage_owned(logits), Layout::contiguous((n, classes)));
-            gradients.x.extend(T::cpu_storage_data(logits.matmul(weight, (1, n, width, classes), &at, weight_at)?)?);
+            gradients.x.extend(T::cpu_storage_data(logits.matmul(
+                weight,
+                (1, n, width, classes),
+                &at,
+                weight_at,
+            )?)?);
+
             if self.is_trained {
                 let sum = logits.matmul(x, (1, classes, width, n), &at.transpose(0, 1)?, &x_at)?;
-                gradients.weight = added(std::mem::take(&mut gradients.weight), T::cpu_storage_data(sum)?);
+                gradients.weight =
+                    added(std::mem::take(&mut gradients.weight), T::cpu_storage_data(sum)?);
             }
         }
+
         if self.expected.is_some() {
             let tensor = |values, shape: &[usize]| Tensor::from_vec(values, shape, &Device::Cpu);
-            let of_weight = self.is_trained.then(|| tensor(gradients.weight, &[classes, width])?.to_dtype(dtype));
-            let mut kept = vec![Some(tensor(gradients.x, &[n, width])?.to_dtype(dtype)?), of_weight.transpose()?];
+            let of_weight = self
+                .is_trained
+                .then(|| tensor(gradients.weight, &[classes, width])?.to_dtype(dtype));
+            let mut kept = vec![
+                Some(tensor(gradients.x, &[n, width])?.to_dtype(dtype)?),
+                of_weight.transpose()?,
+            ];
+
             if bias.is_some() {
                 kept.push(Some(tensor(gradients.bias, &[classes])?));
             }
             *self.gradients.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         }
+
         Ok(T::from_f64(total))
     }
 
-    /// The sum over some rows, the first of which is `first`; where a gradient is asked for, the logits become it.
+    /// The sum over some rows, the first of which is `first`; where a gradient is asked for, the
+    /// logits become it.
     fn entropy<T: Real>(&self, logits: &mut [T], first: usize, classes: usize) -> f64 {
         let expected = self.expected.map(T::from_f64);
         let of_row = |label: u32, logits: &mut [T]| {
@@ -93,6 +117,7 @@ impl LinearCrossEntropy {
             }
             entropy
         };
+
         let labels = &self.labels[first..][..logits.len() / classes];
         let groups = logits.par_chunks_mut(ROWS * classes).zip(labels.par_chunks(ROWS));
         let sums = groups.map(|(logits, labels)| {
@@ -108,15 +133,20 @@ impl Operation for LinearCrossEntropy {
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         let sum = match inputs.first() {
-            Some((CpuStorage::F64(_), _)) => f64::to_cpu_storage_owned(vec![self.sum::<f64>(inputs, DType::F64)?]),
-            Some((CpuStorage::F32(_), _)) => f32::to_cpu_storage_owned(vec![self.sum::<f32>(inputs, DType::F32)?]),
+            Some((CpuStorage::F64(_), _)) => {
+                f64::to_cpu_storage_owned(vec![self.sum::<f64>(inputs, DType::F64)?])
+            }
+            Some((CpuStorage::F32(_), _)) => {
+                f32::to_cpu_storage_owned(vec![self.sum::<f32>(inputs, DType::F32)?])
+            }
             _ => {
                 // Logits and losses of halves are f32.
                 let wide = |(storage, at): &(&CpuStorage, &Layout)| {
                     Ok((storage.to_dtype(at, DType::F32)?, Layout::contiguous(at.shape())))
                 };
                 let dtype = inputs.first().map_or(DType::F32, |(storage, _)| storage.dtype());
-                let inputs: Vec<(CpuStorage, Layout)> = inputs.iter().map(wide).collect::<Result<_>>()?;
+                let inputs: Vec<(CpuStorage, Layout)> =
+                    inputs.iter().map(wide).collect::<Result<_>>()?;
                 let inputs: Vec<_> = inputs.iter().map(|(storage, at)| (storage, at)).collect();
                 f32::to_cpu_storage_owned(vec![self.sum::<f32>(&inputs, dtype)?])
             }
@@ -127,10 +157,13 @@ impl Operation for LinearCrossEntropy {
     fn backward(&self, _: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let kept = self.gradients.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (Some(kept), Some(expected)) = (kept, self.expected) else {
-            candle_core::bail!("the gradients of this cross-entropy were not asked for, or were taken before")
+            candle_core::bail!(
+                "the gradients of this cross-entropy were not asked for, or were taken before"
+            )
         };
-        let factor =
-            super::number(grad)? / super::number(&Tensor::new(expected, grad.device())?.to_dtype(grad.dtype())?)?;
+        let factor = super::number(grad)?
+            / super::number(&Tensor::new(expected, grad.device())?.to_dtype(grad.dtype())?)?;
+
         match factor == 1.0 {
             true => Ok(kept),
             false => {
@@ -158,12 +191,15 @@ fn added<T: Real>(mut total: Vec<T>, more: Vec<T>) -> Vec<T> {
         return more;
     }
     let width = ROWS * ROWS;
-    total.par_chunks_mut(width).zip(more.par_chunks(width)).for_each(|(total, more)| add(total, more));
+    total
+        .par_chunks_mut(width)
+        .zip(more.par_chunks(width))
+        .for_each(|(total, more)| add(total, more));
     total
 }
 
-/// `0..n` in pieces of about the same size, at most `most` long but whole groups of rows, so that sums over groups are
-/// the same however many pieces there are.
+/// `0..n` in pieces of about the same size, at most `most` long but whole groups of rows, so that
+/// sums over groups are the same however many pieces there are.
 fn chunks(n: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     let groups = n.div_ceil(ROWS);
     let pieces = groups.div_ceil((most / ROWS).max(1)).max(1);
@@ -179,32 +215,50 @@ mod tests {
 
     #[test]
     fn pieces_cover_all_rows_in_whole_groups() {
-        for (n, most) in [(0, 10), (1, 0), (64, 64), (200, 64), (200, 100), (1016, 667), (1000, 1_000_000)] {
+        for (n, most) in
+            [(0, 10), (1, 0), (64, 64), (200, 64), (200, 100), (1016, 667), (1000, 1_000_000)]
+        {
             let pieces: Vec<_> = chunks(n, most).collect();
             assert_eq!(pieces.iter().map(ExactSizeIterator::len).sum::<usize>(), n);
-            assert!(pieces.windows(2).all(|two| two[0].end == two[1].start && two[0].end % ROWS == 0));
-            assert!(pieces.iter().all(|piece| piece.len() <= most.max(ROWS)), "{n} {most}: {pieces:?}");
+            assert!(
+                pieces.windows(2).all(|two| two[0].end == two[1].start && two[0].end % ROWS == 0)
+            );
+            assert!(
+                pieces.iter().all(|piece| piece.len() <= most.max(ROWS)),
+                "{n} {most}: {pieces:?}"
+            );
         }
     }
 
-    /// Loss and gradients do not depend on how many rows are computed at once, but for the order of additions.
+    /// Loss and gradients do not depend on how many rows are computed at once, but for the order of
+    /// additions.
     #[test]
     fn pieces_change_nothing_but_roundings() {
-        let numbers = |n: usize, by: f64| (0..n).map(|idx| (idx as f64 * by).sin()).collect::<Vec<f64>>();
+        let numbers =
+            |n: usize, by: f64| (0..n).map(|idx| (idx as f64 * by).sin()).collect::<Vec<f64>>();
         let var = |shape: &[usize], by| {
-            Var::from_tensor(&Tensor::from_vec(numbers(shape.iter().product(), by), shape, &Device::Cpu).unwrap())
-                .unwrap()
+            Var::from_tensor(
+                &Tensor::from_vec(numbers(shape.iter().product(), by), shape, &Device::Cpu)
+                    .unwrap(),
+            )
+            .unwrap()
         };
+
         let (x, weight, bias) = (var(&[300, 5], 0.7), var(&[9, 5], 1.3), var(&[9], 2.1));
         let labels: Vec<u32> = (0..300).map(|row| row * 7 % 9).collect();
         let run = |most_logits: usize, grad: f64| {
-            let kernel = LinearCrossEntropy { most_logits, ..LinearCrossEntropy::new(&labels, Some(0.25), true) };
+            let kernel = LinearCrossEntropy {
+                most_logits,
+                ..LinearCrossEntropy::new(&labels, Some(0.25), true)
+            };
             let sum = apply(kernel, &x, &weight, Some(&bias)).unwrap();
             let found = sum.affine(grad, 0.0).unwrap().backward().unwrap();
-            let gradients = [&x, &weight, &bias]
-                .map(|var| found.get(var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap());
+            let gradients = [&x, &weight, &bias].map(|var| {
+                found.get(var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
+            });
             (sum.to_scalar::<f64>().unwrap(), gradients.concat())
         };
+
         let (sum, gradients) = run(usize::MAX, 0.25);
         for (other, factor) in [(run(64 * 9 * 8, 0.25), 1.0), (run(usize::MAX, 0.5), 2.0)] {
             assert_eq!(other.0.to_bits(), sum.to_bits());

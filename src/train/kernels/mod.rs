@@ -1,10 +1,11 @@
 //! Every operation the model is made of, each with a backward.
 //!
-//! Several of candle's own operations have none and cut the graph silently (`softmax_last_dim`, the fused layer norm
-//! and RMS norm, rotary embedding, scaled dot-product attention): training goes on, the loss even falls, and whatever
-//! stands before the cut never learns. So the model takes its operations from here only. Each of our kernels is one
-//! file with its formulas, runs on the CPU in parallel, and has a twin in `composed` out of candle's operations, which
-//! is what runs on a GPU. Results do not depend on the number of threads.
+//! Several of candle's own operations have none and cut the graph silently (`softmax_last_dim`, the
+//! fused layer norm and RMS norm, rotary embedding, scaled dot-product attention): training goes
+//! on, the loss even falls, and whatever stands before the cut never learns. So the model takes its
+//! operations from here only. Each of our kernels is one file with its formulas, runs on the CPU in
+//! parallel, and has a twin in `composed` out of candle's operations, which is what runs on a GPU.
+//! Results do not depend on the number of threads.
 
 mod activation;
 mod attention;
@@ -27,7 +28,8 @@ pub use activation::Activation;
 use candle_core::{D, DType, Device, Result, Tensor};
 use operation::apply;
 
-/// Additive mask of a place that must not be attended to. Finite, since a row of −∞ alone is NaN in softmax.
+/// Additive mask of a place that must not be attended to. Finite, since a row of −∞ alone is NaN in
+/// softmax.
 pub const MASKED: f32 = -1e9;
 
 /// `x · weightᵀ + bias` over the last dimension; `weight` is `[out, in]`.
@@ -42,7 +44,12 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn linear_activated(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+pub fn linear_activated(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    activation: Activation,
+) -> Result<Tensor> {
     affine(x, weight, bias, true, Some(activation))
 }
 
@@ -58,7 +65,12 @@ pub fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Ten
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn product_activated(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+pub fn product_activated(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    activation: Activation,
+) -> Result<Tensor> {
     affine(x, weight, bias, false, Some(activation))
 }
 
@@ -85,6 +97,7 @@ fn affine(
         None => product,
     };
     let product = product.reshape(dims)?;
+
     activation.map_or(Ok(product.clone()), |activation| composed::activate(&product, activation))
 }
 
@@ -97,14 +110,16 @@ pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
     number(&rows::run_detached(&squares::Squares, &[&flat], ())?)
 }
 
-/// Layer norm over the last dimension (arXiv:1607.06450): `(x − mean) / √(variance + eps) · weight + bias`.
+/// Layer norm over the last dimension (arXiv:1607.06450): `(x − mean) / √(variance + eps) · weight
+/// + bias`.
 ///
 /// # Errors
 /// If the shapes do not fit.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     match x.device().is_cpu() {
         true => apply(layer_norm::LayerNorm { eps }, &x.contiguous()?, weight, Some(bias)),
-        false => composed::layer_norm(&x.to_dtype(weight.dtype())?, weight, bias, eps)?.to_dtype(x.dtype()),
+        false => composed::layer_norm(&x.to_dtype(weight.dtype())?, weight, bias, eps)?
+            .to_dtype(x.dtype()),
     }
 }
 
@@ -119,8 +134,9 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     }
 }
 
-/// Rotary embedding (arXiv:2104.09864) of `[rows, heads, length, width]` at the places `0..length`; `frequencies` are
-/// the angles by which each of the `width / 2` pairs turns from one place to the next.
+/// Rotary embedding (arXiv:2104.09864) of `[rows, heads, length, width]` at the places `0..length`;
+/// `frequencies` are the angles by which each of the `width / 2` pairs turns from one place to the
+/// next.
 ///
 /// # Errors
 /// If the width does not fit.
@@ -134,12 +150,14 @@ pub fn rope(x: &Tensor, frequencies: &[f64]) -> Result<Tensor> {
         return x.contiguous()?.apply_op1(kernel);
     }
     let (cos, sin): (Vec<f64>, Vec<f64>) = kernel.turns.into_iter().unzip();
-    let table = |values| Tensor::from_vec(values, (length, width / 2), x.device())?.to_dtype(x.dtype());
+    let table =
+        |values| Tensor::from_vec(values, (length, width / 2), x.device())?.to_dtype(x.dtype());
+
     composed::rope(x, &table(cos)?, &table(sin)?)
 }
 
-/// Attention weights: softmax over the keys of `scale · scores + mask`; scores are `[rows, heads, queries, keys]`, the
-/// mask is `[rows, 1 or queries, keys]`.
+/// Attention weights: softmax over the keys of `scale · scores + mask`; scores are `[rows, heads,
+/// queries, keys]`, the mask is `[rows, 1 or queries, keys]`.
 ///
 /// # Errors
 /// If the shapes do not fit.
@@ -147,7 +165,8 @@ pub fn masked_softmax(scores: &Tensor, scale: f64, mask: &Tensor) -> Result<Tens
     let kernel = softmax::MaskedSoftmax::of(scores, mask, scale)?;
     match scores.device().is_cpu() {
         true => scores.contiguous()?.apply_op2(&mask.contiguous()?, kernel),
-        false => composed::masked_softmax(&scores.to_dtype(mask.dtype())?, scale, mask)?.to_dtype(scores.dtype()),
+        false => composed::masked_softmax(&scores.to_dtype(mask.dtype())?, scale, mask)?
+            .to_dtype(scores.dtype()),
     }
 }
 
@@ -169,21 +188,24 @@ pub struct Attention<'a> {
 }
 
 /// Attention (arXiv:1706.03762) of queries `[rows, heads, queries, width]` over keys and values
-/// `[rows, heads, keys, width]`, with the heads put together again: `[rows, queries, heads · width]`.
+/// `[rows, heads, keys, width]`, with the heads put together again: `[rows, queries, heads ·
+/// width]`.
 ///
 /// # Errors
 /// If the shapes do not fit.
 pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, with: Attention) -> Result<Tensor> {
     let Attention { scale, mask, bias, share, key: drawn, site } = with;
     if query.device().is_cpu() && bias.is_none() {
-        let dropout = drawn.filter(|_| share > 0.0).map(|drawn| (share, drawn.seed, drawn.place(site)));
+        let dropout =
+            drawn.filter(|_| share > 0.0).map(|drawn| (share, drawn.seed, drawn.place(site)));
         let kernel = attention::Attention::new((query, key, value), scale, mask, dropout)?;
         return kernel.apply(query, key, value);
     }
     attention_of(&attention_weights(query, key, with)?, value, with)
 }
 
-/// The weights of [`attention`], before any is dropped, `[rows, heads, queries, keys]`: for whoever wants to see them.
+/// The weights of [`attention`], before any is dropped, `[rows, heads, queries, keys]`: for whoever
+/// wants to see them.
 ///
 /// # Errors
 /// If the shapes do not fit.
@@ -241,14 +263,17 @@ pub fn cross_entropy_sum(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     let (rows, classes) = logits.dims2()?;
     check_labels(labels, rows, classes)?;
     match logits.device().is_cpu() {
-        true => logits.contiguous()?.apply_op1(cross_entropy::CrossEntropySum { labels: labels.to_vec(), classes }),
+        true => logits
+            .contiguous()?
+            .apply_op1(cross_entropy::CrossEntropySum { labels: labels.to_vec(), classes }),
         false => composed::cross_entropy_sum(logits, &Tensor::new(labels, logits.device())?),
     }
 }
 
-/// [`cross_entropy_sum`] of `x · weightᵀ + bias`, for `x` `[n, width]` and `weight` `[classes, width]`. Logits are held
-/// for some rows at a time, in f32 where `x` is of halves; `expected` is what the sum will be multiplied with before it
-/// is differentiated, which saves doing so with its gradients.
+/// [`cross_entropy_sum`] of `x · weightᵀ + bias`, for `x` `[n, width]` and `weight` `[classes,
+/// width]`. Logits are held for some rows at a time, in f32 where `x` is of halves; `expected` is
+/// what the sum will be multiplied with before it is differentiated, which saves doing so with its
+/// gradients.
 ///
 /// # Errors
 /// If the shapes do not fit or a label is no class.
@@ -266,6 +291,7 @@ pub fn linear_cross_entropy_sum(
             _ => cross_entropy_sum(&logits, labels),
         };
     }
+
     check_labels(labels, x.dim(0)?, weight.dim(0)?)?;
     let tracked = [Some(x), Some(weight), bias].into_iter().flatten().any(Tensor::track_op);
     let expected = tracked.then_some(expected);
@@ -326,12 +352,19 @@ pub fn dropout(x: &Tensor, p: f64, key: Option<DropoutKey>, site: &str) -> Resul
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn residual(x: &Tensor, branch: &Tensor, p: f64, key: Option<DropoutKey>, site: &str) -> Result<Tensor> {
+pub fn residual(
+    x: &Tensor,
+    branch: &Tensor,
+    p: f64,
+    key: Option<DropoutKey>,
+    site: &str,
+) -> Result<Tensor> {
     if !x.device().is_cpu() {
         return x + dropout(branch, p, key, site)?;
     }
     let key = key.filter(|_| p > 0.0);
-    let dropout = key.map(|key| dropout::Dropout::new(x.elem_count(), p, key.seed, &key.place(site)));
+    let dropout =
+        key.map(|key| dropout::Dropout::new(x.elem_count(), p, key.seed, &key.place(site)));
     apply(residual::Residual { dropout }, &x.contiguous()?, &branch.contiguous()?, None)
 }
 
@@ -356,7 +389,8 @@ mod tests {
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
-    /// Central differences against the backward of `f`, weighted so that no direction cancels. `x` is a transposed view.
+    /// Central differences against the backward of `f`, weighted so that no direction cancels. `x`
+    /// is a transposed view.
     fn check(name: &str, shape: &[usize], f: impl Fn(&Tensor) -> Result<Tensor>) {
         let mut flipped = shape.to_vec();
         flipped.reverse();
@@ -366,8 +400,16 @@ mod tests {
             let weights = random(y.dims(), "weights");
             (y * weights).unwrap().sum_all().unwrap()
         };
-        let gradient =
-            loss(&var).backward().unwrap().get(&var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let gradient = loss(&var)
+            .backward()
+            .unwrap()
+            .get(&var)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<f64>()
+            .unwrap();
+
         let values = var.as_detached_tensor().flatten_all().unwrap().to_vec1::<f64>().unwrap();
         for idx in 0..values.len() {
             let at = |delta: f64| {
@@ -376,6 +418,7 @@ mod tests {
                 let x = Tensor::from_vec(moved, flipped.as_slice(), &Device::Cpu).unwrap();
                 loss(&x).to_scalar::<f64>().unwrap()
             };
+
             let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
             let close = (slope - gradient[idx]).abs() <= 1e-6 * gradient[idx].abs().max(1.0);
             assert!(close, "{name}[{idx}]: {slope} by differences, {} by backward", gradient[idx]);
@@ -388,16 +431,25 @@ mod tests {
         check("linear", &[3, 4], |x| linear(x, &w, Some(&b)));
         check("product", &[3, 5], |x| product(x, &w, None));
         check("product_weight", &[4, 5], |w| product(&random(&[3, 4], "x"), w, None));
-        check("add_bias", &[5, 1], |bias| linear(&random(&[70, 4], "x"), &w, Some(&bias.flatten_all()?)));
+        check("add_bias", &[5, 1], |bias| {
+            linear(&random(&[70, 4], "x"), &w, Some(&bias.flatten_all()?))
+        });
         let (w, b) = (random(&[4], "nw"), random(&[4], "nb"));
         check("layer_norm", &[3, 4], |x| layer_norm(x, &w, &b, 1e-5));
-        check("norm_weight", &[4, 1], |w| layer_norm(&random(&[70, 4], "x"), &w.flatten_all()?, &b, 1e-5));
-        check("norm_bias", &[4, 1], |b| layer_norm(&random(&[70, 4], "x"), &w, &b.flatten_all()?, 1e-5));
+        check("norm_weight", &[4, 1], |w| {
+            layer_norm(&random(&[70, 4], "x"), &w.flatten_all()?, &b, 1e-5)
+        });
+        check("norm_bias", &[4, 1], |b| {
+            layer_norm(&random(&[70, 4], "x"), &w, &b.flatten_all()?, 1e-5)
+        });
         // A row masked everywhere is at -1e9, where f64 itself is too coarse for differences.
         let seen = mask().narrow(0, 0, 1).unwrap().repeat((2, 1, 1)).unwrap();
         check("masked_softmax", &[4, 6], |x| masked_softmax(&x.reshape((2, 2, 1, 6))?, 0.7, &seen));
         let causal = Tensor::new(&[[[0.0, f64::from(MASKED)], [0.0, 0.0]]], &Device::Cpu).unwrap();
-        check("causal_softmax", &[4, 2], |x| masked_softmax(&x.reshape((1, 2, 2, 2))?, 0.7, &causal));
+        check("causal_softmax", &[4, 2], |x| {
+            masked_softmax(&x.reshape((1, 2, 2, 2))?, 0.7, &causal)
+        });
+
         for activation in ACTIVATIONS {
             check(&format!("{activation:?}"), &[3, 25], |x| activate(x, activation));
         }
@@ -405,6 +457,7 @@ mod tests {
         check("rms_weight", &[4, 1], |w| rms_norm(&random(&[70, 4], "x"), &w.flatten_all()?, 1e-5));
         let mask = random(&[2, 3, 3], "mask");
         let key = DropoutKey { seed: 1, step: 2, microbatch: 0, term: "test" };
+
         for nth in 0..3 {
             for key in [None, Some(key)] {
                 check(&format!("attention of {nth}"), &[12, 4], |x| {
@@ -412,37 +465,56 @@ mod tests {
                         true => x.reshape((2, 2, 3, 4)),
                         false => Ok(random(&[2, 2, 3, 4], &format!("part {other}"))),
                     };
-                    let with = Attention { scale: 0.6, mask: &mask, bias: None, share: 0.3, key, site: "here" };
+                    let with = Attention {
+                        scale: 0.6,
+                        mask: &mask,
+                        bias: None,
+                        share: 0.3,
+                        key,
+                        site: "here",
+                    };
                     attention(&part(0)?, &part(1)?, &part(2)?, with)
                 });
             }
         }
+
         check("split_heads", &[6, 4], |x| split_heads(&x.reshape((2, 3, 4))?, 2));
         check("rope", &[6, 4], |x| rope(&x.reshape((1, 2, 3, 4))?, &[1.0, 0.1]));
         check("cross_entropy", &[3, 4], |x| cross_entropy_sum(x, &[2, 0, 2]));
         let (head, bias) = (random(&[5, 4], "head"), random(&[5], "head bias"));
         let chosen = random(&[3, 4], "chosen");
-        let entropy = |x: &Tensor, w: &Tensor, b: Option<&Tensor>| linear_cross_entropy_sum(x, w, b, &[2, 0, 4], 1.0);
+        let entropy = |x: &Tensor, w: &Tensor, b: Option<&Tensor>| {
+            linear_cross_entropy_sum(x, w, b, &[2, 0, 4], 1.0)
+        };
         check("linear_cross_entropy", &[3, 4], |x| entropy(x, &head, Some(&bias)));
         check("linear_cross_entropy_weight", &[5, 4], |w| entropy(&chosen, w, None));
-        check("linear_cross_entropy_bias", &[5, 1], |bias| entropy(&chosen, &head, Some(&bias.flatten_all()?)));
+        check("linear_cross_entropy_bias", &[5, 1], |bias| {
+            entropy(&chosen, &head, Some(&bias.flatten_all()?))
+        });
         let ids = Tensor::new(&[[2_u32, 0], [2, 1]], &Device::Cpu).unwrap();
         check("embedding", &[3, 4], |x| embedding(&x.contiguous()?, &ids));
         let key = DropoutKey { seed: 1, step: 2, microbatch: 0, term: "test" };
         check("dropout", &[3, 4], |x| dropout(x, 0.5, Some(key), "here"));
         let other = random(&[3, 4], "other");
+
         for key in [None, Some(key)] {
             check("residual", &[3, 4], |x| residual(x, &other, 0.5, key, "here"));
             check("residual_branch", &[3, 4], |branch| residual(&other, branch, 0.5, key, "here"));
         }
+
         for activation in ACTIVATIONS {
             let (w, b) = (random(&[5, 4], "w"), random(&[5], "b"));
-            check(&format!("linear_{activation:?}"), &[3, 4], |x| linear_activated(x, &w, Some(&b), activation));
-            check(&format!("{activation:?}_weight"), &[4, 5], |w| product_activated(&other, w, None, activation));
+            check(&format!("linear_{activation:?}"), &[3, 4], |x| {
+                linear_activated(x, &w, Some(&b), activation)
+            });
+            check(&format!("{activation:?}_weight"), &[4, 5], |w| {
+                product_activated(&other, w, None, activation)
+            });
         }
     }
 
-    const ACTIVATIONS: [Activation; 4] = [Activation::Gelu, Activation::GeluNew, Activation::Silu, Activation::Relu];
+    const ACTIVATIONS: [Activation; 4] =
+        [Activation::Gelu, Activation::GeluNew, Activation::Silu, Activation::Relu];
 
     fn mask() -> Tensor {
         let far = f64::from(MASKED);
@@ -461,25 +533,41 @@ mod tests {
             assert!(off < 1e-12, "{name} is off by {off}");
         };
         let (x, w, b) = (random(&[130, 6], "x"), random(&[6], "w"), random(&[6], "b"));
-        same("layer_norm", layer_norm(&x, &w, &b, 1e-12).unwrap(), composed::layer_norm(&x, &w, &b, 1e-12).unwrap());
+        same(
+            "layer_norm",
+            layer_norm(&x, &w, &b, 1e-12).unwrap(),
+            composed::layer_norm(&x, &w, &b, 1e-12).unwrap(),
+        );
         let scores = scores_of();
         let twin = composed::masked_softmax(&scores, 0.3, &mask()).unwrap();
         same("masked_softmax", masked_softmax(&scores, 0.3, &mask()).unwrap(), twin);
+
         for activation in ACTIVATIONS {
             let twin = composed::activate(&x, activation).unwrap();
             same(&format!("{activation:?}"), activate(&x, activation).unwrap(), twin);
         }
-        same("rms_norm", rms_norm(&x, &w, 1e-6).unwrap(), composed::rms_norm(&x, &w, 1e-6).unwrap());
+
+        same(
+            "rms_norm",
+            rms_norm(&x, &w, 1e-6).unwrap(),
+            composed::rms_norm(&x, &w, 1e-6).unwrap(),
+        );
         let heads = random(&[2, 3, 5, 4], "heads");
         let (sin, cos): (Vec<f64>, Vec<f64>) =
             (0..5).flat_map(|place| [1.0, 0.1].map(|f| (f64::from(place) * f).sin_cos())).unzip();
         let table = |values| Tensor::from_vec(values, (5, 2), &Device::Cpu).unwrap();
-        same("rope", rope(&heads, &[1.0, 0.1]).unwrap(), composed::rope(&heads, &table(cos), &table(sin)).unwrap());
+        same(
+            "rope",
+            rope(&heads, &[1.0, 0.1]).unwrap(),
+            composed::rope(&heads, &table(cos), &table(sin)).unwrap(),
+        );
         let part = |name: &str, length: usize| random(&[2, 3, length, 4], name);
         let (query, key, value) = (part("q", 5), part("k", 6), part("v", 6));
-        let with = Attention { scale: 0.3, mask: &mask(), bias: None, share: 0.0, key: None, site: "" };
+        let with =
+            Attention { scale: 0.3, mask: &mask(), bias: None, share: 0.0, key: None, site: "" };
         let none = Tensor::zeros((1, 3, 5, 6), DType::F64, &Device::Cpu).unwrap();
-        let twin = attention(&query, &key, &value, Attention { bias: Some(&none), ..with }).unwrap();
+        let twin =
+            attention(&query, &key, &value, Attention { bias: Some(&none), ..with }).unwrap();
         same("attention", attention(&query, &key, &value, with).unwrap(), twin);
         let x = random(&[2, 5, 6], "x");
         let twin = x.reshape((2, 5, 3, 2)).unwrap().transpose(1, 2).unwrap();
@@ -489,7 +577,9 @@ mod tests {
         let twin = composed::masked_softmax(&scores_of(), 0.3, &by_query).unwrap();
         same("masked by query", masked_softmax(&scores_of(), 0.3, &by_query).unwrap(), twin);
         let labels: Vec<u32> = (0..130).map(|row| row % 6).collect();
-        let twin = composed::cross_entropy_sum(&x, &Tensor::new(labels.as_slice(), &Device::Cpu).unwrap()).unwrap();
+        let twin =
+            composed::cross_entropy_sum(&x, &Tensor::new(labels.as_slice(), &Device::Cpu).unwrap())
+                .unwrap();
         let ours = cross_entropy_sum(&x, &labels).unwrap();
         same("cross_entropy", ours.reshape(1).unwrap(), twin.reshape(1).unwrap());
         let (weight, bias) = (random(&[5, 6], "weight"), random(&[5], "bias"));
@@ -500,13 +590,15 @@ mod tests {
         let key = Some(DropoutKey { seed: 1, step: 2, microbatch: 0, term: "test" });
         let twin = (&x + dropout(&x, 0.3, key, "here").unwrap()).unwrap();
         same("residual", residual(&x, &x, 0.3, key, "here").unwrap(), twin);
-        let of_logits = cross_entropy_sum(&linear(&x, &weight, Some(&bias)).unwrap(), &vec![3; 130]).unwrap();
+        let of_logits =
+            cross_entropy_sum(&linear(&x, &weight, Some(&bias)).unwrap(), &vec![3; 130]).unwrap();
         let ours = linear_cross_entropy_sum(&x, &weight, Some(&bias), &[3; 130], 1.0).unwrap();
         same("linear_cross_entropy", ours.reshape(1).unwrap(), of_logits.reshape(1).unwrap());
         assert!(cross_entropy_sum(&x, &[7; 130]).is_err());
         assert!(linear_cross_entropy_sum(&x, &weight, None, &[5; 130], 1.0).is_err());
         let kept: Vec<bool> = (0..780).map(|idx| idx % 3 > 0).collect();
         let twin = composed::dropout(&x, &kept, 1.5).unwrap();
+
         same("dropout", x.apply_op1(dropout::Dropout { kept, scale: 1.5 }).unwrap(), twin);
     }
 
@@ -521,6 +613,7 @@ mod tests {
         assert_ne!(drop(3, "a"), drop(4, "a"));
         assert_ne!(drop(3, "a"), drop(3, "b"));
         let mean = drop(3, "a").iter().sum::<f32>() / 40_000.0;
+
         assert!((mean - 1.0).abs() < 0.01, "{mean}");
     }
 

@@ -10,7 +10,8 @@ pub(super) trait Operation: Send + Sync {
     /// The output, from the inputs in order.
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)>;
 
-    /// The gradient by each input, in order, from what flows into the output; `None` where nothing asks for it.
+    /// The gradient by each input, in order, from what flows into the output; `None` where nothing
+    /// asks for it.
     fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>>;
 }
 
@@ -35,11 +36,23 @@ impl<T: Operation> CustomOp2 for Node<T> {
         T::NAME
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        w: &CpuStorage,
+        lw: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         self.0.forward(&[(x, lx), (w, lw)])
     }
 
-    fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let mut gradients = self.0.backward(&[x, w], grad)?.into_iter();
         Ok((gradients.next().flatten(), gradients.next().flatten()))
     }

@@ -1,6 +1,8 @@
-//! The arithmetic of the kernels, in f32 and f64, written so that compilers make vector instructions of the loops.
+//! The arithmetic of the kernels, in f32 and f64, written so that compilers make vector
+//! instructions of the loops.
 //!
-//! Sums run in eight lanes that are added at the end: the order is fixed, and eight additions run at once.
+//! Sums run in eight lanes that are added at the end: the order is fixed, and eight additions run
+//! at once.
 
 use candle_core::WithDType;
 
@@ -15,7 +17,8 @@ pub(super) trait Real: WithDType {
     fn sqrt(self) -> Self;
     /// The larger of two.
     fn larger(self, other: Self) -> Self;
-    /// The share of the normal distribution below `x`, given `e^(−x²/2)`; in f32 to 3e-7, a few of its own roundings at 1.
+    /// The share of the normal distribution below `x`, given `e^(−x²/2)`; in f32 to 3e-7, a few of
+    /// its own roundings at 1.
     fn normal_below(self, bell: Self) -> Self;
 }
 
@@ -38,8 +41,8 @@ impl Real for f64 {
 }
 
 impl Real for f32 {
-    /// `2ⁿ · e^r` with `n` the nearest whole number to `x / ln 2`: a polynomial for the rest, `n` straight into the
-    /// exponent bits (Cephes, `expf`).
+    /// `2ⁿ · e^r` with `n` the nearest whole number to `x / ln 2`: a polynomial for the rest, `n`
+    /// straight into the exponent bits (Cephes, `expf`).
     #[inline]
     fn exp(self) -> Self {
         // Adding and taking away this rounds to a whole number.
@@ -48,6 +51,7 @@ impl Real for f32 {
         let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
         let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
         let mut p = 1.987_569_2e-4_f32;
+
         for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
             p = p * r + c;
         }
@@ -137,6 +141,7 @@ mod tests {
             let (ours, exact) = (f64::from(x.normal_below(bell)), f64::from(x).normal_below(0.0));
             assert!((ours - exact).abs() <= 3e-7, "Φ({x}) is {ours}, not {exact}");
         }
+
         assert_eq!((Real::exp(-1e9_f32), Real::exp(f32::NEG_INFINITY)), (0.0, 0.0));
         assert!(Real::exp(f32::NAN).is_nan());
     }

@@ -1,5 +1,5 @@
-//! `y = x + dropout(branch)`, which ends a branch of a block, as one operation: `dx = g`, and `dbranch` is `g` under the
-//! same dropout.
+//! `y = x + dropout(branch)`, which ends a branch of a block, as one operation: `dx = g`, and
+//! `dbranch` is `g` under the same dropout.
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
 
@@ -23,7 +23,9 @@ impl Kernel for Residual {
                 Some(dropout) => {
                     let factors = dropout.factors();
                     let all = all.zip(&dropout.kept[at]);
-                    all.for_each(|((y, (x, branch)), kept)| *y = *x + *branch * factors[usize::from(*kept)]);
+                    all.for_each(|((y, (x, branch)), kept)| {
+                        *y = *x + *branch * factors[usize::from(*kept)]
+                    });
                 }
             }
         })

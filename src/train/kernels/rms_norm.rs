@@ -62,7 +62,9 @@ impl Kernel for ForInput {
             let (x, grad) = (&x[row * width..][..width], &grad[row * width..][..width]);
             let r = self.0.scale(x);
             // What comes out is `h` until the mean is known.
-            out.iter_mut().zip(grad.iter().zip(weight)).for_each(|(h, (grad, weight))| *h = *grad * *weight);
+            out.iter_mut()
+                .zip(grad.iter().zip(weight))
+                .for_each(|(h, (grad, weight))| *h = *grad * *weight);
             let along = sum2(out, x, |h, x| h * x * r) / T::from_f64(width as f64);
             out.iter_mut().zip(x).for_each(|(h, x)| *h = r * (*h - *x * r * along));
         })
@@ -78,7 +80,10 @@ impl Kernel for ForWeight {
         sum_of_rows(x.len() / width, width, |row, total: &mut [T]| {
             let (x, grad) = (&x[row * width..][..width], &grad[row * width..][..width]);
             let r = self.0.scale(x);
-            total.iter_mut().zip(grad.iter().zip(x)).for_each(|(dw, (grad, x))| *dw += *grad * *x * r);
+            total
+                .iter_mut()
+                .zip(grad.iter().zip(x))
+                .for_each(|(dw, (grad, x))| *dw += *grad * *x * r);
         })
     }
 }

@@ -1,8 +1,8 @@
-//! Rotary position embedding (arXiv:2104.09864) in the layout of Hugging Face, which turns the first half of a head's
-//! numbers against the second.
+//! Rotary position embedding (arXiv:2104.09864) in the layout of Hugging Face, which turns the
+//! first half of a head's numbers against the second.
 //!
-//! With `c = cos(p · θᵢ)`, `s = sin(p · θᵢ)` for place `p`: `y₁ = x₁ c − x₂ s`, `y₂ = x₂ c + x₁ s`. The gradient is
-//! turned back: the same with `−s`. Angles are computed in f64.
+//! With `c = cos(p · θᵢ)`, `s = sin(p · θᵢ)` for place `p`: `y₁ = x₁ c − x₂ s`, `y₂ = x₂ c + x₁ s`.
+//! The gradient is turned back: the same with `−s`. Angles are computed in f64.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
@@ -22,8 +22,13 @@ impl Rope {
     /// For the places `0..length`; `frequencies` has one entry for each pair, `width / 2`.
     pub(super) fn new(length: usize, frequencies: &[f64]) -> Self {
         let turn = |place: usize, frequency: &f64| (place as f64 * frequency).sin_cos();
-        let turns = (0..length).flat_map(|place| frequencies.iter().map(move |frequency| turn(place, frequency)));
-        Rope { turns: turns.map(|(sin, cos)| (cos, sin)).collect(), length, width: 2 * frequencies.len() }
+        let turns = (0..length)
+            .flat_map(|place| frequencies.iter().map(move |frequency| turn(place, frequency)));
+        Rope {
+            turns: turns.map(|(sin, cos)| (cos, sin)).collect(),
+            length,
+            width: 2 * frequencies.len(),
+        }
     }
 
     fn back(&self) -> Self {
@@ -38,7 +43,8 @@ impl Kernel for Rope {
             let x = &x[row * self.width..][..self.width];
             let turns = &self.turns[row % self.length * half..][..half];
             for (pair, (cos, sin)) in turns.iter().enumerate() {
-                let (first, second, cos, sin) = (x[pair], x[pair + half], T::from_f64(*cos), T::from_f64(*sin));
+                let (first, second, cos, sin) =
+                    (x[pair], x[pair + half], T::from_f64(*cos), T::from_f64(*sin));
                 out[pair] = first * cos - second * sin;
                 out[pair + half] = second * cos + first * sin;
             }

@@ -1,4 +1,5 @@
-//! How our kernels run on the CPU: row by row in parallel, with sums in an order that no number of threads changes.
+//! How our kernels run on the CPU: row by row in parallel, with sums in an order that no number of
+//! threads changes.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -21,17 +22,23 @@ pub(super) trait Kernel {
     fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T>;
 }
 
-/// Runs a kernel on storages, as a candle custom operation is given them; the result has the type of the first.
+/// Runs a kernel on storages, as a candle custom operation is given them; the result has the type
+/// of the first.
 pub(super) fn run(kernel: &impl Kernel, inputs: &[(&CpuStorage, &Layout)]) -> Result<CpuStorage> {
     match inputs.first() {
         Some((CpuStorage::F64(_), _)) => {
-            let slices: Vec<&[f64]> =
-                inputs.iter().map(|(storage, layout)| slice(storage, layout)).collect::<Result<_>>()?;
+            let slices: Vec<&[f64]> = inputs
+                .iter()
+                .map(|(storage, layout)| slice(storage, layout))
+                .collect::<Result<_>>()?;
             Ok(f64::to_cpu_storage_owned(kernel.run(&slices)))
         }
+
         Some((first, _)) => {
-            let wide: Vec<Cow<[f32]>> =
-                inputs.iter().map(|(storage, layout)| widened(storage, layout)).collect::<Result<_>>()?;
+            let wide: Vec<Cow<[f32]>> = inputs
+                .iter()
+                .map(|(storage, layout)| widened(storage, layout))
+                .collect::<Result<_>>()?;
             let slices: Vec<&[f32]> = wide.iter().map(AsRef::as_ref).collect();
             narrowed(kernel.run(&slices), first)
         }
@@ -40,16 +47,23 @@ pub(super) fn run(kernel: &impl Kernel, inputs: &[(&CpuStorage, &Layout)]) -> Re
 }
 
 /// Runs a kernel on tensors; the result belongs to no graph and has the type of the first.
-pub(super) fn run_detached(kernel: &impl Kernel, inputs: &[&Tensor], shape: impl Into<Shape>) -> Result<Tensor> {
-    let inputs: Vec<Tensor> = inputs.iter().map(|input| input.contiguous()).collect::<Result<_>>()?;
+pub(super) fn run_detached(
+    kernel: &impl Kernel,
+    inputs: &[&Tensor],
+    shape: impl Into<Shape>,
+) -> Result<Tensor> {
+    let inputs: Vec<Tensor> =
+        inputs.iter().map(|input| input.contiguous()).collect::<Result<_>>()?;
     let guards: Vec<_> = inputs.iter().map(Tensor::storage_and_layout).collect();
     let mut storages = Vec::with_capacity(guards.len());
+
     for (storage, layout) in &guards {
         match &**storage {
             Storage::Cpu(storage) => storages.push((storage, *layout)),
             _ => bail!("the trainer's kernels run on the CPU"),
         }
     }
+
     tensor(run(kernel, &storages)?, shape)
 }
 
@@ -80,7 +94,9 @@ pub(super) fn run_detached_as(
 /// The matrix product of tensors, outside of any graph; halves are multiplied and added up in f32.
 pub(super) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     match a.dtype() {
-        DType::BF16 | DType::F16 => a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?)?.to_dtype(a.dtype()),
+        DType::BF16 | DType::F16 => {
+            a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?)?.to_dtype(a.dtype())
+        }
         _ => a.matmul(b),
     }
 }
@@ -102,11 +118,13 @@ pub(super) fn widened<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Co
         wide
     }
     Ok(match storage {
-        CpuStorage::BF16(_) => {
-            copied(slice::<bf16>(storage, layout)?, |halves, wide| halves.convert_to_f32_slice(wide)).into()
-        }
+        CpuStorage::BF16(_) => copied(slice::<bf16>(storage, layout)?, |halves, wide| {
+            halves.convert_to_f32_slice(wide)
+        })
+        .into(),
         CpuStorage::F16(_) => {
-            copied(slice::<f16>(storage, layout)?, |halves, wide| halves.convert_to_f32_slice(wide)).into()
+            copied(slice::<f16>(storage, layout)?, |halves, wide| halves.convert_to_f32_slice(wide))
+                .into()
         }
         _ => slice::<f32>(storage, layout)?.into(),
     })
@@ -122,23 +140,28 @@ pub(super) fn narrowed(values: Vec<f32>, like: &CpuStorage) -> Result<CpuStorage
     }
     Ok(match like {
         CpuStorage::F32(_) => CpuStorage::F32(values),
-        CpuStorage::BF16(_) => {
-            CpuStorage::BF16(copied(&values, |values, halves| halves.convert_from_f32_slice(values)))
+        CpuStorage::BF16(_) => CpuStorage::BF16(copied(&values, |values, halves| {
+            halves.convert_from_f32_slice(values)
+        })),
+        CpuStorage::F16(_) => {
+            CpuStorage::F16(copied(&values, |values, halves| halves.convert_from_f32_slice(values)))
         }
-        CpuStorage::F16(_) => CpuStorage::F16(copied(&values, |values, halves| halves.convert_from_f32_slice(values))),
         _ => bail!("the trainer's kernels take float tensors"),
     })
 }
 
-/// Runs a loop with the widest vector instructions of this processor. The bits are the same with any: no operations are
-/// joined or reordered.
+/// Runs a loop with the widest vector instructions of this processor. The bits are the same with
+/// any: no operations are joined or reordered.
 #[inline]
 pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
 /// `n` numbers, written a chunk at a time by `write(which of them, out)`.
-pub(super) fn each<T: WithDType>(n: usize, write: impl Fn(Range<usize>, &mut [T]) + Sync) -> Vec<T> {
+pub(super) fn each<T: WithDType>(
+    n: usize,
+    write: impl Fn(Range<usize>, &mut [T]) + Sync,
+) -> Vec<T> {
     let mut all = vec![T::from_f64(0.0); n];
     all.par_chunks_mut(CHUNK).enumerate().for_each(|(nth, out)| {
         vectorised(|| write(nth * CHUNK..nth * CHUNK + out.len(), out));
@@ -147,24 +170,39 @@ pub(super) fn each<T: WithDType>(n: usize, write: impl Fn(Range<usize>, &mut [T]
 }
 
 /// `n` rows of `width` numbers, each written by `write(row, out)`.
-pub(super) fn by_rows<T: WithDType>(n: usize, width: usize, write: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
+pub(super) fn by_rows<T: WithDType>(
+    n: usize,
+    width: usize,
+    write: impl Fn(usize, &mut [T]) + Sync,
+) -> Vec<T> {
     let mut all = vec![T::from_f64(0.0); n * width];
     all.par_chunks_mut((ROWS * width).max(1)).enumerate().for_each(|(chunk, rows)| {
-        vectorised(|| rows.chunks_mut(width.max(1)).enumerate().for_each(|(row, out)| write(chunk * ROWS + row, out)));
+        vectorised(|| {
+            rows.chunks_mut(width.max(1))
+                .enumerate()
+                .for_each(|(row, out)| write(chunk * ROWS + row, out))
+        });
     });
     all
 }
 
 /// The sum over `n` rows of what `add(row, total)` adds to `width` totals.
-pub(super) fn sum_of_rows<T: Real>(n: usize, width: usize, add: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
+pub(super) fn sum_of_rows<T: Real>(
+    n: usize,
+    width: usize,
+    add: impl Fn(usize, &mut [T]) + Sync,
+) -> Vec<T> {
     let parts: Vec<Vec<T>> = (0..n.div_ceil(ROWS))
         .into_par_iter()
         .map(|chunk| {
             let mut total = vec![T::from_f64(0.0); width];
-            vectorised(|| (chunk * ROWS..n.min((chunk + 1) * ROWS)).for_each(|row| add(row, &mut total)));
+            vectorised(|| {
+                (chunk * ROWS..n.min((chunk + 1) * ROWS)).for_each(|row| add(row, &mut total))
+            });
             total
         })
         .collect();
+
     let mut total = vec![T::from_f64(0.0); width];
     for part in parts {
         total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
@@ -176,14 +214,17 @@ pub(super) fn sum_of_rows<T: Real>(n: usize, width: usize, add: impl Fn(usize, &
 mod tests {
     use super::*;
 
-    /// Were products and sums joined where the processor can, a run would go on with other bits on another machine.
+    /// Were products and sums joined where the processor can, a run would go on with other bits on
+    /// another machine.
     #[test]
     fn wider_instructions_change_no_bit() {
         let x: Vec<f32> = (0..10_000).map(|idx| (idx as f32 * 0.37).sin() * 20.0).collect();
         let each = |x: f32| Real::exp(x) * 0.3 + x * x - x.abs().sqrt();
         let plain: Vec<u32> = x.iter().map(|x| each(std::hint::black_box(*x)).to_bits()).collect();
-        let wide: Vec<u32> =
-            vectorised(|| x.iter().map(|x| each(*x)).collect::<Vec<f32>>()).into_iter().map(f32::to_bits).collect();
+        let wide: Vec<u32> = vectorised(|| x.iter().map(|x| each(*x)).collect::<Vec<f32>>())
+            .into_iter()
+            .map(f32::to_bits)
+            .collect();
         assert_eq!(plain, wide);
     }
 }

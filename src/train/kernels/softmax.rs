@@ -39,12 +39,16 @@ impl Kernel for MaskedSoftmax {
     fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
         let (scores, mask, keys) = (inputs[0], inputs[1], self.keys);
         by_rows(scores.len() / keys, keys, |row, out| {
-            let (scores, mask) = (&scores[row * keys..][..keys], &mask[self.mask_row(row) * keys..][..keys]);
+            let (scores, mask) =
+                (&scores[row * keys..][..keys], &mask[self.mask_row(row) * keys..][..keys]);
             let scale = T::from_f64(self.scale);
-            out.iter_mut().zip(scores.iter().zip(mask)).for_each(|(p, (score, mask))| *p = scale * *score + *mask);
+            out.iter_mut()
+                .zip(scores.iter().zip(mask))
+                .for_each(|(p, (score, mask))| *p = scale * *score + *mask);
             let most = largest(out, |value| value);
             out.iter_mut().for_each(|p| *p = (*p - most).exp());
             let share = T::from_f64(1.0) / sum(out, |p| p);
+
             out.iter_mut().for_each(|p| *p *= share);
         })
     }
@@ -55,11 +59,23 @@ impl CustomOp2 for MaskedSoftmax {
         "masked-softmax"
     }
 
-    fn cpu_fwd(&self, s: &CpuStorage, ls: &Layout, m: &CpuStorage, lm: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        s: &CpuStorage,
+        ls: &Layout,
+        m: &CpuStorage,
+        lm: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         Ok((run(self, &[(s, ls), (m, lm)])?, ls.shape().clone()))
     }
 
-    fn bwd(&self, _: &Tensor, m: &Tensor, p: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        _: &Tensor,
+        m: &Tensor,
+        p: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let backward = Backward { scale: self.scale, keys: self.keys };
         let scores = run_detached(&backward, &[p, grad], p.shape())?;
         // Nothing learns from the mask; candle wants a gradient all the same.
@@ -79,7 +95,9 @@ impl Kernel for Backward {
         by_rows(p.len() / keys, keys, |row, out| {
             let (p, grad) = (&p[row * keys..][..keys], &grad[row * keys..][..keys]);
             let (scale, along) = (T::from_f64(self.scale), sum2(p, grad, |p, grad| p * grad));
-            out.iter_mut().zip(p.iter().zip(grad)).for_each(|(ds, (p, grad))| *ds = scale * *p * (*grad - along));
+            out.iter_mut()
+                .zip(p.iter().zip(grad))
+                .for_each(|(ds, (p, grad))| *ds = scale * *p * (*grad - along));
         })
     }
 }

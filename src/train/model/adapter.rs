@@ -1,9 +1,11 @@
-//! LLaMA-Adapter (arXiv:2303.16199): a few learnt prompts in the upper blocks of a model that is left as it is.
+//! LLaMA-Adapter (arXiv:2303.16199): a few learnt prompts in the upper blocks of a model that is
+//! left as it is.
 //!
-//! The official variant, `OpenGVLab/LLaMA-Adapter:alpaca_finetuning_v1/llama/model.py`: the prompts of a block go through
-//! the block's own projections of keys and values, without positions; every query attends to them through a softmax of
-//! their own, and what comes of it, times tanh of a gate per head, is added before the output projection. Gates begin at
-//! 0, so that the model begins as it was. Names and shapes of the tensors are the official ones. GPT-2 has it alike.
+//! The official variant, `OpenGVLab/LLaMA-Adapter:alpaca_finetuning_v1/llama/model.py`: the prompts
+//! of a block go through the block's own projections of keys and values, without positions; every
+//! query attends to them through a softmax of their own, and what comes of it, times tanh of a gate
+//! per head, is added before the output projection. Gates begin at 0, so that the model begins as
+//! it was. Names and shapes of the tensors are the official ones. GPT-2 has it alike.
 
 use std::path::Path;
 
@@ -39,12 +41,16 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// An adapter on the uppermost `layers` blocks of a model; 0 leaves out the lowest sixteenth, as the official one
-    /// leaves out 2 of 32.
+    /// An adapter on the uppermost `layers` blocks of a model; 0 leaves out the lowest sixteenth,
+    /// as the official one leaves out 2 of 32.
     ///
     /// # Errors
     /// If the model has fewer blocks.
-    pub fn new(tokens: usize, layers: usize, (blocks, width, heads): (usize, usize, usize)) -> Result<Self> {
+    pub fn new(
+        tokens: usize,
+        layers: usize,
+        (blocks, width, heads): (usize, usize, usize),
+    ) -> Result<Self> {
         if layers > blocks {
             return Err(Error::usage(format!(
                 "`train.strategy.adapter.layers` is {layers}, but the model has {blocks} blocks"
@@ -66,16 +72,18 @@ impl Adapter {
         all.at(self.first_step(), Role::Prompt);
         // As long as the gates are at 0 nothing flows back to the prompts.
         all.matrix(PROMPTS, self.tokens * self.layers, self.width).may_rest = true;
+
         for layer in self.blocks - self.layers..self.blocks {
             all.at(1 + layer, Role::Prompt);
             all.push(gate(layer), &[1, self.heads, 1, 1], Init::Zeros);
         }
+
         all.into()
     }
 
-    /// Adds to what the attention of block `layer` mixed, `[rows, queries, heads · width]`, what its queries
-    /// `[rows, heads, queries, width]` see in the prompts; `project` makes keys and values `[1, heads, tokens, width]` of
-    /// prompts `[1, tokens, hidden]`.
+    /// Adds to what the attention of block `layer` mixed, `[rows, queries, heads · width]`, what
+    /// its queries `[rows, heads, queries, width]` see in the prompts; `project` makes keys and
+    /// values `[1, heads, tokens, width]` of prompts `[1, tokens, hidden]`.
     pub(super) fn add(
         &self,
         pass: &Pass,
@@ -85,7 +93,8 @@ impl Adapter {
         project: impl FnOnce(&Tensor) -> Computed<(Tensor, Tensor)>,
     ) -> Computed<Tensor> {
         let Some(nth) = (layer + self.layers).checked_sub(self.blocks) else { return Ok(mixed) };
-        let prompts = pass.get(&format!("{PROMPTS}.weight"))?.narrow(0, nth * self.tokens, self.tokens)?;
+        let prompts =
+            pass.get(&format!("{PROMPTS}.weight"))?.narrow(0, nth * self.tokens, self.tokens)?;
         let (key, value) = project(&prompts.unsqueeze(0)?.to_dtype(query.dtype())?)?;
         let (rows, heads, _, width) = query.dims4()?;
         let of_each_row = |x: &Tensor| {
@@ -98,6 +107,7 @@ impl Adapter {
         let seen = attend(query, &of_each_row(&key)?, &of_each_row(&value)?, with)?;
         let gate = pass.get(&gate(layer))?.tanh()?.to_dtype(query.dtype())?.reshape((heads, 1))?;
         let gate = gate.broadcast_as((heads, width))?.reshape((1, 1, heads * width))?;
+
         mixed + seen.broadcast_mul(&gate)?
     }
 
@@ -111,15 +121,20 @@ impl Adapter {
             Error::usage(format!("`{}` holds no `{CONFIG}`", folder.display()))
                 .hint("give the output folder of `kpipe train --adapter`")
         })?;
+
         if found != *self {
             let what = format!("the adapter is {found:?}, and {self:?} is wanted");
-            let hint = "take the model it was trained on, and the same `train.strategy.adapter.tokens` and `train.strategy.adapter.layers`";
+            let hint = "take the model it was trained on, and the same \
+                        `train.strategy.adapter.tokens` and `train.strategy.adapter.layers`";
             return Err(Error::data(what).at(place.display()).hint(hint));
         }
+
         let tensors = super::parameters::read_tensors(&folder.join(WEIGHTS), device)?;
-        let converted = tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.to_dtype(dtype)?)));
+        let converted =
+            tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.to_dtype(dtype)?)));
         let tensors = converted.collect::<Result<_>>()?;
-        Parameters::from_tensors(tensors, &self.declare()).map_err(|error| error.at(folder.join(WEIGHTS).display()))
+        Parameters::from_tensors(tensors, &self.declare())
+            .map_err(|error| error.at(folder.join(WEIGHTS).display()))
     }
 
     /// Writes the adapter alone into `folder`; gives the file of its tensors.

@@ -1,8 +1,10 @@
-//! BERT (arXiv:1810.04805) with its masked-language head, in the layout of transformers' `BertForMaskedLM`.
+//! BERT (arXiv:1810.04805) with its masked-language head, in the layout of transformers'
+//! `BertForMaskedLM`.
 //!
-//! `norm = "pre"` is a variant of ours: layer norm stands in front of attention and feed-forward, and one more behind
-//! the last block (arXiv:2002.04745), which trains without a long warm-up. The head is dense → activation → norm → the
-//! word embeddings, or a table of its own where the head is not tied.
+//! `norm = "pre"` is a variant of ours: layer norm stands in front of attention and feed-forward,
+//! and one more behind the last block (arXiv:2002.04745), which trains without a long warm-up. The
+//! head is dense → activation → norm → the word embeddings, or a table of its own where the head is
+//! not tied.
 
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -23,7 +25,8 @@ pub static BERT: Family = Family {
     language: Language::Masked,
     read: |config, _| {
         let bert: Bert = super::from_json(config)?;
-        let (heads, hidden) = (("num_attention_heads", bert.num_attention_heads), ("hidden_size", bert.hidden_size));
+        let (heads, hidden) =
+            (("num_attention_heads", bert.num_attention_heads), ("hidden_size", bert.hidden_size));
         super::check_sizes(&[
             ("vocab_size", bert.vocab_size),
             ("num_hidden_layers", bert.num_hidden_layers),
@@ -39,7 +42,9 @@ pub static BERT: Family = Family {
             ("attention_probs_dropout_prob", bert.attention_probs_dropout_prob),
         ])?;
         if config.get("is_decoder").and_then(serde_json::Value::as_bool).unwrap_or(false) {
-            return Err(Error::data("this BERT is a decoder").hint("kpipe trains BERT as an encoder"));
+            return Err(
+                Error::data("this BERT is a decoder").hint("kpipe trains BERT as an encoder")
+            );
         }
         Ok(Box::new(bert))
     },
@@ -129,23 +134,29 @@ impl Architecture for Bert {
         all.matrix("bert.embeddings.position_embeddings", self.max_position_embeddings, hidden);
         all.matrix("bert.embeddings.token_type_embeddings", self.type_vocab_size, hidden);
         all.norm("bert.embeddings.LayerNorm", hidden);
+
         for layer in 0..self.num_hidden_layers {
             let block = format!("bert.encoder.layer.{layer}");
             all.at(1 + layer, Role::Attention);
+
             for name in ["query", "key", "value"] {
                 all.by_heads(0, self.num_attention_heads, 1);
                 let bias = all.dense(&format!("{block}.attention.self.{name}"), hidden, hidden);
-                // Softmax does not see a shift of all scores of a query: it has gradient 0 but for rounding.
+                // Softmax does not see a shift of all scores of a query: it has gradient 0 but for
+                // rounding.
                 bias.may_rest = name == "key";
             }
+
             all.by_heads(1, self.num_attention_heads, 1);
             all.dense(&format!("{block}.attention.output.dense"), hidden, hidden);
             all.norm(&format!("{block}.attention.output.LayerNorm"), hidden);
             all.at(1 + layer, Role::FeedForward);
             all.dense(&format!("{block}.intermediate.dense"), hidden, wide);
             all.dense(&format!("{block}.output.dense"), wide, hidden);
+
             all.norm(&format!("{block}.output.LayerNorm"), hidden);
         }
+
         all.at(self.steps(), Role::Norm);
         if self.norm == Norm::Pre {
             all.norm("bert.encoder.LayerNorm", hidden);
@@ -153,23 +164,35 @@ impl Architecture for Bert {
         all.at(self.steps(), Role::Head);
         all.dense("cls.predictions.transform.dense", hidden, hidden);
         all.norm("cls.predictions.transform.LayerNorm", hidden);
+
         if self.tie_word_embeddings {
             all.bias("cls.predictions.bias", self.vocab_size, None);
         } else {
             all.dense(DECODER, hidden, self.vocab_size);
         }
+
         all.into()
     }
 
     fn size(&self) -> Size {
-        Size { vocabulary: self.vocab_size, width: self.hidden_size, max_tokens: Some(self.max_position_embeddings) }
+        Size {
+            vocabulary: self.vocab_size,
+            width: self.hidden_size,
+            max_tokens: Some(self.max_position_embeddings),
+        }
     }
 
     fn steps(&self) -> usize {
         1 + self.num_hidden_layers
     }
 
-    fn step(&self, pass: &Pass, inputs: &Inputs, step: usize, state: &[Tensor]) -> Result<Vec<Tensor>> {
+    fn step(
+        &self,
+        pass: &Pass,
+        inputs: &Inputs,
+        step: usize,
+        state: &[Tensor],
+    ) -> Result<Vec<Tensor>> {
         let next = match step {
             0 => self.embed(pass, inputs)?.to_dtype(inputs.tokens.dtype)?,
             _ => self.block(pass, step - 1, &state[0], &inputs.tokens.mask()?)?,
@@ -224,17 +247,21 @@ impl Bert {
             None => sum.broadcast_add(&pass.get(&format!("{types}.weight"))?.narrow(0, 0, 1)?)?,
         };
         let normed = pass.layer_norm("bert.embeddings.LayerNorm", &sum, self.layer_norm_eps)?;
+
         pass.drop(&normed, self.hidden_dropout_prob, "embeddings")
     }
 
     /// Attention and feed-forward, each with a residual.
     fn block(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let name = format!("bert.encoder.layer.{layer}");
-        let norm = |place: &str, x: &Tensor| pass.layer_norm(&format!("{name}.{place}"), x, self.layer_norm_eps);
+        let norm = |place: &str, x: &Tensor| {
+            pass.layer_norm(&format!("{name}.{place}"), x, self.layer_norm_eps)
+        };
         let (first, second) = ("attention.output.LayerNorm", "output.LayerNorm");
         let add = |x: &Tensor, branch: &Tensor, site: &str| {
             pass.residual(x, branch, self.hidden_dropout_prob, &format!("{name}.{site}"))
         };
+
         match self.norm {
             Norm::Pre => {
                 let x = add(x, &self.attention(pass, &name, &norm(first, x)?, mask)?, "mixed")?;
@@ -249,7 +276,9 @@ impl Bert {
 
     fn attention(&self, pass: &Pass, block: &str, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let heads = self.num_attention_heads;
-        let part = |name: &str| kernels::split_heads(&pass.dense(&format!("{block}.attention.self.{name}"), x)?, heads);
+        let part = |name: &str| {
+            kernels::split_heads(&pass.dense(&format!("{block}.attention.self.{name}"), x)?, heads)
+        };
         let site = format!("{block}.attention");
         let with = Attention {
             scale: 1.0 / ((self.hidden_size / heads) as f64).sqrt(),
@@ -259,12 +288,14 @@ impl Bert {
             key: pass.dropout,
             site: &site,
         };
+
         let mixed = pass.attend(&part("query")?, &part("key")?, &part("value")?, with)?;
         pass.dense(&format!("{block}.attention.output.dense"), &mixed)
     }
 
     fn feed_forward(&self, pass: &Pass, block: &str, x: &Tensor) -> Result<Tensor> {
-        let wide = pass.dense_activated(&format!("{block}.intermediate.dense"), x, self.hidden_act)?;
+        let wide =
+            pass.dense_activated(&format!("{block}.intermediate.dense"), x, self.hidden_act)?;
         pass.dense(&format!("{block}.output.dense"), &wide)
     }
 }

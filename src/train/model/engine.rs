@@ -1,13 +1,16 @@
-//! The block engine: a model computed step by step, and differentiated step by step (arXiv:1604.06174).
+//! The block engine: a model computed step by step, and differentiated step by step
+//! (arXiv:1604.06174).
 //!
-//! Each step of a model is a pure function, so its gradient can be computed alone: the step is run on fresh variables,
-//! and what flows back into them is handed to the step before. A graph lives only as long as its segment of
-//! `checkpoint_every` steps is differentiated: of the segments before, the first state is kept and the rest computed
-//! again. The last segment keeps its graphs from the forward pass, so with one segment nothing is computed twice.
-//! Gradients are the same bits for every `checkpoint_every`, since each step is always differentiated by itself and
+//! Each step of a model is a pure function, so its gradient can be computed alone: the step is run
+//! on fresh variables, and what flows back into them is handed to the step before. A graph lives
+//! only as long as its segment of `checkpoint_every` steps is differentiated: of the segments
+//! before, the first state is kept and the rest computed again. The last segment keeps its graphs
+//! from the forward pass, so with one segment nothing is computed twice. Gradients are the same
+//! bits for every `checkpoint_every`, since each step is always differentiated by itself and
 //! dropout is keyed by place.
 //!
-//! What is seen of a step's inside is a variable too: what flows back into it joins the sweep when that passes the step.
+//! What is seen of a step's inside is a variable too: what flows back into it joins the sweep when
+//! that passes the step.
 
 use std::collections::BTreeMap;
 
@@ -57,11 +60,16 @@ pub struct Run<'a> {
 }
 
 impl<'a> Engine<'a> {
-    /// An engine in which every parameter moves, and which keeps a state every `every` steps; 0 keeps all graphs.
+    /// An engine in which every parameter moves, and which keeps a state every `every` steps; 0
+    /// keeps all graphs.
     ///
     /// # Errors
     /// Never in practice: every parameter was declared.
-    pub fn new(model: &'a dyn Architecture, parameters: &'a Parameters, every: usize) -> Result<Self> {
+    pub fn new(
+        model: &'a dyn Architecture,
+        parameters: &'a Parameters,
+        every: usize,
+    ) -> Result<Self> {
         Self::moving(model, parameters, every, &Moves::all())
     }
 
@@ -76,7 +84,8 @@ impl<'a> Engine<'a> {
         moves: &Moves,
     ) -> Result<Self> {
         let every = if every == 0 { usize::MAX } else { every };
-        // The last step keeps a graph even if nothing but the head moves: it is what the head is computed from.
+        // The last step keeps a graph even if nothing but the head moves: it is what the head is
+        // computed from.
         let first = moves.first_step(parameters, model.steps())?.min(model.steps() - 1);
         let (tracked, detached) = (parameters.tracked(moves), parameters.detached());
         Ok(Engine { model, parameters, tracked, detached, first, every })
@@ -91,7 +100,12 @@ impl<'a> Engine<'a> {
     ///
     /// # Errors
     /// If the shapes do not fit or the device fails.
-    pub fn forward(&'a self, inputs: &'a Inputs, dropout: Option<DropoutKey>, needs: &'a Needs) -> Result<Run<'a>> {
+    pub fn forward(
+        &'a self,
+        inputs: &'a Inputs,
+        dropout: Option<DropoutKey>,
+        needs: &'a Needs,
+    ) -> Result<Run<'a>> {
         let n_steps = self.model.steps();
         let last_segment = self.first + (n_steps - 1 - self.first) / self.every * self.every;
         let mut run = Run {
@@ -103,6 +117,7 @@ impl<'a> Engine<'a> {
             kept: Vec::new(),
             last: Vec::new(),
             hidden: BTreeMap::new(),
+
             attention: BTreeMap::new(),
         };
 
@@ -130,7 +145,12 @@ impl<'a> Engine<'a> {
     }
 
     /// Computes some steps and keeps their graphs.
-    fn keep(&self, steps: std::ops::Range<usize>, mut state: Vec<Tensor>, run: &Run) -> Result<Vec<Kept>> {
+    fn keep(
+        &self,
+        steps: std::ops::Range<usize>,
+        mut state: Vec<Tensor>,
+        run: &Run,
+    ) -> Result<Vec<Kept>> {
         let mut kept = Vec::new();
         for step in steps {
             let inputs = variables(&state)?;
@@ -139,7 +159,13 @@ impl<'a> Engine<'a> {
             let pass = Pass { tap: tap.as_ref(), ..self.pass(run.dropout) };
             let outputs = self.model.step(&pass, run.inputs, step, &before)?;
             state = outputs.iter().map(Tensor::detach).collect();
-            kept.push(Kept { step, inputs, outputs, attention: tap.map(Tap::take).unwrap_or_default() });
+
+            kept.push(Kept {
+                step,
+                inputs,
+                outputs,
+                attention: tap.map(Tap::take).unwrap_or_default(),
+            });
         }
         Ok(kept)
     }
@@ -171,11 +197,16 @@ impl<'a> Run<'a> {
         Ok(Seen {
             last: self.engine.model.hidden(&self.engine.pass(self.dropout), &last)?,
             hidden: self.hidden.iter().map(|(step, var)| (*step, tensor(var))).collect(),
-            attention: self.attention.iter().map(|(step, all)| (*step, all.iter().map(tensor).collect())).collect(),
+            attention: self
+                .attention
+                .iter()
+                .map(|(step, all)| (*step, all.iter().map(tensor).collect()))
+                .collect(),
         })
     }
 
-    /// Differentiates `loss`, which was computed from [`Run::seen`], and adds the gradients of all parameters to `sum`.
+    /// Differentiates `loss`, which was computed from [`Run::seen`], and adds the gradients of all
+    /// parameters to `sum`.
     ///
     /// # Errors
     /// If the device fails.
@@ -183,6 +214,7 @@ impl<'a> Run<'a> {
         let mut found = loss.backward()?;
         let mut flowing = taken(&self.last, &mut found);
         let mut into_hidden: BTreeMap<usize, Tensor> = BTreeMap::new();
+
         for (step, var) in &self.hidden {
             into_hidden.extend(found.remove(var).map(|gradient| (*step, gradient.detach())));
         }
@@ -192,6 +224,7 @@ impl<'a> Run<'a> {
 
         let n_steps = self.engine.model.steps();
         let mut segment = std::mem::take(&mut self.kept);
+
         loop {
             while let Some(Kept { step, inputs, outputs, attention }) = segment.pop() {
                 if let Some(gradient) = into_hidden.remove(&step) {
@@ -200,6 +233,7 @@ impl<'a> Run<'a> {
                         None => gradient,
                     });
                 }
+
                 let seen = into_attention.remove(&step).unwrap_or_default();
                 let roots = outputs.iter().zip(&flowing).chain(attention.iter().zip(&seen));
                 let Some(root) = seeded(roots)? else {
@@ -208,11 +242,13 @@ impl<'a> Run<'a> {
                 };
                 let mut found = root.backward()?;
                 flowing = taken(&inputs, &mut found);
+
                 add_gradients(sum, self.engine.parameters, found)?;
             }
             let Some(state) = self.states.pop() else { return Ok(()) };
             let first = self.engine.first + self.states.len() * self.engine.every;
-            segment = self.engine.keep(first..n_steps.min(first + self.engine.every), state, &self)?;
+            segment =
+                self.engine.keep(first..n_steps.min(first + self.engine.every), state, &self)?;
         }
     }
 }
@@ -223,7 +259,9 @@ fn taken(variables: &[Var], found: &mut GradStore) -> Vec<Option<Tensor>> {
 }
 
 /// A number whose gradient by each output is what flows into it; `None` where nothing flows.
-fn seeded<'t>(roots: impl Iterator<Item = (&'t Tensor, &'t Option<Tensor>)>) -> Result<Option<Tensor>> {
+fn seeded<'t>(
+    roots: impl Iterator<Item = (&'t Tensor, &'t Option<Tensor>)>,
+) -> Result<Option<Tensor>> {
     let mut root: Option<Tensor> = None;
     for (output, gradient) in roots {
         let Some(gradient) = gradient else { continue };
@@ -239,7 +277,8 @@ fn seeded<'t>(roots: impl Iterator<Item = (&'t Tensor, &'t Option<Tensor>)>) -> 
     Ok(root)
 }
 
-/// A number that stands for `Σ x · g` and is not computed: only its gradient by `x`, which is `g`, is asked for.
+/// A number that stands for `Σ x · g` and is not computed: only its gradient by `x`, which is `g`,
+/// is asked for.
 struct Seed(Tensor);
 
 impl CustomOp1 for Seed {

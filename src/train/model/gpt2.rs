@@ -1,4 +1,5 @@
-//! GPT-2 (Radford et al. 2019) in the layout of transformers' `GPT2LMHeadModel`, whose matrices are `[in, out]`.
+//! GPT-2 (Radford et al. 2019) in the layout of transformers' `GPT2LMHeadModel`, whose matrices are
+//! `[in, out]`.
 
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -17,9 +18,18 @@ pub static GPT2: Family = Family {
     about: "a decoder that predicts the next token",
     language: Language::Causal,
     read: |config, _| {
-        for (key, expected) in [("scale_attn_weights", true), ("scale_attn_by_inverse_layer_idx", false)] {
-            if config.get(key).and_then(serde_json::Value::as_bool).is_some_and(|found| found != expected) {
-                return Err(Error::data(format!("`{key}` is {}, which kpipe does not compute", !expected)));
+        for (key, expected) in
+            [("scale_attn_weights", true), ("scale_attn_by_inverse_layer_idx", false)]
+        {
+            if config
+                .get(key)
+                .and_then(serde_json::Value::as_bool)
+                .is_some_and(|found| found != expected)
+            {
+                return Err(Error::data(format!(
+                    "`{key}` is {}, which kpipe does not compute",
+                    !expected
+                )));
             }
         }
         let gpt2: Gpt2 = super::from_json(config)?;
@@ -73,7 +83,8 @@ pub struct Gpt2 {
     /// Share of what attention and feed-forward give that is dropped while training.
     #[serde(default = "tenth")]
     pub resid_pdrop: f64,
-    /// Deviation of drawn weights; matrices that end in a residual sum get it divided by `√(2 · n_layer)`.
+    /// Deviation of drawn weights; matrices that end in a residual sum get it divided by `√(2 ·
+    /// n_layer)`.
     #[serde(default = "deviation")]
     pub initializer_range: f64,
     /// Added to the variance in layer norm.
@@ -114,6 +125,7 @@ impl Architecture for Gpt2 {
         let ending = self.initializer_range / (2.0 * self.n_layer as f64).sqrt();
         all.matrix(WORDS, self.vocab_size, hidden);
         all.matrix("transformer.wpe", self.n_positions, hidden);
+
         for layer in 0..self.n_layer {
             let block = format!("transformer.h.{layer}");
             all.at(1 + layer, Role::Attention);
@@ -125,8 +137,10 @@ impl Architecture for Gpt2 {
             all.at(1 + layer, Role::FeedForward);
             all.norm(&format!("{block}.ln_2"), hidden);
             all.conv1d(&format!("{block}.mlp.c_fc"), hidden, wide, self.initializer_range);
+
             all.conv1d(&format!("{block}.mlp.c_proj"), wide, hidden, ending);
         }
+
         all.at(self.steps(), Role::Norm);
         all.norm("transformer.ln_f", hidden);
         all.at(self.steps(), Role::Head);
@@ -144,7 +158,13 @@ impl Architecture for Gpt2 {
         1 + self.n_layer
     }
 
-    fn step(&self, pass: &Pass, inputs: &Inputs, step: usize, state: &[Tensor]) -> Result<Vec<Tensor>> {
+    fn step(
+        &self,
+        pass: &Pass,
+        inputs: &Inputs,
+        step: usize,
+        state: &[Tensor],
+    ) -> Result<Vec<Tensor>> {
         let next = match step {
             0 => self.embed(pass, inputs)?.to_dtype(inputs.tokens.dtype)?,
             _ => self.block(pass, step - 1, &state[0], &inputs.tokens.causal_mask()?)?,
@@ -163,7 +183,8 @@ impl Architecture for Gpt2 {
     fn kept(&self, rows: usize, length: usize, _: usize) -> Vec<Kept> {
         let (tokens, width) = (rows * length, self.n_embd);
         let weights = rows * self.n_head * length * length;
-        let mut all = vec![Kept::of(tokens, width, 13 * width + 2 * self.inner(), weights); self.steps()];
+        let mut all =
+            vec![Kept::of(tokens, width, 13 * width + 2 * self.inner(), weights); self.steps()];
         all[0] = Kept::of(tokens, width, 2 * width, 0);
         all
     }
@@ -195,11 +216,18 @@ impl Gpt2 {
 
     fn block(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let name = format!("transformer.h.{layer}");
-        let norm = |place: &str, x: &Tensor| pass.layer_norm(&format!("{name}.{place}"), x, self.layer_norm_epsilon);
+        let norm = |place: &str, x: &Tensor| {
+            pass.layer_norm(&format!("{name}.{place}"), x, self.layer_norm_epsilon)
+        };
         let mixed = self.attention(pass, layer, &norm("ln_1", x)?, mask)?;
         let x = pass.residual(x, &mixed, self.resid_pdrop, &format!("{name}.mixed"))?;
-        let wide = pass.conv1d_activated(&format!("{name}.mlp.c_fc"), &norm("ln_2", &x)?, self.activation_function)?;
+        let wide = pass.conv1d_activated(
+            &format!("{name}.mlp.c_fc"),
+            &norm("ln_2", &x)?,
+            self.activation_function,
+        )?;
         let out = pass.conv1d(&format!("{name}.mlp.c_proj"), &wide)?;
+
         pass.residual(&x, &out, self.resid_pdrop, &format!("{name}.mlp"))
     }
 
@@ -222,11 +250,15 @@ impl Gpt2 {
             key: pass.dropout,
             site: &site,
         };
+
         let (query, scale) = (part(0, x)?, with.scale);
         let mut mixed = pass.attend(&query, &part(1, x)?, &part(2, x)?, with)?;
+
         if let Some(adapter) = &self.adapter {
-            mixed = adapter.add(pass, layer, (&query, mixed), scale, |x| Ok((part(1, x)?, part(2, x)?)))?;
+            mixed = adapter
+                .add(pass, layer, (&query, mixed), scale, |x| Ok((part(1, x)?, part(2, x)?)))?;
         }
+
         pass.conv1d(&format!("{block}.attn.c_proj"), &mixed)
     }
 }

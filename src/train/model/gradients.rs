@@ -23,7 +23,11 @@ pub fn empty() -> Gradients {
 ///
 /// # Errors
 /// If the device fails.
-pub fn add_gradients(sum: &mut Gradients, parameters: &Parameters, mut found: GradStore) -> Result<()> {
+pub fn add_gradients(
+    sum: &mut Gradients,
+    parameters: &Parameters,
+    mut found: GradStore,
+) -> Result<()> {
     for (name, var) in parameters.iter() {
         let Some(gradient) = found.remove(var) else { continue };
         let gradient = gradient.detach();
@@ -57,10 +61,16 @@ mod tests {
 
     #[test]
     fn kept_gradients_do_not_hold_the_graph() {
-        let declared =
-            [Declared { name: "w".into(), shape: vec![3, 3], init: Init::Normal(1.0), part: Part::new(0, Role::Head) }];
+        let declared = [Declared {
+            name: "w".into(),
+            shape: vec![3, 3],
+            init: Init::Normal(1.0),
+            part: Part::new(0, Role::Head),
+        }];
+
         let parameters = Parameters::draw(&declared, 1, DType::F32, &Device::Cpu).unwrap();
         let mut sum = empty();
+
         for _ in 0..2 {
             let weights = parameters.tracked(&Moves::all());
             let w = weights.get("w").unwrap();

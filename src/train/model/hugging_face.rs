@@ -1,7 +1,9 @@
-//! Folders as transformers writes them: `config.json`, `model.safetensors` (or shards with an index), `tokenizer.json`.
+//! Folders as transformers writes them: `config.json`, `model.safetensors` (or shards with an
+//! index), `tokenizer.json`.
 //!
-//! Reading is strict: a tensor that is missing, unknown, of another shape or not finite is an error that names it. Old
-//! names and missing prefixes become today's names. Pickle files are refused: reading one runs code from it.
+//! Reading is strict: a tensor that is missing, unknown, of another shape or not finite is an error
+//! that names it. Old names and missing prefixes become today's names. Pickle files are refused:
+//! reading one runs code from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,7 +21,8 @@ pub(super) const WEIGHTS: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 /// The tokenizer beside the weights.
 pub const TOKENIZER: &str = "tokenizer.json";
-pub(super) const PICKLES: [&str; 3] = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"];
+pub(super) const PICKLES: [&str; 3] =
+    ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"];
 /// Files beside the weights that an export takes along unchanged.
 pub(super) const COMPANIONS: [&str; 8] = [
     "tokenizer_config.json",
@@ -49,15 +52,19 @@ pub struct Pretrained {
 pub fn shape(folder: &Path) -> Result<Pretrained> {
     let place = folder.join(CONFIG);
     let config: Value = read_json(&place)?.ok_or_else(|| {
-        Error::usage(format!("`{}` holds no `{CONFIG}`", folder.display()))
-            .hint("give a folder that transformers' `save_pretrained` wrote, or `owner/name` of a model on the hub")
+        Error::usage(format!("`{}` holds no `{CONFIG}`", folder.display())).hint(
+            "give a folder that transformers' `save_pretrained` wrote, or `owner/name` of a \
+                   model on the hub",
+        )
     })?;
     let family = family_of(&config).map_err(|error| error.at(place.display()))?;
     let names: BTreeSet<String> = match files(folder) {
         Ok(files) => names(&files, family)?,
         Err(_) => BTreeSet::new(),
     };
-    let model = (family.read)(&config, &|name| names.contains(name)).map_err(|error| error.at(place.display()))?;
+    let model = (family.read)(&config, &|name| names.contains(name))
+        .map_err(|error| error.at(place.display()))?;
+
     Ok(Pretrained { family, model, config })
 }
 
@@ -75,8 +82,9 @@ pub fn family_of(config: &Value) -> Result<&'static Family> {
 }
 
 impl Pretrained {
-    /// A model to begin anew: the shape of a `config.json`, `vocabulary` rows of embeddings where it does not say how
-    /// many, and the ids that a tokenizer trained for the family gives its special tokens.
+    /// A model to begin anew: the shape of a `config.json`, `vocabulary` rows of embeddings where
+    /// it does not say how many, and the ids that a tokenizer trained for the family gives its
+    /// special tokens.
     ///
     /// # Errors
     /// If it is no shape that kpipe computes.
@@ -89,28 +97,39 @@ impl Pretrained {
         };
         let (first, ends) = (family.special.tokens.first().copied(), family.special.tokens);
         let end = ends.iter().copied().find(|token| ["</s>", "<|endoftext|>"].contains(token));
+
         if let Value::Object(config) = &mut config {
-            let or_insert = |config: &mut serde_json::Map<String, Value>, key: &str, value: Value| {
-                if !value.is_null() {
-                    config.entry(key).or_insert(value);
-                }
-            };
+            let or_insert =
+                |config: &mut serde_json::Map<String, Value>, key: &str, value: Value| {
+                    if !value.is_null() {
+                        config.entry(key).or_insert(value);
+                    }
+                };
+
             or_insert(config, "vocab_size", vocabulary.into());
             or_insert(config, "eos_token_id", id(end));
-            or_insert(config, "bos_token_id", id(family.special.before.filter(|_| end.is_some()).or(end)));
+            or_insert(
+                config,
+                "bos_token_id",
+                id(family.special.before.filter(|_| end.is_some()).or(end)),
+            );
             if family.language != super::Language::Causal {
                 or_insert(config, "pad_token_id", id(first));
             }
+
             if family.language == super::Language::Spans {
                 or_insert(config, "decoder_start_token_id", id(first));
             }
         }
-        let model = (family.read)(&config, &|name| name == "lm_head.weight" && is_tied == Some(false))?;
+
+        let model =
+            (family.read)(&config, &|name| name == "lm_head.weight" && is_tied == Some(false))?;
         if let (Value::Object(config), Value::Object(whole)) = (&mut config, model.config()) {
             for (key, value) in whole {
                 config.entry(key).or_insert(value);
             }
         }
+
         Ok(Pretrained { family, model, config })
     }
 
@@ -120,60 +139,83 @@ impl Pretrained {
     /// If a file is damaged or missing, or its tensors are not exactly the model's, or not finite.
     pub fn parameters(&self, folder: &Path, dtype: DType, device: &Device) -> Result<Parameters> {
         let declared = self.model.declare();
-        let wanted: BTreeSet<&str> = declared.iter().map(|parameter| parameter.name.as_str()).collect();
+        let wanted: BTreeSet<&str> =
+            declared.iter().map(|parameter| parameter.name.as_str()).collect();
         let mut found = BTreeMap::new();
+
         for file in files(folder)? {
             for (name, tensor) in read_tensors(&file, &Device::Cpu)? {
                 let Some(name) = (self.family.canonical)(&name) else { continue };
                 if wanted.contains(name.as_str()) || !self.is_copy(&name, &wanted) {
                     if !tensor.dtype().is_float() {
-                        let what = format!("the tensor `{name}` holds {:?}, not weights", tensor.dtype());
-                        return Err(Error::data(what).at(file.display()).hint("give a model that is not quantised"));
+                        let what =
+                            format!("the tensor `{name}` holds {:?}, not weights", tensor.dtype());
+                        return Err(Error::data(what)
+                            .at(file.display())
+                            .hint("give a model that is not quantised"));
                     }
+
                     let tensor = tensor.to_dtype(dtype)?.to_device(device)?;
                     check_finite(&name, &tensor).map_err(|error| error.at(file.display()))?;
                     found.insert(name, tensor);
                 }
             }
         }
+
         Parameters::from_tensors(found, &declared).map_err(|error| error.at(folder.display()))
     }
 
-    /// Whether a file may hold this name as a copy of a parameter: of a tied head, or one that transformers repeats.
+    /// Whether a file may hold this name as a copy of a parameter: of a tied head, or one that
+    /// transformers repeats.
     fn is_copy(&self, name: &str, wanted: &BTreeSet<&str>) -> bool {
-        let repeated = |(copy, of): &(&str, &str)| *copy == name && wanted.contains(of) || *of == name;
-        let tied = ["lm_head.weight", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"];
+        let repeated =
+            |(copy, of): &(&str, &str)| *copy == name && wanted.contains(of) || *of == name;
+        let tied =
+            ["lm_head.weight", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"];
         self.family.copies.iter().any(repeated) || tied.contains(&name)
     }
 
-    /// Writes the model into `folder` so that transformers loads it with no key missing or unexpected; what stands
-    /// beside the weights in `origin` is taken along.
+    /// Writes the model into `folder` so that transformers loads it with no key missing or
+    /// unexpected; what stands beside the weights in `origin` is taken along.
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn write(&self, folder: &Path, weights: &Weights, origin: Option<&Path>) -> Result<PathBuf> {
+    pub fn write(
+        &self,
+        folder: &Path,
+        weights: &Weights,
+        origin: Option<&Path>,
+    ) -> Result<PathBuf> {
         let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
         for parameter in self.model.declare() {
             tensors.insert(parameter.name.clone(), weights.get(&parameter.name)?.clone());
         }
+
         for (copy, of) in self.family.copies {
             if let Some(tensor) = tensors.get(*of).cloned() {
                 tensors.entry((*copy).to_string()).or_insert(tensor.copy()?);
             }
         }
+
         let place = folder.join(WEIGHTS);
         write_tensors(&place, &tensors)?;
         let mut config = self.config.clone();
+
         if let (Value::Object(config), Some(tensor)) = (&mut config, tensors.values().next()) {
             config.remove("torch_dtype");
             config.insert("dtype".to_string(), dtype_name(tensor.dtype()).into());
         }
+
         write_json(&folder.join(CONFIG), &config)?;
         for name in COMPANIONS {
-            let Some(from) = origin.map(|origin| origin.join(name)).filter(|from| from.exists()) else { continue };
+            let Some(from) = origin.map(|origin| origin.join(name)).filter(|from| from.exists())
+            else {
+                continue;
+            };
             let bytes = std::fs::read(&from).map_err(|cause| Error::file("read", &from, cause))?;
             write_atomically(&folder.join(name), &bytes)?;
         }
+
         Ok(place)
     }
 }
@@ -210,9 +252,11 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
         return Ok(vec![single]);
     }
     let error = Error::usage(format!("`{}` holds no `{WEIGHTS}`", folder.display()));
+
     match PICKLES.iter().find(|name| folder.join(name).exists()) {
         Some(pickle) => Err(Error::usage(format!(
-            "`{}` holds its weights in `{pickle}`, a pickle, which kpipe does not read: reading one runs code from it",
+            "`{}` holds its weights in `{pickle}`, a pickle, which kpipe does not read: reading \
+             one runs code from it",
             folder.display()
         ))
         .hint("load and save it with transformers: `save_pretrained` writes safetensors")),
@@ -227,10 +271,14 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 pub(super) fn shards(index: &Path) -> Result<BTreeSet<String>> {
     let read: Option<Value> = read_json(index)?;
     let map = read.as_ref().and_then(|read| read.get("weight_map")).and_then(Value::as_object);
-    let map = map.ok_or_else(|| Error::data("the index has no `weight_map`").at(index.display()))?;
-    let names: BTreeSet<String> = map.values().filter_map(Value::as_str).map(str::to_string).collect();
+    let map =
+        map.ok_or_else(|| Error::data("the index has no `weight_map`").at(index.display()))?;
+    let names: BTreeSet<String> =
+        map.values().filter_map(Value::as_str).map(str::to_string).collect();
+
     match names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref())) {
-        Some(name) => Err(Error::data(format!("`{name}` is no name of a file in the same folder")).at(index.display())),
+        Some(name) => Err(Error::data(format!("`{name}` is no name of a file in the same folder"))
+            .at(index.display())),
         None => Ok(names),
     }
 }

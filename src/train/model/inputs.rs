@@ -8,13 +8,15 @@ use crate::train::kernels;
 pub struct Tokens {
     /// Token ids `[rows, length]`.
     pub ids: Tensor,
-    /// 1 at tokens and 0 at padding, `[rows, length]`; f64 where the model computes in f64, else f32.
+    /// 1 at tokens and 0 at padding, `[rows, length]`; f64 where the model computes in f64, else
+    /// f32.
     pub present: Tensor,
     /// What the model computes with.
     pub dtype: DType,
     /// Token types of BERT, `[rows, length]`; `None` where all are 0.
     pub types: Option<Tensor>,
-    /// Number of the text each place belongs to, from 1 in each row, and 0 at padding; `None` where each row is one text.
+    /// Number of the text each place belongs to, from 1 in each row, and 0 at padding; `None` where
+    /// each row is one text.
     pub(super) texts: Option<Vec<u32>>,
 }
 
@@ -34,15 +36,23 @@ impl Tokens {
     pub fn new(rows: &[&[u32]], pad: u32, dtype: DType, device: &Device) -> Result<Self> {
         let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);
         let (mut ids, mut present) = (Vec::new(), Vec::new());
+
         for row in rows {
             ids.extend(row.iter().copied().chain(std::iter::repeat_n(pad, length - row.len())));
             present.extend((0..length).map(|place| if place < row.len() { 1_f32 } else { 0.0 }));
         }
+
         let shape = (rows.len(), length);
         // A mask in halves would not hold its large numbers.
         let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
         let present = Tensor::from_vec(present, shape, device)?.to_dtype(wide)?;
-        Ok(Tokens { ids: Tensor::from_vec(ids, shape, device)?, present, dtype, types: None, texts: None })
+        Ok(Tokens {
+            ids: Tensor::from_vec(ids, shape, device)?,
+            present,
+            dtype,
+            types: None,
+            texts: None,
+        })
     }
 
     /// The same rows, each of them several texts of these lengths.
@@ -50,10 +60,14 @@ impl Tokens {
     pub fn packed(self, texts: &[Vec<usize>]) -> Self {
         let length = self.ids.dims()[1];
         let mut numbers = Vec::with_capacity(texts.len() * length);
+
         for (row, texts) in texts.iter().enumerate() {
-            numbers.extend((1..).zip(texts).flat_map(|(number, length)| std::iter::repeat_n(number, *length)));
+            numbers.extend(
+                (1..).zip(texts).flat_map(|(number, length)| std::iter::repeat_n(number, *length)),
+            );
             numbers.resize((row + 1) * length, 0);
         }
+
         Tokens { texts: Some(numbers), ..self }
     }
 
@@ -91,14 +105,14 @@ impl Tokens {
         (&self.present - behind)?.reshape((rows, length))
     }
 
-    /// 0 where attention may look and a large negative number at padding, `[rows, 1, length]`, and at other texts where
-    /// rows are packed, `[rows, length, length]`.
+    /// 0 where attention may look and a large negative number at padding, `[rows, 1, length]`, and
+    /// at other texts where rows are packed, `[rows, length, length]`.
     pub(super) fn mask(&self) -> Result<Tensor> {
         self.mask_from(self)
     }
 
-    /// The same for attention from the places of other rows, `[rows, 1 or their length, length]`: each text is seen from
-    /// the one of the same number.
+    /// The same for attention from the places of other rows, `[rows, 1 or their length, length]`:
+    /// each text is seen from the one of the same number.
     pub(super) fn mask_from(&self, queries: &Tokens) -> Result<Tensor> {
         let masked = f64::from(kernels::MASKED);
         let (Some(keys), Some(froms)) = (&self.texts, &queries.texts) else {
@@ -106,6 +120,7 @@ impl Tokens {
         };
         let (length, from_length) = (self.length()?, queries.length()?);
         let mut mask = Vec::with_capacity(froms.len() * length);
+
         for (keys, froms) in keys.chunks(length.max(1)).zip(froms.chunks(from_length.max(1))) {
             for from in froms {
                 // Nobody asks what padding saw, but it must see something.
@@ -113,16 +128,19 @@ impl Tokens {
                 mask.extend(keys.iter().map(|key| if seen(key) { 0.0 } else { kernels::MASKED }));
             }
         }
+
         let shape = (self.ids.dim(0)?, from_length, length);
         Tensor::from_vec(mask, shape, self.ids.device())?.to_dtype(self.present.dtype())
     }
 
-    /// The same for attention that looks at its own place and those before only, `[rows, length, length]`.
+    /// The same for attention that looks at its own place and those before only, `[rows, length,
+    /// length]`.
     pub(super) fn causal_mask(&self) -> Result<Tensor> {
         let length = self.length()?;
         let ahead = |idx: usize| if idx % length > idx / length { kernels::MASKED } else { 0.0 };
         let ahead: Vec<f32> = (0..length * length).map(ahead).collect();
-        let ahead = Tensor::from_vec(ahead, (1, length, length), self.ids.device())?.to_dtype(self.present.dtype())?;
+        let ahead = Tensor::from_vec(ahead, (1, length, length), self.ids.device())?
+            .to_dtype(self.present.dtype())?;
         self.mask()?.broadcast_add(&ahead)
     }
 }
@@ -144,7 +162,9 @@ mod tests {
     }
 
     fn seen(mask: &Tensor) -> Vec<Vec<String>> {
-        let line = |line: &Vec<f32>| line.iter().map(|mask| if *mask == 0.0 { 'x' } else { '.' }).collect();
+        let line = |line: &Vec<f32>| {
+            line.iter().map(|mask| if *mask == 0.0 { 'x' } else { '.' }).collect()
+        };
         let mask = mask.to_vec3::<f32>().unwrap();
         mask.iter().map(|row| row.iter().map(line).collect()).collect()
     }
@@ -158,7 +178,9 @@ mod tests {
         let causal = seen(&tokens.causal_mask().unwrap());
         assert_eq!(causal[0], ["x....", "xx...", "..x..", "..xx.", "..xxx"]);
         let decoder: [&[u32]; 2] = [&[1, 2, 3], &[1]];
-        let decoder = Tokens::new(&decoder, 0, DType::F32, &Device::Cpu).unwrap().packed(&[vec![1, 2], vec![1]]);
+        let decoder = Tokens::new(&decoder, 0, DType::F32, &Device::Cpu)
+            .unwrap()
+            .packed(&[vec![1, 2], vec![1]]);
         let crossed = seen(&tokens.mask_from(&decoder).unwrap());
         assert_eq!(crossed[0], ["xx...", "..xxx", "..xxx"]);
         assert_eq!(crossed[1], ["xxxx.", "xxxx.", "xxxx."]);

@@ -5,7 +5,8 @@ use candle_core::{Result, Tensor};
 use super::{Head, Tap, Tokens, Weights};
 use crate::train::kernels::{self, Activation, Attention, DropoutKey};
 
-/// The weights, which activations are dropped (none where `dropout` is `None`), and who wants to see inside.
+/// The weights, which activations are dropped (none where `dropout` is `None`), and who wants to
+/// see inside.
 #[derive(Clone, Copy)]
 pub struct Pass<'a> {
     /// The weights.
@@ -23,7 +24,13 @@ impl<'a> Pass<'a> {
     }
 
     /// [`attend`], seen by whoever wants to see it.
-    pub(super) fn attend(&self, query: &Tensor, key: &Tensor, value: &Tensor, with: Attention) -> Result<Tensor> {
+    pub(super) fn attend(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        with: Attention,
+    ) -> Result<Tensor> {
         let Some(tap) = self.tap else { return attend(query, key, value, with) };
         let heads = query.dim(1)?;
         let weights = kernels::attention_weights(query, &shared(key, heads)?, with)?;
@@ -42,18 +49,33 @@ impl<'a> Pass<'a> {
     }
 
     /// The activation of a dense layer.
-    pub(super) fn dense_activated(&self, name: &str, x: &Tensor, activation: Activation) -> Result<Tensor> {
+    pub(super) fn dense_activated(
+        &self,
+        name: &str,
+        x: &Tensor,
+        activation: Activation,
+    ) -> Result<Tensor> {
         let bias = self.get(&format!("{name}.bias"))?;
         kernels::linear_activated(x, self.get(&format!("{name}.weight"))?, Some(bias), activation)
     }
 
     /// The activation of `x · weightᵀ`.
-    pub(super) fn linear_activated(&self, name: &str, x: &Tensor, activation: Activation) -> Result<Tensor> {
+    pub(super) fn linear_activated(
+        &self,
+        name: &str,
+        x: &Tensor,
+        activation: Activation,
+    ) -> Result<Tensor> {
         kernels::linear_activated(x, self.get(&format!("{name}.weight"))?, None, activation)
     }
 
     /// The activation of `x · weight + bias`, GPT-2's layout.
-    pub(super) fn conv1d_activated(&self, name: &str, x: &Tensor, activation: Activation) -> Result<Tensor> {
+    pub(super) fn conv1d_activated(
+        &self,
+        name: &str,
+        x: &Tensor,
+        activation: Activation,
+    ) -> Result<Tensor> {
         let bias = self.get(&format!("{name}.bias"))?;
         kernels::product_activated(x, self.get(&format!("{name}.weight"))?, Some(bias), activation)
     }
@@ -88,15 +110,30 @@ impl<'a> Pass<'a> {
     }
 
     /// `words`, `[rows, length, width]`, plus the embeddings of their positions.
-    pub(super) fn with_positions(&self, name: &str, words: &Tensor, tokens: &Tokens) -> Result<Tensor> {
+    pub(super) fn with_positions(
+        &self,
+        name: &str,
+        words: &Tensor,
+        tokens: &Tokens,
+    ) -> Result<Tensor> {
         match tokens.positions()? {
             Some(positions) => words + self.embedding(name, &positions)?,
-            None => words.broadcast_add(&self.get(&format!("{name}.weight"))?.narrow(0, 0, tokens.length()?)?),
+            None => words.broadcast_add(&self.get(&format!("{name}.weight"))?.narrow(
+                0,
+                0,
+                tokens.length()?,
+            )?),
         }
     }
 
     /// `x` plus a branch, some of which is dropped.
-    pub(super) fn residual(&self, x: &Tensor, branch: &Tensor, share: f64, site: &str) -> Result<Tensor> {
+    pub(super) fn residual(
+        &self,
+        x: &Tensor,
+        branch: &Tensor,
+        share: f64,
+        site: &str,
+    ) -> Result<Tensor> {
         kernels::residual(x, branch, share, self.dropout, site)
     }
 
@@ -105,9 +142,14 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Attention, `[rows, queries, heads · width]`; heads in a group share keys and values (arXiv:2305.13245), which have
-/// so many heads fewer.
-pub(super) fn attend(query: &Tensor, key: &Tensor, value: &Tensor, with: Attention) -> Result<Tensor> {
+/// Attention, `[rows, queries, heads · width]`; heads in a group share keys and values
+/// (arXiv:2305.13245), which have so many heads fewer.
+pub(super) fn attend(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    with: Attention,
+) -> Result<Tensor> {
     let heads = query.dim(1)?;
     kernels::attention(query, &shared(key, heads)?, &shared(value, heads)?, with)
 }
@@ -118,5 +160,7 @@ fn shared(x: &Tensor, heads: usize) -> Result<Tensor> {
     if own == heads {
         return Ok(x.clone());
     }
-    x.unsqueeze(2)?.broadcast_as((rows, own, heads / own, length, width))?.reshape((rows, heads, length, width))
+    x.unsqueeze(2)?
+        .broadcast_as((rows, own, heads / own, length, width))?
+        .reshape((rows, heads, length, width))
 }

@@ -1,5 +1,5 @@
-//! LLaMA (arXiv:2302.13971) in the layout of transformers' `LlamaForCausalLM`: RMS norm, rotary positions, grouped
-//! keys and values, a gated feed-forward layer, no biases.
+//! LLaMA (arXiv:2302.13971) in the layout of transformers' `LlamaForCausalLM`: RMS norm, rotary
+//! positions, grouped keys and values, a gated feed-forward layer, no biases.
 
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,10 @@ pub static LLAMA: Family = Family {
             }
         }
         let llama: Llama = super::from_json(config)?;
-        let (heads, hidden) = (("num_attention_heads", llama.num_attention_heads), ("hidden_size", llama.hidden_size));
+        let (heads, hidden) = (
+            ("num_attention_heads", llama.num_attention_heads),
+            ("hidden_size", llama.hidden_size),
+        );
         let keys = ("num_key_value_heads", llama.key_heads());
         super::check_sizes(&[
             ("vocab_size", llama.vocab_size),
@@ -48,7 +51,12 @@ pub static LLAMA: Family = Family {
     },
     canonical,
     copies: &[],
-    special: Special { tokens: &["<unk>", "<s>", "</s>"], sentinels: 0, before: Some("<s>"), behind: None },
+    special: Special {
+        tokens: &["<unk>", "<s>", "</s>"],
+        sentinels: 0,
+        before: Some("<s>"),
+        behind: None,
+    },
 };
 
 /// The shape, by the names of `config.json`.
@@ -62,7 +70,8 @@ pub struct Llama {
     pub num_hidden_layers: usize,
     /// Attention heads.
     pub num_attention_heads: usize,
-    /// Heads of keys and values; divides the attention heads, and equals them where it is not given.
+    /// Heads of keys and values; divides the attention heads, and equals them where it is not
+    /// given.
     #[serde(default)]
     pub num_key_value_heads: Option<usize>,
     /// Width of a head; `hidden_size / num_attention_heads` where it is not given.
@@ -113,7 +122,8 @@ pub struct Rope {
     /// By how much places are pulled together.
     #[serde(default)]
     pub factor: Option<f64>,
-    /// Of `llama3`: slower pairs than this many turns within the original length are pulled together whole.
+    /// Of `llama3`: slower pairs than this many turns within the original length are pulled
+    /// together whole.
     #[serde(default)]
     pub low_freq_factor: Option<f64>,
     /// Of `llama3`: faster pairs than this many turns are left alone.
@@ -150,24 +160,29 @@ impl Architecture for Llama {
         let (hidden, wide, width) = (self.hidden_size, self.intermediate_size, self.head_width());
         let (queries, keys) = (self.num_attention_heads * width, self.key_heads() * width);
         all.matrix(WORDS, self.vocab_size, hidden);
+
         for layer in 0..self.num_hidden_layers {
             let block = format!("model.layers.{layer}");
             all.at(1 + layer, Role::Attention);
             all.scale(&format!("{block}.input_layernorm"), hidden);
             all.by_heads(0, self.num_attention_heads, 1);
             all.matrix(&format!("{block}.self_attn.q_proj"), queries, hidden);
+
             for name in ["k_proj", "v_proj"] {
                 all.by_heads(0, self.key_heads(), 1);
                 all.matrix(&format!("{block}.self_attn.{name}"), keys, hidden);
             }
+
             all.by_heads(1, self.num_attention_heads, 1);
             all.matrix(&format!("{block}.self_attn.o_proj"), hidden, queries);
             all.at(1 + layer, Role::FeedForward);
             all.scale(&format!("{block}.post_attention_layernorm"), hidden);
             all.matrix(&format!("{block}.mlp.gate_proj"), wide, hidden);
             all.matrix(&format!("{block}.mlp.up_proj"), wide, hidden);
+
             all.matrix(&format!("{block}.mlp.down_proj"), hidden, wide);
         }
+
         all.at(self.steps(), Role::Norm);
         all.scale("model.norm", hidden);
         all.at(self.steps(), Role::Head);
@@ -178,14 +193,24 @@ impl Architecture for Llama {
     }
 
     fn size(&self) -> Size {
-        Size { vocabulary: self.vocab_size, width: self.hidden_size, max_tokens: Some(self.max_position_embeddings) }
+        Size {
+            vocabulary: self.vocab_size,
+            width: self.hidden_size,
+            max_tokens: Some(self.max_position_embeddings),
+        }
     }
 
     fn steps(&self) -> usize {
         1 + self.num_hidden_layers
     }
 
-    fn step(&self, pass: &Pass, inputs: &Inputs, step: usize, state: &[Tensor]) -> Result<Vec<Tensor>> {
+    fn step(
+        &self,
+        pass: &Pass,
+        inputs: &Inputs,
+        step: usize,
+        state: &[Tensor],
+    ) -> Result<Vec<Tensor>> {
         let next = match step {
             0 => pass.embedding(WORDS, &inputs.tokens.ids)?.to_dtype(inputs.tokens.dtype)?,
             _ => self.block(pass, step - 1, &state[0], &inputs.tokens.causal_mask()?)?,
@@ -210,6 +235,7 @@ impl Architecture for Llama {
         let graph = 5 * width + of_attention + 4 * self.intermediate_size;
         let mut all = vec![Kept::of(tokens, width, graph, weights); self.steps()];
         all[0] = Kept::of(tokens, width, 0, 0);
+
         all
     }
 
@@ -236,8 +262,8 @@ impl Llama {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
     }
 
-    /// By how much each pair turns from one place to the next: `θ^(−2i/width)`, stretched as the file says
-    /// (`huggingface/transformers:src/transformers/modeling_rope_utils.py`).
+    /// By how much each pair turns from one place to the next: `θ^(−2i/width)`, stretched as the
+    /// file says (`huggingface/transformers:src/transformers/modeling_rope_utils.py`).
     fn frequencies(&self) -> Checked<Vec<f64>> {
         let rope = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
         let theta = rope.and_then(|rope| rope.rope_theta).or(self.rope_theta).unwrap_or(10_000.0);
@@ -245,8 +271,11 @@ impl Llama {
         let plain = (0..width / 2).map(|pair| theta.powf(-2.0 * pair as f64 / width as f64));
         let Some(rope) = rope else { return Ok(plain.collect()) };
         let asked = |key: &str, value: Option<f64>| {
-            value.ok_or_else(|| Error::data(format!("rotary positions of type `{}` need `{key}`", rope.rope_type)))
+            value.ok_or_else(|| {
+                Error::data(format!("rotary positions of type `{}` need `{key}`", rope.rope_type))
+            })
         };
+
         match rope.rope_type.as_str() {
             "default" => Ok(plain.collect()),
             "linear" => {
@@ -257,25 +286,40 @@ impl Llama {
                 let factor = asked("factor", rope.factor)?;
                 let low = asked("low_freq_factor", rope.low_freq_factor)?;
                 let high = asked("high_freq_factor", rope.high_freq_factor)?;
-                let length = asked("original_max_position_embeddings", rope.original_max_position_embeddings)?;
+                let length = asked(
+                    "original_max_position_embeddings",
+                    rope.original_max_position_embeddings,
+                )?;
                 let stretch = |frequency: f64| {
                     let turns = length * frequency / std::f64::consts::TAU;
                     let share = ((turns - low) / (high - low)).clamp(0.0, 1.0);
                     (1.0 - share) * frequency / factor + share * frequency
                 };
+
                 Ok(plain.map(stretch).collect())
             }
-            other => Err(Error::data(format!("kpipe does not compute rotary positions of type `{other}`"))
-                .hint("it computes `default`, `linear` and `llama3`")),
+            other => Err(Error::data(format!(
+                "kpipe does not compute rotary positions of type `{other}`"
+            ))
+            .hint("it computes `default`, `linear` and `llama3`")),
         }
     }
 
     fn block(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let name = format!("model.layers.{layer}");
-        let norm = |place: &str, x: &Tensor| pass.rms_norm(&format!("{name}.{place}"), x, self.rms_norm_eps);
-        let x = pass.residual(x, &self.attention(pass, layer, &norm("input_layernorm", x)?, mask)?, 0.0, "")?;
+        let norm = |place: &str, x: &Tensor| {
+            pass.rms_norm(&format!("{name}.{place}"), x, self.rms_norm_eps)
+        };
+        let x = pass.residual(
+            x,
+            &self.attention(pass, layer, &norm("input_layernorm", x)?, mask)?,
+            0.0,
+            "",
+        )?;
+
         let normed = norm("post_attention_layernorm", &x)?;
-        let gate = pass.linear_activated(&format!("{name}.mlp.gate_proj"), &normed, self.hidden_act)?;
+        let gate =
+            pass.linear_activated(&format!("{name}.mlp.gate_proj"), &normed, self.hidden_act)?;
         let wide = (gate * pass.linear(&format!("{name}.mlp.up_proj"), &normed)?)?;
         pass.residual(&x, &pass.linear(&format!("{name}.mlp.down_proj"), &wide)?, 0.0, "")
     }
@@ -296,13 +340,17 @@ impl Llama {
             key: pass.dropout,
             site: &site,
         };
+
         let (query, heads) = (turned("q_proj", self.num_attention_heads)?, self.key_heads());
         let scale = with.scale;
-        let mut mixed = pass.attend(&query, &turned("k_proj", heads)?, &part("v_proj", x, heads)?, with)?;
+        let mut mixed =
+            pass.attend(&query, &turned("k_proj", heads)?, &part("v_proj", x, heads)?, with)?;
+
         if let Some(adapter) = &self.adapter {
             let project = |x: &Tensor| Ok((part("k_proj", x, heads)?, part("v_proj", x, heads)?));
             mixed = adapter.add(pass, layer, (&query, mixed), scale, project)?;
         }
+
         pass.linear(&format!("{block}.self_attn.o_proj"), &mixed)
     }
 }

@@ -1,13 +1,14 @@
 //! The models: four families as steps over named weights, and the engine that differentiates them.
 //!
-//! A family is one file with an [`Architecture`]: its shape by the names of Hugging Face's `config.json`, its
-//! parameters by the names of its safetensors files, and its steps (embed, then block after block), each a pure function.
-//! [`engine`] computes and differentiates the steps, of which `taps` shows the inside to whoever asks; [`adapter`] adds
-//! prompts to a model that is left as it is;
-//! [`hugging_face`] reads and writes folders, [`hub`] fetches them. To add a family: one file, one `mod` line, one line in [`FAMILIES`].
+//! A family is one file with an [`Architecture`]: its shape by the names of Hugging Face's
+//! `config.json`, its parameters by the names of its safetensors files, and its steps (embed, then
+//! block after block), each a pure function. [`engine`] computes and differentiates the steps, of
+//! which `taps` shows the inside to whoever asks; [`adapter`] adds prompts to a model that is left
+//! as it is; [`hugging_face`] reads and writes folders, [`hub`] fetches them. To add a family: one
+//! file, one `mod` line, one line in [`FAMILIES`].
 //!
-//! The functions take [`Weights`], not variables: given the variables they record a graph to differentiate; given
-//! detached tensors they record none, which is how evaluation runs.
+//! The functions take [`Weights`], not variables: given the variables they record a graph to
+//! differentiate; given detached tensors they record none, which is how evaluation runs.
 
 pub mod adapter;
 pub mod bert;
@@ -60,7 +61,8 @@ pub struct Family {
     pub about: &'static str,
     /// How it learns language.
     pub language: Language,
-    /// Reads the shape from a `config.json`; told which tensors the file has, by [`Family::canonical`] name.
+    /// Reads the shape from a `config.json`; told which tensors the file has, by
+    /// [`Family::canonical`] name.
     pub read: Read,
     /// The name a tensor of a published file has in ours; `None` where it is no parameter we train.
     pub canonical: fn(&str) -> Option<String>,
@@ -130,7 +132,13 @@ pub trait Architecture: Send + Sync {
     ///
     /// # Errors
     /// If the shapes do not fit or the device fails.
-    fn step(&self, pass: &Pass, inputs: &Inputs, step: usize, state: &[Tensor]) -> Result<Vec<Tensor>>;
+    fn step(
+        &self,
+        pass: &Pass,
+        inputs: &Inputs,
+        step: usize,
+        state: &[Tensor],
+    ) -> Result<Vec<Tensor>>;
     /// The last hidden state, `[rows, length, width]`, of the last step's state.
     ///
     /// # Errors
@@ -143,15 +151,18 @@ pub trait Architecture: Send + Sync {
     fn head(&self, pass: &Pass, hidden: &Tensor) -> Result<Head>;
     /// The `config.json`.
     fn config(&self) -> Value;
-    /// What a training pass keeps of each step, for `rows` of `length` tokens and, where it decodes, of `decoded` tokens.
+    /// What a training pass keeps of each step, for `rows` of `length` tokens and, where it
+    /// decodes, of `decoded` tokens.
     fn kept(&self, rows: usize, length: usize, decoded: usize) -> Vec<Kept>;
-    /// Puts prompts, so many to a block, into the uppermost blocks: `layers` of them, or all but a sixteenth where it is 0.
+    /// Puts prompts, so many to a block, into the uppermost blocks: `layers` of them, or all but a
+    /// sixteenth where it is 0.
     ///
     /// # Errors
     /// If it has fewer blocks, or its family takes no adapter.
     fn adapt(&mut self, tokens: usize, layers: usize) -> crate::error::Result<&Adapter> {
         let _ = (tokens, layers);
-        Err(Error::usage("an adapter can be put onto a LLaMA or a GPT-2 only").hint("leave `--adapter` out"))
+        Err(Error::usage("an adapter can be put onto a LLaMA or a GPT-2 only")
+            .hint("leave `--adapter` out"))
     }
     /// The adapter that was put onto it.
     fn adapter(&self) -> Option<&Adapter> {
@@ -164,13 +175,14 @@ pub trait Architecture: Send + Sync {
 pub struct Kept {
     /// Of its state.
     pub state: u64,
-    /// Of the graph behind it, its state left out: outputs of operations that their backward needs, or that candle's
-    /// graph holds on to.
+    /// Of the graph behind it, its state left out: outputs of operations that their backward needs,
+    /// or that candle's graph holds on to.
     pub graph: u64,
 }
 
 impl Kept {
-    /// Of `tokens` rows of a hidden state of this `width`, with a graph so many times as wide, and attention weights.
+    /// Of `tokens` rows of a hidden state of this `width`, with a graph so many times as wide, and
+    /// attention weights.
     fn of(tokens: usize, width: usize, graph: usize, weights: usize) -> Self {
         Kept { state: (tokens * width) as u64, graph: (tokens * graph + weights) as u64 }
     }
@@ -195,12 +207,19 @@ impl Head {
         kernels::linear(&self.x, &self.weight, self.bias.as_ref())
     }
 
-    /// Sum of the cross-entropies of the logits against labels; see [`kernels::linear_cross_entropy_sum`].
+    /// Sum of the cross-entropies of the logits against labels; see
+    /// [`kernels::linear_cross_entropy_sum`].
     ///
     /// # Errors
     /// If the labels do not fit or the device fails.
     pub fn cross_entropy_sum(&self, labels: &[u32], expected: f64) -> Result<Tensor> {
-        kernels::linear_cross_entropy_sum(&self.x, &self.weight, self.bias.as_ref(), labels, expected)
+        kernels::linear_cross_entropy_sum(
+            &self.x,
+            &self.weight,
+            self.bias.as_ref(),
+            labels,
+            expected,
+        )
     }
 }
 
@@ -233,7 +252,8 @@ pub fn show(model: &dyn Architecture, pass: &Pass, inputs: &Inputs, needs: &Need
 
 /// A shape from a `config.json`.
 fn from_json<T: DeserializeOwned>(config: &Value) -> crate::error::Result<T> {
-    serde_json::from_value(config.clone()).map_err(|cause| Error::data(format!("`config.json`: {cause}")))
+    serde_json::from_value(config.clone())
+        .map_err(|cause| Error::data(format!("`config.json`: {cause}")))
 }
 
 /// Largest number a shape may hold.
@@ -242,7 +262,9 @@ const LARGEST: usize = 1 << 24;
 /// Refuses a shape with a number that is 0 or out of all bounds, by its name in `config.json`.
 fn check_sizes(sizes: &[(&str, usize)]) -> crate::error::Result<()> {
     match sizes.iter().find(|(_, size)| !(1..=LARGEST).contains(size)) {
-        Some((name, size)) => Err(Error::data(format!("`config.json`: `{name}` is {size}, outside 1..={LARGEST}"))),
+        Some((name, size)) => {
+            Err(Error::data(format!("`config.json`: `{name}` is {size}, outside 1..={LARGEST}")))
+        }
         None => Ok(()),
     }
 }
@@ -252,14 +274,19 @@ fn check_divides(parts: (&str, usize), whole: (&str, usize)) -> crate::error::Re
     if whole.1.is_multiple_of(parts.1) {
         return Ok(());
     }
-    let what = format!("`config.json`: `{}` is {}, which does not divide `{}`, {}", parts.0, parts.1, whole.0, whole.1);
+    let what = format!(
+        "`config.json`: `{}` is {}, which does not divide `{}`, {}",
+        parts.0, parts.1, whole.0, whole.1
+    );
     Err(Error::data(what))
 }
 
 /// Refuses a share of activations to be dropped that is none.
 fn check_shares(shares: &[(&str, f64)]) -> crate::error::Result<()> {
     match shares.iter().find(|(_, share)| !(0.0..1.0).contains(share)) {
-        Some((name, share)) => Err(Error::data(format!("`config.json`: `{name}` is {share}, outside [0, 1)"))),
+        Some((name, share)) => {
+            Err(Error::data(format!("`config.json`: `{name}` is {share}, outside [0, 1)")))
+        }
         None => Ok(()),
     }
 }
@@ -267,7 +294,9 @@ fn check_shares(shares: &[(&str, f64)]) -> crate::error::Result<()> {
 /// A `config.json` with the names that transformers asks for.
 fn described(kind: &str, class: &str, shape: &impl Serialize) -> Value {
     let mut config = serde_json::json!({ "model_type": kind, "architectures": [class] });
-    if let (Value::Object(config), Ok(Value::Object(shape))) = (&mut config, serde_json::to_value(shape)) {
+    if let (Value::Object(config), Ok(Value::Object(shape))) =
+        (&mut config, serde_json::to_value(shape))
+    {
         config.extend(shape.into_iter().filter(|(_, value)| !value.is_null()));
     }
     config

@@ -27,7 +27,8 @@ pub enum Share {
     },
 }
 
-/// What moves. A parameter that is absent stays as it is: no graph is kept for it, and it does not decay.
+/// What moves. A parameter that is absent stays as it is: no graph is kept for it, and it does not
+/// decay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moves(Option<BTreeMap<String, Share>>);
 
@@ -52,7 +53,8 @@ impl Moves {
         }
     }
 
-    /// What moves by both: rates are multiplied, and of parts that both cut along one dimension those in both move.
+    /// What moves by both: rates are multiplied, and of parts that both cut along one dimension
+    /// those in both move.
     ///
     /// # Errors
     /// If the two cut a parameter along different dimensions.
@@ -61,21 +63,26 @@ impl Moves {
             return Ok(if self.0.is_none() { other } else { self });
         };
         let mut both = BTreeMap::new();
+
         for (name, ours) in ours {
             let Some(theirs) = theirs.get(name) else { continue };
             let met = meet(ours, theirs).ok_or_else(|| {
-                crate::error::Error::usage(format!("two strategies cut `{name}` along different dimensions"))
-                    .hint("use one of them")
+                crate::error::Error::usage(format!(
+                    "two strategies cut `{name}` along different dimensions"
+                ))
+                .hint("use one of them")
             })?;
+
             if !matches!(&met, Share::Slices { ranges, .. } if ranges.is_empty()) {
                 both.insert(name.clone(), met);
             }
         }
+
         Ok(Moves(Some(both)))
     }
 
-    /// The first step of the model with a parameter that moves; below it no graph is needed. The number of steps where
-    /// none does.
+    /// The first step of the model with a parameter that moves; below it no graph is needed. The
+    /// number of steps where none does.
     ///
     /// # Errors
     /// Never in practice: every parameter was declared.
@@ -87,7 +94,8 @@ impl Moves {
         Ok(first)
     }
 
-    /// Sets gradients to 0 outside of the parts that move, so that their norm is that of what moves.
+    /// Sets gradients to 0 outside of the parts that move, so that their norm is that of what
+    /// moves.
     ///
     /// # Errors
     /// If the device fails.
@@ -116,7 +124,9 @@ fn meet(ours: &Share, theirs: &Share) -> Option<Share> {
             if dim != others {
                 return None;
             }
-            let pairs = ranges.iter().flat_map(|a| other.iter().map(move |b| a.start.max(b.start)..a.end.min(b.end)));
+            let pairs = ranges
+                .iter()
+                .flat_map(|a| other.iter().map(move |b| a.start.max(b.start)..a.end.min(b.end)));
             let ranges = pairs.filter(|range| range.start < range.end).collect();
             Slices { dim: *dim, ranges, rate: rate * factor }
         }
@@ -141,26 +151,37 @@ mod tests {
     }
 
     fn some(shares: &[(&str, Share)]) -> Moves {
-        Moves::some(shares.iter().map(|(name, share)| ((*name).to_string(), share.clone())).collect())
+        Moves::some(
+            shares.iter().map(|(name, share)| ((*name).to_string(), share.clone())).collect(),
+        )
     }
 
     #[test]
     fn what_moves_by_both_moves() {
-        let ours = some(&[("a", Share::Whole { rate: 0.5 }), ("b", slices(&[0..4, 8..12], 1.0)), ("c", WHOLE)]);
+        let ours = some(&[
+            ("a", Share::Whole { rate: 0.5 }),
+            ("b", slices(&[0..4, 8..12], 1.0)),
+            ("c", WHOLE),
+        ]);
         let theirs = some(&[("a", Share::Whole { rate: 0.5 }), ("b", slices(&[2..9], 0.1))]);
         let both = ours.clone().meet(theirs).unwrap();
-        assert_eq!(both, some(&[("a", Share::Whole { rate: 0.25 }), ("b", slices(&[2..4, 8..9], 0.1))]));
+        assert_eq!(
+            both,
+            some(&[("a", Share::Whole { rate: 0.25 }), ("b", slices(&[2..4, 8..9], 0.1))])
+        );
         assert_eq!(Moves::all().meet(ours.clone()).unwrap(), ours);
         assert_eq!(ours.clone().meet(Moves::all()).unwrap(), ours);
         let apart = ours.clone().meet(some(&[("b", slices(&[4..8], 1.0))])).unwrap();
         assert_eq!(apart, some(&[]), "nothing of it is in both");
         let across = some(&[("b", Share::Slices { dim: 1, ranges: vec![0..1], rate: 1.0 })]);
+
         assert!(ours.meet(across).unwrap_err().what().contains("`b`"));
     }
 
     #[test]
     fn gradients_outside_of_what_moves_are_0() {
-        let gradient = Tensor::new(&[[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::Cpu).unwrap();
+        let gradient =
+            Tensor::new(&[[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::Cpu).unwrap();
         let mut gradients: Gradients = [("b".to_string(), gradient)].into();
         some(&[("b", slices(&[1..2], 1.0))]).mask(&mut gradients).unwrap();
         assert_eq!(gradients["b"].to_vec2::<f32>().unwrap(), [[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]]);

@@ -1,6 +1,7 @@
 //! Named parameters in name order, drawn from the seed.
 //!
-//! Candle's `VarMap` lists its variables in hash-map order and draws from an unseeded generator; neither can be resumed.
+//! Candle's `VarMap` lists its variables in hash-map order and draws from an unseeded generator;
+//! neither can be resumed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
@@ -45,10 +46,12 @@ impl Declared {
     }
 }
 
-/// What a parameter is to its model. Said once, where the parameter is declared: nobody guesses by its name.
+/// What a parameter is to its model. Said once, where the parameter is declared: nobody guesses by
+/// its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// The step of the model that reads it first; the number of steps where only what stands behind them does.
+    /// The step of the model that reads it first; the number of steps where only what stands behind
+    /// them does.
     pub step: usize,
     /// What it is for.
     pub role: Role,
@@ -86,8 +89,8 @@ pub enum Role {
     Beside(&'static str),
 }
 
-/// How a parameter is cut into attention heads: along `dim` stand `groups` blocks (queries, keys and values in one, for
-/// GPT-2), each of `heads` parts of the same width.
+/// How a parameter is cut into attention heads: along `dim` stand `groups` blocks (queries, keys
+/// and values in one, for GPT-2), each of `heads` parts of the same width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
     /// The dimension that is cut.
@@ -152,7 +155,8 @@ impl Declarations {
         self.drawn(name, &[rows, width], Init::Normal(self.deviation))
     }
 
-    /// A dense layer: `<name>.weight` `[outputs, inputs]` and `<name>.bias`; gives the part of its bias.
+    /// A dense layer: `<name>.weight` `[outputs, inputs]` and `<name>.bias`; gives the part of its
+    /// bias.
     pub(super) fn dense(&mut self, name: &str, inputs: usize, outputs: usize) -> &mut Part {
         let heads = self.matrix(name, outputs, inputs).heads;
         self.bias(&format!("{name}.bias"), outputs, heads.filter(|heads| heads.dim == 0))
@@ -183,7 +187,8 @@ impl Declarations {
         if self.role == Role::Head { Role::Head } else { Role::Norm }
     }
 
-    /// A vector of zeros with this whole name, whose numbers belong to the heads that the layer's outputs do.
+    /// A vector of zeros with this whole name, whose numbers belong to the heads that the layer's
+    /// outputs do.
     pub(super) fn bias(&mut self, name: &str, width: usize, heads: Option<Heads>) -> &mut Part {
         self.heads = heads.map(|heads| Heads { dim: 0, ..heads });
         let part = self.push(name.to_string(), &[width], Init::Zeros);
@@ -226,8 +231,12 @@ impl Parameters {
                     (0..n).map(|_| deviation * draw::next_normal(&mut stream)).collect()
                 }
             };
+
             let tensor = Tensor::from_vec(values, parameter.shape.as_slice(), &Device::Cpu)?;
-            all.insert(parameter.name.clone(), Var::from_tensor(&tensor.to_dtype(dtype)?.to_device(device)?)?);
+            all.insert(
+                parameter.name.clone(),
+                Var::from_tensor(&tensor.to_dtype(dtype)?.to_device(device)?)?,
+            );
         }
         Ok(Self::new(all, declared))
     }
@@ -242,29 +251,37 @@ impl Parameters {
     /// # Errors
     /// If the file lacks a parameter, has one more, or one of another shape.
     pub fn load(path: &Path, declared: &[Declared], device: &Device) -> Result<Self> {
-        Self::from_tensors(read_tensors(path, device)?, declared).map_err(|error| error.at(path.display()))
+        Self::from_tensors(read_tensors(path, device)?, declared)
+            .map_err(|error| error.at(path.display()))
     }
 
     /// Takes the declared parameters from named tensors, which must be exactly those.
     ///
     /// # Errors
     /// Names the parameters that are missing, left over, or of another shape.
-    pub fn from_tensors(mut found: BTreeMap<String, Tensor>, declared: &[Declared]) -> Result<Self> {
+    pub fn from_tensors(
+        mut found: BTreeMap<String, Tensor>,
+        declared: &[Declared],
+    ) -> Result<Self> {
         let (mut all, mut missing, mut misshapen) = (BTreeMap::new(), Vec::new(), Vec::new());
         for parameter in declared {
             match found.remove(&parameter.name) {
                 None => missing.push(format!("`{}`", parameter.name)),
                 Some(tensor) if tensor.dims() != parameter.shape => {
                     let (dims, shape) = (tensor.dims(), &parameter.shape);
-                    misshapen.push(format!("`{}` is {dims:?} instead of {shape:?}", parameter.name));
+                    misshapen
+                        .push(format!("`{}` is {dims:?} instead of {shape:?}", parameter.name));
                 }
                 Some(tensor) => _ = all.insert(parameter.name.clone(), Var::from_tensor(&tensor)?),
             }
         }
+
         let extra: Vec<String> = found.keys().map(|name| format!("`{name}`")).collect();
         let wrong = [("missing", missing), ("unknown", extra), ("of another shape", misshapen)];
         let wrong = wrong.into_iter().filter(|(_, names)| !names.is_empty());
-        let told: Vec<String> = wrong.map(|(what, names)| format!("{what}: {}", first_few(&names))).collect();
+        let told: Vec<String> =
+            wrong.map(|(what, names)| format!("{what}: {}", first_few(&names))).collect();
+
         if told.is_empty() {
             return Ok(Self::new(all, declared));
         }
@@ -315,7 +332,9 @@ impl Parameters {
     /// # Errors
     /// If there is none.
     pub fn part(&self, name: &str) -> candle_core::Result<&Part> {
-        self.parts.get(name).ok_or_else(|| candle_core::Error::msg(format!("the model has no weight `{name}`")))
+        self.parts
+            .get(name)
+            .ok_or_else(|| candle_core::Error::msg(format!("the model has no weight `{name}`")))
     }
 
     /// How many numbers are trained.
@@ -346,7 +365,9 @@ impl Parameters {
 
     /// The same of the trainable variables alone.
     pub fn trained(&self) -> Weights {
-        Weights(self.iter().map(|(name, var)| (name.to_string(), var.as_detached_tensor())).collect())
+        Weights(
+            self.iter().map(|(name, var)| (name.to_string(), var.as_detached_tensor())).collect(),
+        )
     }
 
     /// These tensors beside those that stay as they are.
@@ -368,7 +389,9 @@ impl Weights {
     /// # Errors
     /// If there is none.
     pub fn get(&self, name: &str) -> candle_core::Result<&Tensor> {
-        self.0.get(name).ok_or_else(|| candle_core::Error::msg(format!("the model has no weight `{name}`")))
+        self.0
+            .get(name)
+            .ok_or_else(|| candle_core::Error::msg(format!("the model has no weight `{name}`")))
     }
 
     /// Writes all of them as safetensors, in a fixed order.
@@ -380,7 +403,8 @@ impl Weights {
     }
 }
 
-/// Writes named tensors as safetensors, beside and renamed. The `format` entry is what transformers asks for.
+/// Writes named tensors as safetensors, beside and renamed. The `format` entry is what transformers
+/// asks for.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -388,10 +412,15 @@ pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<
     let info = HashMap::from([("format".to_string(), "pt".to_string())]);
     let beside = beside(path);
     let failed = |cause: &dyn std::fmt::Display| Error::file("write", &beside, cause);
-    // The crate makes files that only their owner may read; others get the rights that the user's umask leaves.
-    let usual = std::fs::File::create(&beside).and_then(|file| file.metadata()).map_err(|cause| failed(&cause))?;
-    safetensors::serialize_to_file(tensors.iter(), Some(info), &beside).map_err(|cause| failed(&cause))?;
+    // The crate makes files that only their owner may read; others get the rights that the user's
+    // umask leaves.
+    let usual = std::fs::File::create(&beside)
+        .and_then(|file| file.metadata())
+        .map_err(|cause| failed(&cause))?;
+    safetensors::serialize_to_file(tensors.iter(), Some(info), &beside)
+        .map_err(|cause| failed(&cause))?;
     std::fs::set_permissions(&beside, usual.permissions()).map_err(|cause| failed(&cause))?;
+
     put_in_place(path)
 }
 
@@ -405,13 +434,16 @@ pub fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Ten
     let tensors = candle_core::safetensors::load_buffer(&bytes, device).map_err(|cause| {
         Error::data(format!("the file is no safetensors file, or was cut off: {cause}"))
             .at(path.display())
-            .hint("copy or fetch it again; `sha256sum` tells whether it is the one that was published")
+            .hint(
+                "copy or fetch it again; `sha256sum` tells whether it is the one that was \
+                   published",
+            )
     })?;
     Ok(tensors.into_iter().collect())
 }
 
-/// The header of a safetensors file, by names of tensors: eight bytes of length, then a JSON object with the places of
-/// their bytes behind it. No tensor is read.
+/// The header of a safetensors file, by names of tensors: eight bytes of length, then a JSON object
+/// with the places of their bytes behind it. No tensor is read.
 ///
 /// # Errors
 /// If it is none, or the file is not as long as it says.
@@ -421,7 +453,10 @@ pub(super) fn header(path: &Path) -> Result<serde_json::Map<String, serde_json::
     let wrong = |what: String| {
         Error::data(format!("the file is no safetensors file, or was cut off: {what}"))
             .at(path.display())
-            .hint("copy or fetch it again; `sha256sum` tells whether it is the one that was published")
+            .hint(
+                "copy or fetch it again; `sha256sum` tells whether it is the one that was \
+                   published",
+            )
     };
     if !facts.is_file() {
         return Err(wrong("it is no file".to_string()));
@@ -430,6 +465,7 @@ pub(super) fn header(path: &Path) -> Result<serde_json::Map<String, serde_json::
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(|cause| wrong(cause.to_string()))?;
     let length = u64::from_le_bytes(length);
+
     if length > MAX_HEADER {
         return Err(wrong(format!("its header would have {length} bytes")));
     }
@@ -439,6 +475,7 @@ pub(super) fn header(path: &Path) -> Result<serde_json::Map<String, serde_json::
         serde_json::from_slice(&header).map_err(|cause| wrong(cause.to_string()))?;
     let ends = header.values().filter_map(|tensor| tensor["data_offsets"][1].as_u64());
     let expected = 8_u64.saturating_add(length).saturating_add(ends.max().unwrap_or(0));
+
     if expected == facts.len() {
         return Ok(header);
     }
@@ -466,7 +503,11 @@ pub fn refuse_extra(path: &Path, left: &BTreeMap<String, Tensor>) -> Result<()> 
         return Ok(());
     }
     let names: Vec<String> = left.keys().map(|name| format!("`{name}`")).collect();
-    Err(Error::data(format!("`{}` has tensors this model does not know: {}", path.display(), names.join(", "))))
+    Err(Error::data(format!(
+        "`{}` has tensors this model does not know: {}",
+        path.display(),
+        names.join(", ")
+    )))
 }
 
 #[cfg(test)]
@@ -475,8 +516,12 @@ mod tests {
 
     fn declared(names: &[&str]) -> Vec<Declared> {
         let part = Part::new(0, Role::Embedding);
-        let declare =
-            |name: &&str| Declared { name: (*name).into(), shape: vec![40, 50], init: Init::Normal(0.02), part };
+        let declare = |name: &&str| Declared {
+            name: (*name).into(),
+            shape: vec![40, 50],
+            init: Init::Normal(0.02),
+            part,
+        };
         names.iter().map(declare).collect()
     }
 
@@ -486,12 +531,15 @@ mod tests {
 
     #[test]
     fn draws_depend_on_seed_and_name_only() {
-        let draw = |names, seed| Parameters::draw(&declared(names), seed, DType::F32, &Device::Cpu).unwrap();
+        let draw = |names, seed| {
+            Parameters::draw(&declared(names), seed, DType::F32, &Device::Cpu).unwrap()
+        };
         let (both, one) = (draw(&["a", "b"], 1), draw(&["b"], 1));
         assert_eq!(values(&both, "b"), values(&one, "b"));
         assert_ne!(values(&both, "a"), values(&both, "b"));
         assert_ne!(values(&draw(&["b"], 2), "b"), values(&one, "b"));
         let deviation = (values(&one, "b").iter().map(|x| x * x).sum::<f32>() / 2000.0).sqrt();
+
         assert!((deviation - 0.02).abs() < 0.001, "{deviation}");
     }
 
@@ -507,6 +555,7 @@ mod tests {
         assert!(load(&declared(&["a", "b", "c"])).err().unwrap().what().contains("missing: `c`"));
         let mut wrong = declared(&["a", "b"]);
         wrong[1].shape = vec![50, 40];
+
         assert!(load(&wrong).err().unwrap().what().contains("[40, 50] instead of [50, 40]"));
     }
 }

@@ -1,11 +1,12 @@
-//! T5 (arXiv:1910.10683) and its gated version 1.1, in the layout of transformers' `T5ForConditionalGeneration`.
+//! T5 (arXiv:1910.10683) and its gated version 1.1, in the layout of transformers'
+//! `T5ForConditionalGeneration`.
 //!
-//! Two stacks without positions of their own: scores get a learnt number by bucket of relative position, one table for
-//! each stack, which all its blocks share. Scores are not scaled. Where the head is tied, the hidden state is scaled by
-//! `d_model^−½` before it (`scale_decoder_outputs`).
+//! Two stacks without positions of their own: scores get a learnt number by bucket of relative
+//! position, one table for each stack, which all its blocks share. Scores are not scaled. Where the
+//! head is tied, the hidden state is scaled by `d_model^−½` before it (`scale_decoder_outputs`).
 //!
-//! Steps: embed the encoder's tokens; its blocks; one that ends the encoder and embeds the decoder's tokens; the
-//! decoder's blocks, whose state is the decoder's and the encoder's.
+//! Steps: embed the encoder's tokens; its blocks; one that ends the encoder and embeds the
+//! decoder's tokens; the decoder's blocks, whose state is the decoder's and the encoder's.
 
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -36,8 +37,14 @@ pub static T5: Family = Family {
             ("relative_attention_max_distance", t5.relative_attention_max_distance),
         ])?;
         // Half of the encoder's are for each direction, and half of those for near places.
-        super::check_divides(("4", 4), ("relative_attention_num_buckets", t5.relative_attention_num_buckets))?;
-        super::check_sizes(&[("relative_attention_num_buckets", t5.relative_attention_num_buckets)])?;
+        super::check_divides(
+            ("4", 4),
+            ("relative_attention_num_buckets", t5.relative_attention_num_buckets),
+        )?;
+        super::check_sizes(&[(
+            "relative_attention_num_buckets",
+            t5.relative_attention_num_buckets,
+        )])?;
         super::check_shares(&[("dropout_rate", t5.dropout_rate)])?;
         // transformers 5 writes `tie_word_embeddings = true` whatever the file holds.
         t5.scale_decoder_outputs = Some(t5.scale_decoder_outputs.unwrap_or(t5.tie_word_embeddings));
@@ -47,7 +54,12 @@ pub static T5: Family = Family {
     },
     canonical,
     copies: &[],
-    special: Special { tokens: &["<pad>", "</s>", "<unk>"], sentinels: 100, before: None, behind: Some("</s>") },
+    special: Special {
+        tokens: &["<pad>", "</s>", "<unk>"],
+        sentinels: 100,
+        before: None,
+        behind: Some("</s>"),
+    },
 };
 
 /// The shape, by the names of `config.json`.
@@ -110,7 +122,8 @@ fn relu() -> String {
     "relu".to_string()
 }
 
-/// The name a tensor of a published file has; `None` for copies of the word embeddings and what was never used.
+/// The name a tensor of a published file has; `None` for copies of the word embeddings and what was
+/// never used.
 fn canonical(name: &str) -> Option<String> {
     let copies = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
     let unused = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
@@ -142,6 +155,7 @@ impl Architecture for T5Config {
         let (of_model, of_inner) = (factor / (model as f64).sqrt(), factor / (inner as f64).sqrt());
         let mut all = Declarations::new(of_model);
         all.drawn(WORDS, &[self.vocab_size, model], Init::Normal(factor));
+
         for stack in [Stack::Encoder, Stack::Decoder] {
             let name = stack.name();
             let first = match stack {
@@ -151,7 +165,13 @@ impl Architecture for T5Config {
             let bias = format!("{name}.block.0.layer.0.SelfAttention.relative_attention_bias");
             all.at(first, Role::Attention);
             all.by_heads(1, heads, 1);
-            all.drawn(&bias, &[self.relative_attention_num_buckets, heads], Init::Normal(of_model)).decays = false;
+            all.drawn(
+                &bias,
+                &[self.relative_attention_num_buckets, heads],
+                Init::Normal(of_model),
+            )
+            .decays = false;
+
             for layer in 0..self.layers(stack) {
                 let block = format!("{name}.block.{layer}");
                 all.at(first + layer, Role::Attention);
@@ -159,32 +179,43 @@ impl Architecture for T5Config {
                     Stack::Encoder => &[(0, "SelfAttention")],
                     Stack::Decoder => &[(0, "SelfAttention"), (1, "EncDecAttention")],
                 };
+
                 for (nth, kind) in attentions {
                     let attention = format!("{block}.layer.{nth}.{kind}");
                     let of_query = factor / ((model * self.d_kv) as f64).sqrt();
                     all.by_heads(0, heads, 1);
                     all.drawn(&format!("{attention}.q"), &[inner, model], Init::Normal(of_query));
+
                     for part in ["k", "v"] {
                         all.by_heads(0, heads, 1);
                         all.matrix(&format!("{attention}.{part}"), inner, model);
                     }
+
                     all.by_heads(1, heads, 1);
                     all.drawn(&format!("{attention}.o"), &[model, inner], Init::Normal(of_inner));
                     all.scale(&format!("{block}.layer.{nth}.layer_norm"), model);
                 }
+
                 let feed_forward = format!("{block}.layer.{}", attentions.len());
                 all.at(first + layer, Role::FeedForward);
                 let wide: &[&str] = if self.is_gated() { &["wi_0", "wi_1"] } else { &["wi"] };
+
                 for part in wide {
                     all.matrix(&format!("{feed_forward}.DenseReluDense.{part}"), self.d_ff, model);
                 }
                 let of_wide = factor / (self.d_ff as f64).sqrt();
-                all.drawn(&format!("{feed_forward}.DenseReluDense.wo"), &[model, self.d_ff], Init::Normal(of_wide));
+                all.drawn(
+                    &format!("{feed_forward}.DenseReluDense.wo"),
+                    &[model, self.d_ff],
+                    Init::Normal(of_wide),
+                );
                 all.scale(&format!("{feed_forward}.layer_norm"), model);
             }
+
             all.at(first + self.layers(stack), Role::Norm);
             all.scale(&format!("{name}.final_layer_norm"), model);
         }
+
         all.at(self.steps(), Role::Head);
         if !self.tie_word_embeddings {
             all.drawn("lm_head", &[self.vocab_size, model], Init::Normal(factor));
@@ -200,22 +231,39 @@ impl Architecture for T5Config {
         2 + self.layers(Stack::Encoder) + self.layers(Stack::Decoder)
     }
 
-    fn step(&self, pass: &Pass, inputs: &Inputs, step: usize, state: &[Tensor]) -> Result<Vec<Tensor>> {
+    fn step(
+        &self,
+        pass: &Pass,
+        inputs: &Inputs,
+        step: usize,
+        state: &[Tensor],
+    ) -> Result<Vec<Tensor>> {
         let turn = 1 + self.layers(Stack::Encoder);
-        let decoder = inputs.decoder.as_ref().ok_or_else(|| candle_core::Error::msg("T5 needs rows to decode"))?;
+        let decoder = inputs
+            .decoder
+            .as_ref()
+            .ok_or_else(|| candle_core::Error::msg("T5 needs rows to decode"))?;
         if step == 0 {
             return Ok(vec![self.embed(pass, &inputs.tokens, Stack::Encoder)?]);
         }
+
         if step < turn {
             let mask = inputs.tokens.mask()?;
             return Ok(vec![self.encoder_block(pass, step - 1, &state[0], &mask)?]);
         }
+
         if step == turn {
             let encoded = self.end(pass, &state[0], Stack::Encoder)?;
             return Ok(vec![self.embed(pass, decoder, Stack::Decoder)?, encoded]);
         }
+
         let masks = (decoder.causal_mask()?, inputs.tokens.mask_from(decoder)?);
-        let next = self.decoder_block(pass, step - turn - 1, (&state[0], &state[1]), (&masks.0, &masks.1))?;
+        let next = self.decoder_block(
+            pass,
+            step - turn - 1,
+            (&state[0], &state[1]),
+            (&masks.0, &masks.1),
+        )?;
         Ok(vec![next, state[1].clone()])
     }
 
@@ -234,7 +282,8 @@ impl Architecture for T5Config {
     fn kept(&self, rows: usize, length: usize, decoded: usize) -> Vec<Kept> {
         let (width, heads, inner) = (self.d_model, self.num_heads, self.num_heads * self.d_kv);
         let feed_forward = 2 * width + if self.is_gated() { 5 } else { 3 } * self.d_ff;
-        // Attention with a bias is composed: scores, their sum with the bias, its softmax and what dropout leaves.
+        // Attention with a bias is composed: scores, their sum with the bias, its softmax and what
+        // dropout leaves.
         let own = |length: usize| {
             let block = Kept::of(
                 rows * length,
@@ -244,14 +293,17 @@ impl Architecture for T5Config {
             );
             (block, Kept::of(rows * length, width, width, 0))
         };
+
         let ((encoder, turn), (decoder, _)) = (own(length), own(decoded));
-        let crossed =
-            rows * decoded * (3 * width + 4 * inner) + rows * length * 4 * inner + rows * heads * decoded * length;
+        let crossed = rows * decoded * (3 * width + 4 * inner)
+            + rows * length * 4 * inner
+            + rows * heads * decoded * length;
         let decoder = Kept { graph: decoder.graph + crossed as u64, ..decoder };
         let mut all = vec![turn];
         all.extend(vec![encoder; self.layers(Stack::Encoder)]);
         all.push(turn);
         all.extend(vec![decoder; self.layers(Stack::Decoder)]);
+
         all
     }
 
@@ -279,8 +331,10 @@ impl T5Config {
             // Version 1.1 says `gated-gelu` and means the approximation.
             "gated-gelu" => Ok(Activation::GeluNew),
             "gated-silu" => Ok(Activation::Silu),
-            other => Err(crate::error::Error::data(format!("kpipe does not compute `feed_forward_proj` = `{other}`"))
-                .hint("it computes `relu`, `gated-gelu` and `gated-silu`")),
+            other => Err(crate::error::Error::data(format!(
+                "kpipe does not compute `feed_forward_proj` = `{other}`"
+            ))
+            .hint("it computes `relu`, `gated-gelu` and `gated-silu`")),
         }
     }
 
@@ -300,7 +354,13 @@ impl T5Config {
         pass.drop(&normed, self.dropout_rate, &format!("{name}.end"))
     }
 
-    fn encoder_block(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    fn encoder_block(
+        &self,
+        pass: &Pass,
+        layer: usize,
+        x: &Tensor,
+        mask: &Tensor,
+    ) -> Result<Tensor> {
         let block = format!("encoder.block.{layer}.layer");
         let x = self.self_attention(pass, &block, x, mask, Stack::Encoder)?;
         self.feed_forward_part(pass, &format!("{block}.1"), &x)
@@ -316,12 +376,26 @@ impl T5Config {
         let block = format!("decoder.block.{layer}.layer");
         let x = self.self_attention(pass, &block, x, causal, Stack::Decoder)?;
         let normed = self.norm(pass, &format!("{block}.1.layer_norm"), &x)?;
-        let crossed = self.attention(pass, &format!("{block}.1.EncDecAttention"), (&normed, encoded), None, seen)?;
+        let crossed = self.attention(
+            pass,
+            &format!("{block}.1.EncDecAttention"),
+            (&normed, encoded),
+            None,
+            seen,
+        )?;
+
         let x = pass.residual(&x, &crossed, self.dropout_rate, &format!("{block}.1"))?;
         self.feed_forward_part(pass, &format!("{block}.2"), &x)
     }
 
-    fn self_attention(&self, pass: &Pass, block: &str, x: &Tensor, mask: &Tensor, stack: Stack) -> Result<Tensor> {
+    fn self_attention(
+        &self,
+        pass: &Pass,
+        block: &str,
+        x: &Tensor,
+        mask: &Tensor,
+        stack: Stack,
+    ) -> Result<Tensor> {
         let bias = self.position_bias(pass, stack, x.dim(1)?)?;
         let normed = self.norm(pass, &format!("{block}.0.layer_norm"), x)?;
         let name = format!("{block}.0.SelfAttention");
@@ -337,9 +411,18 @@ impl T5Config {
         bias: Option<&Tensor>,
         mask: &Tensor,
     ) -> Result<Tensor> {
-        let part =
-            |part: &str, x: &Tensor| kernels::split_heads(&pass.linear(&format!("{name}.{part}"), x)?, self.num_heads);
-        let with = Attention { scale: 1.0, mask, bias, share: self.dropout_rate, key: pass.dropout, site: name };
+        let part = |part: &str, x: &Tensor| {
+            kernels::split_heads(&pass.linear(&format!("{name}.{part}"), x)?, self.num_heads)
+        };
+        let with = Attention {
+            scale: 1.0,
+            mask,
+            bias,
+            share: self.dropout_rate,
+            key: pass.dropout,
+            site: name,
+        };
+
         let mixed = pass.attend(&part("q", from)?, &part("k", to)?, &part("v", to)?, with)?;
         pass.linear(&format!("{name}.o"), &mixed)
     }
@@ -355,6 +438,7 @@ impl T5Config {
             }
             false => pass.linear_activated(&format!("{name}.wi"), &normed, activation)?,
         };
+
         let wide = pass.drop(&wide, self.dropout_rate, &format!("{name}.wide"))?;
         let out = pass.linear(&format!("{name}.wo"), &wide)?;
         pass.residual(x, &out, self.dropout_rate, &name)
@@ -362,16 +446,19 @@ impl T5Config {
 
     /// What the scores of a stack get by relative position, `[1, heads, length, length]`.
     fn position_bias(&self, pass: &Pass, stack: Stack, length: usize) -> Result<Tensor> {
-        let name = format!("{}.block.0.layer.0.SelfAttention.relative_attention_bias", stack.name());
-        let bucket = |idx: usize| self.bucket((idx % length) as i64 - (idx / length) as i64, stack) as u32;
+        let name =
+            format!("{}.block.0.layer.0.SelfAttention.relative_attention_bias", stack.name());
+        let bucket =
+            |idx: usize| self.bucket((idx % length) as i64 - (idx / length) as i64, stack) as u32;
         let buckets: Vec<u32> = (0..length * length).map(bucket).collect();
         let table = pass.get(&format!("{name}.weight"))?;
         let buckets = Tensor::from_vec(buckets, (length, length), table.device())?;
         kernels::embedding(table, &buckets)?.permute((2, 0, 1))?.unsqueeze(0)?.contiguous()
     }
 
-    /// The bucket of a key `ahead` places ahead of its query: near places have one each, far ones share one by the
-    /// logarithm of the distance (`_relative_position_bucket` in transformers' `modeling_t5.py`).
+    /// The bucket of a key `ahead` places ahead of its query: near places have one each, far ones
+    /// share one by the logarithm of the distance (`_relative_position_bucket` in transformers'
+    /// `modeling_t5.py`).
     fn bucket(&self, ahead: i64, stack: Stack) -> usize {
         let (n, start, distance) = match stack {
             Stack::Encoder => {
@@ -380,11 +467,13 @@ impl T5Config {
             }
             Stack::Decoder => (self.relative_attention_num_buckets, 0, (-ahead).max(0) as usize),
         };
+
         let exact = n / 2;
         if distance < exact {
             return start + distance;
         }
         // In f32, as the reference: on the border of two buckets the rounding decides.
+
         let (far, near) = (self.relative_attention_max_distance as f32, exact as f32);
         let share = (distance as f32 / near).ln() / (far / near).ln();
         start + (exact + (share * (n - exact) as f32) as usize).min(n - 1)

@@ -8,7 +8,8 @@ use candle_core::Tensor;
 /// What somebody wants to see of a pass, beside the last hidden state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// The hidden states behind these steps of the model; step 0 embeds, and a step follows for each block.
+    /// The hidden states behind these steps of the model; step 0 embeds, and a step follows for
+    /// each block.
     pub hidden: BTreeSet<usize>,
     /// The attention weights of these steps.
     pub attention: BTreeSet<usize>,
@@ -20,10 +21,11 @@ pub struct Needs {
 pub struct Seen {
     /// The last hidden state, `[rows, length, width]`.
     pub last: Tensor,
-    /// Hidden states `[rows, length, width]` by step, of a decoder where that is what the step computes.
+    /// Hidden states `[rows, length, width]` by step, of a decoder where that is what the step
+    /// computes.
     pub hidden: BTreeMap<usize, Tensor>,
-    /// Attention weights `[rows, heads, queries, keys]` by step, before any is dropped: one tensor for each attention of
-    /// the step (a decoder of T5 has two).
+    /// Attention weights `[rows, heads, queries, keys]` by step, before any is dropped: one tensor
+    /// for each attention of the step (a decoder of T5 has two).
     pub attention: BTreeMap<usize, Vec<Tensor>>,
 }
 

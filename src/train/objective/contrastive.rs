@@ -1,11 +1,13 @@
-//! `contrastive`: tell a passage from its look-alikes (InfoNCE in the form of SimCSE, arXiv:2104.08821).
+//! `contrastive`: tell a passage from its look-alikes (InfoNCE in the form of SimCSE,
+//! arXiv:2104.08821).
 //!
-//! Anchors and what they are compared with: [`crate::train::data::rows::passages`]. An anchor without a paraphrase has
-//! itself as positive, masked anew and under another dropout mask.
+//! Anchors and what they are compared with: [`crate::train::data::rows::passages`]. An anchor
+//! without a paraphrase has itself as positive, masked anew and under another dropout mask.
 //!
-//! The loss of anchor `i` is `−ln softmax_i(cos(aᵢ, ·) / τ)` over the positives of all anchors and all hard negatives
-//! of the microbatch. A column whose text is the anchor's own, or that of its positive, is left out: it is no negative.
-//! Accumulating microbatches does not widen the set of negatives.
+//! The loss of anchor `i` is `−ln softmax_i(cos(aᵢ, ·) / τ)` over the positives of all anchors and
+//! all hard negatives of the microbatch. A column whose text is the anchor's own, or that of its
+//! positive, is left out: it is no negative. Accumulating microbatches does not widen the set of
+//! negatives.
 
 use candle_core::{D, DType, Result, Tensor};
 
@@ -81,7 +83,8 @@ impl Objective for Contrastive {
         let vectors = self.vectors(cx, rows, &seen.last)?;
         let (n, columns) = (anchors.len(), anchors.len() + hard.len());
         let (left, right) = (vectors.narrow(0, 0, n)?, vectors.narrow(0, n, columns)?);
-        let bias = Tensor::from_vec(left_out(&rows.compared), (n, columns), cx.device)?.to_dtype(vectors.dtype())?;
+        let bias = Tensor::from_vec(left_out(&rows.compared), (n, columns), cx.device)?
+            .to_dtype(vectors.dtype())?;
         info_nce_sum(&left, &right, &bias, self.temperature)
     }
 }
@@ -100,6 +103,7 @@ impl Contrastive {
                 total.broadcast_div(&tokens.present.sum_keepdim(D::Minus1)?)?
             }
         };
+
         let get = |part: &str| cx.pass.weights.get(&format!("{PROJECTION}.{part}"));
         kernels::linear(&pooled, get("weight")?, Some(get("bias")?))?.tanh()
     }
@@ -114,6 +118,7 @@ fn declare(model: &dyn Architecture) -> Vec<Declared> {
         init,
         part: Part { decays, ..part },
     };
+
     vec![
         declared("weight", vec![width, width], Init::Normal(DEVIATION), true),
         declared("bias", vec![width], Init::Zeros, false),
@@ -124,6 +129,7 @@ fn declare(model: &dyn Architecture) -> Vec<Declared> {
 fn left_out(compared: &Compared) -> Vec<f32> {
     let Compared { anchors, positives, hard } = compared;
     let mut bias = Vec::with_capacity(anchors.len() * (anchors.len() + hard.len()));
+
     for (row, (anchor, positive)) in anchors.iter().zip(positives).enumerate() {
         let own = |text: &Vec<u32>| text == anchor || text == positive;
         for column in 0..anchors.len() {
@@ -132,14 +138,21 @@ fn left_out(compared: &Compared) -> Vec<f32> {
         }
         bias.extend(hard.iter().map(|text| if own(text) { MASKED } else { 0.0 }));
     }
+
     bias
 }
 
-/// Sum over rows `i` of `−ln softmax_i(cos(leftᵢ, rightⱼ) / τ + biasᵢⱼ)`; the positive of row `i` is column `i`.
+/// Sum over rows `i` of `−ln softmax_i(cos(leftᵢ, rightⱼ) / τ + biasᵢⱼ)`; the positive of row `i`
+/// is column `i`.
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn info_nce_sum(left: &Tensor, right: &Tensor, bias: &Tensor, temperature: f64) -> Result<Tensor> {
+pub fn info_nce_sum(
+    left: &Tensor,
+    right: &Tensor,
+    bias: &Tensor,
+    temperature: f64,
+) -> Result<Tensor> {
     let cosines = unit(left)?.matmul(&unit(right)?.t()?)?;
     let logits = cosines.affine(1.0 / temperature, 0.0)?.add(bias)?;
     let own: Vec<u32> = (0..left.dim(0)? as u32).collect();
@@ -169,8 +182,9 @@ mod tests {
         assert!((mean - expected).abs() < 1e-9, "{mean}, not {expected}");
     }
 
-    /// Reference: `F.cross_entropy(torch.cat([cos(z1, z2), cos(z1, z3) + w * eye], 1) / 0.05, arange(3))` with
-    /// `w` added as a logit, as in `princeton-nlp/SimCSE:simcse/models.py`, in float64.
+    /// Reference: `F.cross_entropy(torch.cat([cos(z1, z2), cos(z1, z3) + w * eye], 1) / 0.05,
+    /// arange(3))` with `w` added as a logit, as in `princeton-nlp/SimCSE:simcse/models.py`, in
+    /// float64.
     #[test]
     fn agrees_with_simcse() {
         let positives = [[1.0, 0.1], [0.2, 1.0], [0.9, 1.0]];
@@ -178,7 +192,8 @@ mod tests {
         let both = [positives, hard].concat();
         check(&positives, &[0.0; 9], 0.018_661_112_251_657_86);
         check(&both, &[0.0; 18], 0.269_228_574_632_047_47);
-        let own: Vec<f64> = (0..18).map(|idx| if idx % 6 == idx / 6 + 3 { 1.0 } else { 0.0 }).collect();
+        let own: Vec<f64> =
+            (0..18).map(|idx| if idx % 6 == idx / 6 + 3 { 1.0 } else { 0.0 }).collect();
         check(&both, &own, 0.274_057_215_928_102_95);
     }
 
@@ -189,14 +204,25 @@ mod tests {
             positives: vec![vec![8], vec![9], vec![7]],
             hard: vec![vec![9], vec![5]],
         };
-        let bias: Vec<Vec<bool>> =
-            left_out(&compared).chunks(5).map(|row| row.iter().map(|bias| *bias == MASKED).collect()).collect();
+        let bias: Vec<Vec<bool>> = left_out(&compared)
+            .chunks(5)
+            .map(|row| row.iter().map(|bias| *bias == MASKED).collect())
+            .collect();
         assert_eq!(bias[0], [false, false, true, false, false]);
         assert_eq!(bias[1], [false, false, false, true, false]);
         assert_eq!(bias[2], [true, false, false, false, false]);
         let simcse = Contrastive { weight: 1.0, temperature: 0.05, pooling: Pooling::Cls };
         assert_eq!(simcse.count(&RowSet { compared, ..RowSet::default() }), 3);
-        let compared = Compared { anchors: vec![vec![1]], positives: vec![vec![8]], hard: vec![vec![1], vec![8]] };
-        assert_eq!(simcse.count(&RowSet { compared, ..RowSet::default() }), 0, "nothing to tell it from");
+        let compared = Compared {
+            anchors: vec![vec![1]],
+            positives: vec![vec![8]],
+            hard: vec![vec![1], vec![8]],
+        };
+
+        assert_eq!(
+            simcse.count(&RowSet { compared, ..RowSet::default() }),
+            0,
+            "nothing to tell it from"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `mlm`: predict masked tokens (arXiv:1810.04805). Which ones: [`crate::train::data::rows::masked`].
+//! `mlm`: predict masked tokens (arXiv:1810.04805). Which ones:
+//! [`crate::train::data::rows::masked`].
 
 use super::{Kind, Language, RowKind, language};
 

@@ -1,9 +1,11 @@
-//! The loss terms. A step's loss is `Σ weight · (sum over the step / count over the step)` over all objectives.
+//! The loss terms. A step's loss is `Σ weight · (sum over the step / count over the step)` over all
+//! objectives.
 //!
-//! To add an objective: one file with a [`Kind`], one `mod` line, one line in [`OBJECTIVES`], and its section
-//! `[train.objective.<name>]` in `pipelines/default.toml`, which has a `weight`. An objective says which rows it learns
-//! from ([`RowKind`]), what it declares beside the model, and what of the model's inside it wants to see ([`Needs`]);
-//! the loop, the checkpoints, the metrics and the plan take it from there.
+//! To add an objective: one file with a [`Kind`], one `mod` line, one line in [`OBJECTIVES`], and
+//! its section `[train.objective.<name>]` in `pipelines/default.toml`, which has a `weight`. An
+//! objective says which rows it learns from ([`RowKind`]), what it declares beside the model, and
+//! what of the model's inside it wants to see ([`Needs`]); the loop, the checkpoints, the metrics
+//! and the plan take it from there.
 
 pub mod clm;
 pub mod contrastive;
@@ -53,7 +55,8 @@ pub struct Kind {
     pub build: fn(Section) -> Result<Box<dyn Objective>>,
 }
 
-/// A loss term: a pass of the model over the rows of a kind, and a sum computed from what is seen of it.
+/// A loss term: a pass of the model over the rows of a kind, and a sum computed from what is seen
+/// of it.
 pub trait Objective: Send + Sync {
     /// Its weight at a step; pure.
     fn weight(&self, at: At) -> f64;
@@ -78,12 +81,18 @@ pub trait Objective: Send + Sync {
     /// What its sum is divided by, for the rows of one microbatch; 0 where it has nothing to teach.
     fn count(&self, rows: &RowSet) -> usize;
 
-    /// Its sum over the rows, from what the model showed of them. `teacher` is what the weights of a strategy showed of
-    /// the same rows, without a graph, where it needs one.
+    /// Its sum over the rows, from what the model showed of them. `teacher` is what the weights of
+    /// a strategy showed of the same rows, without a graph, where it needs one.
     ///
     /// # Errors
     /// If the shapes do not fit or the device fails.
-    fn sum(&self, cx: &Forward, rows: &RowSet, seen: &Seen, teacher: Option<&Seen>) -> Computed<Tensor>;
+    fn sum(
+        &self,
+        cx: &Forward,
+        rows: &RowSet,
+        seen: &Seen,
+        teacher: Option<&Seen>,
+    ) -> Computed<Tensor>;
 }
 
 /// A section of a pipeline file.
@@ -121,6 +130,7 @@ impl Kind {
             return Ok(None);
         }
         let objective = (self.build)(Section { params, name: self.name })?;
+
         Ok(Some(Active { kind: self, objective }))
     }
 }
@@ -133,8 +143,8 @@ pub struct Active {
     pub objective: Box<dyn Objective>,
 }
 
-/// The objectives of a run: those that have a weight, with those among them that are not for models that learn in this
-/// way.
+/// The objectives of a run: those that have a weight, with those among them that are not for models
+/// that learn in this way.
 pub struct Chosen {
     /// Those that teach.
     pub active: Vec<Active>,
@@ -164,9 +174,12 @@ pub fn chosen(params: &Params, language: Language) -> Result<Chosen> {
 /// If its section does not fit.
 pub fn of_language(params: &Params, language: Language) -> Result<Active> {
     let rows = RowKind::of_language(language);
-    let kind = OBJECTIVES.iter().find(|kind| kind.rows == rows && kind.languages.contains(&language));
+    let kind =
+        OBJECTIVES.iter().find(|kind| kind.rows == rows && kind.languages.contains(&language));
     let active = kind.map(|kind| kind.active(params)).transpose()?.flatten();
-    active.ok_or_else(|| Error::usage("the objective that the model learns language by has no weight"))
+    active.ok_or_else(|| {
+        Error::usage("the objective that the model learns language by has no weight")
+    })
 }
 
 /// What an objective computes with.
@@ -224,7 +237,8 @@ impl Objective for Labels {
     /// Sum of the cross-entropy at all labelled places; only there is the head computed.
     fn sum(&self, cx: &Forward, rows: &RowSet, seen: &Seen, _: Option<&Seen>) -> Computed<Tensor> {
         let length = seen.last.dim(1)?;
-        let places: Vec<u32> = rows.labels.iter().map(|(row, place, _)| (row * length + place) as u32).collect();
+        let places: Vec<u32> =
+            rows.labels.iter().map(|(row, place, _)| (row * length + place) as u32).collect();
         let tokens: Vec<u32> = rows.labels.iter().map(|(_, _, token)| *token).collect();
 
         let chosen = seen.last.flatten_to(1)?.index_select(&Tensor::new(places, cx.device)?, 0)?;
@@ -241,7 +255,8 @@ mod tests {
     use crate::train::data::tokenizer::Tokenizer;
     use crate::train::data::windows::{Position, Windows};
     use crate::train::fixture::{
-        batcher, checkpoint_folder, default_params, grammar, shard_folder, tiny_encoder, tiny_params,
+        batcher, checkpoint_folder, default_params, grammar, shard_folder, tiny_encoder,
+        tiny_params,
     };
     use crate::train::kernels::{self, DropoutKey};
     use crate::train::model::bert::Bert;
@@ -257,10 +272,18 @@ mod tests {
         for (idx, kind) in OBJECTIVES.iter().enumerate() {
             assert!(!kind.about.is_empty() && !kind.unit.is_empty() && !kind.languages.is_empty());
             assert!(OBJECTIVES[..idx].iter().all(|other| other.name != kind.name));
-            assert!(kind.active(&params).unwrap().is_some() || kind.name == "toy", "{} is off", kind.name);
+            assert!(
+                kind.active(&params).unwrap().is_some() || kind.name == "toy",
+                "{} is off",
+                kind.name
+            );
         }
+
         for language in [Language::Masked, Language::Causal, Language::Spans] {
-            assert_eq!(of_language(&params, language).unwrap().kind.rows, RowKind::of_language(language));
+            assert_eq!(
+                of_language(&params, language).unwrap().kind.rows,
+                RowKind::of_language(language)
+            );
             let chosen = chosen(&params, language).unwrap();
             assert_eq!(chosen.active.len() + chosen.left_out.len(), 4);
         }
@@ -314,7 +337,8 @@ mod tests {
 
     fn taught(cx: &Forward, active: &Active, teacher: &Weights) -> Seen {
         let needs = active.objective.needs(cx.model);
-        show(cx.model, &Pass::new(teacher, None), &cx.inputs(&rows(active.kind)).unwrap(), &needs).unwrap()
+        show(cx.model, &Pass::new(teacher, None), &cx.inputs(&rows(active.kind)).unwrap(), &needs)
+            .unwrap()
     }
 
     fn loss(weights: &Weights, teacher: &Weights, model: &Bert, pooling: &str) -> f64 {
@@ -325,29 +349,39 @@ mod tests {
             let needs = active.objective.needs(model);
             let seen = show(model, &cx.pass, &cx.inputs(&rows).unwrap(), &needs).unwrap();
             let taught = taught(&cx, active, teacher);
-            kernels::number(&active.objective.sum(&cx, &rows, &seen, Some(&taught)).unwrap()).unwrap()
+            kernels::number(&active.objective.sum(&cx, &rows, &seen, Some(&taught)).unwrap())
+                .unwrap()
         };
         three(pooling).iter().map(sum).sum()
     }
 
-    fn gradients(parameters: &Parameters, teacher: &Weights, model: &Bert, pooling: &str, every: usize) -> Gradients {
+    fn gradients(
+        parameters: &Parameters,
+        teacher: &Weights,
+        model: &Bert,
+        pooling: &str,
+        every: usize,
+    ) -> Gradients {
         let frame = frame();
         let mut gradients = empty();
         let engine = Engine::new(model, parameters, every).unwrap();
+
         for active in three(pooling) {
             let cx = forward(model, &frame, engine.pass(Some(KEY)));
             let rows = rows(active.kind);
             let (inputs, needs) = (cx.inputs(&rows).unwrap(), active.objective.needs(model));
             let taught = taught(&cx, &active, teacher);
             let run = engine.forward(&inputs, Some(KEY), &needs).unwrap();
-            let sum = active.objective.sum(&cx, &rows, &run.seen().unwrap(), Some(&taught)).unwrap();
+            let sum =
+                active.objective.sum(&cx, &rows, &run.seen().unwrap(), Some(&taught)).unwrap();
             run.backward(&sum, &mut gradients).unwrap();
         }
+
         gradients
     }
 
-    /// Central differences at random places of every tensor of the whole model, dropout on, with all graphs kept and with
-    /// a state kept every step and every two.
+    /// Central differences at random places of every tensor of the whole model, dropout on, with
+    /// all graphs kept and with a state kept every step and every two.
     #[test]
     fn the_gradient_of_the_whole_model_is_right() {
         for (norm, pooling) in [(Norm::Pre, "mean"), (Norm::Post, "cls")] {
@@ -359,34 +393,54 @@ mod tests {
                 },
                 ..d
             };
-            let beside = three(pooling).into_iter().flat_map(|active| active.objective.declare(&model));
-            let declared: Vec<Declared> = model.declare().into_iter().chain(beside).map(larger).collect();
+
+            let beside =
+                three(pooling).into_iter().flat_map(|active| active.objective.declare(&model));
+            let declared: Vec<Declared> =
+                model.declare().into_iter().chain(beside).map(larger).collect();
             let parameters = Parameters::draw(&declared, 7, DType::F64, &Device::Cpu).unwrap();
-            let teacher = Parameters::draw(&declared, 8, DType::F64, &Device::Cpu).unwrap().detached();
-            let gradients = [1, 2, 0].map(|every| gradients(&parameters, &teacher, &model, pooling, every));
-            let plain: BTreeMap<String, Tensor> =
-                parameters.iter().map(|(name, var)| (name.to_string(), var.as_detached_tensor())).collect();
+            let teacher =
+                Parameters::draw(&declared, 8, DType::F64, &Device::Cpu).unwrap().detached();
+            let gradients =
+                [1, 2, 0].map(|every| gradients(&parameters, &teacher, &model, pooling, every));
+            let plain: BTreeMap<String, Tensor> = parameters
+                .iter()
+                .map(|(name, var)| (name.to_string(), var.as_detached_tensor()))
+                .collect();
             let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+
             for (name, _) in parameters.iter() {
                 let gradient = numbers(&gradients[0][name]);
                 for other in &gradients[1..] {
-                    assert_eq!(numbers(&other[name]), gradient, "{name}: the same bits whatever is kept");
+                    assert_eq!(
+                        numbers(&other[name]),
+                        gradient,
+                        "{name}: the same bits whatever is kept"
+                    );
                 }
+
                 let values = numbers(&plain[name]);
                 let mut draws = crate::draw::stream(5, "coordinates", name.as_bytes());
+
                 for _ in 0..4 {
                     let at = crate::draw::next_below(&mut draws, values.len());
                     let moved = |delta: f64| {
                         let mut values = values.clone();
                         values[at] += delta;
-                        let tensor = Tensor::from_vec(values, plain[name].dims(), &Device::Cpu).unwrap();
+                        let tensor =
+                            Tensor::from_vec(values, plain[name].dims(), &Device::Cpu).unwrap();
                         let mut all = plain.clone();
                         all.insert(name.to_string(), tensor);
                         loss(&Weights::new(all), &teacher, &model, pooling)
                     };
+
                     let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
                     let close = (slope - gradient[at]).abs() <= 1e-6 * gradient[at].abs().max(1.0);
-                    assert!(close, "{norm:?} {name}[{at}]: {slope} by differences, {} by backward", gradient[at]);
+                    assert!(
+                        close,
+                        "{norm:?} {name}[{at}]: {slope} by differences, {} by backward",
+                        gradient[at]
+                    );
                 }
             }
         }
@@ -396,12 +450,14 @@ mod tests {
     #[test]
     fn packing_changes_no_number() {
         let short = |one: Document| {
-            let words: Vec<&str> = one.text.split(' ').take(3 + 5 * (one.seq as usize % 3)).collect();
+            let words: Vec<&str> =
+                one.text.split(' ').take(3 + 5 * (one.seq as usize % 3)).collect();
             Document { text: words.join(" "), ..one }
         };
         let documents: Vec<Document> = grammar(60, 3).into_iter().map(short).collect();
         let shards = shard_folder(&documents, &[]);
         let shards = Shards::open(shards.path(), "train").unwrap().unwrap();
+
         for family in FAMILIES {
             let folder = checkpoint_folder(family);
             let pretrained = hugging_face::shape(folder.path()).unwrap();
@@ -411,7 +467,15 @@ mod tests {
             let batcher = batcher(&tokenizer, &params);
             let (position, kind) = (Position::default(), RowKind::of_language(family.language));
             let mut windows = Windows::new(&shards, &batcher, position).unwrap();
-            let packed = batcher.step(1, &mut windows).unwrap().microbatches.remove(0).sets.remove(&kind).unwrap();
+            let packed = batcher
+                .step(1, &mut windows)
+                .unwrap()
+                .microbatches
+                .remove(0)
+                .sets
+                .remove(&kind)
+                .unwrap();
+
             assert!(packed.rows.are_packed(), "{}", family.name);
             assert!(packed.rows.ids.iter().all(|row| row.len() <= 32), "{}", family.name);
             let n: usize = packed.rows.texts.iter().map(Vec::len).sum();
@@ -420,26 +484,39 @@ mod tests {
             let alone = batcher.microbatch(0, alone.chunks(1), "mask").sets.remove(&kind).unwrap();
             assert_eq!(alone.labels.len(), packed.labels.len());
 
-            let parameters = pretrained.parameters(folder.path(), DType::F64, &Device::Cpu).unwrap();
+            let parameters =
+                pretrained.parameters(folder.path(), DType::F64, &Device::Cpu).unwrap();
             let model = pretrained.model.as_ref();
             let term = of_language(&params, family.language).unwrap();
             let run = |rows: &RowSet| {
                 let engine = Engine::new(model, &parameters, 0).unwrap();
                 let (frame, dtype, device) = (&tokenizer.frame, DType::F64, &Device::Cpu);
-                let cx = Forward { model, pass: engine.pass(None), frame, share: 1.0, dtype, device };
+                let cx =
+                    Forward { model, pass: engine.pass(None), frame, share: 1.0, dtype, device };
                 let (inputs, needs) = (cx.inputs(rows).unwrap(), Needs::default());
                 let run = engine.forward(&inputs, None, &needs).unwrap();
                 let sum = term.objective.sum(&cx, rows, &run.seen().unwrap(), None).unwrap();
                 let mut gradients = empty();
                 run.backward(&sum, &mut gradients).unwrap();
+
                 (kernels::number(&sum.detach()).unwrap(), gradients)
             };
-            let ((alone, alone_gradients), (packed, packed_gradients)) = (run(&alone), run(&packed));
-            assert!((alone - packed).abs() <= 1e-9 * alone, "{}: {alone} alone, {packed} packed", family.name);
+
+            let ((alone, alone_gradients), (packed, packed_gradients)) =
+                (run(&alone), run(&packed));
+            assert!(
+                (alone - packed).abs() <= 1e-9 * alone,
+                "{}: {alone} alone, {packed} packed",
+                family.name
+            );
             assert_eq!(alone_gradients.len(), packed_gradients.len());
-            let numbers = |gradient: &Tensor| gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let numbers =
+                |gradient: &Tensor| gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+
             for (name, gradient) in &alone_gradients {
-                for (alone, packed) in numbers(gradient).iter().zip(numbers(&packed_gradients[name])) {
+                for (alone, packed) in
+                    numbers(gradient).iter().zip(numbers(&packed_gradients[name]))
+                {
                     let close = (alone - packed).abs() <= 1e-9 + 1e-9 * alone.abs();
                     assert!(close, "{} {name}: {alone} alone, {packed} packed", family.name);
                 }

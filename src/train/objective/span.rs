@@ -1,4 +1,5 @@
-//! `span`: restore spans that were left out (T5, arXiv:1910.10683). Which ones: [`crate::train::data::rows::spans`].
+//! `span`: restore spans that were left out (T5, arXiv:1910.10683). Which ones:
+//! [`crate::train::data::rows::spans`].
 
 use super::{Kind, Language, RowKind, language};
 

@@ -1,7 +1,8 @@
-//! `toy`: an objective of the tests alone, which shows that one file and one line add one that looks inside the model.
+//! `toy`: an objective of the tests alone, which shows that one file and one line add one that
+//! looks inside the model.
 //!
-//! The squared distance between the student's and a teacher's hidden states behind step 1, and between their attention
-//! weights of that step, over all rows that predict something.
+//! The squared distance between the student's and a teacher's hidden states behind step 1, and
+//! between their attention weights of that step, over all rows that predict something.
 
 use candle_core::{Result, Tensor};
 use serde::Deserialize;
@@ -45,6 +46,7 @@ impl Objective for Toy {
     fn sum(&self, _: &Forward, _: &RowSet, seen: &Seen, teacher: Option<&Seen>) -> Result<Tensor> {
         let teacher = teacher.ok_or_else(|| candle_core::Error::msg("no teacher"))?;
         let apart = |a: &Tensor, b: &Tensor| (a - b)?.sqr()?.sum_all();
-        apart(&seen.hidden[&1], &teacher.hidden[&1])? + apart(&seen.attention[&1][0], &teacher.attention[&1][0])?
+        apart(&seen.hidden[&1], &teacher.hidden[&1])?
+            + apart(&seen.attention[&1][0], &teacher.attention[&1][0])?
     }
 }

@@ -8,15 +8,18 @@
 //!
 //! `adamw_bert` leaves out both divisions by `1 − βᵗ`, as `google-research/bert:optimization.py`.
 //!
-//! `t` counts per parameter: one that gets its first gradient late starts with its own bias correction, not with a step
-//! three times too long. A parameter without a gradient is left alone, decay included, and so is the part of one that does
-//! not move ([`Moves`]): each place of a parameter that moves in parts has its own count. Biases and norms do not decay.
+//! `t` counts per parameter: one that gets its first gradient late starts with its own bias
+//! correction, not with a step three times too long. A parameter without a gradient is left alone,
+//! decay included, and so is the part of one that does not move ([`Moves`]): each place of a
+//! parameter that moves in parts has its own count. Biases and norms do not decay.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use candle_core::{CpuStorage, Device, InplaceOp2, InplaceOp3, Layout, Tensor, Var, WithDType, bail};
+use candle_core::{
+    CpuStorage, Device, InplaceOp2, InplaceOp3, Layout, Tensor, Var, WithDType, bail,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +41,8 @@ struct Moments {
     steps: Steps,
 }
 
-/// Steps done for a parameter: for all of it, or for each place along a dimension once its parts moved apart.
+/// Steps done for a parameter: for all of it, or for each place along a dimension once its parts
+/// moved apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Steps {
@@ -65,8 +69,8 @@ impl AdamW {
         AdamW { params: params.clone(), moments: BTreeMap::new() }
     }
 
-    /// Moves every parameter that has a gradient, which is multiplied by `scale`, at the learning rate `lr`, as far as
-    /// `moves` lets it.
+    /// Moves every parameter that has a gradient, which is multiplied by `scale`, at the learning
+    /// rate `lr`, as far as `moves` lets it.
     ///
     /// # Errors
     /// If the device fails.
@@ -79,21 +83,29 @@ impl AdamW {
         scale: f64,
     ) -> Result<()> {
         for (name, var) in parameters.iter() {
-            let (Some(gradient), Some(share)) = (gradients.get(name), moves.of(name)) else { continue };
+            let (Some(gradient), Some(share)) = (gradients.get(name), moves.of(name)) else {
+                continue;
+            };
             let Moments { mean, square, steps } = match self.moments.remove(name) {
                 Some(moments) => moments,
-                None => {
-                    Moments { mean: gradient.zeros_like()?, square: gradient.zeros_like()?, steps: Steps::Whole(0) }
-                }
+                None => Moments {
+                    mean: gradient.zeros_like()?,
+                    square: gradient.zeros_like()?,
+                    steps: Steps::Whole(0),
+                },
             };
+
             let decays = parameters.part(name)?.decays;
             let (steps, parts, rate) = cut(steps, share, gradient.dims());
 
             let moments = match parts {
                 None => {
-                    let Steps::Whole(done) = steps else { return Err(Error::data("a whole parameter with parts")) };
+                    let Steps::Whole(done) = steps else {
+                        return Err(Error::data("a whole parameter with parts"));
+                    };
                     let way = self.way(done + 1, lr * rate, decays);
-                    let (mean, square) = self.move_one(var, gradient, Means { mean, square }, scale, &way)?;
+                    let (mean, square) =
+                        self.move_one(var, gradient, Means { mean, square }, scale, &way)?;
                     Moments { mean, square, steps: Steps::Whole(done + 1) }
                 }
                 Some(parts) => {
@@ -110,7 +122,11 @@ impl AdamW {
 
                         mean.slice_set(&m, dim, range.start)?;
                         square.slice_set(&v, dim, range.start)?;
-                        var.as_detached_tensor().slice_set(&value.as_detached_tensor(), dim, range.start)?;
+                        var.as_detached_tensor().slice_set(
+                            &value.as_detached_tensor(),
+                            dim,
+                            range.start,
+                        )?;
                         counts[range.clone()].fill(done + 1);
                     }
                     Moments { mean, square, steps: Steps::Slices { dim, counts } }
@@ -133,9 +149,17 @@ impl AdamW {
     }
 
     /// Moves one parameter, or a part of one, and gives its means behind the step.
-    fn move_one(&self, var: &Var, gradient: &Tensor, means: Means, scale: f64, way: &Way) -> Result<(Tensor, Tensor)> {
+    fn move_one(
+        &self,
+        var: &Var,
+        gradient: &Tensor,
+        means: Means,
+        scale: f64,
+        way: &Way,
+    ) -> Result<(Tensor, Tensor)> {
         let params::Optimiser { beta1, beta2, eps, .. } = self.params;
         let Means { mean, square } = means;
+
         if var.device().is_cpu() {
             let gradient = gradient.contiguous()?;
             mean.inplace_op2(&gradient, &Decaying { beta: beta1, scale, squared: false })?;
@@ -143,12 +167,15 @@ impl AdamW {
             var.as_detached_tensor().inplace_op3(&mean, &square, way)?;
             return Ok((mean, square));
         }
+
         let gradient = gradient.affine(scale, 0.0)?;
         let mean = (mean.affine(beta1, 0.0)? + gradient.affine(1.0 - beta1, 0.0)?)?.detach();
-        let square = (square.affine(beta2, 0.0)? + gradient.sqr()?.affine(1.0 - beta2, 0.0)?)?.detach();
+        let square =
+            (square.affine(beta2, 0.0)? + gradient.sqr()?.affine(1.0 - beta2, 0.0)?)?.detach();
         let root = square.sqrt()?.affine(way.root, eps)?;
         let value = var.as_detached_tensor().affine(way.kept, 0.0)?;
         var.set(&(value - mean.div(&root)?.affine(way.rate, 0.0)?)?)?;
+
         Ok((mean, square))
     }
 
@@ -182,13 +209,17 @@ impl AdamW {
     ) -> Result<Self> {
         let mut found = read_tensors(path, device)?;
         let mut take = |name: String| {
-            found.remove(&name).ok_or_else(|| Error::data(format!("`{}` lacks `{name}`", path.display())))
+            found
+                .remove(&name)
+                .ok_or_else(|| Error::data(format!("`{}` lacks `{name}`", path.display())))
         };
         let mut moments = BTreeMap::new();
+
         for (name, steps) in steps {
             let (mean, square) = (take(format!("{name}#mean"))?, take(format!("{name}#square"))?);
             moments.insert(name.clone(), Moments { mean, square, steps: steps.clone() });
         }
+
         refuse_extra(path, &found)?;
         Ok(AdamW { params: params.clone(), moments })
     }
@@ -200,8 +231,8 @@ struct Means {
     square: Tensor,
 }
 
-/// The parts of a parameter that move, each of one number of steps done, with the steps in the form they need and the
-/// share of the rate; no parts where it moves as a whole and always did.
+/// The parts of a parameter that move, each of one number of steps done, with the steps in the form
+/// they need and the share of the rate; no parts where it moves as a whole and always did.
 fn cut(steps: Steps, share: &Share, dims: &[usize]) -> (Steps, Option<Vec<Range<usize>>>, f64) {
     let (rate, wanted) = match share {
         Share::Whole { rate } => (*rate, None),
@@ -216,16 +247,21 @@ fn cut(steps: Steps, share: &Share, dims: &[usize]) -> (Steps, Option<Vec<Range<
         }
         (Steps::Slices { dim, counts }, _) => (dim, counts),
     };
+
     let whole = 0..dims[dim];
     let ranges = wanted.map_or_else(|| vec![whole], |(_, ranges)| ranges);
     // Places that did as many steps before are one part.
     let mut parts: Vec<Range<usize>> = Vec::new();
+
     for place in ranges.into_iter().flatten() {
         match parts.last_mut() {
-            Some(last) if last.end == place && counts[last.start] == counts[place] => last.end = place + 1,
+            Some(last) if last.end == place && counts[last.start] == counts[place] => {
+                last.end = place + 1
+            }
             _ => parts.push(place..place + 1),
         }
     }
+
     (Steps::Slices { dim, counts }, Some(parts), rate)
 }
 
@@ -240,13 +276,15 @@ struct Decaying {
 impl Decaying {
     fn run<T: WithDType>(&self, moment: &mut [T], gradient: &[T]) {
         let [beta, rest, scale] = [self.beta, 1.0 - self.beta, self.scale].map(T::from_f64);
-        moment.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK)).for_each(|(moment, gradient)| {
-            for (m, g) in moment.iter_mut().zip(gradient) {
-                let g = scale * *g;
-                let g = if self.squared { g * g } else { g };
-                *m = beta * *m + rest * g;
-            }
-        });
+        moment.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK)).for_each(
+            |(moment, gradient)| {
+                for (m, g) in moment.iter_mut().zip(gradient) {
+                    let g = scale * *g;
+                    let g = if self.squared { g * g } else { g };
+                    *m = beta * *m + rest * g;
+                }
+            },
+        );
     }
 }
 
@@ -263,7 +301,13 @@ impl InplaceOp2 for Decaying {
         "adamw-moment"
     }
 
-    fn cpu_fwd(&self, m: &mut CpuStorage, lm: &Layout, g: &CpuStorage, lg: &Layout) -> candle_core::Result<()> {
+    fn cpu_fwd(
+        &self,
+        m: &mut CpuStorage,
+        lm: &Layout,
+        g: &CpuStorage,
+        lg: &Layout,
+    ) -> candle_core::Result<()> {
         match (m, g) {
             (CpuStorage::F32(m), CpuStorage::F32(g)) => self.run(&mut m[span(lm)?], &g[span(lg)?]),
             (CpuStorage::F64(m), CpuStorage::F64(g)) => self.run(&mut m[span(lm)?], &g[span(lg)?]),
@@ -282,9 +326,16 @@ struct Way {
 }
 
 impl Way {
-    fn run<T: WithDType>(&self, value: &mut [T], mean: &[T], square: &[T], sqrt: impl Fn(T) -> T + Sync) {
+    fn run<T: WithDType>(
+        &self,
+        value: &mut [T],
+        mean: &[T],
+        square: &[T],
+        sqrt: impl Fn(T) -> T + Sync,
+    ) {
         let [kept, rate, root, eps] = [self.kept, self.rate, self.root, self.eps].map(T::from_f64);
-        let chunks = value.par_chunks_mut(CHUNK).zip(mean.par_chunks(CHUNK)).zip(square.par_chunks(CHUNK));
+        let chunks =
+            value.par_chunks_mut(CHUNK).zip(mean.par_chunks(CHUNK)).zip(square.par_chunks(CHUNK));
         chunks.for_each(|((value, mean), square)| {
             for ((x, m), v) in value.iter_mut().zip(mean).zip(square) {
                 *x = kept * *x - rate * (*m / (root * sqrt(*v) + eps));
@@ -334,7 +385,13 @@ mod tests {
     }
 
     fn settings(weight_decay: f64) -> params::Optimiser {
-        params::Optimiser { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay, ..default_params().optimiser }
+        params::Optimiser {
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay,
+            ..default_params().optimiser
+        }
     }
 
     fn gradient(name: &str, value: f64) -> Gradients {
@@ -347,31 +404,36 @@ mod tests {
 
     fn after(name: &str, gradients: &[f64], weight_decay: f64) -> f64 {
         let (parameters, mut adamw) = (one(name), AdamW::new(&settings(weight_decay)));
-        gradients.iter().for_each(|g| adamw.step(&parameters, &gradient(name, *g), &Moves::all(), 0.1, 1.0).unwrap());
+        gradients.iter().for_each(|g| {
+            adamw.step(&parameters, &gradient(name, *g), &Moves::all(), 0.1, 1.0).unwrap()
+        });
         value(&parameters, name)
     }
 
-    /// `p = torch.nn.Parameter(torch.ones(1, dtype=torch.float64)); o = torch.optim.AdamW([p], lr=.1, weight_decay=.01)`
-    /// and `p.grad = g; o.step()` for g in 1, -2, .5.
+    /// `p = torch.nn.Parameter(torch.ones(1, dtype=torch.float64)); o = torch.optim.AdamW([p],
+    /// lr=.1, weight_decay=.01)` and `p.grad = g; o.step()` for g in 1, -2, .5.
     #[test]
     fn agrees_with_torch() {
         let found = after("w.weight", &[1.0, -2.0, 0.5], 0.01);
         assert!((found - 0.947_445_708_319_350_5).abs() < 1e-12, "{found}");
     }
 
-    /// The same gradients through the update of `google-research/bert:optimization.py`, written out.
+    /// The same gradients through the update of `google-research/bert:optimization.py`, written
+    /// out.
     #[test]
     fn without_bias_correction_it_is_berts() {
         let mut params = settings(0.01);
         params.kind = OptimiserKind::AdamwBert;
         let (parameters, mut adamw) = (one("w.weight"), AdamW::new(&params));
         let (mut x, mut m, mut v) = (1.0_f64, 0.0, 0.0);
+
         for g in [1.0, -2.0, 0.5] {
             adamw.step(&parameters, &gradient("w.weight", g), &Moves::all(), 0.1, 1.0).unwrap();
             m = 0.9 * m + 0.1 * g;
             v = 0.999 * v + 0.001 * g * g;
             x -= 0.1 * (m / (f64::sqrt(v) + 1e-8) + 0.01 * x);
         }
+
         let found = value(&parameters, "w.weight");
         assert!((found - x).abs() < 1e-12, "{found}, not {x}");
     }
@@ -386,7 +448,9 @@ mod tests {
     fn a_late_parameter_starts_like_a_new_one_and_waits_untouched() {
         let name = "late.weight";
         let (parameters, mut adamw) = (one(name), AdamW::new(&settings(0.01)));
-        (0..50).for_each(|_| adamw.step(&parameters, &empty_gradients(), &Moves::all(), 0.1, 1.0).unwrap());
+        (0..50).for_each(|_| {
+            adamw.step(&parameters, &empty_gradients(), &Moves::all(), 0.1, 1.0).unwrap()
+        });
         assert_eq!(value(&parameters, name), 1.0);
         adamw.step(&parameters, &gradient(name, 3.0), &Moves::all(), 0.1, 1.0).unwrap();
         assert_eq!(value(&parameters, name), after(name, &[3.0], 0.01));
@@ -403,25 +467,45 @@ mod tests {
         let (parameters, mut adamw) = (one("w"), AdamW::new(&settings(0.01)));
         adamw.step(&parameters, &gradient("w", 1.0), &Moves::all(), 0.1, 1.0).unwrap();
         adamw.save(&path).unwrap();
-        let mut resumed = AdamW::load(&path, &settings(0.01), &adamw.steps(), &Device::Cpu).unwrap();
+        let mut resumed =
+            AdamW::load(&path, &settings(0.01), &adamw.steps(), &Device::Cpu).unwrap();
         resumed.step(&parameters, &gradient("w", -2.0), &Moves::all(), 0.1, 1.0).unwrap();
         assert_eq!(value(&parameters, "w"), after("w", &[1.0, -2.0], 0.01));
         let more = [("w".to_string(), Steps::Whole(1)), ("x".to_string(), Steps::Whole(1))].into();
-        assert!(AdamW::load(&path, &settings(0.01), &more, &Device::Cpu).err().unwrap().what().contains("`x#mean`"));
+        assert!(
+            AdamW::load(&path, &settings(0.01), &more, &Device::Cpu)
+                .err()
+                .unwrap()
+                .what()
+                .contains("`x#mean`")
+        );
+
         let none = BTreeMap::new();
-        assert!(AdamW::load(&path, &settings(0.01), &none, &Device::Cpu).err().unwrap().what().contains("`w#mean`"));
+        assert!(
+            AdamW::load(&path, &settings(0.01), &none, &Device::Cpu)
+                .err()
+                .unwrap()
+                .what()
+                .contains("`w#mean`")
+        );
     }
 
-    /// Each place behaves as a parameter of its own that is late: it does not move, decay or count while it rests, and
-    /// begins like a new one.
+    /// Each place behaves as a parameter of its own that is late: it does not move, decay or count
+    /// while it rests, and begins like a new one.
     #[test]
     fn parts_move_as_parameters_of_their_own() {
-        let declared =
-            [Declared { name: "w".into(), shape: vec![3, 2], init: Init::Ones, part: Part::new(0, Role::Attention) }];
+        let declared = [Declared {
+            name: "w".into(),
+            shape: vec![3, 2],
+            init: Init::Ones,
+            part: Part::new(0, Role::Attention),
+        }];
+
         let parameters = Parameters::draw(&declared, 1, DType::F64, &Device::Cpu).unwrap();
         let mut adamw = AdamW::new(&settings(0.01));
-        let gradient =
-            |g: f64| -> Gradients { [("w".to_string(), Tensor::full(g, (3, 2), &Device::Cpu).unwrap())].into() };
+        let gradient = |g: f64| -> Gradients {
+            [("w".to_string(), Tensor::full(g, (3, 2), &Device::Cpu).unwrap())].into()
+        };
         let rows = |ranges: &[Range<usize>]| {
             let share = Share::Slices { dim: 0, ranges: ranges.to_vec(), rate: 1.0 };
             Moves::some([("w".to_string(), share)].into())
@@ -432,12 +516,23 @@ mod tests {
         let path = folder.path().join("optimiser.safetensors");
         adamw.save(&path).unwrap();
         let json = serde_json::to_string(&adamw.steps()).unwrap();
-        let mut adamw =
-            AdamW::load(&path, &settings(0.01), &serde_json::from_str(&json).unwrap(), &Device::Cpu).unwrap();
+        let mut adamw = AdamW::load(
+            &path,
+            &settings(0.01),
+            &serde_json::from_str(&json).unwrap(),
+            &Device::Cpu,
+        )
+        .unwrap();
+
         adamw.step(&parameters, &gradient(0.5), &Moves::all(), 0.1, 1.0).unwrap();
 
         let found = parameters.detached().get("w").unwrap().to_vec2::<f64>().unwrap();
-        let expected = [after("w", &[-2.0, 0.5], 0.01), after("w", &[1.0, -2.0, 0.5], 0.01), after("w", &[0.5], 0.01)];
+        let expected = [
+            after("w", &[-2.0, 0.5], 0.01),
+            after("w", &[1.0, -2.0, 0.5], 0.01),
+            after("w", &[0.5], 0.01),
+        ];
+
         for (found, expected) in found.iter().zip(expected) {
             assert_eq!(found, &[expected, expected]);
         }

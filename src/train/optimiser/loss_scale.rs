@@ -1,8 +1,8 @@
 //! Dynamic loss scaling for f16 (arXiv:1710.03740), in the numbers of `torch.amp.GradScaler`.
 //!
-//! The loss is multiplied so that small gradients do not vanish in f16. Gradients that overflow cost the step: weights,
-//! optimiser and learning rate stay as they are, and the scale is halved. After 2,000 steps in a row without
-//! overflow it is doubled.
+//! The loss is multiplied so that small gradients do not vanish in f16. Gradients that overflow
+//! cost the step: weights, optimiser and learning rate stay as they are, and the scale is halved.
+//! After 2,000 steps in a row without overflow it is doubled.
 
 use serde::{Deserialize, Serialize};
 
@@ -45,12 +45,16 @@ impl LossScale {
     fn update_every(&mut self, finite: bool, interval: u64) -> Result<()> {
         if !finite {
             if self.scale <= LEAST {
-                return Err(Error::new(Kind::Numbers, "the gradients overflow in f16 even without loss scaling")
-                    .hint("set `train.precision=bf16` or `f32`, or lower `train.optimiser.lr`"));
+                return Err(Error::new(
+                    Kind::Numbers,
+                    "the gradients overflow in f16 even without loss scaling",
+                )
+                .hint("set `train.precision=bf16` or `f32`, or lower `train.optimiser.lr`"));
             }
             *self = LossScale { scale: self.scale / 2.0, good_steps: 0, skipped: self.skipped + 1 };
             return Ok(());
         }
+
         self.good_steps += 1;
         if self.good_steps == interval {
             (self.scale, self.good_steps) = (self.scale * 2.0, 0);
@@ -63,7 +67,8 @@ impl LossScale {
 mod tests {
     use super::*;
 
-    /// The trace of `torch.amp.GradScaler(init_scale=65536, growth_interval=2)`, by hand from its rules.
+    /// The trace of `torch.amp.GradScaler(init_scale=65536, growth_interval=2)`, by hand from its
+    /// rules.
     #[test]
     fn the_scale_follows_overflows() {
         let mut scale = LossScale::default();
@@ -73,6 +78,7 @@ mod tests {
                 scale.scale
             })
             .collect();
+
         assert_eq!(trace, [32_768.0, 32_768.0, 65_536.0, 65_536.0, 32_768.0, 32_768.0]);
         assert_eq!((scale.skipped, scale.good_steps), (2, 1));
     }

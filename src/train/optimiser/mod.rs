@@ -8,8 +8,9 @@ pub use adamw::AdamW;
 pub use loss_scale::LossScale;
 pub use tree::Tree;
 
-/// What gradients of this norm are multiplied by so that it is at most `largest` (0 leaves them as they are), as in
-/// `torch.nn.utils.clip_grad_norm_`: `largest / (norm + 1e-6)` where that is below 1.
+/// What gradients of this norm are multiplied by so that it is at most `largest` (0 leaves them as
+/// they are), as in `torch.nn.utils.clip_grad_norm_`: `largest / (norm + 1e-6)` where that is below
+/// 1.
 pub fn clip(norm: f64, largest: f64) -> f64 {
     if largest > 0.0 { (largest / (norm + 1e-6)).min(1.0) } else { 1.0 }
 }
@@ -22,7 +23,9 @@ mod tests {
 
     fn gradients(values: &[f64]) -> Gradients {
         let named = values.iter().enumerate();
-        named.map(|(idx, x)| (format!("p{idx}"), Tensor::new(&[*x], &Device::Cpu).unwrap())).collect()
+        named
+            .map(|(idx, x)| (format!("p{idx}"), Tensor::new(&[*x], &Device::Cpu).unwrap()))
+            .collect()
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Sums over microbatches as a balanced tree over their numbers, like a binary counter.
 //!
-//! Adding in sequence gives other bits than adding the sums of two halves. In a tree, a run of a power of two of
-//! microbatches has one sum, however the whole is split: four at once, or two and two. At most one sum for each bit of
-//! the count is held.
+//! Adding in sequence gives other bits than adding the sums of two halves. In a tree, a run of a
+//! power of two of microbatches has one sum, however the whole is split: four at once, or two and
+//! two. At most one sum for each bit of the count is held.
 
 use crate::error::Result;
 use crate::train::model::gradients::{Gradients, empty};
@@ -27,6 +27,7 @@ impl Tree {
                 }
             }
         }
+
         self.0.push(Some(carried));
         Ok(())
     }
@@ -66,11 +67,16 @@ mod tests {
 
     fn one(n: u64) -> Gradients {
         let mut draws = crate::draw::stream(1, "tree", &n.to_le_bytes());
-        let values: Vec<f32> = (0..50).map(|_| crate::draw::next_normal(&mut draws) as f32).collect();
-        let mut gradients: Gradients = [("a".to_string(), Tensor::new(values, &Device::Cpu).unwrap())].into();
+        let values: Vec<f32> =
+            (0..50).map(|_| crate::draw::next_normal(&mut draws) as f32).collect();
+        let mut gradients: Gradients =
+            [("a".to_string(), Tensor::new(values, &Device::Cpu).unwrap())].into();
+
         if n.is_multiple_of(3) {
-            gradients.insert("b".to_string(), Tensor::new(&[n as f32 + 0.1], &Device::Cpu).unwrap());
+            gradients
+                .insert("b".to_string(), Tensor::new(&[n as f32 + 0.1], &Device::Cpu).unwrap());
         }
+
         gradients
     }
 
@@ -102,7 +108,8 @@ mod tests {
         assert!(sum(std::iter::empty()).is_empty());
         for n in 1..12_u64 {
             let found = values(&sum((0..n).map(one)));
-            let plain = values(&(0..n).map(one).reduce(|sum, more| add(sum, more).unwrap()).unwrap());
+            let plain =
+                values(&(0..n).map(one).reduce(|sum, more| add(sum, more).unwrap()).unwrap());
             for (found, plain) in found.iter().flatten().zip(plain.iter().flatten()) {
                 assert!((found - plain).abs() < 1e-5);
             }

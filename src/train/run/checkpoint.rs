@@ -1,9 +1,9 @@
 //! Checkpoints: whole folders, written beside and renamed, from which a run goes on bit for bit.
 //!
-//! `checkpoints/step-00000300/` holds `model.safetensors`, `optimiser.safetensors`, `state.json`, and of each strategy
-//! that keeps tensors `<its name>.safetensors`. The newest is the one with the highest step; there is no link to it that
-//! could point at nothing. A folder that is not yet, or no
-//! longer, whole has a name that does not count.
+//! `checkpoints/step-00000300/` holds `model.safetensors`, `optimiser.safetensors`, `state.json`,
+//! and of each strategy that keeps tensors `<its name>.safetensors`. The newest is the one with the
+//! highest step; there is no link to it that could point at nothing. A folder that is not yet, or
+//! no longer, whole has a name that does not count.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,9 @@ impl Identity {
             ("tokenizer", self.tokenizer != found.tokenizer),
             ("model it began with", self.init != found.init),
         ];
-        let names: Vec<&str> = differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
+
+        let names: Vec<&str> =
+            differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
         if names.is_empty() {
             return Ok(());
         }
@@ -122,6 +124,7 @@ fn all(out: &Path) -> Result<Vec<PathBuf>> {
         Err(cause) => return Err(Error::file("list", &folder, cause)),
     };
     let mut found = Vec::new();
+
     for entry in entries {
         let path = entry.map_err(|cause| Error::file("list", &folder, cause))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -129,6 +132,7 @@ fn all(out: &Path) -> Result<Vec<PathBuf>> {
             found.push((step, path));
         }
     }
+
     found.sort();
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
@@ -144,6 +148,7 @@ pub fn save(out: &Path, state: &State, tensors: &Tensors, keep: usize) -> Result
     std::fs::create_dir_all(&beside).map_err(|cause| Error::file("create", &beside, cause))?;
     tensors.parameters.trained().save(&beside.join(MODEL))?;
     tensors.optimiser.save(&beside.join(OPTIMISER))?;
+
     for (name, tensors) in tensors.strategies.iter().filter(|(_, tensors)| !tensors.is_empty()) {
         write_tensors(&beside.join(format!("{name}.safetensors")), tensors)?;
     }
@@ -155,6 +160,7 @@ pub fn save(out: &Path, state: &State, tensors: &Tensors, keep: usize) -> Result
     rename(&beside, &place)?;
     sync_folder(&out.join(FOLDER))?;
     keep_last(out, keep)?;
+
     Ok(place)
 }
 
@@ -164,15 +170,16 @@ fn keep_last(out: &Path, keep: usize) -> Result<()> {
     whole[..whole.len().saturating_sub(keep)].iter().try_for_each(|old| retire(old))
 }
 
-/// Removes what a run that was killed while it saved left behind: what is not, or no longer, a whole checkpoint, and all
-/// of those but the last `keep`.
+/// Removes what a run that was killed while it saved left behind: what is not, or no longer, a
+/// whole checkpoint, and all of those but the last `keep`.
 ///
 /// # Errors
 /// If something cannot be removed.
 pub fn tidy(out: &Path, keep: usize) -> Result<()> {
     let folder = out.join(FOLDER);
     if folder.exists() {
-        let (unfinished, retired) = (files_named(&folder, "unfinished-", "")?, files_named(&folder, RETIRED, "")?);
+        let (unfinished, retired) =
+            (files_named(&folder, "unfinished-", "")?, files_named(&folder, RETIRED, "")?);
         unfinished.iter().chain(&retired).try_for_each(|left| remove_folder(left))?;
     }
     keep_last(out, keep)
@@ -210,7 +217,10 @@ pub fn tensors(
         Ok((parameters, optimiser))
     };
     read().map_err(|error: Error| {
-        error.hint(format!("remove `{}` to go on from the checkpoint before it", checkpoint.display()))
+        error.hint(format!(
+            "remove `{}` to go on from the checkpoint before it",
+            checkpoint.display()
+        ))
     })
 }
 
@@ -224,7 +234,8 @@ pub fn strategy(checkpoint: &Path, state: &State, name: &str, device: &Device) -
     Ok(Kept { state: state.strategies.get(name).cloned().unwrap_or_default(), tensors })
 }
 
-/// Gives a folder a name that does not count, then removes it: a kill between leaves no half checkpoint.
+/// Gives a folder a name that does not count, then removes it: a kill between leaves no half
+/// checkpoint.
 fn retire(path: &Path) -> Result<()> {
     let retired = path.with_file_name(RETIRED);
     remove_folder(&retired)?;
@@ -266,10 +277,16 @@ mod tests {
         let model = tiny_encoder();
         let parameters = Parameters::draw(&model.declare(), 1, DType::F32, &Device::Cpu).unwrap();
         let optimiser = AdamW::new(&default_params().optimiser);
+
         for step in [5, 10, 15, 15] {
-            let tensors = Tensors { parameters: &parameters, optimiser: &optimiser, strategies: BTreeMap::new() };
+            let tensors = Tensors {
+                parameters: &parameters,
+                optimiser: &optimiser,
+                strategies: BTreeMap::new(),
+            };
             save(out.path(), &example(step), &tensors, 2).unwrap();
         }
+
         let names: Vec<String> = std::fs::read_dir(out.path().join(FOLDER))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -280,12 +297,17 @@ mod tests {
         let newest = latest(out.path()).unwrap().unwrap();
         assert!(newest.ends_with("step-00000015"));
         assert_eq!(state(&newest).unwrap(), example(15));
-        let (loaded, _) = tensors(&newest, &example(15), &model.declare(), &default_params(), &Device::Cpu).unwrap();
+        let (loaded, _) =
+            tensors(&newest, &example(15), &model.declare(), &default_params(), &Device::Cpu)
+                .unwrap();
         assert_eq!(loaded.n_numbers(), parameters.n_numbers());
         std::fs::create_dir(out.path().join(FOLDER).join(RETIRED)).unwrap();
         tidy(out.path(), 1).unwrap();
-        let left: Vec<PathBuf> =
-            std::fs::read_dir(out.path().join(FOLDER)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let left: Vec<PathBuf> = std::fs::read_dir(out.path().join(FOLDER))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+
         assert_eq!(left, [newest]);
     }
 

@@ -1,7 +1,8 @@
 //! Fails the run when a parameter gets no gradient.
 //!
-//! A candle operation without a backward cuts the graph silently: training goes on, the loss falls, and whatever stands
-//! before the cut never learns. So after the first backward every parameter must have a gradient that is not all zero.
+//! A candle operation without a backward cuts the graph silently: training goes on, the loss falls,
+//! and whatever stands before the cut never learns. So after the first backward every parameter
+//! must have a gradient that is not all zero.
 
 use std::collections::BTreeMap;
 
@@ -35,12 +36,17 @@ impl Coverage {
         self.waiting.keys().map(String::as_str).collect()
     }
 
-    /// Checks the gradients of a step in which the objectives `active` had something to teach. Parameters that only
-    /// another one reaches, or that do not move yet, go on waiting.
+    /// Checks the gradients of a step in which the objectives `active` had something to teach.
+    /// Parameters that only another one reaches, or that do not move yet, go on waiting.
     ///
     /// # Errors
     /// Names every parameter that has no gradient, or only zeros.
-    pub fn check(&mut self, gradients: &Gradients, active: &[&dyn Objective], moves: &Moves) -> Result<()> {
+    pub fn check(
+        &mut self,
+        gradients: &Gradients,
+        active: &[&dyn Objective],
+        moves: &Moves,
+    ) -> Result<()> {
         if active.is_empty() || self.waiting.is_empty() {
             return Ok(());
         }
@@ -55,19 +61,30 @@ impl Coverage {
             match gradients.get(&name) {
                 None => without.push(format!("`{name}` none")),
                 Some(gradient) if !part.may_rest => {
-                    if gradient.abs()?.max_all()?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()? == 0.0 {
+                    if gradient
+                        .abs()?
+                        .max_all()?
+                        .to_dtype(candle_core::DType::F64)?
+                        .to_scalar::<f64>()?
+                        == 0.0
+                    {
                         without.push(format!("`{name}` all zero"));
                     }
                 }
                 Some(_) => {}
             }
         }
+
         if without.is_empty() {
             return Ok(());
         }
         let shown = &without[..without.len().min(SHOWN)];
         let more = if shown.len() < without.len() { ", …" } else { "" };
-        let what = format!("{} parameters learn nothing; their gradients: {}{more}", without.len(), shown.join(", "));
+        let what = format!(
+            "{} parameters learn nothing; their gradients: {}{more}",
+            without.len(),
+            shown.join(", ")
+        );
         Err(Error::new(Kind::Numbers, what)
             .hint("an operation of the model has no backward; take it from `train/kernels`"))
     }
@@ -91,9 +108,13 @@ mod tests {
             init: Init::Normal(1.0),
             part: Part::new(0, role),
         };
+
         let beside = Role::Beside("contrastive");
-        let declared =
-            [declare("bert.in", Role::Attention), declare("cls.out", Role::Head), declare("projection.dense", beside)];
+        let declared = [
+            declare("bert.in", Role::Attention),
+            declare("cls.out", Role::Head),
+            declare("projection.dense", beside),
+        ];
         let parameters = Parameters::draw(&declared, 1, DType::F32, &Device::Cpu)?;
         let weights = parameters.tracked(&Moves::all());
         let x = Tensor::arange(0_f32, 12.0, &Device::Cpu)?.reshape((3, 4))?;
@@ -113,25 +134,31 @@ mod tests {
                 .what()
                 .contains("`projection.dense`")
         );
+
         Ok(())
     }
 
     #[test]
     fn a_connected_graph_passes() {
         check(|x| Ok(x.clone())).unwrap();
-        check(|x| crate::train::kernels::activate(x, crate::train::kernels::Activation::Gelu)).unwrap();
+        check(|x| crate::train::kernels::activate(x, crate::train::kernels::Activation::Gelu))
+            .unwrap();
     }
 
     #[test]
     fn operations_without_backward_are_found() {
         let ones = || Tensor::ones(4, DType::F32, &Device::Cpu).unwrap();
         let norm = candle_nn::LayerNorm::new(ones(), ones(), 1e-5);
+
         for error in [
             check(|x| norm.forward(x)).unwrap_err(),
             check(candle_nn::ops::softmax_last_dim).unwrap_err(),
             check(|x| x.affine(0.0, 1.0)).unwrap_err(),
         ] {
-            assert!(error.what().contains("`bert.in`") && !error.what().contains("`cls.out`"), "{error}");
+            assert!(
+                error.what().contains("`bert.in`") && !error.what().contains("`cls.out`"),
+                "{error}"
+            );
             assert_eq!(error.kind(), Kind::Numbers);
         }
     }

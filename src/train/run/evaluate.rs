@@ -11,7 +11,8 @@ use crate::train::kernels;
 use crate::train::model::{Architecture, Pass, Seen, Weights, infer};
 use crate::train::objective::{self, Active, Forward};
 
-/// A model as it is measured: by the objective that it learns language by, without a graph, with nothing dropped.
+/// A model as it is measured: by the objective that it learns language by, without a graph, with
+/// nothing dropped.
 pub struct Measured<'a> {
     /// The model.
     pub model: &'a dyn Architecture,
@@ -45,7 +46,9 @@ impl<'a> Measured<'a> {
     /// If the device fails.
     pub fn loss(&self, batch: &Microbatch) -> Result<(f64, usize)> {
         let rows = RowKind::of_language(self.batcher.tokenizer.frame.language);
-        let Some(rows) = batch.sets.get(&rows).filter(|rows| !rows.labels.is_empty()) else { return Ok((0.0, 0)) };
+        let Some(rows) = batch.sets.get(&rows).filter(|rows| !rows.labels.is_empty()) else {
+            return Ok((0.0, 0));
+        };
         Ok((self.sum(rows)?, rows.labels.len()))
     }
 
@@ -58,13 +61,15 @@ impl<'a> Measured<'a> {
             dtype: self.batcher.params.precision.compute(),
             device: self.device,
         };
+
         let seen = Seen::last(infer(self.model, &forward.pass, &forward.inputs(rows)?)?);
         Ok(kernels::number(&self.language.objective.sum(&forward, rows, &seen, None)?)?)
     }
 }
 
-/// The mean loss over the first `eval_windows` windows of the split, in nats per labelled token; `None` where no token
-/// is labelled. The draws depend on the seed and the documents only, so evaluations can be compared.
+/// The mean loss over the first `eval_windows` windows of the split, in nats per labelled token;
+/// `None` where no token is labelled. The draws depend on the seed and the documents only, so
+/// evaluations can be compared.
 ///
 /// # Errors
 /// If a shard cannot be read or the device fails.
@@ -72,6 +77,7 @@ pub fn evaluate(shards: &Shards, measured: &Measured) -> Result<Option<f64>> {
     let params = measured.batcher.params;
     let mut windows = Windows::in_order(shards, measured.batcher)?;
     let (mut total, mut labels, mut left) = (0.0, 0, params.eval_windows);
+
     loop {
         let mut taken: Vec<Window> = Vec::new();
         while taken.len() < params.batch.min(left) {
@@ -115,6 +121,7 @@ mod tests {
             let measured = Measured::new(&model, &weights, &Device::Cpu, &batcher).unwrap();
             evaluate(&validation, &measured).unwrap().unwrap()
         };
+
         let guess = (tokenizer.vocabulary as f64).ln();
         assert!((loss(4) - guess).abs() < 0.2, "{} against {guess}", loss(4));
         assert!((loss(4) - loss(7)).abs() < 1e-5, "{} {}", loss(4), loss(7));

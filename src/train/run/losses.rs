@@ -1,8 +1,9 @@
-//! The loss of every training document under a finished model, for a later build's `difficulty.losses`.
+//! The loss of every training document under a finished model, for a later build's
+//! `difficulty.losses`.
 //!
-//! What the model finds hard outweighs any proxy of difficulty. The loss is that of the model's language term with draws
-//! that depend on seed and document only, in nats per labelled token, without dropout; a document repeated in the
-//! curriculum is measured once.
+//! What the model finds hard outweighs any proxy of difficulty. The loss is that of the model's
+//! language term with draws that depend on seed and document only, in nats per labelled token,
+//! without dropout; a document repeated in the curriculum is measured once.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -24,8 +25,9 @@ struct Line<'a> {
     loss: f64,
 }
 
-/// Writes a line `{"id": ..., "loss": ...}` for every document of the split, in training order, beside and renamed;
-/// gives how many. A document of which no token is predicted, such as one of a single word, has no line.
+/// Writes a line `{"id": ..., "loss": ...}` for every document of the split, in training order,
+/// beside and renamed; gives how many. A document of which no token is predicted, such as one of a
+/// single word, has no line.
 ///
 /// # Errors
 /// If a shard cannot be read, the device fails or the file cannot be written.
@@ -36,6 +38,7 @@ pub fn write(shards: &Shards, measured: &Measured, place: &Path) -> Result<u64> 
     let mut file = BufWriter::new(File::create(&beside).map_err(failed)?);
     let (mut seen, mut n) = (HashSet::new(), 0);
     let mut document: Vec<Window> = Vec::new();
+
     while let Some(window) = windows.next_window()? {
         let (id, last) = (window.id.clone(), window.last);
         document.push(Window { passages: None, ..window });
@@ -43,15 +46,19 @@ pub fn write(shards: &Shards, measured: &Measured, place: &Path) -> Result<u64> 
             continue;
         }
         let taken = std::mem::take(&mut document);
+
         if !seen.insert(xxh3_64(id.as_bytes())) {
             continue;
         }
         let (mut total, mut labels) = (0.0, 0);
+
         for some in taken.chunks(measured.batcher.params.batch) {
-            let (loss, n) = measured.loss(&measured.batcher.microbatch(0, some.chunks(1), "losses"))?;
+            let (loss, n) =
+                measured.loss(&measured.batcher.microbatch(0, some.chunks(1), "losses"))?;
             total += loss;
             labels += n;
         }
+
         if labels > 0 {
             let line = serde_json::to_string(&Line { id: &id, loss: total / labels as f64 })
                 .map_err(|cause| Error::data(format!("a loss cannot be written: {cause}")))?;
@@ -59,6 +66,7 @@ pub fn write(shards: &Shards, measured: &Measured, place: &Path) -> Result<u64> 
             n += 1;
         }
     }
+
     file.flush().map_err(failed)?;
     drop(file);
     put_in_place(place)?;

@@ -1,4 +1,5 @@
-//! `metrics.jsonl`: one JSON object a step under the contract `metric`, and logs of lines that a resume cuts back.
+//! `metrics.jsonl`: one JSON object a step under the contract `metric`, and logs of lines that a
+//! resume cuts back.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,7 +20,8 @@ pub struct Metric {
     pub step: u64,
     /// Total training loss of the step.
     pub train_loss: f64,
-    /// Mean of each objective's term, by its name, before its weight; none of one that had nothing to teach.
+    /// Mean of each objective's term, by its name, before its weight; none of one that had nothing
+    /// to teach.
     pub losses: BTreeMap<String, f64>,
     /// Loss on the validation split; none between evaluations.
     pub val_loss: Option<f64>,
@@ -76,6 +78,7 @@ impl From<Line> for Metric {
             ("span", line.span_loss),
             ("contrastive", line.contrastive_loss),
         ];
+
         let (mut losses, mut strategies) = (line.losses, line.strategies);
         losses.extend(terms.into_iter().filter_map(|(name, loss)| Some((name.to_string(), loss?))));
         strategies.extend(line.ema_val_loss.map(|loss| ("ema_val_loss".to_string(), loss)));
@@ -98,24 +101,31 @@ impl From<Line> for Metric {
 }
 
 impl Metric {
-    /// The line, checked against the contract `metric`: its names in order, and nothing null that may not be.
+    /// The line, checked against the contract `metric`: its names in order, and nothing null that
+    /// may not be.
     ///
     /// # Errors
     /// Names the field that breaks the contract.
     pub fn line(&self) -> Result<String> {
-        let value = serde_json::to_value(self).map_err(|cause| Error::data(format!("a metric: {cause}")))?;
+        let value = serde_json::to_value(self)
+            .map_err(|cause| Error::data(format!("a metric: {cause}")))?;
         let fields = &contract("metric")?.fields;
         let object = value.as_object().cloned().unwrap_or_default();
+
         if !object.keys().eq(fields.iter().map(|field| &field.name)) {
             let names: Vec<&String> = object.keys().collect();
-            return Err(Error::data(format!("contract `metric` is broken: its fields are not {names:?}")));
+            return Err(Error::data(format!(
+                "contract `metric` is broken: its fields are not {names:?}"
+            )));
         }
+
         for field in fields {
             if !field.nullable && object[&field.name].is_null() {
                 let what = format!("`{}` of step {} is not a number", field.name, self.step);
                 return Err(Error::new(Kind::Numbers, what));
             }
         }
+
         Ok(value.to_string())
     }
 }
@@ -139,13 +149,25 @@ impl Log {
         };
         let kept: Vec<&str> = before.lines().take(step as usize).collect();
         let complete = kept.iter().zip(1..).all(|(line, step)| step_of(line) == Some(step));
+
         if kept.len() as u64 != step || !complete {
-            return Err(Error::data(format!("`{}` lacks lines of the first {step} steps", path.display()))
-                .hint("the checkpoint needs the log of the steps before it; begin anew in another `--out`"));
+            return Err(Error::data(format!(
+                "`{}` lacks lines of the first {step} \
+                                            steps",
+                path.display()
+            ))
+            .hint(
+                "the checkpoint needs the log of the steps before it; begin anew in another \
+                       `--out`",
+            ));
         }
+
         let text: String = kept.iter().flat_map(|line| [*line, "\n"]).collect();
         write_atomically(path, text.as_bytes())?;
-        let file = File::options().append(true).open(path).map_err(|cause| Error::file("open", path, cause))?;
+        let file = File::options()
+            .append(true)
+            .open(path)
+            .map_err(|cause| Error::file("open", path, cause))?;
         Ok(Log { path: path.to_path_buf(), file })
     }
 
@@ -154,7 +176,9 @@ impl Log {
     /// # Errors
     /// If the file cannot be written.
     pub fn write(&mut self, line: &str) -> Result<()> {
-        self.file.write_all(format!("{line}\n").as_bytes()).map_err(|cause| Error::file("write", &self.path, cause))
+        self.file
+            .write_all(format!("{line}\n").as_bytes())
+            .map_err(|cause| Error::file("write", &self.path, cause))
     }
 }
 

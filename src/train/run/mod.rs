@@ -1,8 +1,10 @@
 //! The training loop and what stands around it.
 //!
-//! `shape` makes the model that the settings describe, [`plan`] tells what a run needs and [`preset`] holds the settings of well-known models; `session` begins, resumes and
-//! ends a run, and `trainer` is the loop. [`coverage`] fails the run if a parameter gets no gradient; [`checkpoint`] saves
-//! and resumes; [`evaluate`] measures the validation split, [`losses`] every training document; [`metrics`] keeps the log.
+//! `shape` makes the model that the settings describe, [`plan`] tells what a run needs and
+//! [`preset`] holds the settings of well-known models; `session` begins, resumes and ends a run,
+//! and `trainer` is the loop. [`coverage`] fails the run if a parameter gets no gradient;
+//! [`checkpoint`] saves and resumes; [`evaluate`] measures the validation split, [`losses`] every
+//! training document; [`metrics`] keeps the log.
 
 pub mod checkpoint;
 pub mod coverage;

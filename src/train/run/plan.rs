@@ -1,9 +1,11 @@
-//! What a run will need before it begins: parameters, memory and time, and which settings make it fit.
+//! What a run will need before it begins: parameters, memory and time, and which settings make it
+//! fit.
 //!
-//! Memory is what the engine keeps, added up: weights, gradients (one set, and one for each level of the tree that adds
-//! microbatches up), the optimiser's two means, and of the activations what `Architecture::kept` counts, with one block
-//! more for what flows backward through it. Time is the number of operations over the speed of a matrix product that is
-//! measured here: 6 for each number of the model and token, 2 more where activations are computed twice.
+//! Memory is what the engine keeps, added up: weights, gradients (one set, and one for each level
+//! of the tree that adds microbatches up), the optimiser's two means, and of the activations what
+//! `Architecture::kept` counts, with one block more for what flows backward through it. Time is the
+//! number of operations over the speed of a matrix product that is measured here: 6 for each number
+//! of the model and token, 2 more where activations are computed twice.
 
 use std::path::Path;
 use std::time::Instant;
@@ -20,11 +22,11 @@ use crate::train::model::{Declared, Family, Kept, Language, hub, hugging_face};
 use crate::train::params::{Params, Precision};
 use crate::train::strategy::{self, Layout};
 
-/// Share of the speed of a matrix product that a whole training step reaches, as `cargo bench --bench rooms -- train`
-/// finds it.
+/// Share of the speed of a matrix product that a whole training step reaches, as `cargo bench
+/// --bench rooms -- train` finds it.
 const EFFICIENCY: f64 = 0.6;
-/// By how much activations are taken to be larger than what is counted: operations need memory in passing, and the
-/// allocator holds some, as `cargo bench --bench rooms -- checkpointing` finds it.
+/// By how much activations are taken to be larger than what is counted: operations need memory in
+/// passing, and the allocator holds some, as `cargo bench --bench rooms -- checkpointing` finds it.
 const ALLOWANCE: f64 = 1.2;
 /// Width and rounds of the product that is measured.
 const PRODUCT: (usize, usize) = (768, 6);
@@ -97,7 +99,9 @@ pub fn model(params: &Params, progress: &dyn Progress) -> Result<Pretrained> {
     } else {
         params.described(params.tokenizer.vocabulary)?
     };
-    // A plan is made before the model is fetched: where the settings name none, a shape stands for it.
+    // A plan is made before the model is fetched: where the settings name none, a shape stands for
+    // it.
+
     let origin = Path::new(&params.init);
     for active in strategy::chosen(params)? {
         active.strategy.adapt(pretrained.model.as_mut(), Some(origin))?;
@@ -105,11 +109,12 @@ pub fn model(params: &Params, progress: &dyn Progress) -> Result<Pretrained> {
     Ok(pretrained)
 }
 
-/// How many numbers a model has as its paper counts them: of BERT without the head and with the pooler, which
-/// pre-training does not use.
+/// How many numbers a model has as its paper counts them: of BERT without the head and with the
+/// pooler, which pre-training does not use.
 pub fn published(model: &Pretrained) -> u64 {
     let declared = model.model.declare();
-    let is_head = |one: &&Declared| one.part.role == Role::Head && model.family.language == Language::Masked;
+    let is_head =
+        |one: &&Declared| one.part.role == Role::Head && model.family.language == Language::Masked;
     let body = declared.iter().filter(|one| !is_head(one));
     let width = model.model.size().width as u64;
     let pooler = if model.family.language == Language::Masked { width * width + width } else { 0 };
@@ -129,6 +134,7 @@ pub fn memory(model: &Pretrained, params: &Params) -> Result<Memory> {
     let activations = |every: usize| -> Result<u64> {
         Ok((ALLOWANCE * (compute * kept(model, params, &counts, every)?) as f64) as u64)
     };
+
     Ok(Memory {
         weights: number * (counts.trained + counts.frozen),
         gradients: number * counts.trained * sets,
@@ -157,31 +163,42 @@ impl Counts {
         let strategies = strategy::chosen(params)?;
         let shape = model.model.as_ref();
         let added = strategies.iter().flat_map(|active| active.strategy.declare(shape));
-        let (declared, still): (Vec<Declared>, Vec<Declared>) =
-            shape.declare().into_iter().chain(added).partition(|one| strategy::trains(&strategies, one));
+        let (declared, still): (Vec<Declared>, Vec<Declared>) = shape
+            .declare()
+            .into_iter()
+            .chain(added)
+            .partition(|one| strategy::trains(&strategies, one));
         let layout = Layout { declared, steps: shape.steps() };
         let number = if params.precision == Precision::F64 { 8 } else { 4 };
+
         Ok(Counts {
             trained: layout.n_numbers(),
             frozen: still.iter().map(Declared::n_numbers).sum(),
             first_step: layout.declared.iter().map(|one| one.part.step).min().unwrap_or(0),
-            extra_bytes: strategies.iter().map(|active| active.strategy.extra_bytes(&layout, number)).sum(),
+            extra_bytes: strategies
+                .iter()
+                .map(|active| active.strategy.extra_bytes(&layout, number))
+                .sum(),
         })
     }
 }
 
-/// Numbers of activations that are held at once: of segments before the last their states, of one segment its graphs, and
-/// once more the largest step of it, for what flows backward.
+/// Numbers of activations that are held at once: of segments before the last their states, of one
+/// segment its graphs, and once more the largest step of it, for what flows backward.
 fn kept(model: &Pretrained, params: &Params, counts: &Counts, every: usize) -> Result<u64> {
     let decoded = decoded(model.family, params)?;
     let steps = model.model.kept(params.batch, params.max_tokens, decoded);
     let trained = &steps[counts.first_step.min(steps.len() - 1)..];
     let graph = |step: &Kept| step.graph + step.state;
-    let segments: Vec<&[Kept]> = trained.chunks(if every == 0 { usize::MAX } else { every }).collect();
-    let states: u64 = segments.iter().filter_map(|segment| segment.first()).map(|step| step.state).sum();
-    let largest = segments.iter().map(|segment| segment.iter().map(graph).sum::<u64>()).max().unwrap_or(0);
+    let segments: Vec<&[Kept]> =
+        trained.chunks(if every == 0 { usize::MAX } else { every }).collect();
+    let states: u64 =
+        segments.iter().filter_map(|segment| segment.first()).map(|step| step.state).sum();
+    let largest =
+        segments.iter().map(|segment| segment.iter().map(graph).sum::<u64>()).max().unwrap_or(0);
     let flowing = trained.iter().map(graph).max().unwrap_or(0);
     let last = steps.last().map_or(0, |step| step.state);
+
     Ok(states + largest + flowing + head(model, params, last)?)
 }
 
@@ -196,9 +213,12 @@ fn decoded(family: &Family, params: &Params) -> Result<usize> {
 /// Numbers of the head: its rows, and the logits of a piece of them.
 fn head(model: &Pretrained, params: &Params, state: u64) -> Result<u64> {
     const LOGITS: u64 = 32 << 20;
-    let (width, vocabulary) = (model.model.size().width as u64, model.model.size().vocabulary as u64);
+    let (width, vocabulary) =
+        (model.model.size().width as u64, model.model.size().vocabulary as u64);
     let predicted = match model.family.language {
-        Language::Masked => (state as f64 / width as f64 * masked::Params::of(params)?.share) as u64,
+        Language::Masked => {
+            (state as f64 / width as f64 * masked::Params::of(params)?.share) as u64
+        }
         _ => state / width.max(1),
     };
     Ok(predicted * width * 6 + (predicted * vocabulary).min(LOGITS) * 2)
@@ -207,7 +227,8 @@ fn head(model: &Pretrained, params: &Params, state: u64) -> Result<u64> {
 /// Works out what a run needs; refuses one that does not fit into `available` bytes.
 ///
 /// # Errors
-/// If the model cannot be read, or the run does not fit: then the settings that make it fit are named.
+/// If the model cannot be read, or the run does not fit: then the settings that make it fit are
+/// named.
 pub fn plan(params: &Params, available: Option<u64>, progress: &dyn Progress) -> Result<Plan> {
     params.check()?;
     let model = model(params, progress)?;
@@ -216,6 +237,7 @@ pub fn plan(params: &Params, available: Option<u64>, progress: &dyn Progress) ->
     let counts = Counts::of(&model, params)?;
     let tokens_per_step = (params.batch * params.accumulate * params.max_tokens) as u64;
     let flops = product_flops()?;
+
     Ok(Plan {
         family: model.family.name,
         parameters: counts.trained,
@@ -227,15 +249,17 @@ pub fn plan(params: &Params, available: Option<u64>, progress: &dyn Progress) ->
         tokens_per_step,
         lr: params.optimiser.lr,
         flops,
+
         seconds: operations(&model, params, &counts) * tokens_per_step as f64 * params.steps as f64
             / (flops * EFFICIENCY),
     })
 }
 
-/// Operations for a token: two for each number forward, four backward, and those of attention; with frozen weights half
-/// of the backward is left out.
+/// Operations for a token: two for each number forward, four backward, and those of attention; with
+/// frozen weights half of the backward is left out.
 fn operations(model: &Pretrained, params: &Params, counts: &Counts) -> f64 {
-    let weights: u64 = model.model.kept(1, params.max_tokens, 0).iter().map(|step| step.state).sum();
+    let weights: u64 =
+        model.model.kept(1, params.max_tokens, 0).iter().map(|step| step.state).sum();
     let attention = 2.0 * weights as f64;
     let again = if params.checkpoint_every > 0 { 2.0 } else { 0.0 };
     (6.0 + again) * (counts.trained as f64 + attention) + (4.0 + again) * counts.frozen as f64
@@ -249,8 +273,10 @@ pub fn check_rows(model: &Pretrained, params: &Params) -> Result<()> {
     match model.model.size().max_tokens.filter(|most| *most < params.max_tokens) {
         Some(most) => {
             let tokens = params.max_tokens;
-            Err(Error::usage(format!("`train.max_tokens` is {tokens}, but the model has {most} positions"))
-                .hint(format!("set `train.max_tokens={most}` or less")))
+            Err(Error::usage(format!(
+                "`train.max_tokens` is {tokens}, but the model has {most} positions"
+            ))
+            .hint(format!("set `train.max_tokens={most}` or less")))
         }
         None => Ok(()),
     }
@@ -262,10 +288,13 @@ pub fn check_rows(model: &Pretrained, params: &Params) -> Result<()> {
 /// Names the settings that make it fit.
 pub fn check(model: &Pretrained, params: &Params, available: Option<u64>) -> Result<()> {
     let need = memory(model, params)?;
-    let Some(available) = available.filter(|available| need.total() > *available) else { return Ok(()) };
+    let Some(available) = available.filter(|available| need.total() > *available) else {
+        return Ok(());
+    };
     let mebi = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
     let error = Error::usage(format!(
-        "the run needs about {} of memory and there are {}: weights {}, gradients {}, optimiser {}, activations {}",
+        "the run needs about {} of memory and there are {}: weights {}, gradients {}, optimiser \
+         {}, activations {}",
         mebi(need.total()),
         mebi(available),
         mebi(need.weights),
@@ -273,26 +302,34 @@ pub fn check(model: &Pretrained, params: &Params, available: Option<u64>) -> Res
         mebi(need.optimiser),
         mebi(need.activations)
     ));
+
     Err(match fitting(model, params, available)? {
         Some(settings) => error.hint(format!("this fits: {settings}")),
         None if fits_with_adapter(model, params, available)? => {
             error.hint("this fits: --adapter, with `train.checkpoint_every=1` and `train.batch=1`")
         }
         None => {
-            let totals: Vec<u64> =
-                variants(params).map(|(_, params)| Ok(memory(model, &params)?.total())).collect::<Result<_>>()?;
+            let totals: Vec<u64> = variants(params)
+                .map(|(_, params)| Ok(memory(model, &params)?.total()))
+                .collect::<Result<_>>()?;
             let least = totals.into_iter().min().unwrap_or(0);
-            error.hint(format!("no split of the batch makes it fit; with the smallest it needs {}", mebi(least)))
+            error.hint(format!(
+                "no split of the batch makes it fit; with the smallest it needs {}",
+                mebi(least)
+            ))
         }
     })
 }
 
 /// Settings of the same batch that need less memory, those that cost least time first.
 fn variants(params: &Params) -> impl Iterator<Item = (String, Params)> {
-    let every = if params.checkpoint_every == 0 { vec![0, 1] } else { vec![params.checkpoint_every, 1] };
+    let every =
+        if params.checkpoint_every == 0 { vec![0, 1] } else { vec![params.checkpoint_every, 1] };
     every.into_iter().flat_map(move |checkpoint_every| {
         let rows = params.batch * params.accumulate;
-        let halves = std::iter::successors(Some(params.batch), |batch| (batch % 2 == 0).then_some(batch / 2));
+        let halves = std::iter::successors(Some(params.batch), |batch| {
+            (batch % 2 == 0).then_some(batch / 2)
+        });
         // Fewer microbatches have fewer sums of gradients.
         let twice = move |batch: usize| (rows.is_multiple_of(2 * batch)).then_some(2 * batch);
         let doubles = std::iter::successors(twice(params.batch), move |batch| twice(*batch));
@@ -300,8 +337,9 @@ fn variants(params: &Params) -> impl Iterator<Item = (String, Params)> {
             let accumulate = rows / batch;
             let changed = Params { batch, accumulate, checkpoint_every, ..params.clone() };
             let told = [
-                (batch != params.batch)
-                    .then(|| format!("--set train.batch={batch} --set train.accumulate={accumulate}")),
+                (batch != params.batch).then(|| {
+                    format!("--set train.batch={batch} --set train.accumulate={accumulate}")
+                }),
                 (checkpoint_every != params.checkpoint_every)
                     .then(|| format!("--set train.checkpoint_every={checkpoint_every}")),
             ];
@@ -319,10 +357,12 @@ fn fitting(model: &Pretrained, params: &Params, available: u64) -> Result<Option
     Ok(None)
 }
 
-/// Whether the model would fit with an adapter on it, which needs neither gradients nor means for what is below.
+/// Whether the model would fit with an adapter on it, which needs neither gradients nor means for
+/// what is below.
 fn fits_with_adapter(model: &Pretrained, params: &Params, available: u64) -> Result<bool> {
     let counts = Counts::of(model, params)?;
-    let is_new = counts.frozen == 0 && !params.init.is_empty() && model.family.language == Language::Causal;
+    let is_new =
+        counts.frozen == 0 && !params.init.is_empty() && model.family.language == Language::Causal;
     let number = if params.precision == Precision::F64 { 8 } else { 4 };
     let sparing = Params { checkpoint_every: 1, batch: 1, ..params.clone() };
     Ok(is_new && number * counts.trained + memory(model, &sparing)?.activations <= available)
@@ -340,11 +380,13 @@ fn product_flops() -> Result<f64> {
     let (width, rounds) = PRODUCT;
     let x = Tensor::ones((width, width), DType::F32, &Device::Cpu)?;
     let mut least = f64::INFINITY;
+
     for _ in 0..rounds {
         let begun = Instant::now();
         std::hint::black_box(x.matmul(&x)?);
         least = least.min(begun.elapsed().as_secs_f64());
     }
+
     Ok(2.0 * (width as f64).powi(3) / least.max(1e-9))
 }
 
@@ -367,7 +409,10 @@ mod tests {
     fn memory_follows_the_settings() {
         let of = |params: &Params| memory(&model(params, &Silent).unwrap(), params).unwrap();
         let base = of(&gpt2(8, 1));
-        assert_eq!(base.weights, 4 * (1000 * 64 + 128 * 64 + 4 * (12 * 64 * 64 + 13 * 64) + 2 * 64));
+        assert_eq!(
+            base.weights,
+            4 * (1000 * 64 + 128 * 64 + 4 * (12 * 64 * 64 + 13 * 64) + 2 * 64)
+        );
         assert_eq!((base.gradients, base.optimiser), (2 * base.weights, 2 * base.weights));
         assert_eq!(of(&gpt2(8, 6)).gradients, 4 * base.weights, "6 is 110 in binary");
         assert!(base.activations_checkpointed < base.activations_kept);
@@ -383,7 +428,10 @@ mod tests {
         assert!(of(&halves).activations_kept.abs_diff(base.activations_kept / 2) < 2);
         let mut adapter = gpt2(8, 1);
         adapter.strategy.set("adapter", "on", true);
-        assert!(of(&adapter).optimiser < base.optimiser / 20 && of(&adapter).weights > base.weights);
+
+        assert!(
+            of(&adapter).optimiser < base.optimiser / 20 && of(&adapter).weights > base.weights
+        );
     }
 
     #[test]
@@ -395,13 +443,15 @@ mod tests {
         check(&model, &params, Some(need.total())).unwrap();
         let error = check(&model, &params, Some(need.total() / 2)).unwrap_err();
         assert!(
-            error.hints()[0].contains("train.batch=16") && error.hints()[0].contains("train.accumulate=4"),
+            error.hints()[0].contains("train.batch=16")
+                && error.hints()[0].contains("train.accumulate=4"),
             "{error}"
         );
         let tight = memory(&model, &Params { checkpoint_every: 1, ..gpt2(1, 64) }).unwrap().total();
         let error = check(&model, &params, Some(tight)).unwrap_err();
         assert!(error.hints()[0].contains("checkpoint_every=1"), "{error}");
         let error = check(&model, &params, Some(1 << 20)).unwrap_err();
+
         assert!(error.hints()[0].contains("no split of the batch"), "{error}");
     }
 }

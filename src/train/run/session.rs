@@ -1,4 +1,5 @@
-//! What stands around the training loop: the opened data, and a run with its files, begun or resumed.
+//! What stands around the training loop: the opened data, and a run with its files, begun or
+//! resumed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -64,10 +65,14 @@ impl Data {
                 .hint("`kpipe build` writes them; give its output folder to `--shards`")
         })?;
         let validation = Shards::open(job.shards, "validation")?;
+
         if train.are_remote() {
-            job.progress
-                .note("the shards are in a store: `manifest.json` is compared by their sizes, not their hashes");
+            job.progress.note(
+                "the shards are in a store: `manifest.json` is compared by their sizes, not \
+                       their hashes",
+            );
         }
+
         if validation.is_none() {
             job.progress.note("there is no validation split: the held-out loss is not measured");
         }
@@ -84,54 +89,81 @@ impl Data {
             None if params.config.is_empty() => &bert::BERT,
             None => params.family()?,
         };
+
         if init.is_some() && !params.config.is_empty() {
-            job.progress.note("`train.config` is left out: the model of `train.init` has a shape of its own");
+            job.progress.note(
+                "`train.config` is left out: the model of `train.init` has a shape of its own",
+            );
         }
+
         let tokenizer = tokenizer(job, params, &train, family, beside)?;
         let mut pretrained = match init {
             Some(pretrained) => pretrained,
             None => drawn(params, &tokenizer)?,
         };
         let strategies = strategy::chosen(params)?;
+
         for active in &strategies {
             active.strategy.adapt(pretrained.model.as_mut(), origin.as_deref())?;
         }
         let objectives = objectives(job, params, &pretrained, &strategies)?;
+
         if job.device.is_cpu()
             && let Err(error) = plan::check(&pretrained, params, plan::machine_memory())
         {
-            if plan::machine_memory()
-                .is_none_or(|bytes| plan::memory(&pretrained, params).is_ok_and(|memory| memory.lasting() > bytes))
-            {
+            if plan::machine_memory().is_none_or(|bytes| {
+                plan::memory(&pretrained, params).is_ok_and(|memory| memory.lasting() > bytes)
+            }) {
                 return Err(error);
             }
             // Rows are as long as the documents: where those are short, less is needed.
             job.progress.note(&format!("{}; {}", error.what(), error.hints().join("; ")));
         }
+
         check_fit(job, params, &tokenizer, &pretrained)?;
         let identity = Identity {
             seed: job.seed,
             params: params.fingerprint()?,
             contract: contract("shard")?.hash.clone(),
             train: ids,
-            validation: validation.as_ref().map(|shards| shards.identity().map(|(_, ids)| ids)).transpose()?,
+            validation: validation
+                .as_ref()
+                .map(|shards| shards.identity().map(|(_, ids)| ids))
+                .transpose()?,
             tokenizer: tokenizer.hash(),
+
             init: origin.as_deref().map(|folder| model_hash(folder, &strategies)).transpose()?,
         };
-        Ok(Data { train, tokenizer, pretrained, origin, validation, documents, identity, objectives })
+
+        Ok(Data {
+            train,
+            tokenizer,
+            pretrained,
+            origin,
+            validation,
+            documents,
+            identity,
+            objectives,
+        })
     }
 
     /// Every parameter: the model's, and what objectives and strategies declare beside it.
     fn declared(&self, strategies: &[strategy::Active]) -> Declarations {
         let model = self.pretrained.model.as_ref();
-        let beside = self.objectives.iter().flat_map(|active| active.objective.declare(model)).collect();
+        let beside =
+            self.objectives.iter().flat_map(|active| active.objective.declare(model)).collect();
         let added = strategies.iter().flat_map(|active| active.strategy.declare(model)).collect();
         Declarations { model: model.declare(), beside, added }
     }
 
-    /// All parameters as they begin: those of the model read from the folder the run goes on from, or drawn; those
-    /// beside it drawn, where no strategy has read them.
-    fn begin(&self, job: &Job, params: &Params, strategies: &[strategy::Active]) -> Result<Parameters> {
+    /// All parameters as they begin: those of the model read from the folder the run goes on from,
+    /// or drawn; those beside it drawn, where no strategy has read them.
+    fn begin(
+        &self,
+        job: &Job,
+        params: &Params,
+        strategies: &[strategy::Active],
+    ) -> Result<Parameters> {
         let (model, dtype) = (self.pretrained.model.as_ref(), params.precision.weights());
         let draw = |declared: &[Declared]| Parameters::draw(declared, job.seed, dtype, job.device);
         let declared = self.declared(strategies);
@@ -140,21 +172,27 @@ impl Data {
             None => draw(&declared.model)?,
         };
         all = all.and(draw(&declared.beside)?);
+
         for active in strategies {
             all = all.and(match active.strategy.read(model, dtype, job.device)? {
                 Some(read) => read,
                 None => draw(&active.strategy.declare(model))?,
             });
         }
+
         Ok(all)
     }
 
     /// The rows of the kinds that the run's objectives learn from.
     pub(crate) fn batcher<'a>(&'a self, job: &Job, params: &'a Params) -> Result<Batcher<'a>> {
-        let kinds: BTreeSet<RowKind> = self.objectives.iter().map(|active| active.kind.rows).collect();
-        if kinds.contains(&RowKind::Passages) && passages::Params::of(params)?.paraphrase_as == ParaphraseAs::Negative {
+        let kinds: BTreeSet<RowKind> =
+            self.objectives.iter().map(|active| active.kind.rows).collect();
+        if kinds.contains(&RowKind::Passages)
+            && passages::Params::of(params)?.paraphrase_as == ParaphraseAs::Negative
+        {
             job.progress.note(
-                "`train.rows.passages.paraphrase_as` is `negative`: passages that mean the same are pushed apart; \
+                "`train.rows.passages.paraphrase_as` is `negative`: passages that mean the same \
+                 are pushed apart; \
                  the literature uses them as positives",
             );
         }
@@ -190,7 +228,9 @@ fn objectives(
     strategies: &[strategy::Active],
 ) -> Result<Vec<objective::Active>> {
     let (model, name) = (pretrained.model.as_ref(), pretrained.family.name);
-    let objective::Chosen { mut active, left_out } = objective::chosen(params, pretrained.family.language)?;
+    let objective::Chosen { mut active, left_out } =
+        objective::chosen(params, pretrained.family.language)?;
+
     for kind in left_out {
         let section = kind.section();
         if params.is_given(&section) {
@@ -199,14 +239,19 @@ fn objectives(
                 .filter(|family| kind.languages.contains(&family.language))
                 .map(|family| family.name)
                 .collect();
-            return Err(Error::usage(format!("`{section}` has no effect: it is not defined for {name}"))
-                .hint(format!("it is for {}; leave its keys out", known.join(", "))));
+            return Err(Error::usage(format!(
+                "`{section}` has no effect: it is not defined for {name}"
+            ))
+            .hint(format!("it is for {}; leave its keys out", known.join(", "))));
         }
         // Each family has a language objective of its own, which nobody misses elsewhere.
+
         if kind.rows == RowKind::Passages {
-            job.progress.note(&format!("`{}` is left out: it is not defined for {name}", kind.name));
+            job.progress
+                .note(&format!("`{}` is left out: it is not defined for {name}", kind.name));
         }
     }
+
     active.retain(|active| {
         let own = active.objective.declare(model);
         let still = own.iter().any(|one| !strategy::trains(strategies, one));
@@ -216,12 +261,14 @@ fn objectives(
         }
         !still
     });
+
     if active.iter().any(|active| active.objective.needs(model).teacher)
         && !strategies.iter().any(|active| active.kind.teaches)
     {
         return Err(Error::usage("an objective learns from a teacher, and no strategy keeps one")
             .hint("`kpipe list strategies` says which do"));
     }
+
     Ok(active)
 }
 
@@ -231,12 +278,15 @@ fn model_hash(folder: &Path, strategies: &[strategy::Active]) -> Result<String> 
     for file in hugging_face::files(folder)? {
         hashes += &hash_file(&file)?;
     }
+
     for active in strategies {
         for file in active.strategy.files() {
-            let hint = format!("give a folder that a run with the strategy `{}` wrote", active.kind.name);
+            let hint =
+                format!("give a folder that a run with the strategy `{}` wrote", active.kind.name);
             hashes += &hash_file(&file).map_err(|error| error.hint(hint))?;
         }
     }
+
     Ok(hashes)
 }
 
@@ -248,8 +298,8 @@ fn drawn(params: &Params, tokenizer: &Tokenizer) -> Result<Pretrained> {
     }
 }
 
-/// The tokenizer that stands in `out` beside a checkpoint, else the one named in the parameters, else that of the model
-/// the run goes on from, else a trained one.
+/// The tokenizer that stands in `out` beside a checkpoint, else the one named in the parameters,
+/// else that of the model the run goes on from, else a trained one.
 fn tokenizer(
     job: &Job,
     params: &Params,
@@ -261,29 +311,41 @@ fn tokenizer(
     let (language, config) = (family.language, init.map_or(&Value::Null, |(_, init)| &init.config));
     let given = (!params.tokenizer.file.is_empty()).then(|| PathBuf::from(&params.tokenizer.file));
     let beside = init.map(|(folder, _)| folder.join(TOKENIZER));
+
     if checkpoint::latest(job.out)?.is_some() {
         match Tokenizer::read(&place, language, config) {
             Ok(tokenizer) => return Ok(tokenizer),
-            // Made again from what it was made of it is the same, or the checkpoint says that it is not.
+            // Made again from what it was made of it is the same, or the checkpoint says that it is
+            // not.
             Err(error) => job.progress.note(&format!("{}; it is made again", error.what())),
         }
     }
+
     let tokenizer = if let Some(file) = given {
         Tokenizer::read(&file, language, config)?
     } else if let Some(file) = beside {
         Tokenizer::read(&file, language, config).map_err(|error| {
-            error.hint("the model's tokenizer is needed: copy its `tokenizer.json` there, or name it in `train.tokenizer.file`")
+            error.hint(
+                "the model's tokenizer is needed: copy its `tokenizer.json` there, or name \
+                        it in `train.tokenizer.file`",
+            )
         })?
     } else {
         job.progress.message("training the tokenizer");
         Tokenizer::train(train, family, &params.tokenizer, job.seed)?
     };
+
     tokenizer.save(&place)?;
     Ok(tokenizer)
 }
 
 /// Checks that the tokenizer and the windows fit the model.
-fn check_fit(job: &Job, params: &Params, tokenizer: &Tokenizer, pretrained: &Pretrained) -> Result<()> {
+fn check_fit(
+    job: &Job,
+    params: &Params,
+    tokenizer: &Tokenizer,
+    pretrained: &Pretrained,
+) -> Result<()> {
     let size = pretrained.model.size();
     if tokenizer.vocabulary > size.vocabulary {
         return Err(Error::data(format!(
@@ -292,10 +354,14 @@ fn check_fit(job: &Job, params: &Params, tokenizer: &Tokenizer, pretrained: &Pre
         ))
         .hint("use the tokenizer the model was trained with"));
     }
+
     if tokenizer.vocabulary < size.vocabulary {
         let (tokens, rows) = (tokenizer.vocabulary, size.vocabulary);
-        job.progress.note(&format!("the tokenizer has {tokens} tokens, the model {rows} rows of embeddings"));
+        job.progress.note(&format!(
+            "the tokenizer has {tokens} tokens, the model {rows} rows of embeddings"
+        ));
     }
+
     plan::check_rows(pretrained, params)
 }
 
@@ -323,7 +389,12 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Resumes the newest checkpoint in `out`, or begins with drawn weights.
-    pub(crate) fn open(job: &'a Job<'a>, params: &Params, data: &'a Data, batcher: &Batcher) -> Result<Self> {
+    pub(crate) fn open(
+        job: &'a Job<'a>,
+        params: &Params,
+        data: &'a Data,
+        batcher: &Batcher,
+    ) -> Result<Self> {
         let model = data.pretrained.model.as_ref();
         let mut strategies = strategy::chosen(params)?;
         let declared = data.declared(&strategies).trained(&strategies);
@@ -331,6 +402,7 @@ impl<'a> Session<'a> {
             Some(path) => Some((checkpoint::state(&path)?, path)),
             None => None,
         };
+
         if let Some((state, path)) = &found {
             data.identity.check(&state.identity).map_err(|error| error.at(path.display()))?;
         }
@@ -340,15 +412,19 @@ impl<'a> Session<'a> {
         let is_whole = declared.len() == data.declared(&strategies).trained(&[]).len();
         let (parameters, optimiser) = match &found {
             Some((state, path)) => {
-                let (own, optimiser) = checkpoint::tensors(path, state, &declared, params, job.device)?;
+                let (own, optimiser) =
+                    checkpoint::tensors(path, state, &declared, params, job.device)?;
                 let still = match is_whole {
                     true => None,
-                    false => Some(data.begin(job, params, &strategies)?.only(|_| false).without(&trained)),
+                    false => Some(
+                        data.begin(job, params, &strategies)?.only(|_| false).without(&trained),
+                    ),
                 };
                 (still.into_iter().fold(own, Parameters::and), optimiser)
             }
             None => {
-                let begun = data.begin(job, params, &strategies)?.only(|name| trained.contains(name));
+                let begun =
+                    data.begin(job, params, &strategies)?.only(|name| trained.contains(name));
                 (begun, AdamW::new(&params.optimiser))
             }
         };
@@ -364,6 +440,7 @@ impl<'a> Session<'a> {
             }
             active.strategy.note(&parameters).iter().for_each(|told| job.progress.note(told));
         }
+
         let layout = Layout { declared, steps: model.steps() };
         let step = found.as_ref().map_or(0, |(state, _)| state.step);
         let loss_scale = match &found {
@@ -386,8 +463,10 @@ impl<'a> Session<'a> {
             layout,
             loss_scale,
             step,
+
             job,
         };
+
         job.progress.begin("train", Some(params.steps - step), "steps");
         if step == 0 {
             session.first_val_loss = session.evaluate(batcher)?.0;
@@ -405,34 +484,50 @@ impl<'a> Session<'a> {
         &self.data.tokenizer.frame
     }
 
-    /// The loss on the validation split, and under the weights that strategies keep beside the model's, each as
-    /// `<strategy>_val_loss`; none where there is no split.
-    pub(crate) fn evaluate(&self, batcher: &Batcher) -> Result<(Option<f64>, BTreeMap<String, f64>)> {
+    /// The loss on the validation split, and under the weights that strategies keep beside the
+    /// model's, each as `<strategy>_val_loss`; none where there is no split.
+    pub(crate) fn evaluate(
+        &self,
+        batcher: &Batcher,
+    ) -> Result<(Option<f64>, BTreeMap<String, f64>)> {
         let Some(shards) = &self.data.validation else { return Ok((None, BTreeMap::new())) };
-        let loss =
-            |weights: &Weights| evaluate(shards, &Measured::new(self.model(), weights, self.job.device, batcher)?);
+        let loss = |weights: &Weights| {
+            evaluate(shards, &Measured::new(self.model(), weights, self.job.device, batcher)?)
+        };
         let mut beside = BTreeMap::new();
+
         for active in &self.strategies {
             let Some(weights) = active.strategy.beside(&self.parameters) else { continue };
-            beside.extend(loss(&weights)?.map(|loss| (format!("{}_val_loss", active.kind.name), loss)));
+            beside.extend(
+                loss(&weights)?.map(|loss| (format!("{}_val_loss", active.kind.name), loss)),
+            );
         }
+
         Ok((loss(&self.parameters.detached())?, beside))
     }
 
     /// One step of the optimiser, with the gradients times `scale`.
-    pub(crate) fn learn(&mut self, gradients: &Gradients, moves: &Moves, lr: f64, scale: f64) -> Result<()> {
+    pub(crate) fn learn(
+        &mut self,
+        gradients: &Gradients,
+        moves: &Moves,
+        lr: f64,
+        scale: f64,
+    ) -> Result<()> {
         self.optimiser.step(&self.parameters, gradients, moves, lr, scale)
     }
 
     /// Shows the run to the strategies before a step.
     pub(crate) fn before(&mut self, at: At) -> Result<()> {
-        let run = Probe { model: self.data.pretrained.model.as_ref(), parameters: &self.parameters };
+        let run =
+            Probe { model: self.data.pretrained.model.as_ref(), parameters: &self.parameters };
         self.strategies.iter_mut().try_for_each(|active| active.strategy.before(at, &run))
     }
 
     /// Shows the run to the strategies behind a step that moved the weights.
     pub(crate) fn after(&mut self, at: At, did: &Did) -> Result<()> {
-        let run = Probe { model: self.data.pretrained.model.as_ref(), parameters: &self.parameters };
+        let run =
+            Probe { model: self.data.pretrained.model.as_ref(), parameters: &self.parameters };
         self.strategies.iter_mut().try_for_each(|active| active.strategy.after(at, &run, did))
     }
 
@@ -464,10 +559,15 @@ impl<'a> Session<'a> {
 
     /// One more step is done, and the next window stands at `position`.
     pub(crate) fn advance(&mut self, step: &Step, position: Position) {
-        if step.ranges.last().is_some_and(|range| range.epoch == 1) && self.position.cursor.epoch == 0 {
+        if step.ranges.last().is_some_and(|range| range.epoch == 1)
+            && self.position.cursor.epoch == 0
+        {
             let step = step.number;
-            self.job.progress.note(&format!("step {step} begins the train split again from its first document"));
+            self.job
+                .progress
+                .note(&format!("step {step} begins the train split again from its first document"));
         }
+
         (self.step, self.position) = (step.number, position);
         self.tokens += step.tokens;
         self.padding += step.padding;
@@ -477,15 +577,18 @@ impl<'a> Session<'a> {
     pub(crate) fn log(&mut self, metric: &Metric, step: Step) -> Result<()> {
         self.metrics.write(&metric.line()?)?;
         self.consumed.write(&line(&Consumed { step: step.number, ranges: step.ranges })?)?;
-        let val_loss = metric.val_loss.map(|loss| format!(", held-out {loss:.3}")).unwrap_or_default();
-        let told = format!("loss {:.3}{val_loss}, {:.0} tokens/s", metric.train_loss, metric.tokens_per_s);
+        let val_loss =
+            metric.val_loss.map(|loss| format!(", held-out {loss:.3}")).unwrap_or_default();
+        let told =
+            format!("loss {:.3}{val_loss}, {:.0} tokens/s", metric.train_loss, metric.tokens_per_s);
         self.job.progress.message(&told);
         Ok(())
     }
 
     /// Writes a checkpoint of the steps that none holds yet, and says so.
     pub(crate) fn save_if_new(&self, params: &Params) -> Result<Option<String>> {
-        let newest = checkpoint::latest(self.job.out)?.map(|path| checkpoint::state(&path)).transpose()?;
+        let newest =
+            checkpoint::latest(self.job.out)?.map(|path| checkpoint::state(&path)).transpose()?;
         if self.step == 0 || newest.is_some_and(|state| state.step == self.step) {
             return Ok(None);
         }
@@ -495,8 +598,11 @@ impl<'a> Session<'a> {
 
     /// Writes a checkpoint.
     pub(crate) fn save(&self, params: &Params) -> Result<()> {
-        let mut kept: BTreeMap<&'static str, strategy::Kept> =
-            self.strategies.iter().map(|active| (active.kind.name, active.strategy.save())).collect();
+        let mut kept: BTreeMap<&'static str, strategy::Kept> = self
+            .strategies
+            .iter()
+            .map(|active| (active.kind.name, active.strategy.save()))
+            .collect();
         let states = kept.iter_mut().map(|(name, kept)| ((*name).to_string(), kept.state.take()));
         let states = states.filter(|(_, state)| !state.is_null()).collect();
         let state = State {
@@ -508,6 +614,7 @@ impl<'a> Session<'a> {
             loss_scale: self.loss_scale,
             strategies: states,
         };
+
         let tensors = checkpoint::Tensors {
             parameters: &self.parameters,
             optimiser: &self.optimiser,
@@ -525,10 +632,14 @@ impl<'a> Session<'a> {
     pub(crate) fn finish(self, params: &Params, coverage: &Coverage) -> Result<Summary> {
         let out = self.job.out;
         consumed::verify(&out.join(CONSUMED), &self.data.train, params.shuffle, self.job.seed)?;
+
         if !coverage.untaught().is_empty() && self.resumed_from < self.step {
             let names = coverage.untaught().join(", ");
-            self.job.progress.note(&format!("nothing taught these parameters, they are as they began: {names}"));
+            self.job
+                .progress
+                .note(&format!("nothing taught these parameters, they are as they began: {names}"));
         }
+
         let (first, last) = first_and_last(&out.join(METRICS))?;
         let summary = Summary {
             steps: self.step,
@@ -542,33 +653,43 @@ impl<'a> Session<'a> {
             tokens: self.tokens,
             padding: share(self.padding, self.tokens + self.padding),
             seconds: self.begun.elapsed().as_secs_f64(),
+
             model: self.export()?,
         };
+
         self.job.progress.end(&summary.told());
         Ok(summary)
     }
 
-    /// Writes `model.safetensors` and `config.json` beside `tokenizer.json`, as transformers loads them, or what a
-    /// strategy writes in their place; apart from them what objectives trained beside the model, and the weights that
-    /// strategies keep beside it, in a folder of each.
+    /// Writes `model.safetensors` and `config.json` beside `tokenizer.json`, as transformers loads
+    /// them, or what a strategy writes in their place; apart from them what objectives trained
+    /// beside the model, and the weights that strategies keep beside it, in a folder of each.
     fn export(&self) -> Result<PathBuf> {
         let weights = self.parameters.detached();
         for active in &self.data.objectives {
             let own = active.objective.declare(self.model()).into_iter();
             let own = own.filter(|one| one.part.role == Role::Beside(active.kind.name));
-            let tensors: BTreeMap<String, Tensor> =
-                own.map(|one| Ok((one.name.clone(), weights.get(&one.name)?.clone()))).collect::<Result<_>>()?;
+            let tensors: BTreeMap<String, Tensor> = own
+                .map(|one| Ok((one.name.clone(), weights.get(&one.name)?.clone())))
+                .collect::<Result<_>>()?;
+
             if !tensors.is_empty() {
-                write_tensors(&self.job.out.join(format!("{}.safetensors", active.kind.name)), &tensors)?;
+                write_tensors(
+                    &self.job.out.join(format!("{}.safetensors", active.kind.name)),
+                    &tensors,
+                )?;
             }
         }
+
         for active in &self.strategies {
             let Some(weights) = active.strategy.beside(&self.parameters) else { continue };
             let folder = self.job.out.join(active.kind.name);
-            std::fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
+            std::fs::create_dir_all(&folder)
+                .map_err(|cause| Error::file("create", &folder, cause))?;
             self.data.tokenizer.save(&folder.join(TOKENIZER))?;
             self.write(&folder, &weights)?;
         }
+
         self.write(self.job.out, &weights)
     }
 
@@ -600,9 +721,11 @@ fn line(value: &impl Serialize) -> Result<String> {
 }
 
 fn first_and_last(metrics: &Path) -> Result<(Metric, Metric)> {
-    let text = std::fs::read_to_string(metrics).map_err(|cause| Error::file("read", metrics, cause))?;
+    let text =
+        std::fs::read_to_string(metrics).map_err(|cause| Error::file("read", metrics, cause))?;
     let parse = |line: Option<&str>| {
-        let damaged = |cause: String| Error::data(format!("`{}` is damaged: {cause}", metrics.display()));
+        let damaged =
+            |cause: String| Error::data(format!("`{}` is damaged: {cause}", metrics.display()));
         let line = line.ok_or_else(|| damaged("it is empty".to_string()))?;
         serde_json::from_str::<Metric>(line).map_err(|cause| damaged(cause.to_string()))
     };

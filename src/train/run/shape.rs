@@ -11,7 +11,8 @@ use crate::train::params::Params;
 use crate::train::schedule;
 
 impl Params {
-    /// Checks what depends on more than one key; the range of each is checked where a pipeline file is read.
+    /// Checks what depends on more than one key; the range of each is checked where a pipeline file
+    /// is read.
     ///
     /// # Errors
     /// Names the keys that do not go together.
@@ -34,7 +35,8 @@ impl Params {
         hugging_face::family_of(&Value::Object(self.config.clone())).map_err(Self::in_config)
     }
 
-    /// The model that `[train.config]` describes, with so many rows of embeddings where it does not say how many.
+    /// The model that `[train.config]` describes, with so many rows of embeddings where it does not
+    /// say how many.
     ///
     /// # Errors
     /// If it is no shape that kpipe computes.

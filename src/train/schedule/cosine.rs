@@ -1,4 +1,5 @@
-//! `cosine`: half a cosine from the highest rate to the floor (SGDR without restarts, arXiv:1608.03983).
+//! `cosine`: half a cosine from the highest rate to the floor (SGDR without restarts,
+//! arXiv:1608.03983).
 
 use super::Schedule;
 

@@ -1,6 +1,7 @@
-//! `inverse_sqrt`: by one over the root of the steps, as T5 was trained (`get_inverse_sqrt_schedule` in transformers):
-//! `√(scale / (scale + steps behind the warm-up))`, where the scale is the warm-up, or 10,000 steps without one. It goes
-//! on the same however long the run is.
+//! `inverse_sqrt`: by one over the root of the steps, as T5 was trained
+//! (`get_inverse_sqrt_schedule` in transformers): `√(scale / (scale + steps behind the warm-up))`,
+//! where the scale is the warm-up, or 10,000 steps without one. It goes on the same however long
+//! the run is.
 
 use super::Schedule;
 
@@ -14,6 +15,7 @@ pub static INVERSE_SQRT: Schedule = Schedule {
     keys: &["floor"],
     factor: |at| {
         let scale = if at.warmup == 0 { SCALE } else { at.warmup as f64 };
-        at.rising().unwrap_or_else(|| at.floor.max((scale / (scale + at.behind_warmup() as f64)).sqrt()))
+        at.rising()
+            .unwrap_or_else(|| at.floor.max((scale / (scale + at.behind_warmup() as f64)).sqrt()))
     },
 };

@@ -1,8 +1,9 @@
 //! Learning-rate schedules: pure functions from a step to a share of the highest rate.
 //!
-//! Every schedule rises linearly over the warm-up (`stlr` from its floor) and then goes its own way. As in Hugging Face's `LambdaLR`
-//! schedules the argument is the number of steps *already done*, so with a warm-up the first step has rate 0.
-//! One more schedule is one file, one `mod` line and one line in [`SCHEDULES`].
+//! Every schedule rises linearly over the warm-up (`stlr` from its floor) and then goes its own
+//! way. As in Hugging Face's `LambdaLR` schedules the argument is the number of steps *already
+//! done*, so with a warm-up the first step has rate 0. One more schedule is one file, one `mod`
+//! line and one line in [`SCHEDULES`].
 
 pub mod constant;
 pub mod cosine;
@@ -66,10 +67,12 @@ impl At {
 
     /// The share of the steps behind the warm-up that is done, in `[0, 1]`.
     fn progress(&self) -> f64 {
-        (self.behind_warmup() as f64 / self.total.saturating_sub(self.warmup).max(1) as f64).min(1.0)
+        (self.behind_warmup() as f64 / self.total.saturating_sub(self.warmup).max(1) as f64)
+            .min(1.0)
     }
 
-    /// Rises from 0 over the warm-up, then goes from the highest rate to the floor as `fall` goes from 1 to 0.
+    /// Rises from 0 over the warm-up, then goes from the highest rate to the floor as `fall` goes
+    /// from 1 to 0.
     fn after_warmup(&self, fall: impl Fn(f64) -> f64) -> f64 {
         self.rising().unwrap_or_else(|| self.floor + (1.0 - self.floor) * fall(self.progress()))
     }
@@ -88,7 +91,12 @@ pub fn schedule(name: &str) -> Result<&'static Schedule> {
 ///
 /// # Errors
 /// If the schedule is not known.
-pub fn learning_rate(done: u64, total: u64, highest: f64, params: &params::Schedule) -> Result<f64> {
+pub fn learning_rate(
+    done: u64,
+    total: u64,
+    highest: f64,
+    params: &params::Schedule,
+) -> Result<f64> {
     let warmup = (total as f64 * params.warmup).round_ties_even() as u64;
     let at = At { done, total, warmup, floor: params.floor, decay: params.decay };
     Ok(highest * (schedule(&params.kind)?.factor)(&at))
@@ -109,25 +117,48 @@ mod tests {
         }
     }
 
-    /// Values of transformers' `get_{cosine,linear,constant}_schedule_with_warmup(warmup 10, total 100)`, of its
-    /// `get_inverse_sqrt_schedule(10)`, and of `get_wsd_schedule(10, 20, num_training_steps=100, decay_type="linear")`.
+    /// Values of transformers' `get_{cosine,linear,constant}_schedule_with_warmup(warmup 10, total
+    /// 100)`, of its `get_inverse_sqrt_schedule(10)`, and of `get_wsd_schedule(10, 20,
+    /// num_training_steps=100, decay_type="linear")`.
     #[test]
     fn tables_agree_with_transformers() {
         check("cosine", 0.0, &[(0, 0.0), (5, 0.5), (10, 1.0), (55, 0.5), (100, 0.0), (120, 0.0)]);
-        check("linear", 0.0, &[(0, 0.0), (5, 0.5), (10, 1.0), (55, 0.5), (91, 0.1), (100, 0.0), (120, 0.0)]);
+        check(
+            "linear",
+            0.0,
+            &[(0, 0.0), (5, 0.5), (10, 1.0), (55, 0.5), (91, 0.1), (100, 0.0), (120, 0.0)],
+        );
         check("constant", 0.0, &[(0, 0.0), (5, 0.5), (10, 1.0), (55, 1.0), (100, 1.0)]);
         check("cosine", 0.1, &[(10, 1.0), (55, 0.55), (100, 0.1)]);
         check("inverse_sqrt", 0.0, &[(0, 0.0), (5, 0.5), (10, 1.0), (40, 0.5), (90, 1.0 / 3.0)]);
         assert_eq!(factor("inverse_sqrt", 30_000, 50_000, 0, 0.0), 0.5);
-        check("wsd", 0.0, &[(0, 0.0), (5, 0.5), (10, 1.0), (80, 1.0), (90, 0.5), (99, 0.05), (100, 0.0), (120, 0.0)]);
+        check(
+            "wsd",
+            0.0,
+            &[
+                (0, 0.0),
+                (5, 0.5),
+                (10, 1.0),
+                (80, 1.0),
+                (90, 0.5),
+                (99, 0.05),
+                (100, 0.0),
+                (120, 0.0),
+            ],
+        );
         check("wsd", 0.1, &[(80, 1.0), (90, 0.55), (100, 0.1)]);
     }
 
-    /// The formula of ULMFiT with cut 0.1 and ratio 32; its rate of 0.01 gives .0003125, .00515625, .01 and so on.
+    /// The formula of ULMFiT with cut 0.1 and ratio 32; its rate of 0.01 gives .0003125, .00515625,
+    /// .01 and so on.
     #[test]
     fn the_slanted_triangle_is_that_of_ulmfit() {
         let ratio = 1.0 / 32.0;
-        check("stlr", ratio, &[(0, ratio), (5, 0.515_625), (10, 1.0), (55, 0.515_625), (100, ratio)]);
+        check(
+            "stlr",
+            ratio,
+            &[(0, ratio), (5, 0.515_625), (10, 1.0), (55, 0.515_625), (100, ratio)],
+        );
     }
 
     #[test]
@@ -135,9 +166,15 @@ mod tests {
         for (idx, schedule) in SCHEDULES.iter().enumerate() {
             assert!(!schedule.about.is_empty());
             assert!(SCHEDULES[..idx].iter().all(|other| other.name != schedule.name));
+
             for (total, warmup) in [(1, 0), (1, 1), (7, 7), (50, 3)] {
-                let factors = (0..=total).map(|step| factor(schedule.name, step, total, warmup, 0.0));
-                assert!(factors.into_iter().all(|factor| (0.0..=1.0).contains(&factor)), "{}", schedule.name);
+                let factors =
+                    (0..=total).map(|step| factor(schedule.name, step, total, warmup, 0.0));
+                assert!(
+                    factors.into_iter().all(|factor| (0.0..=1.0).contains(&factor)),
+                    "{}",
+                    schedule.name
+                );
             }
         }
     }

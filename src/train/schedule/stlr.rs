@@ -1,5 +1,6 @@
-//! `stlr`: the slanted triangle of ULMFiT (arXiv:1801.06146): a short straight rise from the floor and a long straight
-//! fall back to it. The reference has a floor of 1/32 and rises over a tenth of the steps.
+//! `stlr`: the slanted triangle of ULMFiT (arXiv:1801.06146): a short straight rise from the floor
+//! and a long straight fall back to it. The reference has a floor of 1/32 and rises over a tenth of
+//! the steps.
 
 use super::Schedule;
 

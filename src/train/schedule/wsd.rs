@@ -1,5 +1,6 @@
-//! `wsd`: warm-up, stable, decay (MiniCPM, arXiv:2404.06395): the highest rate until the last share `decay` of the
-//! steps, then straight down to the floor. A run can be stretched by going on from before the decay.
+//! `wsd`: warm-up, stable, decay (MiniCPM, arXiv:2404.06395): the highest rate until the last share
+//! `decay` of the steps, then straight down to the floor. A run can be stretched by going on from
+//! before the decay.
 
 use super::Schedule;
 

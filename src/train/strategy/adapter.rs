@@ -1,5 +1,5 @@
-//! `adapter`: prompts are trained and the model stays as it is (LLaMA-Adapter, arXiv:2303.16199). What it computes is a
-//! part of the model: [`crate::train::model::adapter`].
+//! `adapter`: prompts are trained and the model stays as it is (LLaMA-Adapter, arXiv:2303.16199).
+//! What it computes is a part of the model: [`crate::train::model::adapter`].
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,8 @@ use crate::train::model::{Adapter, Architecture, Parameters, Weights, adapter};
 /// See the module.
 pub static ADAPTER: Kind = Kind {
     name: "adapter",
-    about: "trains a few prompts in the upper blocks and leaves the model as it is (LLaMA and GPT-2)",
+    about: "trains a few prompts in the upper blocks and leaves the model as it is (LLaMA and \
+            GPT-2)",
     teaches: false,
     build: |section: Section| {
         let keys: Keys = section.parse()?;
@@ -61,9 +62,16 @@ impl Strategy for Prompts {
         parameter.part.role == Role::Prompt
     }
 
-    fn read(&self, model: &dyn Architecture, dtype: DType, device: &Device) -> Result<Option<Parameters>> {
+    fn read(
+        &self,
+        model: &dyn Architecture,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Option<Parameters>> {
         match (Self::of(model), self.0.from.as_str()) {
-            (Some(adapter), from) if !from.is_empty() => adapter.read(Path::new(from), dtype, device).map(Some),
+            (Some(adapter), from) if !from.is_empty() => {
+                adapter.read(Path::new(from), dtype, device).map(Some)
+            }
             _ => Ok(None),
         }
     }
@@ -80,7 +88,12 @@ impl Strategy for Prompts {
         Some(format!("{n} of {all} numbers are trained, those of the adapter"))
     }
 
-    fn write(&self, model: &dyn Architecture, folder: &Path, weights: &Weights) -> Result<Option<PathBuf>> {
+    fn write(
+        &self,
+        model: &dyn Architecture,
+        folder: &Path,
+        weights: &Weights,
+    ) -> Result<Option<PathBuf>> {
         Self::of(model).map(|adapter| adapter.write(folder, weights)).transpose()
     }
 }

@@ -1,4 +1,5 @@
-//! `ema`: a running mean of the weights: `θ′ ← m θ′ + (1 − m) θ` after each step, from the weights the run began with.
+//! `ema`: a running mean of the weights: `θ′ ← m θ′ + (1 − m) θ` after each step, from the weights
+//! the run began with.
 //!
 //! It is evaluated and exported beside the model (GPT-BERT ships such weights), and never trained.
 
@@ -38,7 +39,9 @@ struct Ema {
 
 impl Strategy for Ema {
     fn begin(&mut self, run: &Probe) -> Result<()> {
-        let copy = |(name, var): (&str, &candle_core::Var)| Ok((name.to_string(), var.as_detached_tensor().copy()?));
+        let copy = |(name, var): (&str, &candle_core::Var)| {
+            Ok((name.to_string(), var.as_detached_tensor().copy()?))
+        };
         self.mean = run.parameters.iter().map(copy).collect::<Result<_>>()?;
         Ok(())
     }
@@ -94,6 +97,7 @@ mod tests {
         let mut ema = new();
         ema.begin(&run).unwrap();
         let did = Did { losses: BTreeMap::new(), grad_norm: 0.0 };
+
         for step in 1..=5 {
             let (_, var) = parameters.iter().next().unwrap();
             var.set(&Tensor::new(&[step as f64], &Device::Cpu).unwrap()).unwrap();
@@ -102,6 +106,7 @@ mod tests {
             ema = new();
             ema.load(kept, &run).unwrap();
         }
+
         let mean = ema.beside(&parameters).unwrap().get("w").unwrap().to_vec1::<f64>().unwrap()[0];
         assert!((mean - 0.074_501_871_253_124_99).abs() < 1e-12, "{mean}");
         assert!(new().load(Kept::default(), &run).unwrap_err().what().contains("`w`"));

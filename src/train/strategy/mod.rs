@@ -1,8 +1,9 @@
-//! How a run goes beyond its loss: what it puts into the model, what moves when, what it keeps beside the weights.
+//! How a run goes beyond its loss: what it puts into the model, what moves when, what it keeps
+//! beside the weights.
 //!
-//! To add a strategy: one file with a [`Kind`], one `mod` line, one line in [`STRATEGIES`], and its section
-//! `[train.strategy.<name>]` in `pipelines/default.toml`. The loop, the engine, the optimiser, the checkpoints, the
-//! metrics and the plan take it from there.
+//! To add a strategy: one file with a [`Kind`], one `mod` line, one line in [`STRATEGIES`], and its
+//! section `[train.strategy.<name>]` in `pipelines/default.toml`. The loop, the engine, the
+//! optimiser, the checkpoints, the metrics and the plan take it from there.
 
 pub mod adapter;
 pub mod ema;
@@ -112,9 +113,11 @@ pub struct Kept {
     pub tensors: BTreeMap<String, Tensor>,
 }
 
-/// How a run goes beyond its loss. Everything but [`Strategy::build`](Kind::build) has an answer that changes nothing.
+/// How a run goes beyond its loss. Everything but [`Strategy::build`](Kind::build) has an answer
+/// that changes nothing.
 pub trait Strategy: Send {
-    /// Changes the model before its parameters are declared; `origin` is the folder that the run goes on from.
+    /// Changes the model before its parameters are declared; `origin` is the folder that the run
+    /// goes on from.
     ///
     /// # Errors
     /// If the model cannot be changed so.
@@ -129,7 +132,8 @@ pub trait Strategy: Send {
         Vec::new()
     }
 
-    /// Whether the run trains this parameter at any time. One that no run trains takes no memory for gradients and means.
+    /// Whether the run trains this parameter at any time. One that no run trains takes no memory
+    /// for gradients and means.
     fn trains(&self, parameter: &Declared) -> bool {
         let _ = parameter;
         true
@@ -139,7 +143,12 @@ pub trait Strategy: Send {
     ///
     /// # Errors
     /// If a file cannot be read.
-    fn read(&self, model: &dyn Architecture, dtype: DType, device: &Device) -> Result<Option<Parameters>> {
+    fn read(
+        &self,
+        model: &dyn Architecture,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Option<Parameters>> {
         let _ = (model, dtype, device);
         Ok(None)
     }
@@ -225,11 +234,17 @@ pub trait Strategy: Send {
         None
     }
 
-    /// Writes what the run learned in the place of the whole model; `None` leaves the model to be written.
+    /// Writes what the run learned in the place of the whole model; `None` leaves the model to be
+    /// written.
     ///
     /// # Errors
     /// If a file cannot be written.
-    fn write(&self, model: &dyn Architecture, folder: &Path, weights: &Weights) -> Result<Option<PathBuf>> {
+    fn write(
+        &self,
+        model: &dyn Architecture,
+        folder: &Path,
+        weights: &Weights,
+    ) -> Result<Option<PathBuf>> {
         let _ = (model, folder, weights);
         Ok(None)
     }

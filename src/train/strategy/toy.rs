@@ -1,8 +1,8 @@
-//! `toy`: a strategy of the tests alone, which shows that one file and one line add one that says what moves when,
-//! keeps state and tensors, teaches, and tells.
+//! `toy`: a strategy of the tests alone, which shows that one file and one line add one that says
+//! what moves when, keeps state and tensors, teaches, and tells.
 //!
-//! In the first half of the steps only the attention of the first head in the model's second block moves, at half the
-//! rate; then everything does. It teaches with the weights the run began with.
+//! In the first half of the steps only the attention of the first head in the model's second block
+//! moves, at half the rate; then everything does. It teaches with the weights the run began with.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,9 @@ struct Toy {
 
 impl Strategy for Toy {
     fn begin(&mut self, run: &Probe) -> Result<()> {
-        let copy = |(name, var): (&str, &candle_core::Var)| Ok((name.to_string(), var.as_detached_tensor().copy()?));
+        let copy = |(name, var): (&str, &candle_core::Var)| {
+            Ok((name.to_string(), var.as_detached_tensor().copy()?))
+        };
         self.first = run.parameters.iter().map(copy).collect::<Result<_>>()?;
         Ok(())
     }
@@ -50,7 +52,8 @@ impl Strategy for Toy {
         }
         let heads = layout.declared.iter().filter(|one| one.part.step == 2).filter_map(|one| {
             let heads = one.part.heads?;
-            let share = Share::Slices { dim: heads.dim, ranges: heads.ranges(0, &one.shape), rate: 0.5 };
+            let share =
+                Share::Slices { dim: heads.dim, ranges: heads.ranges(0, &one.shape), rate: 0.5 };
             Some((one.name.clone(), share))
         });
         Moves::some(heads.collect())

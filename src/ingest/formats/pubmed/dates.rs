@@ -4,13 +4,16 @@ use std::borrow::Cow;
 
 use super::tree::Element;
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
-/// ISO 8601 date of an element with `Year`, `Month`, `Day` or `MedlineDate`, as exact as it is given: `2019-03-08`,
-/// `2019-03`, `2019`. A span of months or a season gives its first year.
+/// ISO 8601 date of an element with `Year`, `Month`, `Day` or `MedlineDate`, as exact as it is
+/// given: `2019-03-08`, `2019-03`, `2019`. A span of months or a season gives its first year.
 pub(super) fn iso(element: Element) -> Option<String> {
     if let Some(year) = element.text_of("Year").and_then(|year| number(&year, 4)) {
-        let Some(month) = element.text_of("Month").and_then(|name| month(&name)) else { return Some(year) };
+        let Some(month) = element.text_of("Month").and_then(|name| month(&name)) else {
+            return Some(year);
+        };
         let day = element.text_of("Day").and_then(|day| number(&format!("{day:0>2}"), 2));
         return Some(match day {
             Some(day) => format!("{year}-{month}-{day}"),
@@ -22,7 +25,8 @@ pub(super) fn iso(element: Element) -> Option<String> {
 
 /// `2000 Mar 3-9` → `2000-03`; `1998 Dec-1999 Jan` and `2000 Spring` → the first year.
 fn medline(text: &str) -> Option<String> {
-    let start = text.as_bytes().windows(4).position(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    let start =
+        text.as_bytes().windows(4).position(|digits| digits.iter().all(u8::is_ascii_digit))?;
     let year = text.get(start..start + 4)?;
     let rest = text.get(start + 4..)?;
     let name = rest.strip_prefix(' ').and_then(|rest| rest.split(' ').next());
@@ -33,7 +37,8 @@ fn medline(text: &str) -> Option<String> {
 }
 
 fn number(text: &str, digits: usize) -> Option<String> {
-    (text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.to_owned())
+    (text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.to_owned())
 }
 
 /// `Mar`, `March`, `3`, `03` → `03`.
@@ -154,6 +159,9 @@ mod tests {
     #[test]
     fn languages_have_two_letters_where_there_are_two() {
         assert!(LANGUAGES.is_sorted());
-        assert_eq!((language("eng"), language("GER"), language("mul")), ("en".into(), "de".into(), "mul".into()));
+        assert_eq!(
+            (language("eng"), language("GER"), language("mul")),
+            ("en".into(), "de".into(), "mul".into())
+        );
     }
 }

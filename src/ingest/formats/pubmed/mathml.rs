@@ -1,8 +1,8 @@
 //! MathML → one line: `1/20`, `x^2`, `x_i`, `√(a+b)`, `√[3]x`, `Σ_(i=1)^n`.
 //!
-//! Presentation MathML as publishers send it to PubMed. What is simple is marked as raised or lowered and read by the
-//! rule of `ingest/numbers.rs`; what has several parts stands in brackets. Of `semantics` the first child counts,
-//! annotations repeat it in another language.
+//! Presentation MathML as publishers send it to PubMed. What is simple is marked as raised or
+//! lowered and read by the rule of `ingest/numbers.rs`; what has several parts stands in brackets.
+//! Of `semantics` the first child counts, annotations repeat it in another language.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,8 @@ use crate::ingest::numbers::{END, LOWERED, RAISED, lower, overline, raise};
 /// Deeper formulae are read as the texts in them; real ones have about ten levels.
 const MAX_DEPTH: usize = 64;
 
-/// A formula that stands in another text, from `<math` to `</math>`; `None` if it is not well-formed.
+/// A formula that stands in another text, from `<math` to `</math>`; `None` if it is not
+/// well-formed.
 pub(in crate::ingest) fn read(math: &str) -> Option<String> {
     let tree = Tree::read(math).ok()?;
     tree.root().map(linear)
@@ -35,19 +36,25 @@ fn row(element: Element<'_, '_>, depth: usize) -> String {
     line
 }
 
-/// Puts a piece behind others; two numbers side by side stay two, and nothing joins an exponent or a fraction.
+/// Puts a piece behind others; two numbers side by side stay two, and nothing joins an exponent or
+/// a fraction.
 fn push(line: &mut String, piece: &str) {
     let meets = |is: fn(char) -> bool| line.ends_with(is) && piece.starts_with(is);
-    let last = line.rsplit(|c: char| c.is_whitespace() || "()[]{}=+".contains(c)).next().unwrap_or("");
+    let last =
+        line.rsplit(|c: char| c.is_whitespace() || "()[]{}=+".contains(c)).next().unwrap_or("");
     let is_closed = last.contains(['/', '^', '_']) && meets(char::is_alphanumeric);
     let is_group = piece.len() == 3 && piece.bytes().all(|byte| byte.is_ascii_digit());
-    let before = line.strip_suffix(", ").filter(|before| is_group && before.ends_with(|c: char| c.is_ascii_digit()));
+    let before = line
+        .strip_suffix(", ")
+        .filter(|before| is_group && before.ends_with(|c: char| c.is_ascii_digit()));
+
     if let Some(before) = before.map(str::len) {
         // A comma between thousands, set as an operator.
         line.truncate(before + 1);
     } else if is_closed || meets(|c| c.is_ascii_digit()) {
         line.push(' ');
     }
+
     line.push_str(piece);
 }
 
@@ -56,7 +63,9 @@ fn node(element: Element<'_, '_>, depth: usize) -> String {
         return element.plain_text().into_owned();
     }
     let parts: Vec<Element<'_, '_>> = element.children().collect();
-    let part = |place: usize| parts.get(place).map(|part| node(*part, depth + 1)).unwrap_or_default();
+    let part =
+        |place: usize| parts.get(place).map(|part| node(*part, depth + 1)).unwrap_or_default();
+
     match element.name() {
         "mfrac" => format!("{}/{}", grouped(part(0)), grouped(part(1))),
         "msup" => base(part(0)) + &raised(&part(1)),
@@ -73,7 +82,9 @@ fn node(element: Element<'_, '_>, depth: usize) -> String {
         "mroot" => format!("√[{}]{}", part(1), grouped(part(0))),
         "mfenced" => {
             let inside: Vec<String> = (0..parts.len()).map(part).collect();
-            let sign = |name: &str, usual: &str| element.attribute(name).map_or(usual.to_owned(), Cow::into_owned);
+            let sign = |name: &str, usual: &str| {
+                element.attribute(name).map_or(usual.to_owned(), Cow::into_owned)
+            };
             format!("{}{}{}", sign("open", "("), inside.join(", "), sign("close", ")"))
         }
         "mtr" | "mlabeledtr" => (0..parts.len()).map(part).collect::<Vec<_>>().join(", "),
@@ -91,8 +102,8 @@ fn node(element: Element<'_, '_>, depth: usize) -> String {
 /// Relations and sums stand between spaces, as in text; other operators stand close.
 fn operator(sign: &str) -> String {
     match sign {
-        "=" | "<" | ">" | "≤" | "≥" | "≈" | "≠" | "±" | "×" | "→" | "∈" | "~" | "∼" | "≡" | "∝" | "≪" | "≫" =>
-        {
+        "=" | "<" | ">" | "≤" | "≥" | "≈" | "≠" | "±" | "×" | "→" | "∈" | "~" | "∼" | "≡" | "∝"
+        | "≪" | "≫" => {
             format!(" {sign} ")
         }
         "," | ";" => format!("{sign} "),
@@ -105,19 +116,25 @@ fn operator(sign: &str) -> String {
 /// Pairs of lowered and raised parts behind a symbol, and, behind `mprescripts`, before it.
 fn multiscripts(parts: &[Element<'_, '_>], depth: usize) -> String {
     let Some((base, scripts)) = parts.split_first() else { return String::new() };
-    let before = scripts.iter().position(|part| part.name() == "mprescripts").unwrap_or(scripts.len());
+    let before =
+        scripts.iter().position(|part| part.name() == "mprescripts").unwrap_or(scripts.len());
     let pairs = |scripts: &[Element<'_, '_>]| {
         let texts: Vec<String> = scripts.iter().map(|part| node(*part, depth + 1)).collect();
-        texts
-            .chunks(2)
-            .map(|pair| pair.iter().map(String::as_str).collect::<Vec<_>>())
-            .fold((String::new(), String::new()), |(below, above), pair| {
+        texts.chunks(2).map(|pair| pair.iter().map(String::as_str).collect::<Vec<_>>()).fold(
+            (String::new(), String::new()),
+            |(below, above), pair| {
                 (below + pair.first().unwrap_or(&""), above + pair.get(1).unwrap_or(&""))
-            })
+            },
+        )
     };
+
     let (below, above) = pairs(&scripts[..before]);
     let (below_before, above_before) = pairs(scripts.get(before + 1..).unwrap_or_default());
-    raised(&above_before) + &lowered(&below_before) + &node(*base, depth + 1) + &lowered(&below) + &raised(&above)
+    raised(&above_before)
+        + &lowered(&below_before)
+        + &node(*base, depth + 1)
+        + &lowered(&below)
+        + &raised(&above)
 }
 
 /// Longest part that is raised or lowered without brackets, in characters.
@@ -128,21 +145,29 @@ fn is_simple(part: &str) -> bool {
         && part.chars().all(|c| c.is_alphanumeric() || matches!(c, '+' | '-' | '−' | '.'))
 }
 
-/// Whether several factors stand side by side, so that what is raised would not end where it does: `-kt`, `2n`, `a+b`.
+/// Whether several factors stand side by side, so that what is raised would not end where it does:
+/// `-kt`, `2n`, `a+b`.
 fn is_product(part: &str) -> bool {
     let factors = part.strip_prefix(['-', '−', '+']).unwrap_or(part);
-    factors.chars().count() > 1 && factors.chars().any(|c| !c.is_ascii_digit() && c != '.') && !is_word(factors)
+    factors.chars().count() > 1
+        && factors.chars().any(|c| !c.is_ascii_digit() && c != '.')
+        && !is_word(factors)
 }
 
 /// A name of several letters, as of a function or an index.
 fn is_word(part: &str) -> bool {
-    matches!(part, "max" | "min" | "opt" | "eff" | "ref" | "obs" | "exp" | "th" | "st" | "nd" | "rd")
+    matches!(
+        part,
+        "max" | "min" | "opt" | "eff" | "ref" | "obs" | "exp" | "th" | "st" | "nd" | "rd"
+    )
 }
 
 /// A symbol with what stands over it, as a combining character where there is one.
 fn accented(symbol: &str, over: &str) -> String {
     let mark = match over {
-        "¯" | "‾" | "―" | "_" | "\u{304}" | "\u{305}" | "−" | "-" | "–" | "—" => return overline(symbol),
+        "¯" | "‾" | "―" | "_" | "\u{304}" | "\u{305}" | "−" | "-" | "–" | "—" => {
+            return overline(symbol);
+        }
         "^" | "ˆ" | "\u{302}" => '\u{302}',
         "~" | "˜" | "∼" | "\u{303}" => '\u{303}',
         "." | "˙" | "\u{307}" => '\u{307}',
@@ -160,7 +185,13 @@ fn raised(part: &str) -> String {
     match part {
         "" => String::new(),
         "′" | "″" | "*" | "∗" | "†" | "∘" | "°" => part.to_owned(),
-        _ if is_simple(part) && !is_product(part) && part.contains(|c: char| c.is_ascii_digit()) => raise(part),
+        _ if is_simple(part)
+            && !is_product(part)
+            && part.contains(|c: char| c.is_ascii_digit()) =>
+        {
+            raise(part)
+        }
+
         _ if is_simple(part) && !is_product(part) => format!("^{part}"),
         _ => format!("^({part})"),
     }
@@ -177,7 +208,9 @@ fn lowered(part: &str) -> String {
 
 /// A part that stands over or under a line, in brackets if it has several.
 fn grouped(part: String) -> String {
-    let is_single = part.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '^' | RAISED | LOWERED | END));
+    let is_single = part
+        .chars()
+        .all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '^' | RAISED | LOWERED | END));
     if is_single || is_bracketed(&part) { part } else { format!("({part})") }
 }
 

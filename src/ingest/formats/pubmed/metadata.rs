@@ -142,7 +142,8 @@ pub(super) fn of_article<'x>(
     article: Element<'_, 'x>,
     data: Option<Element<'_, 'x>>,
 ) -> Metadata<'x> {
-    let publication_types = article.child("PublicationTypeList").map(|list| texts(list, "PublicationType"));
+    let publication_types =
+        article.child("PublicationTypeList").map(|list| texts(list, "PublicationType"));
     let publication_types = publication_types.unwrap_or_default();
     let ids = Identifiers { article, ids: data.and_then(|data| data.child("ArticleIdList")) };
     Metadata {
@@ -150,7 +151,10 @@ pub(super) fn of_article<'x>(
         status: citation.attribute("Status").unwrap_or_default(),
         article_languages: languages(article),
         vernacular_title: text_of(article, "VernacularTitle"),
-        journal: article.child("Journal").map(|journal| Journal::read(journal, article)).unwrap_or_default(),
+        journal: article
+            .child("Journal")
+            .map(|journal| Journal::read(journal, article))
+            .unwrap_or_default(),
         article_date: article.child("ArticleDate").and_then(dates::iso),
         authors: article.child("AuthorList").map(authors).unwrap_or_default(),
         mesh: list(citation, "MeshHeadingList", "MeshHeading", Heading::read),
@@ -170,14 +174,19 @@ pub(super) fn of_article<'x>(
 /// What a book or a chapter says; `document` is the `BookDocument`.
 pub(super) fn of_book<'x>(document: Element<'_, 'x>) -> Metadata<'x> {
     let book = document.child("Book");
-    let lists = [Some(document), book].into_iter().flatten().find_map(|element| element.child("AuthorList"));
+    let lists = [Some(document), book]
+        .into_iter()
+        .flatten()
+        .find_map(|element| element.child("AuthorList"));
     let ids = Identifiers { article: document, ids: document.child("ArticleIdList") };
     Metadata {
         kind: "book",
         article_languages: languages(document),
         vernacular_title: text_of(document, "VernacularTitle"),
         book: book.map(|book| text_of(book, "BookTitle")).unwrap_or_default(),
-        publisher: book.map(|book| text_at(book, &["Publisher", "PublisherName"])).unwrap_or_default(),
+        publisher: book
+            .map(|book| text_at(book, &["Publisher", "PublisherName"]))
+            .unwrap_or_default(),
         authors: lists.map(authors).unwrap_or_default(),
         publication_types: texts(document, "PublicationType"),
         keywords: keywords(document),
@@ -192,7 +201,8 @@ pub(super) fn of_book<'x>(document: Element<'_, 'x>) -> Metadata<'x> {
 impl Metadata<'_> {
     /// As a JSON object.
     pub(super) fn to_json(&self) -> String {
-        // It has no map whose keys are no strings and no number that JSON lacks, so this cannot fail.
+        // It has no map whose keys are no strings and no number that JSON lacks, so this cannot
+        // fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -214,7 +224,9 @@ impl<'x> Journal<'x> {
 
     fn is_empty(&self) -> bool {
         let Journal { title, abbreviation, issn, volume, issue, pages, medline_date } = self;
-        [title, abbreviation, issn, volume, issue, pages, medline_date].iter().all(|text| text.is_empty())
+        [title, abbreviation, issn, volume, issue, pages, medline_date]
+            .iter()
+            .all(|text| text.is_empty())
     }
 }
 
@@ -230,7 +242,12 @@ impl<'x> Heading<'x> {
 impl<'x> HeadingPart<'x> {
     fn read(part: Element<'_, 'x>) -> Self {
         let attribute = |name: &str| part.attribute(name).unwrap_or_default();
-        HeadingPart { ui: attribute("UI"), name: part.text(), kind: attribute("Type"), major: is_major(part) }
+        HeadingPart {
+            ui: attribute("UI"),
+            name: part.text(),
+            kind: attribute("Type"),
+            major: is_major(part),
+        }
     }
 }
 
@@ -246,7 +263,10 @@ impl<'x> Chemical<'x> {
         Chemical {
             ui: name.and_then(|name| name.attribute("UI")).unwrap_or_default(),
             name: name.map(Element::text).unwrap_or_default(),
-            registry: chemical.text_of("RegistryNumber").filter(|number| number != "0").unwrap_or_default(),
+            registry: chemical
+                .text_of("RegistryNumber")
+                .filter(|number| number != "0")
+                .unwrap_or_default(),
         }
     }
 }
@@ -263,7 +283,12 @@ fn texts<'x>(list: Element<'_, 'x>, name: &'static str) -> Vec<Text<'x>> {
     list.all(name).map(Element::text).filter(|text| !text.is_empty()).collect()
 }
 
-fn list<'t, 'x, T>(parent: Element<'t, 'x>, list: &str, item: &'static str, read: fn(Element<'t, 'x>) -> T) -> Vec<T> {
+fn list<'t, 'x, T>(
+    parent: Element<'t, 'x>,
+    list: &str,
+    item: &'static str,
+    read: fn(Element<'t, 'x>) -> T,
+) -> Vec<T> {
     parent.child(list).map(|list| list.all(item).map(read).collect()).unwrap_or_default()
 }
 
@@ -310,7 +335,10 @@ struct Identifiers<'t, 'x> {
 impl<'x> Identifiers<'_, 'x> {
     fn find(&self, kind: &str) -> Text<'x> {
         let is_kind = |id: &Element<'_, '_>| id.attribute("IdType").as_deref() == Some(kind);
-        self.ids.and_then(|ids| ids.all("ArticleId").find(is_kind)).map(Element::text).unwrap_or_default()
+        self.ids
+            .and_then(|ids| ids.all("ArticleId").find(is_kind))
+            .map(Element::text)
+            .unwrap_or_default()
     }
 
     fn doi(&self) -> Text<'x> {
@@ -326,7 +354,9 @@ impl<'x> Identifiers<'_, 'x> {
 fn is_retracted(citation: Element, types: &[Text<'_>]) -> bool {
     let corrections = citation.child("CommentsCorrectionsList");
     let is_pointed_at = |list: Element| {
-        list.all("CommentsCorrections").any(|link| link.attribute("RefType").as_deref() == Some("RetractionIn"))
+        list.all("CommentsCorrections")
+            .any(|link| link.attribute("RefType").as_deref() == Some("RetractionIn"))
     };
-    types.iter().any(|kind| kind == "Retracted Publication") || corrections.is_some_and(is_pointed_at)
+    types.iter().any(|kind| kind == "Retracted Publication")
+        || corrections.is_some_and(is_pointed_at)
 }

@@ -1,8 +1,9 @@
 //! One record as a tree: elements and texts in document order, borrowed from the record.
 //!
-//! A record is tokenised here and not by quick-xml, which checks each piece for UTF-8 again and keeps a copy of every
-//! name: that cost more than all the rest of ingest. What is well-formed is what quick-xml takes, which a property test
-//! holds to, but for elements without a name and declarations inside a record: they are errors here.
+//! A record is tokenised here and not by quick-xml, which checks each piece for UTF-8 again and
+//! keeps a copy of every name: that cost more than all the rest of ingest. What is well-formed is
+//! what quick-xml takes, which a property test holds to, but for elements without a name and
+//! declarations inside a record: they are errors here.
 
 use std::borrow::Cow;
 
@@ -42,19 +43,24 @@ impl<'x> Tree<'x> {
         let mut nodes: Vec<Node> = Vec::with_capacity(xml.len() / 18);
         let mut open: Vec<(usize, &str)> = Vec::new();
         let mut rest = xml;
+
         while !rest.is_empty() {
             let number = nodes.len();
             let (token, behind) = rest.split_at(token(rest)?);
             rest = behind;
+
             match token.as_bytes() {
                 [b'<', b'/', ..] => {
                     let name = token[2..token.len() - 1].trim_end_matches([' ', '\t', '\n', '\r']);
                     match open.pop() {
                         Some((opened, expected)) if expected == name => nodes[opened].end = number,
-                        Some((_, expected)) => return Err(format!("`</{name}>` closes `<{expected}>`")),
+                        Some((_, expected)) => {
+                            return Err(format!("`</{name}>` closes `<{expected}>`"));
+                        }
                         None => return Err(format!("`</{name}>` closes nothing")),
                     }
                 }
+
                 [b'<', b'?', ..] | [b'<', b'!', b'-', ..] => {}
                 [b'<', next, ..] if *next != b'!' => {
                     let closed = token.ends_with("/>");
@@ -70,6 +76,7 @@ impl<'x> Tree<'x> {
                 _ => nodes.push(Node { name: "", raw: token, end: number + 1 }),
             }
         }
+
         match open.last() {
             Some((_, name)) => Err(format!("the record ends inside `<{name}>`")),
             None => Ok(Tree(nodes)),
@@ -88,15 +95,21 @@ fn token(xml: &str) -> Result<usize, String> {
     let bytes = xml.as_bytes();
     let up_to = |close: &str, from: usize| {
         let found = memmem::find(bytes.get(from..).unwrap_or_default(), close.as_bytes());
-        found.map(|place| from + place + close.len()).ok_or_else(|| format!("no `{close}` closes what opens"))
+        found
+            .map(|place| from + place + close.len())
+            .ok_or_else(|| format!("no `{close}` closes what opens"))
     };
+
     match bytes {
         [b'<', b'!', b'-', b'-', ..] => up_to("-->", 4),
         [b'<', b'!', b'[', ..] if xml.starts_with("<![CDATA[") => up_to("]]>", 9),
         [b'<', b'!', ..] => Err("`<!` begins neither a comment nor a section".to_owned()),
         [b'<', b'?', ..] => up_to("?>", 2),
-        [b'<', b'/', ..] => memchr(b'>', bytes).map(|end| end + 1).ok_or_else(|| "no `>` closes what opens".to_owned()),
+        [b'<', b'/', ..] => memchr(b'>', bytes)
+            .map(|end| end + 1)
+            .ok_or_else(|| "no `>` closes what opens".to_owned()),
         [b'<', ..] => tag(bytes),
+
         _ => text(bytes),
     }
 }
@@ -210,8 +223,9 @@ impl<'t, 'x> Element<'t, 'x> {
         })
     }
 
-    /// All text inside on one line: white space collapsed, entities replaced (those escaped twice too), what is raised
-    /// or lowered and formulae read by the rule of [`numbers`], other mark-up left out.
+    /// All text inside on one line: white space collapsed, entities replaced (those escaped twice
+    /// too), what is raised or lowered and formulae read by the rule of [`numbers`], other mark-up
+    /// left out.
     pub(super) fn text(self) -> Cow<'x, str> {
         let nodes = self.inside();
         match nodes {
@@ -236,7 +250,8 @@ impl<'t, 'x> Element<'t, 'x> {
         &self.tree.0[self.number + 1..self.tree.0[self.number].end.max(self.number + 1)]
     }
 
-    /// Appends the text of the nodes from `first` to `end`, with marks around what is raised or lowered.
+    /// Appends the text of the nodes from `first` to `end`, with marks around what is raised or
+    /// lowered.
     ///
     /// One loop with a stack of its own: records may nest deeper than a thread's stack.
     fn mark(self, first: usize, end: usize, out: &mut String) {
@@ -244,17 +259,22 @@ impl<'t, 'x> Element<'t, 'x> {
         let mut open: Vec<usize> = Vec::new();
         let mut number = first;
         let mut texts = first;
+
         while number < end {
             let node = &self.tree.0[number];
-            let is_mark = matches!(node.name, "sup" | "sub" | "math") || open.last() == Some(&number);
+            let is_mark =
+                matches!(node.name, "sup" | "sub" | "math") || open.last() == Some(&number);
+
             if is_mark {
                 out.push_str(&self.read_between(texts, number));
                 texts = number;
             }
+
             while open.last() == Some(&number) {
                 open.pop();
                 out.push(END);
             }
+
             match node.name {
                 "sup" | "sub" => {
                     out.push(if node.name == "sup" { RAISED } else { LOWERED });
@@ -269,6 +289,7 @@ impl<'t, 'x> Element<'t, 'x> {
                     }
                     out.push_str(&formula);
                     // A digit right behind a formula would join it.
+
                     if formula.ends_with(meets) {
                         out.push_str(&numbers::raise(""));
                     }
@@ -278,13 +299,16 @@ impl<'t, 'x> Element<'t, 'x> {
                 _ => number += 1,
             }
         }
+
         out.push_str(&self.read_between(texts, end));
         out.extend(open.iter().map(|_| END));
     }
 
     /// The texts of the nodes from `first` to `end`, read; entities may reach over mark-up.
     fn read_between(self, first: usize, end: usize) -> String {
-        read(self.tree.0[first..end].iter().filter(|node| node.name.is_empty()).map(|node| node.raw))
+        read(
+            self.tree.0[first..end].iter().filter(|node| node.name.is_empty()).map(|node| node.raw),
+        )
     }
 }
 
@@ -308,8 +332,15 @@ fn escaped_marks(text: Cow<'_, str>) -> Cow<'_, str> {
         return text;
     }
     let mut text = text.into_owned();
-    let marks =
-        [("sup", Some(RAISED)), ("sub", Some(LOWERED)), ("i", None), ("b", None), ("em", None), ("strong", None)];
+    let marks = [
+        ("sup", Some(RAISED)),
+        ("sub", Some(LOWERED)),
+        ("i", None),
+        ("b", None),
+        ("em", None),
+        ("strong", None),
+    ];
+
     for (name, mark) in marks {
         let (open, close) = (format!("<{name}>"), format!("</{name}>"));
         if text.contains(&open) && text.contains(&close) {
@@ -317,6 +348,7 @@ fn escaped_marks(text: Cow<'_, str>) -> Cow<'_, str> {
             text = text.replace(&open, &put(mark)).replace(&close, &put(mark.map(|_| END)));
         }
     }
+
     Cow::Owned(text)
 }
 
@@ -325,7 +357,9 @@ fn plain(raw: &str) -> Cow<'_, str> {
     if memchr2(b'<', b'&', raw.as_bytes()).is_none() {
         return one_line(raw);
     }
-    Cow::Owned(one_line(&escaped_marks(wikitext::decode_entities(&xml::text(raw.into())))).into_owned())
+    Cow::Owned(
+        one_line(&escaped_marks(wikitext::decode_entities(&xml::text(raw.into())))).into_owned(),
+    )
 }
 
 #[cfg(test)]
@@ -336,8 +370,10 @@ mod tests {
 
     #[test]
     fn text_is_read_through_mark_up() {
-        let tree =
-            Tree::read("<a x='1 &lt; 2'><b>H<sub>2</sub>O\n &amp;lt; &#x3b1;<![CDATA[<&]]></b><m:c/></a>").unwrap();
+        let tree = Tree::read(
+            "<a x='1 &lt; 2'><b>H<sub>2</sub>O\n &amp;lt; &#x3b1;<![CDATA[<&]]></b><m:c/></a>",
+        )
+        .unwrap();
         let root = tree.root().unwrap();
         assert_eq!(root.text_of("b").as_deref(), Some("H2O < α<&"));
         assert_eq!(root.attribute("x").as_deref(), Some("1 < 2"));
@@ -354,12 +390,21 @@ mod tests {
         };
         check("10<sup>6</sup> and 10<sup>-3</sup> mol/m<sup>2</sup>", "10^6 and 10^-3 mol/m^2");
         check("<b>10<sup><i>6</i></sup></b>5, log<sub>2</sub>8", "10^6 5, log_2 8");
-        check("D<sub>3</sub>, Na<sup>+</sup>/Ca<sup>2+</sup>, SO<sub>4</sub><sup>2-</sup>", "D3, Na+/Ca2+, SO4^2-");
+        check(
+            "D<sub>3</sub>, Na<sup>+</sup>/Ca<sup>2+</sup>, SO<sub>4</sub><sup>2-</sup>",
+            "D3, Na+/Ca2+, SO4^2-",
+        );
         check("5½ and 10⁶", "5 1/2 and 10^6");
-        check("10&lt;sup&gt;6&lt;/sup&gt; &amp;lt;i&amp;gt;E. coli&amp;lt;/i&amp;gt; a &lt;b", "10^6 E. coli a <b");
+        check(
+            "10&lt;sup&gt;6&lt;/sup&gt; &amp;lt;i&amp;gt;E. coli&amp;lt;/i&amp;gt; a &lt;b",
+            "10^6 E. coli a <b",
+        );
         let math = |inside: &str| format!("in 5 <m:math>{inside}</m:math>9 x");
         check(&math("<m:mfrac><m:mn>1</m:mn><m:mn>20</m:mn></m:mfrac>"), "in 5 1/20 9 x");
-        check(&math("<m:msup><m:mn>10</m:mn><m:mrow><m:mo>-</m:mo><m:mn>3</m:mn></m:mrow></m:msup>"), "in 5 10^-3 9 x");
+        check(
+            &math("<m:msup><m:mn>10</m:mn><m:mrow><m:mo>-</m:mo><m:mn>3</m:mn></m:mrow></m:msup>"),
+            "in 5 10^-3 9 x",
+        );
         check(
             &math(
                 "<m:mfrac><m:mrow><m:mi>a</m:mi><m:mo>+</m:mo><m:mn>1</m:mn></m:mrow><m:msqrt><m:mn>2</m:mn></m:msqrt></m:mfrac>",
@@ -372,14 +417,26 @@ mod tests {
             ),
             "in 5 CO2 = x_i^2 9 x",
         );
+
         let mn = |number: &str| format!("<m:mn>{number}</m:mn>");
         let half = format!("<m:mfrac>{}{}</m:mfrac>", mn("1"), mn("2"));
-        check(&math(&format!("<m:msup>{half}{}</m:msup><m:mi>x</m:mi>", mn("3"))), "in 5 (1/2)^3x9 x");
-        check(&math(&format!("{}<m:mo>,</m:mo>{}<m:mo>,</m:mo>{}", mn("1"), mn("000"), mn("2"))), "in 5 1,000, 2 9 x");
-        let sup = |base: &str, above: &str| format!("<m:msup><m:mrow>{base}</m:mrow><m:mrow>{above}</m:mrow></m:msup>");
+        check(
+            &math(&format!("<m:msup>{half}{}</m:msup><m:mi>x</m:mi>", mn("3"))),
+            "in 5 (1/2)^3x9 x",
+        );
+        check(
+            &math(&format!("{}<m:mo>,</m:mo>{}<m:mo>,</m:mo>{}", mn("1"), mn("000"), mn("2"))),
+            "in 5 1,000, 2 9 x",
+        );
+        let sup = |base: &str, above: &str| {
+            format!("<m:msup><m:mrow>{base}</m:mrow><m:mrow>{above}</m:mrow></m:msup>")
+        };
         check(&math(&sup(&mn("2"), &sup(&mn("3"), &mn("2")))), "in 5 2^(3^2)9 x");
         check(&math(&sup(&sup(&mn("2"), &mn("3")), &mn("2"))), "in 5 (2^3)^2 9 x");
-        check(&math(&sup("<m:mi>e</m:mi>", "<m:mo>-</m:mo><m:mi>k</m:mi><m:mi>t</m:mi>")), "in 5 e^(-kt)9 x");
+        check(
+            &math(&sup("<m:mi>e</m:mi>", "<m:mo>-</m:mo><m:mi>k</m:mi><m:mi>t</m:mi>")),
+            "in 5 e^(-kt)9 x",
+        );
         check(&math(&sup(&mn("10"), &format!("<m:mo>-</m:mo>{half}"))), "in 5 10^(-1/2)9 x");
         check(
             "<m:math><m:mover><m:mi>x</m:mi><m:mo>¯</m:mo></m:mover><m:mo>±</m:mo><m:mi>s</m:mi></m:math>",
@@ -394,10 +451,12 @@ mod tests {
         assert!(Tree::read("").unwrap().root().is_none());
     }
 
-    /// The elements and the text of a record, as quick-xml tells them; `None` if it is not well-formed.
+    /// The elements and the text of a record, as quick-xml tells them; `None` if it is not
+    /// well-formed.
     fn as_quick_xml(xml: &str) -> Option<(Vec<String>, String)> {
         let mut reader = quick_xml::Reader::from_str(xml);
         let (mut names, mut texts, mut depth) = (Vec::new(), String::new(), 0);
+
         loop {
             match reader.read_event().ok()? {
                 Event::Start(tag) => {
@@ -410,6 +469,7 @@ mod tests {
                 Event::GeneralRef(name) => texts.push_str(&format!("&{};", &*name)),
                 Event::CData(text) => texts.push_str(&format!("<![CDATA[{}]]>", &*text)),
                 Event::Eof => return (depth == 0).then_some((names, texts)),
+
                 _ => {}
             }
         }

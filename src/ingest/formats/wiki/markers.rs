@@ -111,15 +111,21 @@ static TITLE_ENDINGS: &[&str] = &[
     "（消歧義）",
 ];
 
-/// Where a page whose text begins with a redirect (`#REDIRECT [[target]]`, in any language) points to.
+/// Where a page whose text begins with a redirect (`#REDIRECT [[target]]`, in any language) points
+/// to.
 pub(super) fn redirect(text: &str) -> Option<String> {
-    let rest = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}').strip_prefix(['#', '＃'])?;
+    let rest = text
+        .trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+        .strip_prefix(['#', '＃'])?;
     let end = rest.char_indices().take(60).find(|(_, c)| *c == '[').map(|(place, _)| place)?;
-    let word = rest[..end].trim_matches(|c: char| c.is_whitespace() || matches!(c, ':' | '：')).to_uppercase();
+    let word = rest[..end]
+        .trim_matches(|c: char| c.is_whitespace() || matches!(c, ':' | '：'))
+        .to_uppercase();
     if !REDIRECTS.contains(&word.as_str()) {
         return None;
     }
     let target = rest[end..].strip_prefix("[[")?.split(['|', ']', '\n']).next()?;
+
     Some(target.trim().to_owned())
 }
 
@@ -135,7 +141,9 @@ mod tests {
 
     #[test]
     fn redirects_are_known_in_any_language() {
-        let check = |text: &str, expected: Option<&str>| assert_eq!(redirect(text).as_deref(), expected, "{text}");
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(redirect(text).as_deref(), expected, "{text}")
+        };
         check("#REDIRECT [[A b]]", Some("A b"));
         check("#redirect:[[A|b]] {{R}}", Some("A"));
         check("\n #重定向[[甲]]", Some("甲"));
@@ -149,8 +157,14 @@ mod tests {
     #[test]
     fn every_redirect_word_is_upper_case() {
         assert!(
-            REDIRECTS.iter().all(|word| word.to_uppercase() == *word || word.to_uppercase() != word.to_lowercase())
+            REDIRECTS
+                .iter()
+                .all(|word| word.to_uppercase() == *word
+                    || word.to_uppercase() != word.to_lowercase())
         );
-        assert!(is_disambiguation_title("Tin (disambiguation)") && !is_disambiguation_title("Tin (metal)"));
+        assert!(
+            is_disambiguation_title("Tin (disambiguation)")
+                && !is_disambiguation_title("Tin (metal)")
+        );
     }
 }

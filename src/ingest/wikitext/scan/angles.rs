@@ -13,9 +13,11 @@ impl Scanner<'_> {
             self.at = close.map_or(self.bytes.len(), |distance| self.at + 4 + distance + 3);
             return self.after_comment();
         }
+
         let Some(found) = tags::tag_at(rest) else { return self.literal(1) };
         let start = self.at;
         self.at += found.length;
+
         match found.tag {
             tags::Tag::Dropped | tags::Tag::Verbatim | tags::Tag::Formula => self.enclosing(found),
             tags::Tag::Break => self.out.push('\n'),
@@ -32,6 +34,7 @@ impl Scanner<'_> {
                 let tag = if is_inline { tags::Tag::Verbatim } else { tags::Tag::Dropped };
                 self.enclosing(tags::Found { tag, ..found });
             }
+
             tags::Tag::Inline => {
                 let tag = &self.bytes[start..self.at];
                 if !found.closes && memchr::memmem::find(tag, b"display:none").is_some() {
@@ -77,6 +80,7 @@ impl Scanner<'_> {
         if self.never_closed & bit != 0 {
             return self.out.push(GAP);
         }
+
         match tags::close_of(self.bytes, found.number, self.at) {
             tags::Close::At(end, after) => {
                 let content = &self.text[self.at..end];
@@ -87,6 +91,7 @@ impl Scanner<'_> {
                 }
                 self.at = after;
             }
+
             tags::Close::OpensAgain => self.out.push(GAP),
             tags::Close::Nowhere => {
                 self.never_closed |= bit;
@@ -100,6 +105,7 @@ impl Scanner<'_> {
             self.out.push('\n');
             return self.enter(Kind::HtmlTable);
         }
+
         if self.is_open(Kind::HtmlTable) {
             self.leave_until(Kind::HtmlTable);
             if let Some((open, _)) = self.exit() {

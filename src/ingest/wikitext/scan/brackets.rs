@@ -15,6 +15,7 @@ impl Scanner<'_> {
             }
             _ => self.at += n_braces,
         }
+
         while n_braces >= 2 {
             let kind = if n_braces == 3 { Kind::Parameter } else { Kind::Template };
             self.enter(kind);
@@ -23,14 +24,19 @@ impl Scanner<'_> {
     }
 
     pub(super) fn close_brace(&mut self) {
-        if self.peek(1) == Some(b'-') && self.is_open(Kind::Variants) && self.top_bracket() == Some(Kind::Variants) {
+        if self.peek(1) == Some(b'-')
+            && self.is_open(Kind::Variants)
+            && self.top_bracket() == Some(Kind::Variants)
+        {
             return self.close_variants();
         }
+
         let mut n_braces = self.run_of(b'}');
         if n_braces == 1 {
             return self.literal(1);
         }
         self.at += n_braces;
+
         while n_braces >= 2 {
             if !self.is_open(Kind::Template) && !self.is_open(Kind::Parameter) {
                 return;
@@ -41,10 +47,12 @@ impl Scanner<'_> {
             let is_parameter = self.top() == Some(Kind::Parameter) && n_braces >= 3;
             n_braces -= if is_parameter { 3 } else { 2 };
             self.close_template(is_parameter);
+
             if n_braces == 2 && self.peek(0) == Some(b'-') && self.top() == Some(Kind::Variants) {
                 return;
             }
         }
+
         if n_braces == 1 && self.peek(0) == Some(b'-') && self.top() == Some(Kind::Variants) {
             self.at -= 1;
             self.close_variants();
@@ -72,32 +80,44 @@ impl Scanner<'_> {
         } else if is_parameter {
             pipe.map_or(Shown::Nothing, |pipe| Shown::Text(content[pipe + 1..].to_owned()))
         } else {
-            let parts = Parts { content, pipes: &self.pipes[open.pipes..], offset: open.start, at: 0 };
+            let parts =
+                Parts { content, pipes: &self.pipes[open.pipes..], offset: open.start, at: 0 };
             let head = &content[..pipe.unwrap_or(content.len())];
-            match name(head).map(|name| call(head, &name, parts, self.site, &mut self.disambiguation)) {
+
+            match name(head)
+                .map(|name| call(head, &name, parts, self.site, &mut self.disambiguation))
+            {
                 Some(Shown::Unknown) => self.unknown(open.start, pipe),
                 Some(shown) => shown,
                 None => Shown::Nothing,
             }
         };
+
         self.pipes.truncate(open.pipes);
         self.cut(open.start);
+
         if let Shown::Text(shown) = shown {
             self.out.pop();
             self.out.push_str(&shown);
         }
     }
 
-    /// Counts a template that nobody knows, whose content begins at `start` of the output, where it stands in a line of
-    /// prose: there a hole is left.
+    /// Counts a template that nobody knows, whose content begins at `start` of the output, where it
+    /// stands in a line of prose: there a hole is left.
     fn unknown(&mut self, start: usize, pipe: Option<usize>) -> Shown {
         let is_inside = |kind| self.is_open(kind);
-        let is_prose = ![Kind::Template, Kind::Parameter, Kind::Table, Kind::HtmlTable].into_iter().any(is_inside);
-        if is_prose && (ends_with_words(&self.out[..start]) || begins_with_words(&self.text[self.at..])) {
+        let is_prose = ![Kind::Template, Kind::Parameter, Kind::Table, Kind::HtmlTable]
+            .into_iter()
+            .any(is_inside);
+
+        if is_prose
+            && (ends_with_words(&self.out[..start]) || begins_with_words(&self.text[self.at..]))
+        {
             let content = &self.out[start..];
             let name = name(&content[..pipe.unwrap_or(content.len())]).unwrap_or_default();
             *self.unknown.entry(name).or_default() += 1;
         }
+
         Shown::Nothing
     }
 
@@ -105,6 +125,7 @@ impl Scanner<'_> {
         let n_brackets = self.run_of(b'[');
         // Of more than two brackets the first are text.
         self.literal(n_brackets.saturating_sub(2));
+
         if links::has_scheme(&self.text[self.at + n_brackets.min(2)..]) {
             self.at += n_brackets.min(2);
             self.enter(Kind::External);
@@ -122,6 +143,7 @@ impl Scanner<'_> {
             self.at += 1;
             return self.close_external();
         }
+
         if !is_double {
             return self.literal(1);
         }
@@ -135,8 +157,11 @@ impl Scanner<'_> {
         let Some((open, _)) = self.exit() else { return };
         self.pipes.truncate(open.pipes);
         self.at += usize::from(open.is_doubled && self.peek(0) == Some(b']'));
+
         match links::external_label(&self.out[open.start..]) {
-            Some(label) if self.open.len() <= MAX_DEPTH => self.out.replace_range(open.start..open.start + label, ""),
+            Some(label) if self.open.len() <= MAX_DEPTH => {
+                self.out.replace_range(open.start..open.start + label, "")
+            }
             Some(_) => {}
             None => self.cut(open.start),
         }
@@ -148,10 +173,12 @@ impl Scanner<'_> {
         if self.open.len() > MAX_DEPTH {
             return;
         }
+
         match links::internal(&self.out[open.start..], pipe, self.site) {
             links::Shown::Nothing => self.cut(open.start),
             links::Shown::From(label) => self.out.replace_range(open.start..open.start + label, ""),
-            links::Shown::Text(text) if open.start + text.len() == self.out.len() && !text.contains('_') => {}
+            links::Shown::Text(text)
+                if open.start + text.len() == self.out.len() && !text.contains('_') => {}
             links::Shown::Text(text) => {
                 let text = text.replace('_', " ");
                 self.out.truncate(open.start);
@@ -178,11 +205,13 @@ impl Scanner<'_> {
         self.at += 2;
         let Some((open, pipe)) = self.exit() else { return };
         self.pipes.truncate(open.pipes);
+
         if self.open.len() > MAX_DEPTH {
             return self.cut(open.start);
         }
         let shown = variants::shown(&self.out[open.start..], pipe).to_owned();
         self.cut(open.start);
+
         if !shown.is_empty() {
             self.out.pop();
             self.out.push_str(&shown);
@@ -222,6 +251,7 @@ fn ends_with_words(text: &str) -> bool {
 fn begins_with_words(text: &str) -> bool {
     let near = &text[..text.floor_char_boundary(BESIDE_BYTES)];
     let mut depth = 0_usize;
+
     for c in near.chars().take_while(|c| *c != '\n') {
         match c {
             '{' => depth += 1,
@@ -231,14 +261,19 @@ fn begins_with_words(text: &str) -> bool {
             _ => {}
         }
     }
+
     false
 }
 
-/// The name that a call begins with, in lower case with spaces; `None` where it is too long to be one.
+/// The name that a call begins with, in lower case with spaces; `None` where it is too long to be
+/// one.
 fn name(head: &str) -> Option<String> {
-    let name = (head.len() <= MAX_NAME_BYTES).then(|| head.trim_matches(|c: char| c.is_whitespace() || c == GAP))?;
+    let name = (head.len() <= MAX_NAME_BYTES)
+        .then(|| head.trim_matches(|c: char| c.is_whitespace() || c == GAP))?;
     let name = name.replace('_', " ").to_lowercase();
-    let plain = ["subst:", "safesubst:", "template:", "msg:"].iter().find_map(|start| name.strip_prefix(start));
+    let plain = ["subst:", "safesubst:", "template:", "msg:"]
+        .iter()
+        .find_map(|start| name.strip_prefix(start));
     Some(match plain {
         Some(plain) => plain.trim().to_owned(),
         None => name,
@@ -257,6 +292,7 @@ fn call(head: &str, name: &str, parts: Parts, site: &Site, disambiguation: &mut 
             return Shown::Text(first.trim().to_owned());
         }
     }
+
     if disambiguation::is_template(name) {
         *disambiguation = true;
         return Shown::Nothing;

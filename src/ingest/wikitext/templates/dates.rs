@@ -8,17 +8,23 @@ fn worded(day: &str, month: &str, year: &str, wiki: Wiki<'_>) -> String {
     let month = wiki.month(month);
     let day = day.trim_start_matches('0');
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+
     if matches!(wiki.language, "ja" | "zh") {
-        let with = |part: &str, sign: &str| if is_number(part) { format!("{part}{sign}") } else { part.to_owned() };
+        let with = |part: &str, sign: &str| {
+            if is_number(part) { format!("{part}{sign}") } else { part.to_owned() }
+        };
         return format!("{}{month}{}", with(year, "年"), with(day, "日"));
     }
+
     let (day, between) = match wiki.language {
         "fr" if day == "1" => ("1er".to_owned(), " "),
         "de" if is_number(day) => (format!("{day}."), " "),
         "es" => (day.to_owned(), " de "),
         _ => (day.to_owned(), " "),
     };
-    let filled: Vec<&str> = [day.as_str(), month, year].into_iter().filter(|part| !part.is_empty()).collect();
+
+    let filled: Vec<&str> =
+        [day.as_str(), month, year].into_iter().filter(|part| !part.is_empty()).collect();
     filled.join(between)
 }
 
@@ -26,12 +32,18 @@ fn worded(day: &str, month: &str, year: &str, wiki: Wiki<'_>) -> String {
 fn iso(text: &str) -> Option<(&str, &str, &str)> {
     let mut parts = text.split('-');
     let found = (parts.next()?, parts.next()?, parts.next()?);
-    let is_number = |part: &str, least: usize| part.len() >= least && part.bytes().all(|byte| byte.is_ascii_digit());
-    let is_date = is_number(found.0, 3) && is_number(found.1, 1) && is_number(found.2, 1) && parts.next().is_none();
+    let is_number = |part: &str, least: usize| {
+        part.len() >= least && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let is_date = is_number(found.0, 3)
+        && is_number(found.1, 1)
+        && is_number(found.2, 1)
+        && parts.next().is_none();
     is_date.then_some(found)
 }
 
-/// A date: `1984|5|2`, `14|juillet|1903` or `1984-05-02`. What stands behind the third argument is no part of it.
+/// A date: `1984|5|2`, `14|juillet|1903` or `1984-05-02`. What stands behind the third argument is
+/// no part of it.
 pub(super) fn date(arguments: &Arguments, _: &str, wiki: Wiki<'_>) -> String {
     let filled = arguments.filled(1);
     if let [only] = filled[..] {
@@ -41,8 +53,10 @@ pub(super) fn date(arguments: &Arguments, _: &str, wiki: Wiki<'_>) -> String {
             _ => only.to_owned(),
         };
     }
+
     let [first, second, third] = [1, 2, 3].map(|place| arguments.get(place));
     let n_digits = first.bytes().filter(u8::is_ascii_digit).count();
+
     match n_digits >= 3 {
         true => worded(third, second, first, wiki),
         false => worded(first, second, third, wiki),
@@ -82,7 +96,8 @@ pub(super) fn siglo(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
     format!("{word}{number}{era}")
 }
 
-/// Russian dates in both calendars: the Julian one, and the Gregorian in brackets; what both share stands once.
+/// Russian dates in both calendars: the Julian one, and the Gregorian in brackets; what both share
+/// stands once.
 pub(super) fn old_style(arguments: &Arguments, _: &str, wiki: Wiki<'_>) -> String {
     let filled = arguments.filled(1);
     let [new_day, new_month, new_year, old_day, old_month, old_year] = if let [only] = filled[..] {
@@ -92,6 +107,7 @@ pub(super) fn old_style(arguments: &Arguments, _: &str, wiki: Wiki<'_>) -> Strin
     } else {
         in_parts(&filled)
     };
+
     let (new_month, old_month) = (wiki.month(&new_month), wiki.month(&old_month));
     let old_month = if old_month.is_empty() { new_month } else { old_month };
     let old_year = if old_year.is_empty() { new_year.clone() } else { old_year };
@@ -109,6 +125,7 @@ pub(super) fn old_style(arguments: &Arguments, _: &str, wiki: Wiki<'_>) -> Strin
 fn in_parts(arguments: &[&str]) -> [String; 6] {
     let mut parts: [String; 6] = Default::default();
     let mut rest = arguments.iter().copied().peekable();
+
     for date in 0..2 {
         let Some(day) = rest.next() else { break };
         let (day, month) = match day.split_once(' ') {
@@ -116,10 +133,12 @@ fn in_parts(arguments: &[&str]) -> [String; 6] {
             None => (day, rest.next().unwrap_or("")),
         };
         let year = rest.next().unwrap_or("");
+
         for (place, part) in [day, month, year].into_iter().enumerate() {
             parts[3 * date + place] = part.trim().to_owned();
         }
     }
+
     parts
 }
 
@@ -128,8 +147,10 @@ pub(super) fn siecles(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
     const ENDINGS: &[&str] = &["e", "er", "re", "ème", "ier"];
     let is_number = |word: &str| word.chars().all(|c| c.is_ascii_digit() || "IVXLCDM".contains(c));
     let words = arguments.filled(1);
-    let (mut text, mut n_numbers, mut is_plural, mut after_number) = (String::new(), 0, false, false);
+    let (mut text, mut n_numbers, mut is_plural, mut after_number) =
+        (String::new(), 0, false, false);
     let mut at = 0;
+
     while let Some(word) = words.get(at).copied() {
         at += 1;
         if is_number(word) {
@@ -141,6 +162,7 @@ pub(super) fn siecles(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
             } else if !text.is_empty() {
                 text.push(' ');
             }
+
             let given = words.get(at).copied().filter(|ending| ENDINGS.contains(ending));
             at += usize::from(given.is_some());
             let usual = if matches!(word, "I" | "1") { "er" } else { "e" };
@@ -152,6 +174,7 @@ pub(super) fn siecles(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
         }
         after_number = is_number(word);
     }
+
     match n_numbers {
         0 => String::new(),
         _ => format!("{} siècle{}", text.trim_start(), if is_plural { "s" } else { "" }),
@@ -175,7 +198,8 @@ fn julian(text: &str) -> Option<(i64, i64, i64)> {
     }
 }
 
-/// The Gregorian date of a Julian one, by way of the day's number (Richards 2013, "Calendars", section 15.11).
+/// The Gregorian date of a Julian one, by way of the day's number (Richards 2013, "Calendars",
+/// section 15.11).
 fn gregorian(day: i64, month: i64, year: i64) -> (i64, i64, i64) {
     let is_early = (14 - month) / 12;
     let (y, m) = (year + 4800 - is_early, month + 12 * is_early - 3);
@@ -186,6 +210,7 @@ fn gregorian(day: i64, month: i64, year: i64) -> (i64, i64, i64) {
     let d = (4 * c + 3) / 1_461;
     let e = c - 1_461 * d / 4;
     let m = (5 * e + 2) / 153;
+
     (e - (153 * m + 2) / 5 + 1, m + 3 - 12 * (m / 10), 100 * century + d - 4800 + m / 10)
 }
 

@@ -16,8 +16,14 @@ use super::words::{Arguments, unit};
 use crate::ingest::numbers;
 
 /// Writes a pattern; `None` where it has places outside of brackets and none at all is filled.
-pub(super) fn write(pattern: &str, arguments: &Arguments, code: &str, wiki: Wiki<'_>) -> Option<String> {
-    let mut writer = Writer { arguments, code, wiki, rest: pattern, any: false, depth: 0, needs_any: false };
+pub(super) fn write(
+    pattern: &str,
+    arguments: &Arguments,
+    code: &str,
+    wiki: Wiki<'_>,
+) -> Option<String> {
+    let mut writer =
+        Writer { arguments, code, wiki, rest: pattern, any: false, depth: 0, needs_any: false };
     let (text, is_whole) = writer.sequence();
     if writer.needs_any && !writer.any {
         return None;
@@ -48,7 +54,8 @@ struct Writer<'p, 'a, 't> {
 }
 
 impl Writer<'_, '_, '_> {
-    /// Writes up to the end or the bracket that closes; whether every place directly inside was filled.
+    /// Writes up to the end or the bracket that closes; whether every place directly inside was
+    /// filled.
     fn sequence(&mut self) -> (String, bool) {
         let (mut text, mut is_whole) = (String::new(), true);
         while let Some(c) = self.rest.chars().next() {
@@ -67,11 +74,13 @@ impl Writer<'_, '_, '_> {
                         text.push_str(&inside);
                     }
                 }
+
                 ']' => return (text, is_whole),
                 '{' => {
                     let (place, rest) = self.rest.split_once('}').unwrap_or((self.rest, ""));
                     self.rest = rest;
                     self.needs_any |= self.depth == 0;
+
                     match self.place(place).filter(|value| !value.is_empty()) {
                         Some(value) => {
                             self.any |= !place.contains('\'');
@@ -97,7 +106,8 @@ impl Writer<'_, '_, '_> {
             Some((form, names)) if !form.contains('/') => (form, names),
             _ => ("", place),
         };
-        let value = names.split('/').map(|name| self.value(name)).find(|value| !value.is_empty())?;
+        let value =
+            names.split('/').map(|name| self.value(name)).find(|value| !value.is_empty())?;
         Some(match form {
             "month" => self.wiki.month(value).to_owned(),
             "language" => self.wiki.language_name(value)?.to_owned(),
@@ -135,8 +145,13 @@ mod tests {
         let wiki = Wiki { language: "fr", title: "Tin" };
         let check = |pattern: &str, parts: &str, expected: Option<&str>| {
             let arguments = Arguments::new(parts.split('|'));
-            assert_eq!(write(pattern, &arguments, "de", wiki).as_deref(), expected, "{pattern} {parts}");
+            assert_eq!(
+                write(pattern, &arguments, "de", wiki).as_deref(),
+                expected,
+                "{pattern} {parts}"
+            );
         };
+
         check("{1}[ ({2}[, {3}])]", "a|b|c", Some("a (b, c)"));
         check("{1}[ ({2}[, {3}])]", "a|b", Some("a (b)"));
         check("{1}[ ({2}[, {3}])]", "a", Some("a"));

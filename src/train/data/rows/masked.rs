@@ -1,10 +1,11 @@
 //! Rows of which some tokens are masked (arXiv:1810.04805), whole words at a time.
 //!
-//! As in `google-research/bert:create_pretraining_data.py`: the words of a row are shuffled and taken while they fit
-//! into `max(1, round(length · share))` tokens; each token taken becomes `[MASK]` in 80 %, a random word in 10 %, and
-//! stays in 10 % of the cases. Two differences: there is no cap of 20 predictions a row, and the random word is never
-//! a special token. A word is what the tokenizer's own pre-tokenizer calls one, so `##` pieces go with their word and a
-//! Chinese character is a word of its own.
+//! As in `google-research/bert:create_pretraining_data.py`: the words of a row are shuffled and
+//! taken while they fit into `max(1, round(length · share))` tokens; each token taken becomes
+//! `[MASK]` in 80 %, a random word in 10 %, and stays in 10 % of the cases. Two differences: there
+//! is no cap of 20 predictions a row, and the random word is never a special token. A word is what
+//! the tokenizer's own pre-tokenizer calls one, so `##` pieces go with their word and a Chinese
+//! character is a word of its own.
 
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -75,7 +76,8 @@ pub struct Vocabulary<'a> {
     pub ordinary: &'a [u32],
 }
 
-/// Masks a row that begins with `[CLS]` and ends with `[SEP]`; `words` tells the word of each piece between them.
+/// Masks a row that begins with `[CLS]` and ends with `[SEP]`; `words` tells the word of each piece
+/// between them.
 ///
 /// Gives the row and, in order, the places to predict with what stood there.
 pub fn mask(
@@ -92,25 +94,31 @@ pub fn mask(
             _ => groups.push((idx + 1, idx + 2)),
         }
     }
+
     draw::shuffle(&mut groups, stream);
     let room = ((row.len() as f64 * params.share).round_ties_even() as usize).max(1);
     let mut places = Vec::new();
+
     for (start, end) in groups {
         if places.len() + end - start <= room {
             places.extend(start..end);
         }
     }
+
     places.sort_unstable();
     let mut masked = row.to_vec();
     let labels = places.iter().map(|place| (*place, row[*place])).collect();
+
     for place in places {
         let case = draw::next_unit(stream);
         if case < 0.8 {
             masked[place] = vocabulary.mask;
         } else if case < 0.9 {
-            masked[place] = vocabulary.ordinary[draw::next_below(stream, vocabulary.ordinary.len())];
+            masked[place] =
+                vocabulary.ordinary[draw::next_below(stream, vocabulary.ordinary.len())];
         }
     }
+
     (masked, labels)
 }
 
@@ -123,42 +131,55 @@ mod tests {
 
     fn masked(words: &[u32], key: u64, params: &Params) -> (Vec<u32>, Vec<u32>, Vec<(usize, u32)>) {
         let ordinary: Vec<u32> = (5..1000).collect();
-        let row: Vec<u32> =
-            [2].into_iter().chain((0..words.len() as u32).map(|idx| 10 + idx % 900)).chain([3]).collect();
+        let row: Vec<u32> = [2]
+            .into_iter()
+            .chain((0..words.len() as u32).map(|idx| 10 + idx % 900))
+            .chain([3])
+            .collect();
         let mut stream = draw::stream(1, "mask", &key.to_le_bytes());
-        let (masked, labels) = mask(&row, words, Vocabulary { mask: MASK, ordinary: &ordinary }, params, &mut stream);
+        let (masked, labels) =
+            mask(&row, words, Vocabulary { mask: MASK, ordinary: &ordinary }, params, &mut stream);
         (row, masked, labels)
     }
 
     #[test]
     fn words_are_masked_whole_within_the_room_and_specials_never() {
         let params = BERTS;
-        let words: Vec<u32> = (0..100).flat_map(|word| std::iter::repeat_n(word, 1 + word as usize % 3)).collect();
+        let words: Vec<u32> =
+            (0..100).flat_map(|word| std::iter::repeat_n(word, 1 + word as usize % 3)).collect();
+
         for key in 0..200 {
             let (row, masked, labels) = masked(&words, key, &params);
             let room = (row.len() as f64 * 0.15).round_ties_even() as usize;
             assert!(labels.len() <= room && labels.len() + 2 >= room, "{} of {room}", labels.len());
+
             for (place, token) in &labels {
                 assert_eq!(row[*place], *token);
                 let word = words[place - 1];
                 let whole = (0..words.len()).filter(|idx| words[*idx] == word);
-                assert!(whole.into_iter().all(|idx| labels.iter().any(|(other, _)| *other == idx + 1)));
+                assert!(
+                    whole.into_iter().all(|idx| labels.iter().any(|(other, _)| *other == idx + 1))
+                );
             }
+
             let changed = (0..row.len()).filter(|at| row[*at] != masked[*at]);
             assert!(changed.into_iter().all(|at| labels.iter().any(|(place, _)| *place == at)));
             assert_eq!((masked[0], masked[row.len() - 1]), (2, 3));
         }
     }
 
-    /// 80/10/10 over about 150,000 tokens: chi-squared with 2 degrees of freedom, p = 0.001 at 13.8.
+    /// 80/10/10 over about 150,000 tokens: chi-squared with 2 degrees of freedom, p = 0.001 at
+    /// 13.8.
     #[test]
     fn the_shares_are_80_10_10_and_15_percent() {
         let params = BERTS;
         let words: Vec<u32> = (0..498).collect();
         let (mut masks, mut others, mut same, mut all) = (0.0, 0.0, 0.0, 0.0);
+
         for key in 0..2000 {
             let (row, masked, labels) = masked(&words, key, &params);
             all += row.len() as f64;
+
             for (place, token) in labels {
                 match masked[place] {
                     MASK => masks += 1.0,
@@ -167,12 +188,14 @@ mod tests {
                 }
             }
         }
+
         let n: f64 = masks + others + same;
         assert!((n / all - 0.15).abs() < 0.001, "{}", n / all);
         let off = |found: f64, share: f64| (found - n * share).powi(2) / (n * share);
         // One random word in 995 is the word itself.
         let again = 0.1 / 995.0;
         let chi = off(masks, 0.8) + off(others, 0.1 - again) + off(same, 0.1 + again);
+
         assert!(chi < 13.8, "{chi}");
     }
 

@@ -1,7 +1,8 @@
 //! windows → rows: what a model reads and what it is to predict, one kind of rows a file.
 //!
-//! A microbatch keeps one set of rows of each kind that an objective learns from. To add a kind: one file with a
-//! [`RowMaker`], one `mod` line, one variant of [`RowKind`] with its line in [`RowKind::maker`].
+//! A microbatch keeps one set of rows of each kind that an objective learns from. To add a kind:
+//! one file with a [`RowMaker`], one `mod` line, one variant of [`RowKind`] with its line in
+//! [`RowKind::maker`].
 
 pub mod causal;
 pub mod masked;
@@ -33,7 +34,8 @@ pub enum RowKind {
 }
 
 impl RowKind {
-    /// The rows that a model learns language from in its own way; windows are cut so that these fit.
+    /// The rows that a model learns language from in its own way; windows are cut so that these
+    /// fit.
     pub fn of_language(language: Language) -> Self {
         match language {
             Language::Masked => RowKind::Masked,
@@ -53,17 +55,25 @@ impl RowKind {
         format!("{PLACE}.{name}")
     }
 
-    /// What makes such rows of windows; `None` for passages, which come with a document and not with its windows.
+    /// What makes such rows of windows; `None` for passages, which come with a document and not
+    /// with its windows.
     ///
     /// # Errors
     /// If its section of the pipeline file does not fit.
-    pub fn maker<'a>(self, params: &Params, tokenizer: &'a Tokenizer) -> Result<Option<Box<dyn RowMaker + 'a>>> {
+    pub fn maker<'a>(
+        self,
+        params: &Params,
+        tokenizer: &'a Tokenizer,
+    ) -> Result<Option<Box<dyn RowMaker + 'a>>> {
         Ok(match self {
-            RowKind::Masked => Some(Box::new(masked::Masked::new(masked::Params::of(params)?, tokenizer))),
-            RowKind::Causal => Some(Box::new(causal::Causal { frame: &tokenizer.frame })),
-            RowKind::Spans => {
-                Some(Box::new(spans::Spans { params: spans::Params::of(params)?, frame: &tokenizer.frame }))
+            RowKind::Masked => {
+                Some(Box::new(masked::Masked::new(masked::Params::of(params)?, tokenizer)))
             }
+            RowKind::Causal => Some(Box::new(causal::Causal { frame: &tokenizer.frame })),
+            RowKind::Spans => Some(Box::new(spans::Spans {
+                params: spans::Params::of(params)?,
+                frame: &tokenizer.frame,
+            })),
             RowKind::Passages => None,
         })
     }
@@ -77,7 +87,8 @@ pub trait RowMaker: Send + Sync {
     /// Most tokens that a window of `pieces` takes.
     fn lengths(&self, pieces: usize) -> Lengths;
 
-    /// A row with what is to be predicted; `ends` where the document ends with it. All chance comes from `stream`.
+    /// A row with what is to be predicted; `ends` where the document ends with it. All chance comes
+    /// from `stream`.
     fn row(&self, pieces: &Pieces, ends: bool, stream: &mut ChaCha8Rng) -> Row;
 }
 
@@ -122,7 +133,9 @@ impl Rows {
 
     /// Adds a text to the last row; gives where it begins.
     fn extend(&mut self, text: &[u32]) -> usize {
-        let (Some(ids), Some(texts)) = (self.ids.last_mut(), self.texts.last_mut()) else { return 0 };
+        let (Some(ids), Some(texts)) = (self.ids.last_mut(), self.texts.last_mut()) else {
+            return 0;
+        };
         let begin = ids.len();
         ids.extend(text);
         texts.push(text.len());
@@ -185,7 +198,8 @@ impl RowSet {
             let rows: Vec<&[u32]> = self.compared.rows().map(Vec::as_slice).collect();
             return Ok(Tokens::new(&rows, pad, dtype, device)?.into());
         }
-        let decoder = self.decoder.as_ref().map(|rows| rows.tokens(pad, dtype, device)).transpose()?;
+        let decoder =
+            self.decoder.as_ref().map(|rows| rows.tokens(pad, dtype, device)).transpose()?;
         Ok(Inputs { tokens: self.rows.tokens(pad, dtype, device)?, decoder })
     }
 
@@ -194,12 +208,14 @@ impl RowSet {
         let compared: Vec<&Vec<u32>> = self.compared.rows().collect();
         let decoded = self.decoder.iter().flat_map(|rows| &rows.ids).collect();
         let (mut tokens, mut places) = (0, 0);
+
         for together in [self.rows.ids.iter().collect(), decoded, compared] {
             let together: Vec<&Vec<u32>> = together;
             let lengths = || together.iter().map(|row| row.len() as u64);
             tokens += lengths().sum::<u64>();
             places += together.len() as u64 * lengths().max().unwrap_or(0);
         }
+
         (tokens, places)
     }
 }
@@ -210,9 +226,11 @@ mod tests {
 
     #[test]
     fn rows_that_are_computed_together_are_padded_together() {
-        let rows = |lengths: &[usize]| lengths.iter().map(|n| vec![1; *n]).collect::<Vec<Vec<u32>>>();
+        let rows =
+            |lengths: &[usize]| lengths.iter().map(|n| vec![1; *n]).collect::<Vec<Vec<u32>>>();
         let of = |lengths: &[usize]| rows(lengths).into_iter().collect();
-        let compared = passages::Compared { anchors: rows(&[3]), positives: rows(&[5]), hard: Vec::new() };
+        let compared =
+            passages::Compared { anchors: rows(&[3]), positives: rows(&[5]), hard: Vec::new() };
         let set = RowSet { rows: of(&[4, 2, 7]), decoder: Some(of(&[2, 2])), ..RowSet::default() };
         assert_eq!(set.size(), (13 + 4, 21 + 4));
         assert_eq!(RowSet { compared, ..RowSet::default() }.size(), (8, 10));

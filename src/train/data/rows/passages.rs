@@ -1,10 +1,11 @@
 //! Passages of documents and what they are compared with, from the column `negatives`.
 //!
-//! A candidate of kind `hard` means something else and is a negative. A candidate of kind `paraphrase` (a synonym or
-//! back-translation that kept the meaning) is the anchor's *positive*: pushing away what means the same teaches the wrong
-//! thing, and the literature uses such rewritings as positives (CERT arXiv:2005.12766, CLINE, ConSERT).
-//! `paraphrase_as = "negative"` is the literal reading of "negatives by synonym and back-translation", kept for comparison
-//! and noted as such. An anchor without a paraphrase has itself as positive, made into a row anew.
+//! A candidate of kind `hard` means something else and is a negative. A candidate of kind
+//! `paraphrase` (a synonym or back-translation that kept the meaning) is the anchor's *positive*:
+//! pushing away what means the same teaches the wrong thing, and the literature uses such
+//! rewritings as positives (CERT arXiv:2005.12766, CLINE, ConSERT). `paraphrase_as = "negative"` is
+//! the literal reading of "negatives by synonym and back-translation", kept for comparison and
+//! noted as such. An anchor without a paraphrase has itself as positive, made into a row anew.
 
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +78,8 @@ impl Params {
         params.rows.parse(PLACE, "passages")
     }
 
-    /// One anchor of a document, drawn anew each epoch, with its candidates; `None` where it has none.
+    /// One anchor of a document, drawn anew each epoch, with its candidates; `None` where it has
+    /// none.
     ///
     /// # Errors
     /// If the tokenizer fails.
@@ -91,16 +93,20 @@ impl Params {
         if document.rewrites.is_empty() {
             return Ok(None);
         }
-        let mut anchors: Vec<&str> = document.rewrites.iter().map(|rewrite| rewrite.anchor.as_str()).collect();
+        let mut anchors: Vec<&str> =
+            document.rewrites.iter().map(|rewrite| rewrite.anchor.as_str()).collect();
         anchors.dedup();
-        let mut draws = draw::stream(seed, "anchor", format!("{epoch}/{}", document.seq).as_bytes());
+        let mut draws =
+            draw::stream(seed, "anchor", format!("{epoch}/{}", document.seq).as_bytes());
         let anchor = anchors[draw::next_below(&mut draws, anchors.len())];
 
         let own = document.rewrites.iter().filter(|rewrite| rewrite.anchor == anchor);
-        let is_positive = |rewrite: &&Rewrite| rewrite.paraphrase && self.paraphrase_as == ParaphraseAs::Positive;
+        let is_positive =
+            |rewrite: &&Rewrite| rewrite.paraphrase && self.paraphrase_as == ParaphraseAs::Positive;
         let (positives, mut negatives): (Vec<&Rewrite>, Vec<&Rewrite>) = own.partition(is_positive);
         draw::shuffle(&mut negatives, &mut draws);
-        let chosen = (!positives.is_empty()).then(|| positives[draw::next_below(&mut draws, positives.len())]);
+        let chosen = (!positives.is_empty())
+            .then(|| positives[draw::next_below(&mut draws, positives.len())]);
 
         let passage = |text: &str| {
             let pieces = tokenizer.pieces(text)?;
@@ -110,7 +116,11 @@ impl Params {
         Ok(Some(Passages {
             anchor: passage(anchor)?,
             positive: chosen.map(|rewrite| passage(&rewrite.text)).transpose()?,
-            hard: negatives.iter().take(self.hard).map(|rewrite| passage(&rewrite.text)).collect::<Result<_>>()?,
+            hard: negatives
+                .iter()
+                .take(self.hard)
+                .map(|rewrite| passage(&rewrite.text))
+                .collect::<Result<_>>()?,
         }))
     }
 }

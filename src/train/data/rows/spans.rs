@@ -1,8 +1,10 @@
-//! Rows with spans left out (T5, arXiv:1910.10683), one sentinel token for each, that a decoder restores.
+//! Rows with spans left out (T5, arXiv:1910.10683), one sentinel token for each, that a decoder
+//! restores.
 //!
-//! As in `google-research/text-to-text-transfer-transformer:t5/data/preprocessors.py`: a share of the tokens is left
-//! out in spans of a mean length; spans left and left out alternate, beginning with one that is left, and both are cut
-//! at random. The encoder reads the text with a sentinel for each span; the decoder writes each sentinel and its span.
+//! As in `google-research/text-to-text-transfer-transformer:t5/data/preprocessors.py`: a share of
+//! the tokens is left out in spans of a mean length; spans left and left out alternate, beginning
+//! with one that is left, and both are cut at random. The encoder reads the text with a sentinel
+//! for each span; the decoder writes each sentinel and its span.
 
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -71,7 +73,8 @@ fn amounts(length: usize, params: &Params) -> (usize, usize) {
     (noise, spans.clamp(1, noise.min(length - noise).max(1)))
 }
 
-/// Tokens of encoder and decoder, ends included, for a text of `length`; of one token, none is left out.
+/// Tokens of encoder and decoder, ends included, for a text of `length`; of one token, none is left
+/// out.
 fn lengths(length: usize, params: &Params) -> Lengths {
     if length < 2 {
         return Lengths { tokens: length + 1, decoded: 0 };
@@ -90,15 +93,22 @@ fn longest(room: usize, params: &Params) -> usize {
 }
 
 /// The row of the encoder and what the decoder is to write.
-fn corrupt(ids: &[u32], frame: &Frame, params: &Params, stream: &mut ChaCha8Rng) -> (Vec<u32>, Vec<u32>) {
+fn corrupt(
+    ids: &[u32],
+    frame: &Frame,
+    params: &Params,
+    stream: &mut ChaCha8Rng,
+) -> (Vec<u32>, Vec<u32>) {
     let (mut inputs, mut targets) = (Vec::new(), Vec::new());
     if ids.len() < 2 {
         inputs.extend(ids);
     } else {
         let (noise, spans) = amounts(ids.len(), params);
         let spans = spans.min(frame.sentinels.len());
-        let (left, left_out) = (parts(ids.len() - noise, spans, stream), parts(noise, spans, stream));
+        let (left, left_out) =
+            (parts(ids.len() - noise, spans, stream), parts(noise, spans, stream));
         let mut at = 0;
+
         for (nth, (left, left_out)) in left.into_iter().zip(left_out).enumerate() {
             inputs.extend(&ids[at..at + left]);
             inputs.push(frame.sentinels[nth]);
@@ -106,8 +116,10 @@ fn corrupt(ids: &[u32], frame: &Frame, params: &Params, stream: &mut ChaCha8Rng)
             targets.extend(&ids[at + left..at + left + left_out]);
             at += left + left_out;
         }
+
         targets.extend(&frame.behind);
     }
+
     inputs.extend(&frame.behind);
     (inputs, targets)
 }
@@ -117,12 +129,14 @@ fn parts(n: usize, parts: usize, stream: &mut ChaCha8Rng) -> Vec<usize> {
     let mut begins: Vec<bool> = (1..n).map(|at| at < parts).collect();
     draw::shuffle(&mut begins, stream);
     let mut lengths = vec![1];
+
     for begins in begins {
         match lengths.last_mut() {
             Some(length) if !begins => *length += 1,
             _ => lengths.push(1),
         }
     }
+
     lengths
 }
 
@@ -154,14 +168,17 @@ mod tests {
             };
             let (inputs, targets) = corrupt(&ids, &frame, &params, &mut draw::stream(key, "spans", b""));
             let mut restored = Vec::new();
+
             for id in &inputs[..inputs.len() - 1] {
                 match targets.iter().position(|target| target == id && *id >= 100) {
                     Some(at) => restored.extend(targets[at + 1..].iter().take_while(|id| **id < 100 && **id != 1)),
                     None => restored.push(*id),
                 }
             }
+
             prop_assert_eq!(&restored, &ids);
             prop_assert_eq!(inputs.last(), Some(&1));
+
             if ids.len() > 1 {
                 prop_assert!(inputs[0] < 100, "the text begins with a span that is left");
                 let found = Lengths { tokens: inputs.len(), decoded: targets.len() };

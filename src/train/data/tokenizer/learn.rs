@@ -1,8 +1,9 @@
 //! Byte-pair merges from word counts (arXiv:1508.07909), reproducibly.
 //!
-//! The `tokenizers` crate's own trainer numbers the `##` characters and breaks some ties in hash-map order, so two
-//! trainings on the same text differ. This one reads the counts in word order and breaks every tie by piece ids; the
-//! tokenizer that results is an ordinary one of the crate.
+//! The `tokenizers` crate's own trainer numbers the `##` characters and breaks some ties in
+//! hash-map order, so two trainings on the same text differ. This one reads the counts in word
+//! order and breaks every tie by piece ids; the tokenizer that results is an ordinary one of the
+//! crate.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
@@ -29,8 +30,8 @@ type Pair = (u32, u32);
 
 /// Learns up to `vocabulary` pieces from word counts.
 ///
-/// Single characters take at most half of the vocabulary, the most frequent first. A pair must occur `min_frequency`
-/// times to become a piece.
+/// Single characters take at most half of the vocabulary, the most frequent first. A pair must
+/// occur `min_frequency` times to become a piece.
 pub(super) fn learn(
     counts: &BTreeMap<String, u64>,
     characters: &Characters,
@@ -49,7 +50,9 @@ pub(super) fn learn(
 
 /// The characters of a word as pieces: the first as it is, the others behind `prefix`.
 fn characters<'a>(word: &'a str, prefix: &'a str) -> impl Iterator<Item = String> + 'a {
-    word.chars().enumerate().map(move |(idx, c)| if idx == 0 { c.to_string() } else { format!("{prefix}{c}") })
+    word.chars()
+        .enumerate()
+        .map(move |(idx, c)| if idx == 0 { c.to_string() } else { format!("{prefix}{c}") })
 }
 
 fn first_pieces(
@@ -62,11 +65,13 @@ fn first_pieces(
         characters(word, prefix).for_each(|piece| *found.entry(piece).or_default() += n);
     }
     let always: BTreeSet<String> = alphabet.iter().map(char::to_string).collect();
-    let mut by_count: Vec<(String, u64)> = found.into_iter().filter(|(piece, _)| !always.contains(piece)).collect();
+    let mut by_count: Vec<(String, u64)> =
+        found.into_iter().filter(|(piece, _)| !always.contains(piece)).collect();
     by_count.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     let room = (vocabulary / 2).saturating_sub(always.len());
     let kept: BTreeSet<String> =
         always.into_iter().chain(by_count.into_iter().map(|(piece, _)| piece).take(room)).collect();
+
     special.iter().cloned().chain(kept).collect()
 }
 
@@ -80,16 +85,25 @@ struct Learner {
 }
 
 impl Learner {
-    /// Words with a character that was not kept are left out: the tokenizer cannot write them either.
+    /// Words with a character that was not kept are left out: the tokenizer cannot write them
+    /// either.
     fn new(pieces: Vec<String>, counts: &BTreeMap<String, u64>, prefix: &str) -> Self {
-        let ids: HashMap<String, u32> = pieces.iter().zip(0..).map(|(piece, id)| (piece.clone(), id)).collect();
+        let ids: HashMap<String, u32> =
+            pieces.iter().zip(0..).map(|(piece, id)| (piece.clone(), id)).collect();
         let spell = |word: &str| -> Option<Vec<u32>> {
             characters(word, prefix).map(|piece| ids.get(&piece).copied()).collect()
         };
         let words: Vec<(Vec<u32>, u64)> =
             counts.iter().filter_map(|(word, n)| spell(word).map(|ids| (ids, *n))).collect();
-        let mut learner =
-            Learner { pieces, ids, merges: Vec::new(), words, pairs: HashMap::new(), queue: BinaryHeap::new() };
+        let mut learner = Learner {
+            pieces,
+            ids,
+            merges: Vec::new(),
+            words,
+            pairs: HashMap::new(),
+            queue: BinaryHeap::new(),
+        };
+
         let mut seen = BTreeSet::new();
         for idx in 0..learner.words.len() {
             let (word, n) = learner.words[idx].clone();
@@ -98,6 +112,7 @@ impl Learner {
                 seen.insert((pair[0], pair[1]));
             });
         }
+
         seen.into_iter().for_each(|pair| learner.offer(pair));
         learner
     }
@@ -118,7 +133,8 @@ impl Learner {
         }
     }
 
-    /// The pair with the highest count, the smallest ids among equals; the queue may hold old, too high counts.
+    /// The pair with the highest count, the smallest ids among equals; the queue may hold old, too
+    /// high counts.
     fn most_frequent(&mut self, min_frequency: u64) -> Option<Pair> {
         while let Some((offered, Reverse(pair))) = self.queue.pop() {
             let count = self.pairs.get(&pair).map_or(0, |(count, _)| *count);
@@ -133,10 +149,12 @@ impl Learner {
     }
 
     fn merge(&mut self, pair: Pair, prefix: &str) {
-        let (left, right) = (self.pieces[pair.0 as usize].clone(), self.pieces[pair.1 as usize].clone());
+        let (left, right) =
+            (self.pieces[pair.0 as usize].clone(), self.pieces[pair.1 as usize].clone());
         let joined = format!("{left}{}", right.strip_prefix(prefix).unwrap_or(&right));
         let next = self.pieces.len() as u32;
         let id = *self.ids.entry(joined.clone()).or_insert(next);
+
         if id == next {
             self.pieces.push(joined);
         }
@@ -147,6 +165,7 @@ impl Learner {
         let mut grown = BTreeSet::new();
         places.into_iter().for_each(|word| self.merge_in(word, pair, id, &mut grown));
         self.pairs.remove(&pair);
+
         grown.into_iter().for_each(|pair| self.offer(pair));
     }
 
@@ -155,11 +174,13 @@ impl Learner {
         let (old, n) = std::mem::take(&mut self.words[word]);
         let mut new = Vec::with_capacity(old.len());
         let mut at = 0;
+
         while at < old.len() {
             let here = old.get(at..at + 2).is_some_and(|two| (two[0], two[1]) == pair);
             new.push(if here { id } else { old[at] });
             at += if here { 2 } else { 1 };
         }
+
         if new.len() < old.len() {
             for gone in old.windows(2) {
                 if let Some((count, _)) = self.pairs.get_mut(&(gone[0], gone[1])) {
@@ -171,6 +192,7 @@ impl Learner {
                 grown.insert((come[0], come[1]));
             }
         }
+
         self.words[word] = (new, n);
     }
 }
@@ -190,21 +212,31 @@ mod tests {
     }
 
     /// Counts every pair anew before each merge.
-    fn naive(counts: &BTreeMap<String, u64>, prefix: &str, vocabulary: usize, min_frequency: u64) -> Vec<String> {
+    fn naive(
+        counts: &BTreeMap<String, u64>,
+        prefix: &str,
+        vocabulary: usize,
+        min_frequency: u64,
+    ) -> Vec<String> {
         let mut pieces = first_pieces(counts, &begin(prefix), vocabulary);
         let mut words: Vec<(Vec<String>, u64)> =
             counts.iter().map(|(word, n)| (characters(word, prefix).collect(), *n)).collect();
         words.retain(|(word, _)| word.iter().all(|piece| pieces.contains(piece)));
+
         while pieces.len() < vocabulary {
             let id = |piece: &String| pieces.iter().position(|known| known == piece).unwrap();
             let mut pairs: BTreeMap<(usize, usize), u64> = BTreeMap::new();
+
             for (word, n) in &words {
-                word.windows(2).for_each(|pair| *pairs.entry((id(&pair[0]), id(&pair[1]))).or_default() += n);
+                word.windows(2)
+                    .for_each(|pair| *pairs.entry((id(&pair[0]), id(&pair[1]))).or_default() += n);
             }
+
             let best = pairs.into_iter().max_by_key(|(pair, n)| (*n, Reverse(*pair)));
             let Some((pair, _)) = best.filter(|(_, n)| *n >= min_frequency) else { break };
             let (left, right) = (pieces[pair.0].clone(), pieces[pair.1].clone());
             let joined = format!("{left}{}", right.strip_prefix(prefix).unwrap());
+
             for (word, _) in &mut words {
                 let mut at = 0;
                 while at + 1 < word.len() {
@@ -214,10 +246,12 @@ mod tests {
                     at += 1;
                 }
             }
+
             if !pieces.contains(&joined) {
                 pieces.push(joined);
             }
         }
+
         pieces
     }
 
@@ -228,7 +262,11 @@ mod tests {
         for prefix in ["", "##"] {
             for (vocabulary, min_frequency) in [(80, 1), (200, 1), (200, 2), (60, 3)] {
                 let fast = learn(&counts(text), &begin(prefix), vocabulary, min_frequency).pieces;
-                assert_eq!(fast, naive(&counts(text), prefix, vocabulary, min_frequency), "{prefix} {vocabulary}");
+                assert_eq!(
+                    fast,
+                    naive(&counts(text), prefix, vocabulary, min_frequency),
+                    "{prefix} {vocabulary}"
+                );
             }
         }
     }
