@@ -93,7 +93,6 @@ fn of_format(name: &str, bytes: &[u8]) {
             };
             // An error is one of the system, such as a file that the library cannot be kept from
             // reading past its end.
-
             let broken = format.split_file(path, &limits, &mut emit).unwrap_or_default();
             parse(format, &Split { pieces, broken, facts: last });
         });

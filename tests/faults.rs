@@ -445,7 +445,6 @@ fn hanging_engine(folder: &Path, mark: &str) -> String {
             .unwrap();
     }
     // `cat` knows no `-z`; the last stage of a pipeline is given one as every other.
-
     script("cat", "exec /bin/cat");
     format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
 }

@@ -182,7 +182,6 @@ fn a_build_without_negatives_asks_for_no_engine_and_reads_no_thesaurus() {
             && negatives["books"]["read"] == negatives["books"]["kept"]
     );
     // The part is the one of the room before it, under a second name.
-
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;

@@ -288,7 +288,6 @@ fn a_model_of_the_hub_is_fetched_once_and_read_without_a_connection() {
     );
 
     // A file that was damaged in the cache is found, and fetched anew.
-
     let blobs = home.join("hub/models--acme--tiny/blobs");
     let blob = std::fs::read_dir(&blobs)
         .unwrap()

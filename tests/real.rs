@@ -44,7 +44,6 @@ fn dumps_and_pubmed_files_become_shards_scores_and_a_model() {
     );
     // Counts from the data's own description: 2,789 whole pages in nine dumps, of which this
     // pattern takes all but one file; 1,341 citations.
-
     let wiki = books(&built, "wiki");
     assert!(wiki["read"].as_u64().unwrap() > 2_700, "{wiki}");
     assert_eq!(wiki["refused"]["truncated"], 2, "one dump is cut, one is not closed");

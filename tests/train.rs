@@ -67,7 +67,6 @@ fn killed_and_resumed_is_the_same_model() {
     };
     let mut n_killed = 0;
     // Before the first checkpoint, behind it, and between two.
-
     for line in [4, 12, 17, 23] {
         let mut child = starting(&killed, &steps).spawn().unwrap();
         while n_lines() < line && child.try_wait().unwrap().is_none() {

@@ -29,7 +29,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
     let copies = least.div_ceil(n_bytes(&texts).max(1));
     let folder = tempfile::tempdir()?;
     let bytes = write_corpus(&texts, copies, folder.path())?;
-    println!("{:.0} MB of text in {} documents", bytes as f64 / 1e6, copies as usize * texts.len());
+    say!("{:.0} MB of text in {} documents", bytes as f64 / 1e6, copies as usize * texts.len());
 
     for (label, setting, goal) in WAYS {
         let mut rooms: Vec<(String, f64)> = Vec::new();
@@ -46,7 +46,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
         let floor = (0..inputs.rounds).try_fold(Took::FOREVER, |best, _| {
             took(|| words(&read)).map(|(_, took)| best.best(took))
         })?;
-        println!("{label}; floor: {} for the words read and hashed once", rate(bytes, floor.wall));
+        say!("{label}; floor: {} for the words read and hashed once", rate(bytes, floor.wall));
 
         for (room, seconds) in &rooms {
             let beside = format!("{seconds:.2} s, {:.1} x the floor's time", seconds / floor.wall);

@@ -42,8 +42,8 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
     };
 
     let plain = [measured(12, 0)?, measured(24, 0)?];
-    println!("all graphs kept: {:.0} MiB for 12 blocks, {:.0} MiB for 24", plain[0].0, plain[1].0);
-    println!(
+    say!("all graphs kept: {:.0} MiB for 12 blocks, {:.0} MiB for 24", plain[0].0, plain[1].0);
+    say!(
         "  `kpipe plan train` expects {:.0} and {:.0}",
         planned(corpus, 12, 0)?,
         planned(corpus, 24, 0)?
@@ -61,7 +61,7 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
         let name = format!("checkpoint_every = {every}");
         line(&name, &format!("{:.0} -> {:.0} MiB", kept[0].0, kept[1].0), &beside);
 
-        println!(
+        say!(
             "  `kpipe plan train` expects {:.0} and {:.0}",
             planned(corpus, 12, every)?,
             planned(corpus, 24, every)?
@@ -73,7 +73,8 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
 
 fn config(layers: usize) -> Value {
     json!({
-        "model_type": "bert", "vocab_size": VOCABULARY, "hidden_size": 128, "num_hidden_layers": layers,
+        "model_type": "bert", "vocab_size": VOCABULARY, "hidden_size": 128,
+        "num_hidden_layers": layers,
         "num_attention_heads": 2, "intermediate_size": 512, "max_position_embeddings": LENGTH
     })
 }

@@ -15,7 +15,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
     let read = tempfile::tempdir()?;
     let documents = inputs.ingest_text(read.path())?;
     let bytes = n_bytes(&inputs.texts()?);
-    println!("{} documents, {:.1} MB of text", documents.rows(), bytes as f64 / 1e6);
+    say!("{} documents, {:.1} MB of text", documents.rows(), bytes as f64 / 1e6);
 
     for (label, patterns) in &inputs.lexicons {
         let spec = |path: &String| LexiconSpec { path: path.clone(), format: None };
@@ -51,7 +51,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
         }
 
         let n_concepts = Lexicon::read(&params.lexicon, 4 << 30)?.concepts.len();
-        println!("{label}: {n_concepts} concepts; {kept} documents are unique");
+        say!("{label}: {n_concepts} concepts; {kept} documents are unique");
         let cost = |took: Took| format!("{:.2} s ({:.2} s cpu)", took.wall, took.cpu);
         line("  dedup", &rate(bytes, deduped.wall), &cost(deduped));
         line("  score", &rate(bytes, scored.wall), &cost(scored));

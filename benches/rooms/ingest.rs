@@ -64,7 +64,7 @@ fn compare(inputs: &Inputs, label: &str, source: &SourceSpec, threads: usize) ->
     }
 
     let Counted { bytes, tokens } = counted;
-    println!(
+    say!(
         "{label}, {threads} threads: {} files, {:.1} MB unpacked, {tokens} tokens, {rows} \
          documents",
         paths.len(),

@@ -13,14 +13,18 @@
 //! `KPIPE_BENCH_ROUNDS` is how often everything is repeated, the two sides of a comparison in
 //! turns; the best of each side counts, because whatever else the machine does only ever makes a
 //! run slower.
+//! `KPIPE_BENCH_KEEP=1` adds what was measured to `benches/results/`, with date, commit and machine.
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
+
+// First, so that the others know its macro.
+#[macro_use]
+mod measure;
 
 mod chain;
 mod checkpointing;
 mod dedup_score;
 mod ingest;
 mod inputs;
-mod measure;
 mod memory;
 mod minhash;
 mod stream;
@@ -63,7 +67,6 @@ fn main() -> Result<()> {
         return again_as_the_program_runs();
     }
     // Cargo adds `--bench`.
-
     let asked: Vec<String> =
         std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     if let Some(unknown) = asked.iter().find(|word| BENCHES.iter().all(|(name, _)| name != word)) {
@@ -75,12 +78,14 @@ fn main() -> Result<()> {
 
     let inputs = Inputs::find()?;
     println!("{}", measure::machine());
-    println!("input: {}; best of {} rounds", inputs.about, inputs.rounds);
+    let input = format!("input: {}; best of {} rounds", inputs.about, inputs.rounds);
+    println!("{input}");
 
     for (name, bench) in BENCHES {
         if asked.is_empty() || asked.iter().any(|word| word == name) {
             println!("\n== {name}");
             bench(&inputs)?;
+            measure::keep(name, &input)?;
         }
     }
 

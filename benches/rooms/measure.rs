@@ -1,8 +1,48 @@
 //! Time, processor time and peak memory, read from the system; and the lines they are printed as.
 
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::Result;
+
+/// What was said since [`keep`] was called last.
+static SAID: Mutex<String> = Mutex::new(String::new());
+
+/// Prints a line, and remembers it for the file of results.
+pub(crate) fn say(line: std::fmt::Arguments<'_>) {
+    println!("{line}");
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    // Writing to a string cannot fail.
+    let _ = writeln!(said, "{line}");
+}
+
+/// `println!` that is kept.
+#[macro_export]
+macro_rules! say {
+    ($($arg:tt)*) => { $crate::measure::say(format_args!($($arg)*)) };
+}
+
+/// Adds what a bench said to `benches/results/<name>.txt`, the newest first, where `KPIPE_BENCH_KEEP` is set.
+pub(crate) fn keep(name: &str, input: &str) -> Result<()> {
+    let said = std::mem::take(&mut *SAID.lock().unwrap_or_else(PoisonError::into_inner));
+    if std::env::var_os("KPIPE_BENCH_KEEP").is_none() {
+        return Ok(());
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let told = |program: &str, args: &[&str]| -> Result<String> {
+        let output = std::process::Command::new(program).args(args).current_dir(root).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
+    };
+    let date = told("date", &["-u", "+%F"])?;
+    let commit = told("git", &["describe", "--always", "--dirty"])?;
+    let head = format!("## {date}, {commit}\n{}\n{input}\n", machine());
+
+    let place = root.join("benches/results").join(format!("{name}.txt"));
+    let before = std::fs::read_to_string(&place).unwrap_or_default();
+    Ok(std::fs::write(&place, format!("{head}\n{said}\n{before}"))?)
+}
 
 /// What one run took.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +148,8 @@ pub(crate) fn numbers<const N: usize>(command: &mut std::process::Command) -> Re
 pub(crate) fn trainer(name: &str, key: &str, value: &str) -> Result<std::process::Command> {
     let mut command = std::process::Command::new(std::env::current_exe()?);
     command.arg(name).env(key, value).env("CANDLE_NUM_THREADS", "1").env(PURGE_DELAY, "-1");
+    // What it measures is told by who started it.
+    command.env_remove("KPIPE_BENCH_KEEP");
     command.env(
         "RAYON_NUM_THREADS",
         std::thread::available_parallelism().map_or(1, usize::from).to_string(),
@@ -120,7 +162,7 @@ pub(crate) const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
 /// Prints a line of the table: what was measured, the number, and what stands beside it.
 pub(crate) fn line(what: &str, number: &str, beside: &str) {
-    println!("{what:<46} {number:>22}   {beside}");
+    say!("{what:<46} {number:>22}   {beside}");
 }
 
 /// Megabytes (10^6) a second.

@@ -41,7 +41,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
     let [(small, small_peaks, _), (large, large_peaks, seconds)] = &builds[..] else {
         return Ok(());
     };
-    println!(
+    say!(
         "{:.0} MB of text in {} documents, and 4 times as much ({:.0} MB, {seconds:.0} s)",
         *small as f64 / 1e6,
         copies as usize * texts.len(),
@@ -121,7 +121,6 @@ pub(crate) fn build(inputs: &Inputs, folder: &Path, settings: &[&str]) -> Result
         source("domain")
     );
     // A copy, so that a build of the program meanwhile changes nothing.
-
     let program = folder.join("kpipe");
     std::fs::copy(env!("CARGO_BIN_EXE_kpipe"), &program)?;
     let file = folder.join("pipeline.toml");

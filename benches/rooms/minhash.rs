@@ -34,7 +34,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
     }
 
     let (bytes, n_shingles) = (n_bytes(&texts), shingles.flat.len());
-    println!(
+    say!(
         "{} texts, {:.1} MB, {n_shingles} shingles, signatures of {rows} rows, one thread",
         texts.len(),
         bytes as f64 / 1e6
@@ -80,7 +80,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
     }
 
     if python.is_none() {
-        println!("  rensa: not measured, KPIPE_BENCH_PYTHON does not name a Python that has it");
+        say!("  rensa: not measured, KPIPE_BENCH_PYTHON does not name a Python that has it");
     }
     Ok(())
 }

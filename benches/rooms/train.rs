@@ -41,7 +41,7 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
     let python = std::env::var_os("KPIPE_BENCH_PYTHON");
 
     for family in ["bert", "gpt2"] {
-        println!("{family}, {threads} threads, {ROWS} x {LENGTH} tokens");
+        say!("{family}, {threads} threads, {ROWS} x {LENGTH} tokens");
         let (mut own, mut peer) = (NOTHING, NOTHING);
 
         for _ in 0..corpus.rounds {
@@ -56,9 +56,9 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
         told("  kpipe", &own, python.as_ref().map(|_| &peer));
         match &python {
             Some(_) => told("  torch", &peer, None),
-            None => println!(
-                "  torch: not measured, KPIPE_BENCH_PYTHON does not name a Python that has it"
-            ),
+            None => {
+                say!("  torch: not measured, KPIPE_BENCH_PYTHON does not name a Python that has it")
+            }
         }
     }
 
@@ -93,11 +93,13 @@ fn told(name: &str, [training, inference, peak]: &Numbers, peer: Option<&Numbers
 fn config(family: &str) -> Value {
     match family {
         "bert" => json!({
-            "vocab_size": VOCABULARY, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 6,
+            "vocab_size": VOCABULARY, "hidden_size": 384, "num_hidden_layers": 6,
+            "num_attention_heads": 6,
             "intermediate_size": 1536, "max_position_embeddings": LENGTH
         }),
         _ => json!({
-            "vocab_size": VOCABULARY, "n_embd": 384, "n_layer": 6, "n_head": 6, "n_positions": LENGTH
+            "vocab_size": VOCABULARY, "n_embd": 384, "n_layer": 6, "n_head": 6,
+                "n_positions": LENGTH
         }),
     }
 }

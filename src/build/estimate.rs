@@ -15,7 +15,7 @@ use arrow::datatypes::UInt64Type;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::build::plan::{Job, ROOMS, memory_needed, too_little_memory};
+use crate::build::plan::{Job, ROOMS, memory_needed, room_that_writes, too_little_memory};
 use crate::build::run::run;
 use crate::error::{Error, Result};
 use crate::flow::contract::{contract, numbers, strings};
@@ -120,7 +120,6 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
             files.iter().filter(|file| file.source == source.name).map(|file| file.bytes).sum();
         // A sample that ended in an error, such as one with no document left, still says how much
         // was read.
-
         if let Err(error) = done {
             notes.note(&format!("the sample of `{}` stopped: {}", source.name, error.what()));
         }
@@ -297,7 +296,8 @@ fn translation(negatives: &negatives::Params, documents: u64) -> (Option<f64>, S
 
 /// Documents of the sample, and the share of the source's bytes that were read for them.
 fn share_read(sample: &Job, bytes: u64) -> Result<(u64, f64)> {
-    let folder = sample.out.join(crate::build::run::WORK).join("1-ingest");
+    let folder =
+        sample.out.join(crate::build::run::WORK).join(room_that_writes("document")?.folder());
     let documents = Dataset::open(&folder, contract("document")?)?;
     let source = &sample.sources[0];
     let books = ingest::source_books(&folder)?.remove(&source.name).unwrap_or_default();

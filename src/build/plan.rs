@@ -229,6 +229,16 @@ pub struct Job {
     pub memory_bytes: u64,
 }
 
+/// Files of a room that a finished build publishes.
+pub struct Published {
+    /// The folder below the room's own that they stand in; empty for that itself.
+    pub below: &'static str,
+    /// What their names begin with.
+    pub begins: &'static str,
+    /// The folder of the output.
+    pub into: &'static str,
+}
+
 /// One room: what it reads and writes, and how to run it.
 pub struct Room {
     /// Its name, which is its folder's.
@@ -246,6 +256,9 @@ pub struct Room {
     /// Reads what its parameters name, so that a file nobody can use stops a build before any data
     /// moves.
     pub check: fn(&Job) -> Result<()>,
+    /// What of its folder is published, beside what was refused and removed: the beginning of names, and the folder
+    /// of the output that they go into.
+    pub publishes: &'static [Published],
     /// Runs it. The input of the first room is empty.
     pub run: fn(&Job, &Dataset, &Context) -> Result<()>,
 }
@@ -273,6 +286,7 @@ pub static ROOMS: &[Room] = &[
         params: |pipeline| as_json(&pipeline.ingest),
         files: no_files,
         check: no_check,
+        publishes: &[],
         run: |job, _, cx| ingest::run(&job.sources, &job.pipeline.ingest, cx, job.limit),
     },
     Room {
@@ -285,6 +299,7 @@ pub static ROOMS: &[Room] = &[
         },
         files: no_files,
         check: no_check,
+        publishes: &[],
         run: |job, input, cx| dedup::run(input, &job.pipeline.dedup, job.pipeline.max_removed, cx),
     },
     Room {
@@ -295,6 +310,7 @@ pub static ROOMS: &[Room] = &[
         params: |pipeline| as_json(&pipeline.density),
         files: |pipeline| pipeline.density.files(),
         check: |job| Lexicon::read(&job.pipeline.density.lexicon, job.memory_bytes).map(|_| ()),
+        publishes: &[Published { below: "", begins: "scores-", into: "scores" }],
         run: |job, input, cx| density::run(input, &job.pipeline.density, cx),
     },
     Room {
@@ -305,6 +321,10 @@ pub static ROOMS: &[Room] = &[
         params: |pipeline| as_json(&pipeline.difficulty),
         files: |pipeline| Ok(pipeline.difficulty.files()),
         check: |job| job.pipeline.difficulty.check_files(),
+        publishes: &[
+            Published { below: "", begins: "edges", into: "difficulty" },
+            Published { below: "", begins: "words", into: "difficulty" },
+        ],
         run: |job, input, cx| difficulty::run(input, &job.pipeline.difficulty, cx),
     },
     Room {
@@ -319,7 +339,8 @@ pub static ROOMS: &[Room] = &[
             let engine =
                 negatives::back_translation::identity(&pipeline.negatives.back_translation)?;
             Ok(json!({
-                "negatives": as_json(&pipeline.negatives)?, "lexicon": as_json(&pipeline.density)?, "engine": engine,
+                "negatives": as_json(&pipeline.negatives)?, "lexicon": as_json(&pipeline.density)?,
+                "engine": engine,
             }))
         },
         files: |pipeline| match pipeline.negatives.per_document {
@@ -327,6 +348,7 @@ pub static ROOMS: &[Room] = &[
             _ => Ok([pipeline.density.files()?, pipeline.negatives.files()].concat()),
         },
         check: |job| job.pipeline.negatives.check_files(),
+        publishes: &[],
         run: |job, input, cx| {
             if job.pipeline.negatives.per_document == 0 {
                 return negatives::run(input, &job.pipeline.negatives, None, cx);
@@ -348,9 +370,29 @@ pub static ROOMS: &[Room] = &[
         params: |pipeline| as_json(&pipeline.curriculum),
         files: no_files,
         check: no_check,
+        publishes: &[Published { below: "data", begins: "", into: "data" }],
         run: |job, input, cx| curriculum::run(input, &job.pipeline.curriculum, cx),
     },
 ];
+
+/// The room that writes a contract.
+///
+/// # Errors
+/// If none does.
+pub fn room_that_writes(contract: &str) -> Result<&'static Room> {
+    ROOMS
+        .iter()
+        .find(|room| room.writes == contract)
+        .ok_or_else(|| Error::data(format!("no room writes the contract `{contract}`")))
+}
+
+impl Room {
+    /// The name of its folder below the working folder of a build: its number and its name.
+    pub fn folder(&self) -> String {
+        let number = 1 + ROOMS.iter().take_while(|room| room.name != self.name).count();
+        format!("{number}-{}", self.name)
+    }
+}
 
 /// Checks that each room reads what the one before it writes, and that the files the rooms name
 /// exist and can be used.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::build::plan::{Job, Pipeline, ROOMS};
+use crate::build::plan::{Job, Pipeline, Published, ROOMS};
 use crate::build::report;
 use crate::build::run::{Done, Run};
 use crate::curriculum::Curriculum;
@@ -92,7 +92,7 @@ const MANIFEST: &str = "manifest.json";
 /// If a file cannot be read, linked or written, a shard is not what was written, or a file of
 /// somebody else stands in the place of one of ours.
 pub fn publish(job: &Job, run: &Run, progress: &dyn Progress) -> Result<Manifest> {
-    let ordered = run.folder("curriculum")?;
+    let ordered = run.writes("shard")?;
     let curriculum: Curriculum = read_json(&ordered.join("curriculum.json"))?
         .ok_or_else(|| Error::data("the room `curriculum` left no curriculum.json"))?;
     check_shards(&curriculum, ordered)?;
@@ -108,9 +108,8 @@ pub fn publish(job: &Job, run: &Run, progress: &dyn Progress) -> Result<Manifest
         fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
     }
     // A file system without hard links gets copies.
-
     links.iter().try_for_each(|(name, from)| link(from, &job.out.join(name)))?;
-    let engines = read_json(&run.folder("negatives")?.join("engines.json"))?.unwrap_or(Value::Null);
+    let engines = read_json(&run.writes("example")?.join("engines.json"))?.unwrap_or(Value::Null);
     let manifest = Manifest {
         kpipe: env!("CARGO_PKG_VERSION").to_string(),
         seed: job.pipeline.seed,
@@ -177,16 +176,16 @@ fn links(run: &Run) -> Result<BTreeMap<String, PathBuf>> {
         Ok(())
     };
 
-    add(&run.folder("curriculum")?.join("data"), "", &|name| format!("data/{name}"))?;
     for (stem, folder) in [("refused-", "refused"), ("duplicates-", "duplicates")] {
         for (done, from) in run.rooms.iter().zip(&run.folders) {
             add(from, stem, &|name| format!("{folder}/{}-{}", done.room, &name[stem.len()..]))?;
         }
     }
 
-    add(run.folder("density")?, "scores-", &|name| format!("scores/{name}"))?;
-    for begins in ["edges", "words"] {
-        add(run.folder("difficulty")?, begins, &|name| format!("difficulty/{name}"))?;
+    for (room, from) in ROOMS.iter().zip(&run.folders) {
+        for Published { below, begins, into } in room.publishes {
+            add(&from.join(below), begins, &|name| format!("{into}/{name}"))?;
+        }
     }
     Ok(links)
 }

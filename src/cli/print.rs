@@ -47,7 +47,8 @@ pub(super) fn error(error: &Error, as_json: bool) -> ExitCode {
     let code = error.kind().exit_code();
     if as_json {
         let (what, places, hints) = (error.what(), error.places(), error.hints());
-        let event = json!({"event": "error", "what": what, "at": places, "hints": hints, "exit_code": code});
+        let event = json!({"event": "error", "what": what, "at": places, "hints": hints,
+            "exit_code": code});
         tell(format_args!("{event}"));
     } else {
         let word = if matches!(error.kind(), Kind::Stopped(_)) { "stopped" } else { "error" };
@@ -148,7 +149,8 @@ impl Printer {
         let rate = done as f64 / seconds.max(1e-9);
 
         if self.mode == Mode::Json {
-            let event = json!({"event": "progress", "stage": stage.name, "done": done, "total": stage.total,
+            let event = json!({"event": "progress", "stage": stage.name, "done": done,
+                "total": stage.total,
                 "unit": stage.unit, "rate": rate, "message": stage.message});
             tell(format_args!("{event}"));
             return;
@@ -263,12 +265,16 @@ impl Progress for Printer {
                 Mode::Quiet => {}
                 Mode::Json => {
                     let done = self.done.load(Ordering::Relaxed);
-                    let event = json!({"event": "end", "stage": stage.name, "summary": summary, "done": done,
+                    let event = json!({"event": "end", "stage": stage.name, "summary": summary,
+                        "done": done,
                         "total": stage.total, "seconds": seconds});
                     tell(format_args!("{event}"));
                 }
-                Mode::Lines | Mode::Bars => tell(format_args!("{:<12} {summary} in {seconds:.1} \
-                                                               s", stage.name)),
+                Mode::Lines | Mode::Bars => tell(format_args!(
+                    "{:<12} {summary} in {seconds:.1} \
+                                                               s",
+                    stage.name
+                )),
             }
         });
     }

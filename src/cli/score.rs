@@ -9,7 +9,7 @@ use serde_json::json;
 use super::environment::{give_memory_back_late, start_again_with};
 use super::print::Printer;
 use super::{MemoryArgs, RunArgs, SettingsArgs, print};
-use crate::build::plan::Pipeline;
+use crate::build::plan::{Pipeline, room_that_writes};
 use crate::build::publish::Manifest;
 use crate::build::run::{WORK, check_refused};
 use crate::density::{self, score, table};
@@ -103,7 +103,6 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
         }
     };
     // To find mentions, and to write scores or to look for the id.
-
     printer.begin("score", Some(2 * documents.rows()), "rows");
     if let Some(id) = &args.explain {
         return explain(id, &documents, &lexicon, &pipeline, &cx, &printer);
@@ -151,7 +150,7 @@ fn density_of_build(folder: &Path) -> Result<String> {
 
 /// The documents of a finished build.
 fn built(folder: &Path) -> Result<Dataset> {
-    let room = folder.join(WORK).join("2-dedup");
+    let room = folder.join(WORK).join(room_that_writes("unique")?.folder());
     Dataset::open(&room, contract("unique")?).map_err(|error| {
         error.hint("the working files of the build are gone; run the same build again")
     })

@@ -103,7 +103,6 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
         params,
     );
     // Whole shards are held from here on; the rows have said what they had to.
-
     let (n_rows, n_train, n_validation) =
         (rows.len() as u64, split.train.len(), split.validation.len());
     let n_positions = ordered.sequence.len();

@@ -182,7 +182,8 @@ mod tests {
     proptest! {
         #[test]
         fn windows_use_everything_and_keep_to_the_caps(
-            easy in 1_u64..3000, general_hard in 0_u64..300, domain in 0_u64..2000, domain_hard in 0_u64..500,
+            easy in 1_u64..3000, general_hard in 0_u64..300, domain in 0_u64..2000,
+                domain_hard in 0_u64..500,
         ) {
             let params = params();
             let pacing = Pacing::new([easy, general_hard, domain, domain_hard], &params);
@@ -196,7 +197,8 @@ mod tests {
             if domain + domain_hard + general_hard > 0 {
                 prop_assert!(pacing.domain_peak <= params.domain_max + 1e-9);
                 prop_assert!(pacing.hard_peak <= params.hard_max + 1e-9);
-                prop_assert_eq!(pacing.n_first, (pacing.n_positions as f64 * params.general_first) as u64);
+                prop_assert_eq!(pacing.n_first,
+                    (pacing.n_positions as f64 * params.general_first) as u64);
 
                 for window in &windows {
                     let n = window.iter().sum::<u64>() as f64;

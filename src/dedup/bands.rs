@@ -95,7 +95,6 @@ pub(super) fn link(sketches: &Sketches, bands: usize, cx: &Context) -> Result<Li
     )?;
     // Documents of one id but different texts: the ledger states how alike they are, so their
     // shingles are needed.
-
     let mut members: Vec<(u32, u32)> = Vec::new();
     let mut same_id = Vec::new();
     shared::<u128>(

@@ -401,7 +401,6 @@ fn an_excerpt_goes_for_the_whole_and_never_the_reverse() {
         docs.push(doc(format!("whole:{i}"), join(&whole, i % 2 == 0)));
     }
     // The excerpts have the better rank, and hold too little of the wholes to remove them.
-
     assert_eq!(dedup(&docs).ledger, []);
     docs.iter_mut().for_each(|doc| doc.priority = 0);
     let found = dedup(&docs);
@@ -565,7 +564,6 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
         expected.keys()
     );
     // Every state a kill can leave: some phases done for some parts, half-written files beside.
-
     for done in 0..6 {
         let output = folder.path().join(format!("killed-{done}"));
         std::fs::create_dir(&output).unwrap();

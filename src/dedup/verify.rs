@@ -166,12 +166,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_set_arithmetic(a in prop::collection::btree_set(0..60_u64, 0..50), b in prop::collection::btree_set(0..60_u64, 0..50)) {
+        fn agrees_with_set_arithmetic(a in prop::collection::btree_set(0..60_u64, 0..50),
+            b in prop::collection::btree_set(0..60_u64, 0..50)) {
             let both = a.intersection(&b).count() as f64;
             let either = a.union(&b).count() as f64;
-            let (x, y): (Vec<u64>, Vec<u64>) = (a.iter().copied().collect(), b.iter().copied().collect());
+            let (x, y): (Vec<u64>, Vec<u64>) = (a.iter().copied().collect(),
+                b.iter().copied().collect());
             if !a.is_empty() && !b.is_empty() {
-                prop_assert_eq!(similarity(&x, &y), Similarity { jaccard: both / either, containment: both / a.len() as f64 });
+                prop_assert_eq!(similarity(&x, &y),
+                    Similarity { jaccard: both / either, containment: both / a.len() as f64 });
             }
             let p = params();
             let yes = !a.is_empty() && !b.is_empty()

@@ -178,9 +178,11 @@ mod tests {
     proptest! {
         #[test]
         fn words_without_concepts_never_raise_a_score(
-            lengths in proptest::collection::vec(1_u32..200, 1..8), tf in 1_u32..9, added in 1_u32..100, kind in 0..4,
+            lengths in proptest::collection::vec(1_u32..200, 1..8), tf in 1_u32..9,
+                added in 1_u32..100, kind in 0..4,
         ) {
-            let variant = [Variant::Lucene, Variant::Robertson, Variant::Atire, Variant::Bm25Plus][kind as usize];
+            let variant = [Variant::Lucene, Variant::Robertson, Variant::Atire,
+                Variant::Bm25Plus][kind as usize];
             let score = |first: u32| {
                 let total: u32 = lengths.iter().skip(1).sum::<u32>() + first;
                 let n_docs = lengths.len() as u64;
@@ -192,8 +194,10 @@ mod tests {
         }
 
         #[test]
-        fn contributions_are_never_negative(n in 1_u64..50, share in 0.0..1.0, tf in 0_u32..9, length in 0_u32..99, kind in 0..4) {
-            let variant = [Variant::Lucene, Variant::Robertson, Variant::Atire, Variant::Bm25Plus][kind as usize];
+        fn contributions_are_never_negative(n in 1_u64..50, share in 0.0..1.0, tf in 0_u32..9,
+            length in 0_u32..99, kind in 0..4) {
+            let variant = [Variant::Lucene, Variant::Robertson, Variant::Atire,
+                Variant::Bm25Plus][kind as usize];
             let bm25 = Bm25 { variant, k1: 1.2, b: 0.75, delta: 1.0, n_docs: n, average: 20.0 };
             let df = 1 + (share * (n - 1) as f64) as u32;
             prop_assert!(bm25.idf(df) >= 0.0 && bm25.contribution(bm25.idf(df), tf, length) >= 0.0);

@@ -77,7 +77,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_sweep_equals_all_pairs(steps in proptest::collection::vec((0_u32..6, 0_u32..4), 0..20), window in 0_u32..10) {
+        fn the_sweep_equals_all_pairs(steps in proptest::collection::vec((0_u32..6, 0_u32..4),
+            0..20), window in 0_u32..10) {
             let (mut mentions, mut word) = (Vec::new(), 0);
             for (step, concept) in steps {
                 word += step;

@@ -126,7 +126,6 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
     score::write_scores(input, &model, cx)?;
     let leaves = contract("scored")?;
     // The mentions say all there is to know of the rows.
-
     cx.add_columns(input, leaves, &[], |_, span| {
         let spilled = spilled(&model, span)?;
         Ok(Added { columns: columns(&spilled, &model, span.first_row)?, notes: Vec::new() })
@@ -348,7 +347,6 @@ mod tests {
         let expected = outputs(&whole);
         // What a kill may leave: nothing of a phase, or its files up to any point, and a
         // half-written index.
-
         for (name, lost) in [
             ("a", &["mentions-00002"][..]),
             ("b", &["index.json", "scores-00001", "books-00003"]),

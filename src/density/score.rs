@@ -460,7 +460,8 @@ mod tests {
             texts in proptest::collection::vec("(aspirin|ASA|fever|Pyrexia|malaria|quinine|word|and|filler)( (aspirin|fever|malaria|note|the)){0,9}", 1..16),
             rows in 1_usize..6, kind in 0..4,
         ) {
-            let variant = [Variant::Lucene, Variant::Robertson, Variant::Atire, Variant::Bm25Plus][kind as usize];
+            let variant = [Variant::Lucene, Variant::Robertson, Variant::Atire,
+                Variant::Bm25Plus][kind as usize];
             let (folder, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
             let (lexicon, params) = (lexicon(), Params { variant, ..params() });
             let (documents, cx) = (documents(folder.path(), &texts, rows), context(out.path()));
@@ -468,7 +469,8 @@ mod tests {
             prop_assert_eq!(summary.histogram.iter().sum::<u64>(), texts.len() as u64);
 
             for (at, expected) in brute_force(&texts, variant).into_iter().enumerate() {
-                let why = explain(&documents, &lexicon, &params, &format!("t:{at}"), &cx).unwrap().unwrap();
+                let why = explain(&documents, &lexicon, &params, &format!("t:{at}"),
+                    &cx).unwrap().unwrap();
                 prop_assert!((why.bm25 - expected).abs() < 1e-9, "{} instead of \
                                                                   {expected}", why.bm25);
                 let sum: f64 = why.terms.iter().map(|term| term.contribution).sum();

@@ -690,8 +690,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn damage_ends_as_in_the_sequential_decoder(place in 0_usize..460_000, byte: u8, cut in 0_usize..900_000) {
-            let mut bytes = [pack(1, &noise(350_000)), pack(1, &noise(100_000)), b"tail".to_vec()].concat();
+        fn damage_ends_as_in_the_sequential_decoder(place in 0_usize..460_000, byte: u8,
+            cut in 0_usize..900_000) {
+            let mut bytes = [pack(1, &noise(350_000)), pack(1, &noise(100_000)),
+                b"tail".to_vec()].concat();
             let place = place % bytes.len();
             bytes[place] = byte;
             bytes.truncate(cut.max(4));

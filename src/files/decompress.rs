@@ -294,7 +294,6 @@ impl Read for Unpacked {
             return self.stop(fault);
         }
         // One byte more than allowed tells a bomb from a file that ends just there.
-
         let allowed =
             buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX).saturating_add(1));
         match self.inner.read(&mut buffer[..allowed]) {

@@ -281,7 +281,6 @@ impl<R: Read> BufRead for Utf8<R> {
                 return self.failure.take().map_or(Ok(&[]), Err);
             }
             // Half a character before a failure belongs to what was lost, not to the text.
-
             if self.failure.is_some()
                 && self.raw.len() < 4
                 && std::str::from_utf8(&self.raw).is_err()
@@ -357,7 +356,6 @@ fn guess(sample: &[u8], complete: bool) -> &'static Encoding {
         invalid += usize::from(!chunk.invalid().is_empty());
     }
     // The last character of a sample is often cut.
-
     if valid >= invalid || (invalid == 1 && !complete) {
         return UTF_8;
     }
@@ -385,7 +383,6 @@ fn vote(sample: &[u8], complete: bool) -> &'static Encoding {
         rest = &rest[n..];
     }
     // Of equals the first one: `max_by_key` takes the last.
-
     votes.iter().rev().max_by_key(|(_, n)| *n).map_or(UTF_8, |(encoding, _)| encoding)
 }
 
@@ -526,7 +523,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_in_any_steps_give_the_same_text(bytes in proptest::collection::vec(any::<u8>(), 0..300), step in 1_usize..50) {
+        fn any_bytes_in_any_steps_give_the_same_text(bytes in proptest::collection::vec(any::<u8>(),
+            0..300), step in 1_usize..50) {
             let utf8 = |step| {
                 let mut stream = Utf8::new(Drip { bytes: &bytes, step, fails: false }, Some(UTF_8));
                 let mut text = Vec::new();

@@ -142,7 +142,6 @@ fn matches_below(
         Err(cause) => return Err(missing(Path::new(root), &cause)),
     }
     // A folder that nobody may list could hold anything.
-
     let is_closed = |path: &Path| path.is_dir() && std::fs::read_dir(path).is_err();
     let is_wanted = |path: &Path| {
         let around = path.ancestors().take_while(|part| part.as_os_str().len() >= root.len());

@@ -183,7 +183,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
-        fn readers_see_the_rows_as_they_are_now(n in 1_u64..12, changes in proptest::collection::btree_map(0_u64..12, proptest::option::of("[a-z]{3}"), 0..12)) {
+        fn readers_see_the_rows_as_they_are_now(n in 1_u64..12,
+            changes in proptest::collection::btree_map(0_u64..12, proptest::option::of("[a-z]{3}"),
+            0..12)) {
             let folder = tempfile::tempdir().unwrap();
             let part = part(folder.path(), n);
             let changes: Changes = changes.into_iter().filter(|(row, _)| *row < n).collect();
@@ -195,7 +197,8 @@ mod tests {
                 })
                 .collect();
 
-            prop_assert_eq!(Dataset::open(folder.path(), contract("refused").unwrap()).unwrap().rows(), expected.len() as u64);
+            prop_assert_eq!(Dataset::open(folder.path(),
+                contract("refused").unwrap()).unwrap().rows(), expected.len() as u64);
             prop_assert_eq!(rows(&part), expected);
         }
     }

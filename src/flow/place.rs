@@ -153,7 +153,6 @@ pub fn decoded_bytes(group: &RowGroupMetaData) -> u64 {
             }
         };
         // Each value of a list has two levels of two bytes as well.
-
         let levels = if column.column_descr().max_rep_level() > 0 { 4 } else { 0 };
         let fixed = n_values.saturating_mul(width + levels);
         let strings = match column.unencoded_byte_array_data_bytes() {

@@ -121,7 +121,6 @@ impl Context<'_> {
             writer.finish()?;
         }
         // Names of files that stand in their places, before the books that say so.
-
         sync_folder(self.folder)?;
         write_json(&self.numbered("books", part, "json"), books)
     }

@@ -61,7 +61,6 @@ fn is_plain(bytes: &[u8]) -> bool {
     }
     // C1 controls are C2 80..9F, the separators E2 80 A8 and A9, the marks EF BB BF, EF BF BE and
     // EF BF BF.
-
     !memchr3_iter(0xc2, 0xe2, 0xef, bytes).any(|at| match &bytes[at..] {
         [0xc2, next, ..] => *next < 0xa0,
         [0xe2, 0x80, last, ..] => matches!(last, 0xa8 | 0xa9),
@@ -109,7 +108,6 @@ fn is_one_line(text: &[u8]) -> bool {
     }
     // White space beyond ASCII, C1 controls and marks that are taken out; a lead byte is never the
     // rest of a character.
-
     let is_bad = |at: usize| match &text[at..] {
         [0xc2, next, ..] => *next <= 0xa0,
         [0xe1, 0x9a, 0x80, ..] | [0xe2, 0x81, 0x9f, ..] | [0xe3, 0x80, 0x80, ..] => true,
@@ -163,7 +161,8 @@ mod tests {
         fn one_line_is_one_line(text in "[a \\n\\t\u{0}\u{85}\u{FEFF}\u{2028}\u{FFFE}é“，中\u{3000}]{0,12}") {
             let once = one_line(&text).into_owned();
             prop_assert_eq!(one_line(&once).into_owned(), once.as_str());
-            prop_assert!(!once.contains("  ") && once.trim() == once && !once.contains(['\n', '\u{FEFF}']), "{:?}", once);
+            prop_assert!(!once.contains("  ") && once.trim() == once && !once.contains(['\n',
+                '\u{FEFF}']), "{:?}", once);
             let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
             prop_assert_eq!(letters(&once), letters(&text));
         }

@@ -171,7 +171,6 @@ fn no_text_field(object: &Map<String, Value>, source: &SourceSpec) -> String {
         format!("; {} could be text", texts.join(", "))
     };
     // A key with a `+` would be taken for two.
-
     texts.retain(|key| !key.contains('+'));
     let column = if texts.is_empty() { "<column>".to_string() } else { texts.join("+") };
     let setting = format!("source.{}.fields.text={}", source.name, Value::String(column));

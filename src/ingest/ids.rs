@@ -641,7 +641,8 @@ mod tests {
         /// Naive: for every row, look at all others of its id.
         #[test]
         fn decisions_agree_with_a_naive_one_and_with_any_number_of_shares(
-            events in proptest::collection::vec((0_u64..4, 0_u64..3, 0_usize..6), 0..40), n_shares in 1_u128..5,
+            events in proptest::collection::vec((0_u64..4, 0_u64..3, 0_usize..6), 0..40),
+                n_shares in 1_u128..5,
         ) {
             let events: Vec<Event> = events
                 .into_iter()
@@ -649,14 +650,16 @@ mod tests {
                     0 => event(Kind::Withdrawal, id, 0),
                     1 => event(Kind::ByContent, id + 100, version),
                     2 => event(Kind::Empty, id, version),
-                    3 => Event { file: version as usize % 2, text: version, ..event(Kind::Named, id + 200, 0) },
+                    3 => Event { file: version as usize % 2, text: version,
+                        ..event(Kind::Named, id + 200, 0) },
                     _ => event(Kind::Versioned, id, version),
                 })
                 .collect();
 
             let fates = decide(events.iter().copied());
             let mut shared = Fates::new();
-            (0..n_shares).for_each(|share| shared.extend(decide_share(events.iter().copied(), share, n_shares)));
+            (0..n_shares).for_each(|share| shared.extend(decide_share(events.iter().copied(), share,
+                n_shares)));
             prop_assert_eq!(&shared, &fates);
             let mut row = 0;
 

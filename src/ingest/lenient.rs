@@ -149,13 +149,15 @@ mod tests {
     proptest! {
         /// Valid JSON without such numbers is left as it is, and what is made of the rest is read.
         #[test]
-        fn what_is_strict_stays(numbers in proptest::collection::vec(any::<i64>(), 0..5), floats in proptest::collection::vec(-1e9..1e9_f64, 0..5), text in ".{0,20}") {
+        fn what_is_strict_stays(numbers in proptest::collection::vec(any::<i64>(), 0..5),
+            floats in proptest::collection::vec(-1e9..1e9_f64, 0..5), text in ".{0,20}") {
             let json = serde_json::json!({"n": numbers, "f": floats, "t": text}).to_string();
             prop_assert_eq!(&*strict(json.as_bytes()), json.as_bytes());
         }
 
         #[test]
-        fn every_digit_is_given_back(whole in "[1-9][0-9]{0,40}", fraction in "[0-9]{0,30}", negative: bool) {
+        fn every_digit_is_given_back(whole in "[1-9][0-9]{0,40}", fraction in "[0-9]{0,30}",
+            negative: bool) {
             let mut number = if negative { format!("-{whole}") } else { whole };
             if !fraction.is_empty() {
                 number += &format!(".{fraction}");

@@ -39,7 +39,6 @@ pub(super) fn plain(markdown: &str) -> Plain {
         page.take(event);
     }
     // A formula that never closes is its words.
-
     if let Some(math) = page.math.take() {
         page.push(&without_tags(&math));
     }
@@ -72,7 +71,8 @@ static UNSEEN: &[&str] = &["script", "style", "head", "template", "svg"];
 /// HTML elements that stand on lines of their own.
 #[rustfmt::skip]
 static LINES: &[&str] = &[
-    "br", "p", "div", "li", "dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "dl", "table", "caption",
+    "br", "p", "div", "li", "dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "dl",
+    "table", "caption",
     "blockquote", "pre", "hr", "section", "article", "details", "summary", "figure", "figcaption",
 ];
 
@@ -359,8 +359,10 @@ mod tests {
 
         /// Words without marks are all there, in order.
         #[test]
-        fn no_word_is_lost(words in proptest::collection::vec("[a-z甲乙]{1,5}", 1..20), breaks in proptest::collection::vec(0_usize..4, 20)) {
-            let markdown: String = words.iter().zip(&breaks).map(|(word, n)| format!("{word}{}", [" ", "\n", "\n\n", "\n- "][*n])).collect();
+        fn no_word_is_lost(words in proptest::collection::vec("[a-z甲乙]{1,5}", 1..20),
+            breaks in proptest::collection::vec(0_usize..4, 20)) {
+            let markdown: String = words.iter().zip(&breaks).map(|(word, n)| format!("{word}{}",
+                [" ", "\n", "\n\n", "\n- "][*n])).collect();
             let read = plain(&markdown).text;
             let found: Vec<&str> = read.split_whitespace().filter(|word| *word != "-").collect();
             prop_assert_eq!(found, words);

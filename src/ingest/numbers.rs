@@ -325,11 +325,16 @@ fn push_grouped(out: &mut String, content: &str, is_behind_mark: bool) {
 /// Symbols of two letters; those of one are capitals.
 #[rustfmt::skip]
 static ELEMENTS: &[&str] = &[
-    "Ac", "Ag", "Al", "Am", "Ar", "As", "At", "Au", "Ba", "Be", "Bh", "Bi", "Bk", "Br", "Ca", "Cd", "Ce", "Cf", "Cl",
-    "Cm", "Cn", "Co", "Cr", "Cs", "Cu", "Db", "Ds", "Dy", "Er", "Es", "Eu", "Fe", "Fl", "Fm", "Fr", "Ga", "Gd", "Ge",
-    "He", "Hf", "Hg", "Ho", "Hs", "In", "Ir", "Kr", "La", "Li", "Lr", "Lu", "Lv", "Mc", "Md", "Me", "Mg", "Mn", "Mo",
-    "Mt", "Na", "Nb", "Nd", "Ne", "Nh", "Ni", "No", "Np", "Og", "Os", "Pa", "Pb", "Pd", "Pm", "Po", "Pr", "Pt", "Pu",
-    "Ra", "Rb", "Re", "Rf", "Rg", "Rh", "Rn", "Ru", "Sb", "Sc", "Se", "Sg", "Si", "Sm", "Sn", "Sr", "Ta", "Tb", "Tc",
+    "Ac", "Ag", "Al", "Am", "Ar", "As", "At", "Au", "Ba", "Be", "Bh", "Bi", "Bk", "Br", "Ca", "Cd",
+    "Ce", "Cf", "Cl",
+    "Cm", "Cn", "Co", "Cr", "Cs", "Cu", "Db", "Ds", "Dy", "Er", "Es", "Eu", "Fe", "Fl", "Fm", "Fr",
+    "Ga", "Gd", "Ge",
+    "He", "Hf", "Hg", "Ho", "Hs", "In", "Ir", "Kr", "La", "Li", "Lr", "Lu", "Lv", "Mc", "Md", "Me",
+    "Mg", "Mn", "Mo",
+    "Mt", "Na", "Nb", "Nd", "Ne", "Nh", "Ni", "No", "Np", "Og", "Os", "Pa", "Pb", "Pd", "Pm", "Po",
+    "Pr", "Pt", "Pu",
+    "Ra", "Rb", "Re", "Rf", "Rg", "Rh", "Rn", "Ru", "Sb", "Sc", "Se", "Sg", "Si", "Sm", "Sn", "Sr",
+    "Ta", "Tb", "Tc",
     "Te", "Th", "Ti", "Tl", "Tm", "Ts", "Xe", "Yb", "Zn", "Zr", "Et", "Ph", "Hb",
 ];
 
@@ -418,10 +423,12 @@ mod tests {
                     match c {
                         RAISED | LOWERED => { inside = if c == RAISED { 3 } else { 4 }; before = None; }
                         END => { inside = 0; before = None; }
-                        '½' => { expected.extend(["1".to_string(), "2".to_string()]); before = None; }
+                        '½' => { expected.extend(["1".to_string(),
+                            "2".to_string()]); before = None; }
                         c if c.is_ascii_digit() => add(c, inside, &mut expected, &mut before),
                         c => match plain(c) {
-                            Some((kind, digit)) => add(digit, 1 + kind as u8, &mut expected, &mut before),
+                            Some((kind, digit)) => add(digit, 1 + kind as u8, &mut expected,
+                                &mut before),
                             None => before = None,
                         },
                     }

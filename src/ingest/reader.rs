@@ -145,7 +145,6 @@ impl Reader<'_> {
         let broken = self.split(&mut text, format, sink)?;
         // A splitter may leave the end of a file alone; only there a fault shows that stands behind
         // all records.
-
         while broken.is_none()
             && !sink.stopped
             && text.fill_buf().is_ok_and(|rest| !rest.is_empty())
@@ -309,7 +308,6 @@ impl<'a> Sink<'a> {
             return Ok(false);
         }
         // What a splitter makes of the end that a failing disk gave it is no piece.
-
         self.failure.check(Path::new(&*self.chunk.path))?;
         let (start, n) = match &piece {
             Piece::Record(raw) => (raw.offset, raw.bytes.len()),

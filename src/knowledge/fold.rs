@@ -50,7 +50,6 @@ pub(super) fn fold(text: &str) -> Folded {
         }
     }
     // Made of whole characters only, so the second arm never runs.
-
     let text = String::from_utf8(folded)
         .unwrap_or_else(|cause| String::from_utf8_lossy(cause.as_bytes()).into_owned());
     Folded { text, shifts }
@@ -95,7 +94,8 @@ mod tests {
         fn offsets_lead_back(text in "[a-zA-Z Ａ-Ｃ\u{2013}’ÉİßẞΣ中ａ\n\u{212A}]{0,40}") {
             let folded = fold(&text);
             let originals: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
-            let back: Vec<usize> = folded.text.char_indices().map(|(at, _)| folded.original(at)).collect();
+            let back: Vec<usize> = folded.text.char_indices().map(|(at,
+                _)| folded.original(at)).collect();
             prop_assert_eq!(back, originals);
             prop_assert_eq!(folded.original(folded.text.len()), text.len());
         }

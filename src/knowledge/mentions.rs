@@ -455,7 +455,8 @@ mod tests {
         ) {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let finder = finder(&names);
-            let found: Vec<(usize, usize)> = finder.find(&text).iter().map(|m| (m.start, m.end)).collect();
+            let found: Vec<(usize,
+                usize)> = finder.find(&text).iter().map(|m| (m.start, m.end)).collect();
             prop_assert_eq!(found, naive(&finder, &text));
         }
 

@@ -95,7 +95,6 @@ pub(super) fn spellings(lexicon: &Lexicon, rules: &NameRules) -> (Vec<Name>, Nam
         }
     }
     // `false` stands before `true`: acronyms first.
-
     ranked.sort_by(|(a, rank_a), (b, rank_b)| {
         (&a.folded, a.exact.is_none(), &a.exact, rank_a, a.concept).cmp(&(
             &b.folded,

@@ -230,7 +230,8 @@ mod tests {
         /// Against replacing from the back with `replace_range`, over words of a text with
         /// characters of 1 to 4 bytes.
         #[test]
-        fn edits_make_exactly_the_candidate(words in proptest::collection::vec("[a-zé中🙂]{1,4}", 1..12), mask in any::<u16>()) {
+        fn edits_make_exactly_the_candidate(words in proptest::collection::vec("[a-zé中🙂]{1,4}",
+            1..12), mask in any::<u16>()) {
             let anchor = words.join("  ");
             let (mut at, mut swaps) = (0, Vec::new());
 
@@ -242,7 +243,8 @@ mod tests {
             }
 
             let mut expected = anchor.clone();
-            swaps.iter().rev().for_each(|swap| expected.replace_range(swap.range.clone(), &swap.text));
+            swaps.iter().rev().for_each(|swap| expected.replace_range(swap.range.clone(),
+                &swap.text));
             prop_assert_eq!(apply(&anchor, &edits(&anchor, swaps)), expected);
         }
     }

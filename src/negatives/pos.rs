@@ -20,14 +20,18 @@ pub const SURE: f64 = 0.8;
 
 #[rustfmt::skip]
 static DETERMINERS: &[&str] = &[
-    "the", "a", "an", "this", "that", "these", "those", "his", "her", "its", "their", "our", "my", "your", "no",
-    "any", "each", "every", "some", "all", "both", "another", "such", "many", "several", "few", "most", "other",
+    "the", "a", "an", "this", "that", "these", "those", "his", "her", "its", "their", "our", "my",
+    "your", "no",
+    "any", "each", "every", "some", "all", "both", "another", "such", "many", "several", "few",
+    "most", "other",
     "more", "less",
 ];
 #[rustfmt::skip]
 static PREPOSITIONS: &[&str] = &[
-    "of", "in", "on", "at", "by", "for", "from", "with", "without", "between", "among", "during", "after", "before",
-    "through", "under", "over", "into", "onto", "upon", "within", "against", "per", "via", "versus", "than", "as",
+    "of", "in", "on", "at", "by", "for", "from", "with", "without", "between", "among", "during",
+    "after", "before",
+    "through", "under", "over", "into", "onto", "upon", "within", "against", "per", "via", "versus",
+    "than", "as",
     "about", "except", "unlike", "plus", "minus", "towards", "toward", "across", "despite",
 ];
 #[rustfmt::skip]
@@ -35,7 +39,8 @@ static PARTICLES: &[&str] =
     &["to", "that", "up", "out", "off", "down", "away", "back", "together", "forward", "whether"];
 #[rustfmt::skip]
 static MODALS: &[&str] =
-    &["will", "would", "can", "could", "may", "might", "must", "should", "shall", "did", "does", "do"];
+    &["will", "would", "can", "could", "may", "might", "must", "should", "shall", "did", "does",
+        "do"];
 #[rustfmt::skip]
 static SUBJECTS: &[&str] = &[
     "i", "we", "they", "he", "she", "it", "who", "which",
@@ -44,29 +49,47 @@ static BE: &[&str] = &["is", "are", "was", "were", "be", "been", "being", "am"];
 static HAVE: &[&str] = &["has", "have", "had", "having"];
 #[rustfmt::skip]
 static PRONOUNS: &[&str] = &[
-    "you", "us", "me", "him", "them", "themselves", "itself", "himself", "herself", "ourselves", "myself", "yourself",
-    "others", "another", "everything", "something", "anything", "everyone", "someone", "anyone", "until", "since",
-    "unless", "toward", "besides", "beyond", "behind", "around", "till", "inside", "outside", "cannot", "whatever",
-    "whichever", "whoever", "ours", "theirs", "yours", "hers", "mine", "amongst", "throughout", "along",
+    "you", "us", "me", "him", "them", "themselves", "itself", "himself", "herself", "ourselves",
+    "myself", "yourself",
+    "others", "another", "everything", "something", "anything", "everyone", "someone", "anyone",
+    "until", "since",
+    "unless", "toward", "besides", "beyond", "behind", "around", "till", "inside", "outside",
+    "cannot", "whatever",
+    "whichever", "whoever", "ours", "theirs", "yours", "hers", "mine", "amongst", "throughout",
+    "along",
 ];
 /// Words that are never replaced: grammar, numbers, and words whose commonest sense in WordNet is
 /// not the one of scientific prose ("mean", "arm", "significant").
 #[rustfmt::skip]
 static KEPT: &[&str] = &[
-    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "hundred", "thousand", "million",
-    "first", "second", "third", "half", "once", "twice", "and", "or", "but", "if", "when", "where", "while",
-    "because", "although", "though", "however", "thus", "hence", "therefore", "also", "not", "only", "then", "there",
-    "here", "so", "very", "too", "just", "even", "still", "yet", "what", "how", "why", "whose", "whom", "same", "own",
-    "much", "either", "neither", "nor", "well", "like", "etc", "likely", "mean", "means", "arm", "arms",
-    "significant", "significantly", "control", "controls", "controlled", "trial", "trials", "subject", "subjects",
-    "case", "cases", "factor", "factors", "rate", "rates", "level", "levels", "scale", "scales", "score", "scores",
-    "cell", "cells", "time", "times", "people", "person", "year", "years", "day", "days", "week", "weeks", "month",
-    "months", "hour", "hours", "minute", "minutes", "blind", "open", "sample", "samples", "model", "models", "group",
-    "groups", "class", "state", "states", "order", "power", "culture", "cultures", "expression", "medium", "media",
-    "solution", "solutions", "agent", "agents", "drug", "drugs", "test", "tests", "being", "respectively", "using",
-    "use", "used", "given", "based", "compared", "following", "including", "regarding", "according", "due",
-    "associated", "related", "whereas", "study", "studies", "child", "children", "adult", "adults", "individual",
-    "individuals", "patient", "patients", "result", "results", "retention", "infusion", "elevation", "variance",
+    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "hundred",
+    "thousand", "million",
+    "first", "second", "third", "half", "once", "twice", "and", "or", "but", "if", "when", "where",
+    "while",
+    "because", "although", "though", "however", "thus", "hence", "therefore", "also", "not", "only",
+    "then", "there",
+    "here", "so", "very", "too", "just", "even", "still", "yet", "what", "how", "why", "whose",
+    "whom", "same", "own",
+    "much", "either", "neither", "nor", "well", "like", "etc", "likely", "mean", "means", "arm",
+    "arms",
+    "significant", "significantly", "control", "controls", "controlled", "trial", "trials",
+    "subject", "subjects",
+    "case", "cases", "factor", "factors", "rate", "rates", "level", "levels", "scale", "scales",
+    "score", "scores",
+    "cell", "cells", "time", "times", "people", "person", "year", "years", "day", "days", "week",
+    "weeks", "month",
+    "months", "hour", "hours", "minute", "minutes", "blind", "open", "sample", "samples", "model",
+    "models", "group",
+    "groups", "class", "state", "states", "order", "power", "culture", "cultures", "expression",
+    "medium", "media",
+    "solution", "solutions", "agent", "agents", "drug", "drugs", "test", "tests", "being",
+    "respectively", "using",
+    "use", "used", "given", "based", "compared", "following", "including", "regarding", "according",
+    "due",
+    "associated", "related", "whereas", "study", "studies", "child", "children", "adult", "adults",
+    "individual",
+    "individuals", "patient", "patients", "result", "results", "retention", "infusion", "elevation",
+    "variance",
     "therapeutic", "determination", "plain",
 ];
 

@@ -90,7 +90,8 @@ pub(crate) fn checkpoint_folder(family: &'static Family) -> tempfile::TempDir {
     };
     let added = |token: &String| {
         json!({
-            "id": vocabulary[token], "content": token, "single_word": false, "lstrip": false, "rstrip": false,
+            "id": vocabulary[token], "content": token, "single_word": false, "lstrip": false,
+            "rstrip": false,
             "normalized": false, "special": true
         })
     };
@@ -117,15 +118,18 @@ pub(crate) fn checkpoint_folder(family: &'static Family) -> tempfile::TempDir {
             "intermediate_size": 32, "max_position_embeddings": 32
         }),
         "gpt2" => json!({
-            "vocab_size": n, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32, "eos_token_id": 0
+            "vocab_size": n, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32,
+                "eos_token_id": 0
         }),
         "llama" => json!({
             "vocab_size": n, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
-            "num_key_value_heads": 2, "intermediate_size": 24, "max_position_embeddings": 64, "eos_token_id": [2, 0]
+            "num_key_value_heads": 2, "intermediate_size": 24, "max_position_embeddings": 64,
+                "eos_token_id": [2, 0]
         }),
         _ => json!({
             "vocab_size": n, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2,
-            "feed_forward_proj": "gated-gelu", "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0
+            "feed_forward_proj": "gated-gelu", "pad_token_id": 0, "eos_token_id": 1,
+                "decoder_start_token_id": 0
         }),
     };
 

@@ -549,7 +549,8 @@ json.dump(results, sys.stdout)
 
         /// What the `csv` crate writes is read back, row by row.
         #[test]
-        fn written_rows_are_read_back(texts in proptest::collection::vec("[ -~\n\r中]{0,12}x", 1..9), step in 1_usize..30) {
+        fn written_rows_are_read_back(texts in proptest::collection::vec("[ -~\n\r中]{0,12}x", 1..9),
+            step in 1_usize..30) {
             let mut writer = ::csv::Writer::from_writer(Vec::new());
             writer.write_record(["id", "text"]).unwrap();
             for (id, text) in texts.iter().enumerate() {

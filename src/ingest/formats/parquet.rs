@@ -226,7 +226,6 @@ fn group_bytes(file: &Watched, group: &RowGroupMetaData) -> u64 {
             return 0;
         }
         // What is damaged shows when the rows are read.
-
         let dictionary = caught(|| dictionary(file, column, group.num_rows())).ok().flatten();
         dictionary
             .map_or(0, |(bytes, n_entries)| (bytes / n_entries.max(1)).saturating_mul(n_values))
@@ -419,7 +418,6 @@ impl Json {
                     .map(|as_text| as_text.value(idx).to_string());
                 let text = text.unwrap_or_default();
                 // A decimal may have more digits than a number of JSON gives back.
-
                 match serde_json::from_str::<Value>(&text) {
                     Ok(number) if other.is_numeric() && !loses_digits(&text) => {
                         self.scalar(&number)
@@ -506,9 +504,8 @@ mod tests {
         let Parsed::Document(second) = &parsed[1] else { panic!() };
         assert_eq!((second.id.as_deref(), second.text.as_str()), (None, ""));
         assert!(matches!(&pieces[2], Piece::Record(raw) if raw.offset == 2));
-        assert!(
-            matches!(&read(file.path(), 5).0[0], Piece::Refused(refused) if refused.reason == "too_large")
-        );
+        assert!(matches!(&read(file.path(), 5).0[0],
+                Piece::Refused(refused) if refused.reason == "too_large"));
     }
 
     /// A file of `n_rows` rows, each with a list of `length` zeros: a few hundred bytes.

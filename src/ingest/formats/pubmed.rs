@@ -419,9 +419,8 @@ mod tests {
             ("A chapter\n\nOf x.", &json!("book"))
         );
         assert_eq!(book.date.as_deref(), Some("2010"));
-        assert!(
-            matches!(&parsed[2], Parsed::Empty { reason: "no_text", id, version: 1, .. } if id == "103")
-        );
+        assert!(matches!(&parsed[2], Parsed::Empty { reason: "no_text", id, version: 1,
+                .. } if id == "103"));
         assert_eq!(parsed[4], Parsed::Withdraws(vec!["55".to_owned(), "56".to_owned()]));
     }
 
@@ -432,7 +431,8 @@ mod tests {
             "kind": "article",
             "status": "MEDLINE",
             "article_languages": ["en"],
-            "journal": {"title": "Journal of Tests", "abbreviation": "J Tests", "issn": "0000-0001", "volume": "7", "issue": "2"},
+            "journal": {"title": "Journal of Tests", "abbreviation": "J Tests", "issn": "0000-0001",
+            "volume": "7", "issue": "2"},
             "authors": ["Doe J", "The Group"],
             "publication_types": ["Journal Article"],
             "mesh": [
@@ -496,9 +496,8 @@ mod tests {
     #[test]
     fn a_record_that_cannot_be_read_keeps_its_pmid() {
         let (parsed, _, end) = read(SET.replacen("</Language>", "", 1).as_bytes());
-        assert!(
-            matches!(&parsed[0], Parsed::Refused { reason: "malformed", id: Some(id), .. } if id == "101")
-        );
+        assert!(matches!(&parsed[0], Parsed::Refused { reason: "malformed", id: Some(id),
+                .. } if id == "101"));
         assert_eq!((parsed.len(), end), (5, None));
     }
 
@@ -597,7 +596,6 @@ mod tests {
             })
             .collect();
         // Raised digits side by side are one number.
-
         let apart = apart.replace(['\u{1}', '\u{2}'], "|");
         runs_of_text(&apart)
     }
@@ -683,7 +681,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_parsed(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            Pubmed.parse(&Raw { offset: 0, bytes: bytes.clone() }, &FileFacts::default(), &source());
+            Pubmed.parse(&Raw { offset: 0, bytes: bytes.clone() }, &FileFacts::default(),
+                &source());
             read(&bytes);
         }
 
@@ -694,7 +693,8 @@ mod tests {
             bytes[place] = byte;
             bytes.truncate(cut.max(300));
             let start = SET.find("<PubmedArticle>").unwrap();
-            Pubmed.parse(&Raw { offset: 0, bytes: bytes[start.min(bytes.len())..].to_vec() }, &FileFacts::default(), &source());
+            Pubmed.parse(&Raw { offset: 0, bytes: bytes[start.min(bytes.len())..].to_vec() },
+                &FileFacts::default(), &source());
             read(&bytes);
         }
     }

@@ -385,7 +385,8 @@ impl<'x> Page<'x> {
             (PROSE_LINES.to_owned(), cleaned.n_lines),
             (DROPPED_INLINE.to_owned(), dropped),
         ]);
-        let metadata = json!({"page_id": page_id, "revision_id": revision.id, "namespace": namespace, "model": model});
+        let metadata = json!({"page_id": page_id, "revision_id": revision.id,
+            "namespace": namespace, "model": model});
 
         Parsed::Document(Box::new(Document {
             version: revision.id,
@@ -745,7 +746,6 @@ mod tests {
         let folder = std::path::Path::new(&folder).join("wikipedia-dumps");
         // Pages counted with `bzcat FILE | grep -c '</page>'`.
         // Holes that unknown templates leave, for every 1,000 lines of prose, at most.
-
         for (file, n_pages, end, holes) in [
             ("enwiki-2006-enwik8-prefix-truncated.xml.bz2", 327, Some("truncated"), 5.0),
             ("enwiki-2014-pages-articles-unclosed.xml.bz2", 209, Some("truncated"), 5.0),

@@ -80,7 +80,6 @@ impl Page {
             self.paragraph.push(' ');
         }
         // Marks of bold and italic text end with their line.
-
         if line.contains("''") {
             inline::without_quotes(line, &mut self.paragraph);
         } else {

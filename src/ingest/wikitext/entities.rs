@@ -44,7 +44,6 @@ fn numeric(number: &str) -> Option<char> {
     };
     // Browsers read the C1 range as Windows-1252, and the punctuation of old pages is written that
     // way.
-
     if let byte @ 0x80..=0x9F = code {
         return encoding_rs::WINDOWS_1252
             .decode_without_bom_handling(&[byte as u8])

@@ -312,14 +312,18 @@ mod tests {
         #[test]
         fn plain_characters_may_be_taken_at_once(pieces in proptest::collection::vec(
             proptest::sample::select(vec![
-                "a", "bc", "é", "漢", "か", "“", "–", "…", "𝄞", "\u{301}", " ", "  ", "\u{a0}", "\u{3000}", "\u{2009}",
-                "\u{85}", "\u{ad}", "\u{200b}", "\u{200d}", "\u{feff}", "\u{2060}", "\u{1680}", "(", ")", "（", "）", ",",
-                ";", ":", ".", "!", "?", "、", "。", "，", "；", "：", "-", "[", "'", "\u{1}", "\u{1}", "\u{2}", "\u{7f}", "\t",
+                "a", "bc", "é", "漢", "か", "“", "–", "…", "𝄞", "\u{301}", " ", "  ", "\u{a0}",
+                "\u{3000}", "\u{2009}",
+                "\u{85}", "\u{ad}", "\u{200b}", "\u{200d}", "\u{feff}", "\u{2060}", "\u{1680}", "(",
+                ")", "（", "）", ",",
+                ";", ":", ".", "!", "?", "、", "。", "，", "；", "：", "-", "[", "'", "\u{1}", "\u{1}",
+                "\u{2}", "\u{7f}", "\t",
             ]), 0..30)) {
             let text = pieces.concat();
             let (mut fast, mut slow) = (String::from("x"), String::from("x"));
             tidy(&text, &mut fast);
-            let mut line = Line { start: 1, out: &mut slow, space: false, gap: false, gap_in_parenthesis: false };
+            let mut line = Line { start: 1, out: &mut slow, space: false, gap: false,
+                gap_in_parenthesis: false };
             text.chars().for_each(|c| line.character(c));
             prop_assert_eq!(fast, slow);
         }
@@ -328,7 +332,8 @@ mod tests {
         fn any_character_is_plain_or_looked_at(text in ".{0,80}") {
             let (mut fast, mut slow) = (String::new(), String::new());
             tidy(&text, &mut fast);
-            let mut line = Line { start: 0, out: &mut slow, space: false, gap: false, gap_in_parenthesis: false };
+            let mut line = Line { start: 0, out: &mut slow, space: false, gap: false,
+                gap_in_parenthesis: false };
             text.chars().for_each(|c| line.character(c));
             prop_assert_eq!(fast, slow);
         }

@@ -259,10 +259,14 @@ mod tests {
         #[test]
         fn any_text_is_cleaned(pieces in prop::collection::vec(
             prop::sample::select(vec![
-                "{{", "}}", "{{{", "}}}", "[[", "]]", "[http://a ", "]", "|", "\n", "\n\n", "\n{|", "\n|}", "\n|-", "==",
-                "\n== ", "<ref>", "</ref>", "<ref/>", "<table>", "</table>", "<nowiki>", "</nowiki>", "<!--", "-->", "-{", "}-",
-                "&amp;", "&nbsp;", "&#x41;", "''", "'''", "a", "é", "漢", "(", ")", ",", " ", "File:", "Category:", "lang|fr|",
-                "convert|1|km", "__NOTOC__", "~~~~", ":", "*", "\u{1}", "\u{2}", "<span style=display:none>", "</span>",
+                "{{", "}}", "{{{", "}}}", "[[", "]]", "[http://a ", "]", "|", "\n", "\n\n", "\n{|",
+                "\n|}", "\n|-", "==",
+                "\n== ", "<ref>", "</ref>", "<ref/>", "<table>", "</table>", "<nowiki>",
+                "</nowiki>", "<!--", "-->", "-{", "}-",
+                "&amp;", "&nbsp;", "&#x41;", "''", "'''", "a", "é", "漢", "(", ")", ",", " ",
+                "File:", "Category:", "lang|fr|",
+                "convert|1|km", "__NOTOC__", "~~~~", ":", "*", "\u{1}", "\u{2}",
+                "<span style=display:none>", "</span>",
             ]), 0..60)) {
             let text = pieces.concat();
             let cleaned = cleaned(&text, "zh").text;

@@ -193,7 +193,6 @@ pub(super) fn shown<'t>(name: &str, parts: impl Iterator<Item = &'t str>, site: 
         }
     }
     // Functions of the parser compute something, and mostly nothing for a sentence.
-
     if name.starts_with('#') { Shown::Nothing } else { Shown::Unknown }
 }
 

@@ -35,7 +35,6 @@ pub fn files(spec: &LexiconSpec) -> Result<Listed> {
             .hint("`lexicon = []` scores without a lexicon: every density is 0")
     })?;
     // A file that is named itself is read or is an error; so is one whose format is said.
-
     if spec.format.is_some() || found == [Path::new(&spec.path)] {
         return Ok(Listed { files: found, ..Listed::default() });
     }
@@ -110,7 +109,6 @@ pub(super) fn read_file(
         other => other?,
     };
     // A stream that stops cleanly before the file's end, such as bytes behind its last member.
-
     if let Some(fault) = fault.borrow().as_ref().filter(|fault| fault.clean) {
         found.refuse(fault.reason);
     }

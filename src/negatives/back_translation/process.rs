@@ -106,7 +106,6 @@ pub(super) fn ask(pipeline: &str, sentences: &[&str], timeout: Duration) -> Resu
             }
         }
         // Ends the threads as well: what they read from and write to is gone.
-
         drop(group);
         speaker.map_err(Error::no_thread)?;
         Ok(found)

@@ -491,8 +491,10 @@ mod tests {
     fn truncation_and_padding_of_the_file_are_left_out() {
         let tokenizer = trained(TokenizerKind::Wordpiece);
         let mut json: Value = serde_json::from_str(&tokenizer.json).unwrap();
-        json["truncation"] = serde_json::json!({"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"});
-        json["padding"] = serde_json::json!({"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": null,
+        json["truncation"] = serde_json::json!({"max_length": 4, "strategy": "LongestFirst",
+            "stride": 0, "direction": "Right"});
+        json["padding"] = serde_json::json!({"strategy": {"Fixed": 64}, "direction": "Right",
+            "pad_to_multiple_of": null,
             "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
         let cutting = Tokenizer::parse(json.to_string(), Language::Masked, &Value::Null).unwrap();
         let text = &grammar(1, 1)[0].text;

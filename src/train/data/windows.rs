@@ -211,8 +211,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn spans_cover_a_document_once(steps in proptest::collection::vec(0_u32..2, 0..60), room in 2_usize..9) {
-            let words: Vec<u32> = steps.iter().scan(0, |word, step| { *word += step; Some(*word) }).collect();
+        fn spans_cover_a_document_once(steps in proptest::collection::vec(0_u32..2, 0..60),
+            room in 2_usize..9) {
+            let words: Vec<u32> = steps.iter().scan(0, |word,
+                step| { *word += step; Some(*word) }).collect();
             let spans = spans(&words, room, Long::Split);
             prop_assert!(spans.windows(2).all(|two| two[0].1 == two[1].0));
             prop_assert!(spans.iter().all(|(start, end)| end - start <= room));

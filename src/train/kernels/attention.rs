@@ -32,7 +32,9 @@ pub(super) struct Attention {
 impl Attention {
     /// Computes the output; [`Attention::apply`] puts it into the graph.
     pub(super) fn new(
-        (query, key, value): (&Tensor, &Tensor, &Tensor),
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
         scale: f64,
         mask: &Tensor,
         dropout: Option<(f64, u64, String)>,

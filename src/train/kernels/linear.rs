@@ -86,7 +86,7 @@ impl Operation for Linear {
             }
             _ => {
                 let mut product =
-                    f32::cpu_storage_data(product_f32((x, &flat), (weight, &weight_at), size)?)?;
+                    f32::cpu_storage_data(product_f32(x, &flat, weight, &weight_at, size)?)?;
                 if let Some((bias, at)) = bias {
                     add_bias(&mut product, &widened(bias, at)?);
                 }
@@ -129,8 +129,10 @@ impl Operation for Linear {
 
 /// The product of matrices of f32 or halves, in f32.
 fn product_f32(
-    (x, x_at): (&CpuStorage, &Layout),
-    (weight, weight_at): (&CpuStorage, &Layout),
+    x: &CpuStorage,
+    x_at: &Layout,
+    weight: &CpuStorage,
+    weight_at: &Layout,
     size: (usize, usize, usize, usize),
 ) -> Result<CpuStorage> {
     if matches!(x, CpuStorage::F32(_)) {

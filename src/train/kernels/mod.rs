@@ -198,7 +198,7 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, with: Attention) 
     if query.device().is_cpu() && bias.is_none() {
         let dropout =
             drawn.filter(|_| share > 0.0).map(|drawn| (share, drawn.seed, drawn.place(site)));
-        let kernel = attention::Attention::new((query, key, value), scale, mask, dropout)?;
+        let kernel = attention::Attention::new(query, key, value, scale, mask, dropout)?;
         return kernel.apply(query, key, value);
     }
     attention_of(&attention_weights(query, key, with)?, value, with)

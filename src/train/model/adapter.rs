@@ -88,7 +88,8 @@ impl Adapter {
         &self,
         pass: &Pass,
         layer: usize,
-        (query, mixed): (&Tensor, Tensor),
+        query: &Tensor,
+        mixed: Tensor,
         scale: f64,
         project: impl FnOnce(&Tensor) -> Computed<(Tensor, Tensor)>,
     ) -> Computed<Tensor> {

@@ -256,7 +256,7 @@ impl Gpt2 {
 
         if let Some(adapter) = &self.adapter {
             mixed = adapter
-                .add(pass, layer, (&query, mixed), scale, |x| Ok((part(1, x)?, part(2, x)?)))?;
+                .add(pass, layer, &query, mixed, scale, |x| Ok((part(1, x)?, part(2, x)?)))?;
         }
 
         pass.conv1d(&format!("{block}.attn.c_proj"), &mixed)

@@ -348,7 +348,7 @@ impl Llama {
 
         if let Some(adapter) = &self.adapter {
             let project = |x: &Tensor| Ok((part("k_proj", x, heads)?, part("v_proj", x, heads)?));
-            mixed = adapter.add(pass, layer, (&query, mixed), scale, project)?;
+            mixed = adapter.add(pass, layer, &query, mixed, scale, project)?;
         }
 
         pass.linear(&format!("{block}.self_attn.o_proj"), &mixed)

@@ -257,13 +257,9 @@ impl Architecture for T5Config {
             return Ok(vec![self.embed(pass, decoder, Stack::Decoder)?, encoded]);
         }
 
-        let masks = (decoder.causal_mask()?, inputs.tokens.mask_from(decoder)?);
-        let next = self.decoder_block(
-            pass,
-            step - turn - 1,
-            (&state[0], &state[1]),
-            (&masks.0, &masks.1),
-        )?;
+        let (causal, seen) = (decoder.causal_mask()?, inputs.tokens.mask_from(decoder)?);
+        let next =
+            self.decoder_block(pass, step - turn - 1, &state[0], &state[1], &causal, &seen)?;
         Ok(vec![next, state[1].clone()])
     }
 
@@ -370,8 +366,10 @@ impl T5Config {
         &self,
         pass: &Pass,
         layer: usize,
-        (x, encoded): (&Tensor, &Tensor),
-        (causal, seen): (&Tensor, &Tensor),
+        x: &Tensor,
+        encoded: &Tensor,
+        causal: &Tensor,
+        seen: &Tensor,
     ) -> Result<Tensor> {
         let block = format!("decoder.block.{layer}.layer");
         let x = self.self_attention(pass, &block, x, causal, Stack::Decoder)?;
@@ -379,7 +377,8 @@ impl T5Config {
         let crossed = self.attention(
             pass,
             &format!("{block}.1.EncDecAttention"),
-            (&normed, encoded),
+            &normed,
+            encoded,
             None,
             seen,
         )?;
@@ -399,7 +398,7 @@ impl T5Config {
         let bias = self.position_bias(pass, stack, x.dim(1)?)?;
         let normed = self.norm(pass, &format!("{block}.0.layer_norm"), x)?;
         let name = format!("{block}.0.SelfAttention");
-        let mixed = self.attention(pass, &name, (&normed, &normed), Some(&bias), mask)?;
+        let mixed = self.attention(pass, &name, &normed, &normed, Some(&bias), mask)?;
         pass.residual(x, &mixed, self.dropout_rate, &format!("{block}.0"))
     }
 
@@ -407,7 +406,8 @@ impl T5Config {
         &self,
         pass: &Pass,
         name: &str,
-        (from, to): (&Tensor, &Tensor),
+        from: &Tensor,
+        to: &Tensor,
         bias: Option<&Tensor>,
         mask: &Tensor,
     ) -> Result<Tensor> {
@@ -473,7 +473,6 @@ impl T5Config {
             return start + distance;
         }
         // In f32, as the reference: on the border of two buckets the rounding decides.
-
         let (far, near) = (self.relative_attention_max_distance as f32, exact as f32);
         let share = (distance as f32 / near).ln() / (far / near).ln();
         start + (exact + (share * (n - exact) as f32) as usize).min(n - 1)

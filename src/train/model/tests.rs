@@ -532,11 +532,13 @@ fn published_shapes_have_the_known_number_of_parameters() {
     }));
     assert_eq!(bert + 768 * 768 + 768, 109_482_240);
     let gpt2 = serde_json::json!({
-        "model_type": "gpt2", "vocab_size": 50_257, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1_024
+        "model_type": "gpt2", "vocab_size": 50_257, "n_embd": 768, "n_layer": 12, "n_head": 12,
+            "n_positions": 1_024
     });
     assert_eq!(n(gpt2), 124_439_808);
     let t5 = serde_json::json!({
-        "model_type": "t5", "vocab_size": 32_128, "d_model": 768, "d_kv": 64, "d_ff": 3_072, "num_layers": 12,
+        "model_type": "t5", "vocab_size": 32_128, "d_model": 768, "d_kv": 64, "d_ff": 3_072,
+        "num_layers": 12,
         "num_heads": 12
     });
     assert_eq!(n(t5), 222_903_552);
@@ -580,7 +582,6 @@ fn parts_tell_steps_and_heads() {
             assert!(declared.iter().any(|one| one.part.role == role), "{name}: {role:?}");
         }
         // What transformers' `Trainer` goes by.
-
         for one in &declared {
             let name = one.name.to_ascii_lowercase();
             let is_norm =

@@ -101,7 +101,6 @@ pub fn model(params: &Params, progress: &dyn Progress) -> Result<Pretrained> {
     };
     // A plan is made before the model is fetched: where the settings name none, a shape stands for
     // it.
-
     let origin = Path::new(&params.init);
     for active in strategy::chosen(params)? {
         active.strategy.adapt(pretrained.model.as_mut(), Some(origin))?;
@@ -399,7 +398,8 @@ mod tests {
     fn gpt2(batch: usize, accumulate: usize) -> Params {
         let mut params = Params { batch, accumulate, max_tokens: 128, ..default_params() };
         let config = serde_json::json!({
-            "model_type": "gpt2", "vocab_size": 1000, "n_embd": 64, "n_layer": 4, "n_head": 4, "n_positions": 128
+            "model_type": "gpt2", "vocab_size": 1000, "n_embd": 64, "n_layer": 4, "n_head": 4,
+                "n_positions": 128
         });
         params.config = config.as_object().unwrap().clone();
         params

@@ -245,7 +245,6 @@ fn objectives(
             .hint(format!("it is for {}; leave its keys out", known.join(", "))));
         }
         // Each family has a language objective of its own, which nobody misses elsewhere.
-
         if kind.rows == RowKind::Passages {
             job.progress
                 .note(&format!("`{}` is left out: it is not defined for {name}", kind.name));

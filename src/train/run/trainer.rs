@@ -428,7 +428,6 @@ mod tests {
             assert_eq!((summary.steps, summary.resumed_from), (20, 0));
             // Before the first checkpoint, on one, between two; the last attempt finds a run to go
             // on with.
-
             for steps in [2, 4, 7, 1] {
                 let kill = Kill(AtomicU64::new(steps));
                 let dies = || train(&job(folder.path(), killed.path(), &kill), &params);

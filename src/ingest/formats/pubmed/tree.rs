@@ -289,7 +289,6 @@ impl<'t, 'x> Element<'t, 'x> {
                     }
                     out.push_str(&formula);
                     // A digit right behind a formula would join it.
-
                     if formula.ends_with(meets) {
                         out.push_str(&numbers::raise(""));
                     }

@@ -102,13 +102,18 @@ fn quotation(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
 /// Units whose code is not how they are written.
 #[rustfmt::skip]
 static UNITS: &[(&str, &str)] = &[
-    ("C", "°C"), ("F", "°F"), ("C-change", "°C"), ("F-change", "°F"), ("R", "°R"), ("sqmi", "sq mi"), ("sqkm", "km^2"),
-    ("sqft", "sq ft"), ("sqyd", "sq yd"), ("sqin", "sq in"), ("cuft", "cu ft"), ("cuyd", "cu yd"), ("cuin", "cu in"),
+    ("C", "°C"), ("F", "°F"), ("C-change", "°C"), ("F-change", "°F"), ("R", "°R"),
+    ("sqmi", "sq mi"), ("sqkm", "km^2"),
+    ("sqft", "sq ft"), ("sqyd", "sq yd"), ("sqin", "sq in"), ("cuft", "cu ft"), ("cuyd", "cu yd"),
+    ("cuin", "cu in"),
     ("Tcuft", "trillion cubic \
                feet"), ("kph", "km/h"), ("kn", "knots"), ("inHg", "inches of mercury"),
-    ("impgal", "imperial gallons"), ("USgal", "US gallons"), ("MUSgal", "million US gallons"), ("u.s.gal", "US gallons"),
-    ("nmi", "nautical miles"), ("NM", "nautical miles"), ("acre", "acres"), ("LT", "long tons"), ("ST", "short tons"),
-    ("oilbbl", "barrels"), ("koilbbl", "thousand barrels"), ("Moilbbl", "million barrels"), ("Goilbbl", "billion barrels"),
+    ("impgal", "imperial gallons"), ("USgal", "US gallons"), ("MUSgal", "million US gallons"),
+    ("u.s.gal", "US gallons"),
+    ("nmi", "nautical miles"), ("NM", "nautical miles"), ("acre", "acres"), ("LT", "long tons"),
+    ("ST", "short tons"),
+    ("oilbbl", "barrels"), ("koilbbl", "thousand barrels"), ("Moilbbl", "million barrels"),
+    ("Goilbbl", "billion barrels"),
     ("oilbbl/d", "barrels per day"), ("PD/sqmi", "inhabitants per square \
                                                   mile"), ("PD/km2", "inhabitants per km^2"),
     ("g0", "g"),
@@ -129,7 +134,6 @@ pub(super) fn unit(code: &str) -> String {
         return format!("{power} {}", unit(rest));
     }
     // `km2`, `m3/s`: a raised digit behind a unit of length.
-
     const LENGTHS: &[&str] =
         &["m", "km", "cm", "mm", "dm", "nm", "um", "μm", "µm", "ft", "in", "mi", "yd"];
     let parts = code.split('/').map(|part| match part.strip_suffix(['2', '3']) {
@@ -155,7 +159,6 @@ fn measure(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
             text.push(' ');
         }
         // `5+1/2` and `1//2` are fractions.
-
         let number = arguments.get(place);
         let parts =
             number.split_once('+').filter(|(whole, part)| !whole.is_empty() && part.contains('/'));
@@ -174,7 +177,6 @@ fn measure(arguments: &Arguments, _: &str, _: Wiki<'_>) -> String {
                 text.push(' ');
                 text.push_str(&unit(between));
                 // Feet and inches: another number and unit of the input, not of the output, follow.
-
                 if !matches!(
                     (between, arguments.get(place + 3)),
                     ("ft", "in") | ("lb", "oz") | ("st", "lb")

@@ -160,13 +160,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_spans_put_back_give_the_text(ids in proptest::collection::vec(10_u32..90, 0..80), key in 0_u64..50) {
+        fn the_spans_put_back_give_the_text(ids in proptest::collection::vec(10_u32..90, 0..80),
+            key in 0_u64..50) {
             let params = T5S;
             let frame = Frame {
-                language: Language::Spans, pad: 0, before: vec![], behind: vec![1], end: None, mask: 0,
+                language: Language::Spans, pad: 0, before: vec![], behind: vec![1], end: None,
+                    mask: 0,
                 sentinels: (100..130).rev().collect(), decoder_start: 0,
             };
-            let (inputs, targets) = corrupt(&ids, &frame, &params, &mut draw::stream(key, "spans", b""));
+            let (inputs, targets) = corrupt(&ids, &frame, &params,
+                &mut draw::stream(key, "spans", b""));
             let mut restored = Vec::new();
 
             for id in &inputs[..inputs.len() - 1] {
