@@ -39,7 +39,7 @@ struct PartNames {
 
 /// Where a set stands.
 #[derive(Clone, Copy)]
-struct Place {
+struct SetPlace {
     part: u32,
     shingles: u32,
     numbers: u32,
@@ -55,7 +55,7 @@ pub(super) struct Sets {
     /// Names of the sources, in name order.
     pub(super) names: Vec<String>,
     /// Where the set of each of `Links::compared` stands.
-    places: Vec<Place>,
+    places: Vec<SetPlace>,
     paths: Vec<PathBuf>,
     open: Mutex<BTreeMap<u32, Arc<Mutex<File>>>>,
 }
@@ -85,7 +85,7 @@ pub(super) fn spill(input: &Dataset, links: &Links, params: &Params, cx: &Contex
 
             let mut offset = 0;
             for (shingles, numbers) in names.lengths {
-                places.push(Place { part: idx as u32, shingles, numbers, offset });
+                places.push(SetPlace { part: idx as u32, shingles, numbers, offset });
                 offset += 8 * (u64::from(shingles) + u64::from(numbers));
             }
 

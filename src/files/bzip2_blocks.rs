@@ -404,13 +404,13 @@ struct Scanner {
     base: u64,
     /// Whether the file could not be read further.
     failed: bool,
-    place: Place,
+    place: Expected,
     tasks: Sender<Task>,
 }
 
 /// Where in the file a scanner is.
 #[derive(Clone, Copy)]
-enum Place {
+enum Expected {
     /// At the beginning.
     First,
     /// Behind a whole stream.
@@ -438,7 +438,7 @@ impl Scanner {
     fn open(file: Watched, decoders: &Decoders, packed_read: &Arc<AtomicU64>) -> io::Result<Self> {
         let file = Counted { inner: file, n: Arc::clone(packed_read) };
         let (marks, bytes, place, tasks) =
-            (Marks::new()?, Vec::new(), Place::First, decoders.tasks.clone());
+            (Marks::new()?, Vec::new(), Expected::First, decoders.tasks.clone());
         Ok(Scanner { file, marks, bytes, at: 0, base: 0, failed: false, place, tasks })
     }
 
@@ -446,10 +446,10 @@ impl Scanner {
     fn next(&mut self) -> Option<Piece> {
         loop {
             let (piece, place) = match self.place {
-                Place::Over => return None,
-                Place::First => self.stream(0),
-                Place::Behind(stream) => self.between(stream),
-                Place::Mark(mark) => self.mark(mark),
+                Expected::Over => return None,
+                Expected::First => self.stream(0),
+                Expected::Behind(stream) => self.between(stream),
+                Expected::Mark(mark) => self.mark(mark),
             };
             self.place = place;
             if piece.is_some() {
@@ -459,14 +459,14 @@ impl Scanner {
     }
 
     /// Behind a stream: zero bytes, and then another one or the end of the file.
-    fn between(&mut self, before: u64) -> (Option<Piece>, Place) {
+    fn between(&mut self, before: u64) -> (Option<Piece>, Expected) {
         while self.want(1) && self.rest()[0] == 0 {
             let zeros = self.rest().iter().take_while(|byte| **byte == 0).count();
             self.at += zeros;
         }
 
         if !self.want(1) && !self.failed {
-            return (Some(Piece::End), Place::Over);
+            return (Some(Piece::End), Expected::Over);
         }
         if !self.want(10) || Packing::of(self.rest()) != Packing::Bzip2 {
             return unclear(before);
@@ -475,19 +475,19 @@ impl Scanner {
     }
 
     /// At the header of a stream.
-    fn stream(&mut self, stream: u64) -> (Option<Piece>, Place) {
+    fn stream(&mut self, stream: u64) -> (Option<Piece>, Expected) {
         if !self.want(14) || Packing::of(self.rest()) != Packing::Bzip2 {
             return unclear(stream);
         }
         let level = self.rest()[3].saturating_sub(b'0');
         match mark_at(self.rest(), 32) {
-            Some(ends) => (None, Place::Mark(Mark { stream, level, start: 32, ends, crc: 0 })),
+            Some(ends) => (None, Expected::Mark(Mark { stream, level, start: 32, ends, crc: 0 })),
             None => unclear(stream),
         }
     }
 
     /// At a mark: hands out the block that begins here, or ends the stream.
-    fn mark(&mut self, mark: Mark) -> (Option<Piece>, Place) {
+    fn mark(&mut self, mark: Mark) -> (Option<Piece>, Expected) {
         let Mark { stream, level, start, ends, crc } = mark;
         let behind = (start + 80).div_ceil(8);
         if !self.want(behind) {
@@ -497,7 +497,7 @@ impl Scanner {
 
         if ends {
             self.at += behind;
-            return if own == crc { (None, Place::Behind(stream)) } else { unclear(stream) };
+            return if own == crc { (None, Expected::Behind(stream)) } else { unclear(stream) };
         }
 
         let Some((next, ends)) = self.next_mark(start + 80) else {
@@ -505,7 +505,7 @@ impl Scanner {
                 return unclear(stream);
             }
             let Some(rest) = cut_off(level, self.rest(), start) else { return unclear(stream) };
-            return (Some(Piece::CutOff(rest)), Place::Over);
+            return (Some(Piece::CutOff(rest)), Expected::Over);
         };
 
         let (reply, data) = sync_channel(1);
@@ -517,7 +517,7 @@ impl Scanner {
 
         (
             Some(Piece::Block(stream, data)),
-            Place::Mark(Mark { stream, level, start: next % 8, ends, crc }),
+            Expected::Mark(Mark { stream, level, start: next % 8, ends, crc }),
         )
     }
 
@@ -559,8 +559,8 @@ impl Scanner {
 }
 
 /// The stream that begins here has to be decoded sequentially.
-fn unclear(stream: u64) -> (Option<Piece>, Place) {
-    (Some(Piece::Unclear(stream)), Place::Over)
+fn unclear(stream: u64) -> (Option<Piece>, Expected) {
+    (Some(Piece::Unclear(stream)), Expected::Over)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::flow::dataset::{
 use crate::flow::room::Context;
 use crate::ingest::ids::{Event, Kind};
 use crate::ingest::prepare::{Outcome, Prepared, Row};
-use crate::ingest::reader::Place;
+use crate::ingest::reader::ReadFrom;
 use crate::ingest::workers::{Pending, Workers};
 use crate::ingest::{Document, SourceSpec};
 
@@ -41,8 +41,8 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    pub(super) fn place(&self) -> Place {
-        Place { source: self.source, file: self.file, piece: self.piece }
+    pub(super) fn place(&self) -> ReadFrom {
+        ReadFrom { source: self.source, file: self.file, piece: self.piece }
     }
 }
 

@@ -31,7 +31,7 @@ const CHUNK_PIECES: usize = 8_192;
 
 /// Where to go on.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct ReadFrom {
     pub(super) source: usize,
     pub(super) file: usize,
     pub(super) piece: u64,
@@ -65,7 +65,7 @@ impl Reader<'_> {
     ///
     /// While a file is read the next one is open already: of a bzip2 file the first blocks are
     /// unpacked meanwhile.
-    pub(super) fn run(&self, place: Place, chunks: &SyncSender<Chunk>) -> Result<()> {
+    pub(super) fn run(&self, place: ReadFrom, chunks: &SyncSender<Chunk>) -> Result<()> {
         let files = (place.source..self.sources.len()).flat_map(|source| {
             let first = if source == place.source { place.file } else { 0 };
             (first..self.files[source].len()).map(move |file| (source, file))

@@ -35,7 +35,7 @@ pub(super) enum Cut {
     /// A whole element: which name it has (its place in the list), where it begins, its bytes with
     /// both tags.
     Element {
-        /// Place in the list of names.
+        /// Where in the list of names.
         name: usize,
         /// Where it begins, in bytes of the input.
         offset: u64,
@@ -58,7 +58,7 @@ enum Source {
 
 /// Where in the document the cutter is.
 #[derive(Debug, PartialEq)]
-enum Place {
+enum Where {
     BeforeRoot,
     Inside,
     AfterRoot,
@@ -75,7 +75,7 @@ pub(super) struct Cutter<'a> {
     /// Offset of `buffer[0]` in the input.
     base: u64,
     source: Source,
-    place: Place,
+    place: Where,
     root: Vec<u8>,
     /// Offset behind what was handed over last.
     handed_over: u64,
@@ -90,7 +90,7 @@ impl<'a> Cutter<'a> {
     /// A cutter at the start of `input`; elements longer than `max_bytes` are refused.
     pub(super) fn new(input: &'a mut dyn BufRead, names: &'a [&'a str], max_bytes: usize) -> Self {
         let (buffer, max_bytes) = (Vec::with_capacity(1 << 16), max_bytes.max(1));
-        let (source, place, root) = (Source::Open, Place::BeforeRoot, Vec::new());
+        let (source, place, root) = (Source::Open, Where::BeforeRoot, Vec::new());
         let (at, base, handed_over, unclosed, not_closed) = (0, 0, 0, false, (0, 0));
         Cutter {
             input,
@@ -125,17 +125,17 @@ impl<'a> Cutter<'a> {
                 if let Some(refused) = self.skip_section(close) {
                     return refused;
                 }
-            } else if head.starts_with(b"<!") && self.place != Place::Inside {
+            } else if head.starts_with(b"<!") && self.place != Where::Inside {
                 self.skip_declaration();
             } else if let Some(name) = self.name_here() {
-                if self.place != Place::Inside {
-                    self.place = Place::AfterRoot;
+                if self.place != Where::Inside {
+                    self.place = Where::AfterRoot;
                     self.root = self.names[name].as_bytes().to_vec();
                 }
                 return self.element(name);
-            } else if self.place == Place::Inside {
+            } else if self.place == Where::Inside {
                 if self.root_closes_here() {
-                    self.place = Place::AfterRoot;
+                    self.place = Where::AfterRoot;
                     self.skip_past(b">");
                 } else if let Some(length) = self.stray_close() {
                     return self.lost_open(length);
@@ -203,7 +203,7 @@ impl<'a> Cutter<'a> {
     /// XML.
     fn seek_markup(&mut self) -> bool {
         loop {
-            if self.place != Place::Inside {
+            if self.place != Where::Inside {
                 // Again for what is read then: white space may go on, however the input arrives.
                 while self.buffer.get(self.at).is_none_or(u8::is_ascii_whitespace) {
                     let rest = &self.buffer[self.at..];
@@ -232,7 +232,7 @@ impl<'a> Cutter<'a> {
                     self.at += distance;
                     return true;
                 }
-                None if self.place == Place::Inside => self.at = self.buffer.len(),
+                None if self.place == Where::Inside => self.at = self.buffer.len(),
                 None => {}
             }
             if !self.fill() {
@@ -245,7 +245,7 @@ impl<'a> Cutter<'a> {
     /// records that is not closed within `max_bytes`, though records follow, is refused and the
     /// records are looked at.
     fn skip_section(&mut self, close: &[u8]) -> Option<Cut> {
-        if self.place != Place::Inside {
+        if self.place != Where::Inside {
             self.skip_past(close);
             return None;
         }
@@ -365,7 +365,7 @@ impl<'a> Cutter<'a> {
             .iter()
             .take_while(|&&byte| !matches!(byte, b'>' | b'/') && !byte.is_ascii_whitespace());
         self.root = name.copied().collect();
-        self.place = if tag.ends_with(b"/>") { Place::AfterRoot } else { Place::Inside };
+        self.place = if tag.ends_with(b"/>") { Where::AfterRoot } else { Where::Inside };
         self.handed_over = self.offset();
 
         Some(tag)
@@ -543,31 +543,31 @@ impl<'a> Cutter<'a> {
             (Source::Failed(reason, error), _) => {
                 broken(reason, format!("the input cannot be read further: {error}"))
             }
-            (_, Place::BeforeRoot) if blank && offset == 0 => {
+            (_, Where::BeforeRoot) if blank && offset == 0 => {
                 broken("wrong_format", "the file is empty".to_owned())
             }
-            (Source::Ended, Place::BeforeRoot) if blank || rest.first() == Some(&b'<') => {
+            (Source::Ended, Where::BeforeRoot) if blank || rest.first() == Some(&b'<') => {
                 broken("truncated", "the file ends before its root element begins".to_owned())
             }
-            (_, Place::BeforeRoot) => {
+            (_, Where::BeforeRoot) => {
                 broken("wrong_format", "the file does not begin as XML".to_owned())
             }
-            (_, Place::AfterRoot) if blank => None,
-            (Source::Ended, Place::AfterRoot) if rest.first() == Some(&b'<') => {
+            (_, Where::AfterRoot) if blank => None,
+            (Source::Ended, Where::AfterRoot) if rest.first() == Some(&b'<') => {
                 broken("truncated", "the file ends inside a record".to_owned())
             }
-            (_, Place::AfterRoot) => {
+            (_, Where::AfterRoot) => {
                 broken("malformed", format!("bytes that are no XML after `</{root}>`"))
             }
-            (_, Place::Inside) if blank => {
+            (_, Where::Inside) if blank => {
                 broken("truncated", format!("the file ends without `</{root}>`"))
             }
 
-            (_, Place::Inside) => broken("truncated", "the file ends inside a record".to_owned()),
+            (_, Where::Inside) => broken("truncated", "the file ends inside a record".to_owned()),
         };
 
         self.source = Source::Ended;
-        self.place = Place::AfterRoot;
+        self.place = Where::AfterRoot;
         self.base = offset;
         self.at = 0;
         self.buffer.clear();

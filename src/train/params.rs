@@ -213,7 +213,30 @@ pub struct Schedule {
 #[serde(transparent)]
 pub struct Sections(BTreeMap<String, Value>);
 
+/// One of them.
+#[derive(Clone, Copy)]
+pub struct Section<'a> {
+    sections: &'a Sections,
+    place: &'static str,
+    name: &'static str,
+}
+
+impl Section<'_> {
+    /// Its keys.
+    ///
+    /// # Errors
+    /// If they do not fit.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        self.sections.parse(self.place, self.name)
+    }
+}
+
 impl Sections {
+    /// The section `name` for whoever parses it; `None` where there is none.
+    pub fn section(&self, place: &'static str, name: &'static str) -> Option<Section<'_>> {
+        self.has(name).then_some(Section { sections: self, place, name })
+    }
+
     /// The section `name`; `place` is what it stands below in the pipeline file.
     ///
     /// # Errors

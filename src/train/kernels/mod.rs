@@ -204,7 +204,7 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, with: Attention) 
     attention_of(&attention_weights(query, key, with)?, value, with)
 }
 
-/// The weights of [`attention`], before any is dropped, `[rows, heads, queries, keys]`: for whoever
+/// The weights of [`attention()`], before any is dropped, `[rows, heads, queries, keys]`: for whoever
 /// wants to see them.
 ///
 /// # Errors
@@ -221,7 +221,7 @@ pub fn attention_weights(query: &Tensor, key: &Tensor, with: Attention) -> Resul
     masked_softmax(&scores, scale, with.mask)
 }
 
-/// What [`attention`] gives under these weights.
+/// What [`attention()`] gives under these weights.
 ///
 /// # Errors
 /// If the shapes do not fit.

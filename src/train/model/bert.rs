@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::{deviation, tenth, yes};
 use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Role};
-use super::{Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
+use super::{Activations, Architecture, Family, Head, Inputs, Language, Size, Special};
 use crate::error::Error;
 use crate::train::kernels::{self, Activation, Attention};
 use crate::train::params::Norm;
@@ -217,12 +217,13 @@ impl Architecture for Bert {
         Ok(Head { x, weight: pass.get(&weight)?.clone(), bias: Some(pass.get(&bias)?.clone()) })
     }
 
-    fn kept(&self, rows: usize, length: usize, _: usize) -> Vec<Kept> {
+    fn kept(&self, rows: usize, length: usize, _: usize) -> Vec<Activations> {
         let (tokens, width) = (rows * length, self.hidden_size);
         let weights = rows * self.num_attention_heads * length * length;
-        let block = Kept::of(tokens, width, 13 * width + 2 * self.intermediate_size, weights);
+        let block =
+            Activations::of(tokens, width, 13 * width + 2 * self.intermediate_size, weights);
         let mut all = vec![block; self.steps()];
-        all[0] = Kept::of(tokens, width, 4 * width, 0);
+        all[0] = Activations::of(tokens, width, 4 * width, 0);
         all
     }
 

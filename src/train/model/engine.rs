@@ -34,7 +34,7 @@ pub struct Engine<'a> {
 }
 
 /// A step that was computed: its inputs as variables and its outputs with the graph between them.
-struct Kept {
+struct Computed {
     step: usize,
     inputs: Vec<Var>,
     outputs: Vec<Tensor>,
@@ -51,7 +51,7 @@ pub struct Run<'a> {
     /// The state before each segment but the last.
     states: Vec<Vec<Tensor>>,
     /// The graphs of the last segment.
-    kept: Vec<Kept>,
+    kept: Vec<Computed>,
     /// The last state, as variables for the head to be computed from.
     last: Vec<Var>,
     /// What is seen, as variables by step.
@@ -150,7 +150,7 @@ impl<'a> Engine<'a> {
         steps: std::ops::Range<usize>,
         mut state: Vec<Tensor>,
         run: &Run,
-    ) -> Result<Vec<Kept>> {
+    ) -> Result<Vec<Computed>> {
         let mut kept = Vec::new();
         for step in steps {
             let inputs = variables(&state)?;
@@ -160,7 +160,7 @@ impl<'a> Engine<'a> {
             let outputs = self.model.step(&pass, run.inputs, step, &before)?;
             state = outputs.iter().map(Tensor::detach).collect();
 
-            kept.push(Kept {
+            kept.push(Computed {
                 step,
                 inputs,
                 outputs,
@@ -226,7 +226,7 @@ impl<'a> Run<'a> {
         let mut segment = std::mem::take(&mut self.kept);
 
         loop {
-            while let Some(Kept { step, inputs, outputs, attention }) = segment.pop() {
+            while let Some(Computed { step, inputs, outputs, attention }) = segment.pop() {
                 if let Some(gradient) = into_hidden.remove(&step) {
                     flowing[0] = Some(match flowing[0].take() {
                         Some(before) => (before + gradient)?,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::{deviation, tenth, yes};
 use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Role};
-use super::{Adapter, Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
+use super::{Activations, Adapter, Architecture, Family, Head, Inputs, Language, Size, Special};
 use crate::error::Error;
 use crate::train::kernels::{self, Activation, Attention};
 
@@ -180,12 +180,14 @@ impl Architecture for Gpt2 {
         pass.head(if self.tie_word_embeddings { WORDS } else { "lm_head" }, hidden)
     }
 
-    fn kept(&self, rows: usize, length: usize, _: usize) -> Vec<Kept> {
+    fn kept(&self, rows: usize, length: usize, _: usize) -> Vec<Activations> {
         let (tokens, width) = (rows * length, self.n_embd);
         let weights = rows * self.n_head * length * length;
-        let mut all =
-            vec![Kept::of(tokens, width, 13 * width + 2 * self.inner(), weights); self.steps()];
-        all[0] = Kept::of(tokens, width, 2 * width, 0);
+        let mut all = vec![
+            Activations::of(tokens, width, 13 * width + 2 * self.inner(), weights);
+            self.steps()
+        ];
+        all[0] = Activations::of(tokens, width, 2 * width, 0);
         all
     }
 

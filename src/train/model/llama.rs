@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::deviation;
 use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Role};
-use super::{Adapter, Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
+use super::{Activations, Adapter, Architecture, Family, Head, Inputs, Language, Size, Special};
 use crate::error::{Error, Result as Checked};
 use crate::train::kernels::{self, Activation, Attention};
 
@@ -226,15 +226,15 @@ impl Architecture for Llama {
         pass.head(if self.tie_word_embeddings { WORDS } else { "lm_head" }, hidden)
     }
 
-    fn kept(&self, rows: usize, length: usize, _: usize) -> Vec<Kept> {
+    fn kept(&self, rows: usize, length: usize, _: usize) -> Vec<Activations> {
         let (tokens, width, heads) = (rows * length, self.hidden_size, self.num_attention_heads);
         let (queries, keys) = (heads * self.head_width(), self.key_heads() * self.head_width());
         let repeated = if keys == queries { 0 } else { 2 * queries };
         let of_attention = 5 * queries + 5 * keys + repeated;
         let weights = rows * heads * length * length;
         let graph = 5 * width + of_attention + 4 * self.intermediate_size;
-        let mut all = vec![Kept::of(tokens, width, graph, weights); self.steps()];
-        all[0] = Kept::of(tokens, width, 0, 0);
+        let mut all = vec![Activations::of(tokens, width, graph, weights); self.steps()];
+        all[0] = Activations::of(tokens, width, 0, 0);
 
         all
     }

@@ -153,7 +153,7 @@ pub trait Architecture: Send + Sync {
     fn config(&self) -> Value;
     /// What a training pass keeps of each step, for `rows` of `length` tokens and, where it
     /// decodes, of `decoded` tokens.
-    fn kept(&self, rows: usize, length: usize, decoded: usize) -> Vec<Kept>;
+    fn kept(&self, rows: usize, length: usize, decoded: usize) -> Vec<Activations>;
     /// Puts prompts, so many to a block, into the uppermost blocks: `layers` of them, or all but a
     /// sixteenth where it is 0.
     ///
@@ -172,7 +172,7 @@ pub trait Architecture: Send + Sync {
 
 /// Numbers that are kept of a step between forward and backward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct Activations {
     /// Of its state.
     pub state: u64,
     /// Of the graph behind it, its state left out: outputs of operations that their backward needs,
@@ -180,11 +180,11 @@ pub struct Kept {
     pub graph: u64,
 }
 
-impl Kept {
+impl Activations {
     /// Of `tokens` rows of a hidden state of this `width`, with a graph so many times as wide, and
     /// attention weights.
     fn of(tokens: usize, width: usize, graph: usize, weights: usize) -> Self {
-        Kept { state: (tokens * width) as u64, graph: (tokens * graph + weights) as u64 }
+        Activations { state: (tokens * width) as u64, graph: (tokens * graph + weights) as u64 }
     }
 }
 

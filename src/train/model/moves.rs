@@ -146,8 +146,8 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
-    fn slices(ranges: &[Range<usize>], rate: f64) -> Share {
-        Share::Slices { dim: 0, ranges: ranges.to_vec(), rate }
+    fn slices(ranges: &[[usize; 2]], rate: f64) -> Share {
+        Share::Slices { dim: 0, ranges: ranges.iter().map(|[a, b]| *a..*b).collect(), rate }
     }
 
     fn some(shares: &[(&str, Share)]) -> Moves {
@@ -160,20 +160,23 @@ mod tests {
     fn what_moves_by_both_moves() {
         let ours = some(&[
             ("a", Share::Whole { rate: 0.5 }),
-            ("b", slices(&[0..4, 8..12], 1.0)),
+            ("b", slices(&[[0, 4], [8, 12]], 1.0)),
             ("c", WHOLE),
         ]);
-        let theirs = some(&[("a", Share::Whole { rate: 0.5 }), ("b", slices(&[2..9], 0.1))]);
+        let theirs = some(&[("a", Share::Whole { rate: 0.5 }), ("b", slices(&[[2, 9]], 0.1))]);
         let both = ours.clone().meet(theirs).unwrap();
         assert_eq!(
             both,
-            some(&[("a", Share::Whole { rate: 0.25 }), ("b", slices(&[2..4, 8..9], 0.1))])
+            some(&[("a", Share::Whole { rate: 0.25 }), ("b", slices(&[[2, 4], [8, 9]], 0.1))])
         );
         assert_eq!(Moves::all().meet(ours.clone()).unwrap(), ours);
         assert_eq!(ours.clone().meet(Moves::all()).unwrap(), ours);
-        let apart = ours.clone().meet(some(&[("b", slices(&[4..8], 1.0))])).unwrap();
+        let apart = ours.clone().meet(some(&[("b", slices(&[[4, 8]], 1.0))])).unwrap();
         assert_eq!(apart, some(&[]), "nothing of it is in both");
-        let across = some(&[("b", Share::Slices { dim: 1, ranges: vec![0..1], rate: 1.0 })]);
+        let across = some(&[(
+            "b",
+            Share::Slices { dim: 1, ranges: (0..1).map(|a| a..a + 1).collect(), rate: 1.0 },
+        )]);
 
         assert!(ours.meet(across).unwrap_err().what().contains("`b`"));
     }
@@ -183,7 +186,7 @@ mod tests {
         let gradient =
             Tensor::new(&[[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::Cpu).unwrap();
         let mut gradients: Gradients = [("b".to_string(), gradient)].into();
-        some(&[("b", slices(&[1..2], 1.0))]).mask(&mut gradients).unwrap();
+        some(&[("b", slices(&[[1, 2]], 1.0))]).mask(&mut gradients).unwrap();
         assert_eq!(gradients["b"].to_vec2::<f32>().unwrap(), [[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]]);
     }
 }

@@ -15,7 +15,7 @@ use super::defaults::{tenth, yes};
 use super::inputs::Tokens;
 use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Init, Role};
-use super::{Architecture, Family, Head, Inputs, Kept, Language, Size, Special};
+use super::{Activations, Architecture, Family, Head, Inputs, Language, Size, Special};
 use crate::train::kernels::{self, Activation, Attention};
 
 /// See the module.
@@ -275,26 +275,26 @@ impl Architecture for T5Config {
         pass.head(if self.tie_word_embeddings { WORDS } else { "lm_head" }, &scaled)
     }
 
-    fn kept(&self, rows: usize, length: usize, decoded: usize) -> Vec<Kept> {
+    fn kept(&self, rows: usize, length: usize, decoded: usize) -> Vec<Activations> {
         let (width, heads, inner) = (self.d_model, self.num_heads, self.num_heads * self.d_kv);
         let feed_forward = 2 * width + if self.is_gated() { 5 } else { 3 } * self.d_ff;
         // Attention with a bias is composed: scores, their sum with the bias, its softmax and what
         // dropout leaves.
         let own = |length: usize| {
-            let block = Kept::of(
+            let block = Activations::of(
                 rows * length,
                 width,
                 3 * width + 8 * inner + feed_forward,
                 4 * rows * heads * length * length,
             );
-            (block, Kept::of(rows * length, width, width, 0))
+            (block, Activations::of(rows * length, width, width, 0))
         };
 
         let ((encoder, turn), (decoder, _)) = (own(length), own(decoded));
         let crossed = rows * decoded * (3 * width + 4 * inner)
             + rows * length * 4 * inner
             + rows * heads * decoded * length;
-        let decoder = Kept { graph: decoder.graph + crossed as u64, ..decoder };
+        let decoder = Activations { graph: decoder.graph + crossed as u64, ..decoder };
         let mut all = vec![turn];
         all.extend(vec![encoder; self.layers(Stack::Encoder)]);
         all.push(turn);

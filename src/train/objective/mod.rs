@@ -16,14 +16,13 @@ mod toy;
 
 use candle_core::{DType, Device, Result as Computed, Tensor};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::train::data::rows::{RowKind, RowSet};
 use crate::train::data::tokenizer::Frame;
 use crate::train::model::parameters::{Declared, Part, Role};
 use crate::train::model::{Architecture, Inputs, Language, Needs, Pass, Seen};
-use crate::train::params::Params;
+use crate::train::params::{Params, Section};
 use crate::train::strategy::At;
 
 /// Where the sections of objectives stand in a pipeline file.
@@ -95,22 +94,6 @@ pub trait Objective: Send + Sync {
     ) -> Computed<Tensor>;
 }
 
-/// A section of a pipeline file.
-pub struct Section<'a> {
-    params: &'a Params,
-    name: &'static str,
-}
-
-impl Section<'_> {
-    /// Its keys.
-    ///
-    /// # Errors
-    /// If they do not fit.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        self.params.objective.parse(PLACE, self.name)
-    }
-}
-
 impl Kind {
     /// The key that a section of this objective begins with.
     pub fn section(&self) -> String {
@@ -123,14 +106,11 @@ impl Kind {
         struct Weighted {
             weight: f64,
         }
-        if !params.objective.has(self.name) {
+        let Some(section) = params.objective.section(PLACE, self.name) else { return Ok(None) };
+        if section.parse::<Weighted>()?.weight == 0.0 {
             return Ok(None);
         }
-        if params.objective.parse::<Weighted>(PLACE, self.name)?.weight == 0.0 {
-            return Ok(None);
-        }
-        let objective = (self.build)(Section { params, name: self.name })?;
-
+        let objective = (self.build)(section)?;
         Ok(Some(Active { kind: self, objective }))
     }
 }

@@ -21,7 +21,7 @@ use crate::train::model::parameters::{Declared, read_tensors, write_tensors};
 use crate::train::optimiser::adamw::Steps;
 use crate::train::optimiser::{AdamW, LossScale};
 use crate::train::params::Params;
-use crate::train::strategy::Kept;
+use crate::train::strategy::Saved;
 
 const FOLDER: &str = "checkpoints";
 const MODEL: &str = "model.safetensors";
@@ -228,10 +228,10 @@ pub fn tensors(
 ///
 /// # Errors
 /// If its file is damaged.
-pub fn strategy(checkpoint: &Path, state: &State, name: &str, device: &Device) -> Result<Kept> {
+pub fn strategy(checkpoint: &Path, state: &State, name: &str, device: &Device) -> Result<Saved> {
     let path = checkpoint.join(format!("{name}.safetensors"));
     let tensors = if path.exists() { read_tensors(&path, device)? } else { BTreeMap::new() };
-    Ok(Kept { state: state.strategies.get(name).cloned().unwrap_or_default(), tensors })
+    Ok(Saved { state: state.strategies.get(name).cloned().unwrap_or_default(), tensors })
 }
 
 /// Gives a folder a name that does not count, then removes it: a kill between leaves no half

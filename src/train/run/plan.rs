@@ -18,7 +18,7 @@ use crate::flow::progress::Progress;
 use crate::train::data::rows::{masked, spans};
 use crate::train::model::hugging_face::Pretrained;
 use crate::train::model::parameters::Role;
-use crate::train::model::{Declared, Family, Kept, Language, hub, hugging_face};
+use crate::train::model::{Activations, Declared, Family, Language, hub, hugging_face};
 use crate::train::params::{Params, Precision};
 use crate::train::strategy::{self, Layout};
 
@@ -188,8 +188,8 @@ fn kept(model: &Pretrained, params: &Params, counts: &Counts, every: usize) -> R
     let decoded = decoded(model.family, params)?;
     let steps = model.model.kept(params.batch, params.max_tokens, decoded);
     let trained = &steps[counts.first_step.min(steps.len() - 1)..];
-    let graph = |step: &Kept| step.graph + step.state;
-    let segments: Vec<&[Kept]> =
+    let graph = |step: &Activations| step.graph + step.state;
+    let segments: Vec<&[Activations]> =
         trained.chunks(if every == 0 { usize::MAX } else { every }).collect();
     let states: u64 =
         segments.iter().filter_map(|segment| segment.first()).map(|step| step.state).sum();

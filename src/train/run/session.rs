@@ -148,12 +148,12 @@ impl Data {
     }
 
     /// Every parameter: the model's, and what objectives and strategies declare beside it.
-    fn declared(&self, strategies: &[strategy::Active]) -> Declarations {
+    fn declared(&self, strategies: &[strategy::Active]) -> DeclaredBy {
         let model = self.pretrained.model.as_ref();
         let beside =
             self.objectives.iter().flat_map(|active| active.objective.declare(model)).collect();
         let added = strategies.iter().flat_map(|active| active.strategy.declare(model)).collect();
-        Declarations { model: model.declare(), beside, added }
+        DeclaredBy { model: model.declare(), beside, added }
     }
 
     /// All parameters as they begin: those of the model read from the folder the run goes on from,
@@ -201,7 +201,7 @@ impl Data {
 }
 
 /// Parameters by who declares them.
-struct Declarations {
+struct DeclaredBy {
     model: Vec<Declared>,
     /// By objectives.
     beside: Vec<Declared>,
@@ -209,7 +209,7 @@ struct Declarations {
     added: Vec<Declared>,
 }
 
-impl Declarations {
+impl DeclaredBy {
     /// Those that the run trains.
     fn trained(self, strategies: &[strategy::Active]) -> Vec<Declared> {
         let mut all = self.model;
@@ -597,7 +597,7 @@ impl<'a> Session<'a> {
 
     /// Writes a checkpoint.
     pub(crate) fn save(&self, params: &Params) -> Result<()> {
-        let mut kept: BTreeMap<&'static str, strategy::Kept> = self
+        let mut kept: BTreeMap<&'static str, strategy::Saved> = self
             .strategies
             .iter()
             .map(|active| (active.kind.name, active.strategy.save()))

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use serde::Deserialize;
 
-use super::{At, Did, Kept, Kind, Layout, Probe, Section, Strategy};
+use super::{At, Did, Kind, Layout, Probe, Saved, Section, Strategy};
 use crate::error::{Error, Result};
 use crate::train::model::{Parameters, Weights};
 
@@ -64,11 +64,11 @@ impl Strategy for Ema {
         number * layout.n_numbers()
     }
 
-    fn save(&self) -> Kept {
-        Kept { tensors: self.mean.clone(), ..Kept::default() }
+    fn save(&self) -> Saved {
+        Saved { tensors: self.mean.clone(), ..Saved::default() }
     }
 
-    fn load(&mut self, kept: Kept, run: &Probe) -> Result<()> {
+    fn load(&mut self, kept: Saved, run: &Probe) -> Result<()> {
         let is_missing = |(name, _): &(&str, _)| !kept.tensors.contains_key(*name);
         if let Some((name, _)) = run.parameters.iter().find(is_missing) {
             return Err(Error::data(format!("the running mean lacks `{name}`")));
@@ -109,6 +109,6 @@ mod tests {
 
         let mean = ema.beside(&parameters).unwrap().get("w").unwrap().to_vec1::<f64>().unwrap()[0];
         assert!((mean - 0.074_501_871_253_124_99).abs() < 1e-12, "{mean}");
-        assert!(new().load(Kept::default(), &run).unwrap_err().what().contains("`w`"));
+        assert!(new().load(Saved::default(), &run).unwrap_err().what().contains("`w`"));
     }
 }

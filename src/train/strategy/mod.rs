@@ -14,14 +14,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::Result;
 use crate::train::model::moves::Moves;
 use crate::train::model::parameters::Declared;
 use crate::train::model::{Architecture, Parameters, Weights};
-use crate::train::params::Params;
+use crate::train::params::{Params, Section};
 
 /// Where the sections of strategies stand in a pipeline file.
 const PLACE: &str = "train.strategy";
@@ -34,6 +33,9 @@ pub static STRATEGIES: &[&Kind] = &[
     &toy::TOY,
 ];
 
+/// Makes a strategy of its section; none where that says that it is off.
+type Build = fn(Section) -> Result<Option<Box<dyn Strategy>>>;
+
 /// What a strategy is, and how its section of a pipeline file makes one.
 pub struct Kind {
     /// Name, that of its section and of its state in a checkpoint.
@@ -43,23 +45,7 @@ pub struct Kind {
     /// Whether it keeps weights that objectives can learn from ([`Strategy::teacher`]).
     pub teaches: bool,
     /// Makes one of its section; `None` where that says that it is off.
-    pub build: fn(Section) -> Result<Option<Box<dyn Strategy>>>,
-}
-
-/// A section of a pipeline file.
-pub struct Section<'a> {
-    params: &'a Params,
-    name: &'static str,
-}
-
-impl Section<'_> {
-    /// Its keys.
-    ///
-    /// # Errors
-    /// If they do not fit.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        self.params.strategy.parse(PLACE, self.name)
-    }
+    pub build: Build,
 }
 
 /// Where a run stands.
@@ -106,7 +92,7 @@ pub struct Did {
 
 /// What a strategy keeps in a checkpoint.
 #[derive(Default)]
-pub struct Kept {
+pub struct Saved {
     /// Numbers and words.
     pub state: Value,
     /// Tensors by name.
@@ -210,15 +196,15 @@ pub trait Strategy: Send {
     }
 
     /// What it needs to go on.
-    fn save(&self) -> Kept {
-        Kept::default()
+    fn save(&self) -> Saved {
+        Saved::default()
     }
 
     /// Goes on from what it saved.
     ///
     /// # Errors
     /// If that is not what it saves.
-    fn load(&mut self, kept: Kept, run: &Probe) -> Result<()> {
+    fn load(&mut self, kept: Saved, run: &Probe) -> Result<()> {
         let _ = (kept, run);
         Ok(())
     }
@@ -265,10 +251,8 @@ pub struct Active {
 pub fn chosen(params: &Params) -> Result<Vec<Active>> {
     let mut active = Vec::new();
     for kind in STRATEGIES {
-        if !params.strategy.has(kind.name) {
-            continue;
-        }
-        if let Some(strategy) = (kind.build)(Section { params, name: kind.name })? {
+        let Some(section) = params.strategy.section(PLACE, kind.name) else { continue };
+        if let Some(strategy) = (kind.build)(section)? {
             active.push(Active { kind, strategy });
         }
     }

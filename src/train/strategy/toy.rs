@@ -10,7 +10,7 @@ use candle_core::Tensor;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{At, Did, Kept, Kind, Layout, Probe, Section, Strategy};
+use super::{At, Did, Kind, Layout, Probe, Saved, Section, Strategy};
 use crate::error::Result;
 use crate::train::model::moves::{Moves, Share};
 use crate::train::model::{Parameters, Weights};
@@ -68,11 +68,11 @@ impl Strategy for Toy {
         Some(parameters.beside(self.first.clone()))
     }
 
-    fn save(&self) -> Kept {
-        Kept { state: json!({ "steps": self.steps }), tensors: self.first.clone() }
+    fn save(&self) -> Saved {
+        Saved { state: json!({ "steps": self.steps }), tensors: self.first.clone() }
     }
 
-    fn load(&mut self, kept: Kept, _: &Probe) -> Result<()> {
+    fn load(&mut self, kept: Saved, _: &Probe) -> Result<()> {
         self.steps = kept.state["steps"].as_u64().unwrap_or_default();
         self.first = kept.tensors;
         Ok(())
