@@ -36,7 +36,7 @@ pub(crate) static TARGETS: &[Target] = &[
     Target { name: "pubmed", run: |bytes| of_format("pubmed", bytes) },
     Target { name: "csv", run: |bytes| of_format("csv", bytes) },
     Target { name: "jsonl", run: |bytes| of_format("jsonl", bytes) },
-    Target { name: "markdown", run: |bytes| of_format("text", bytes) },
+    Target { name: "text", run: |bytes| of_format("text", bytes) },
     Target { name: "wikiextractor", run: |bytes| of_format("wikiextractor", bytes) },
     Target { name: "parquet", run: |bytes| of_format("parquet", bytes) },
     Target { name: "encoding", run: encoding },

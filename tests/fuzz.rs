@@ -35,6 +35,10 @@ fn what_was_found_once_stays_mended() {
         }
     }
 
+    for format in kpipe::ingest::FORMATS {
+        let has_target = targets::TARGETS.iter().any(|target| target.name == format.name());
+        assert!(has_target, "no fuzz target reads `{}`", format.name());
+    }
     for (name, path) in seeds {
         assert!(targets::TARGETS.iter().any(|target| target.name == name), "{name} {path}");
     }

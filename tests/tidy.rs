@@ -140,7 +140,7 @@ fn arrows(
     for (path, text) in sources() {
         // Files of tests alone may use what they like.
         let is_test = path.contains("/tests/")
-            || ["tests.rs", "fixture.rs", "laws.rs", "toy.rs", "drip.rs"]
+            || ["tests.rs", "fixture.rs", "toy.rs", "drip.rs"]
                 .iter()
                 .any(|name| path.ends_with(name));
         let Some(room) = room(&path).filter(|_| !is_test) else { continue };

@@ -12,7 +12,7 @@ use super::{MemoryArgs, RunArgs, SettingsArgs, print};
 use crate::build::plan::{Pipeline, room_that_writes};
 use crate::build::publish::Manifest;
 use crate::build::run::{WORK, check_refused};
-use crate::density::{self, score, table};
+use crate::density::{self, explain, table};
 use crate::error::{Error, Result};
 use crate::flow::contract::contract;
 use crate::flow::dataset::Dataset;
@@ -107,7 +107,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
     if let Some(id) = &args.explain {
         return explain(id, &documents, &lexicon, &pipeline, &cx, &printer);
     }
-    let summary = score::score(&documents, &lexicon, &pipeline.density, args.top, &cx)?;
+    let summary = explain::score(&documents, &lexicon, &pipeline.density, args.top, &cx)?;
     printer.end(&format!("{} documents scored", summary.documents));
     let mut text = table::summary(&summary);
 
@@ -127,7 +127,7 @@ fn explain(
     cx: &Context,
     printer: &Printer,
 ) -> Result<()> {
-    let explanation = score::explain(documents, lexicon, &pipeline.density, id, cx)?;
+    let explanation = explain::explain(documents, lexicon, &pipeline.density, id, cx)?;
     printer.end(&format!("{} documents scored", documents.rows()));
     match explanation {
         Some(explanation) => printer.result(&table::explanation(&explanation), &json!(explanation)),

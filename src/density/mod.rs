@@ -18,9 +18,9 @@
 
 pub mod bm25;
 pub mod coverage;
+pub mod explain;
 mod index;
-mod model;
-pub mod score;
+mod score;
 mod spill;
 pub mod table;
 
@@ -37,7 +37,7 @@ use crate::flow::room::{Added, Context, Span};
 use crate::knowledge::lexicon::{self, Lexicon, LexiconSpec};
 use crate::knowledge::names::NameRules;
 use bm25::Variant;
-use model::Model;
+use score::Scores;
 
 /// Version of the room, part of its fingerprint.
 pub const VERSION: u32 = 1;
@@ -122,8 +122,8 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
     // To find mentions, to write scores, and to write the documents.
     cx.readings(input, 3);
     let lexicon = read_lexicon(params, cx)?;
-    let model = Model::build(input, &lexicon, params, cx)?;
-    score::write_scores(input, &model, cx)?;
+    let model = Scores::build(input, &lexicon, params, cx)?;
+    explain::write_scores(input, &model, cx)?;
     let leaves = contract("scored")?;
     // The mentions say all there is to know of the rows.
     cx.add_columns(input, leaves, &[], |_, span| {
@@ -165,7 +165,7 @@ pub fn read_lexicon(params: &Params, cx: &Context) -> Result<Lexicon> {
 }
 
 /// The concepts of the rows of one batch of the input.
-fn spilled(model: &Model, span: Span) -> Result<RecordBatch> {
+fn spilled(model: &Scores, span: Span) -> Result<RecordBatch> {
     let part = &model.mentions.parts[span.part];
     let mut batches = Batches::open(&part.path, Some(model.mentions.contract), None)?;
     batches.skip_batches(span.batch);
@@ -178,11 +178,11 @@ fn spilled(model: &Model, span: Span) -> Result<RecordBatch> {
 /// The columns that this room adds; the contract `score` takes some of them too.
 fn columns(
     spilled: &RecordBatch,
-    model: &Model,
+    model: &Scores,
     first_row: u64,
 ) -> Result<Vec<(&'static str, ArrayRef)>> {
     let rows = spill::rows(spilled)?;
-    let measures: Vec<model::Measures> = rows
+    let measures: Vec<score::Measures> = rows
         .iter()
         .enumerate()
         .map(|(at, row)| model.measure(first_row + at as u64, row))

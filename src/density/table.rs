@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::score::{BINS, Explanation, ScoredDocument, Summary, Term};
+use super::explain::{BINS, Explanation, ScoredDocument, Summary, Term};
 
 /// Longest bar of the histogram, in characters.
 const BAR: u64 = 40;

@@ -19,10 +19,10 @@ use crate::ingest::SourceSpec;
 
 pub mod csv;
 pub mod jsonl;
-#[cfg(test)]
-mod laws;
 pub mod parquet;
 pub mod pubmed;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod wiki;
 pub mod wikiextractor;

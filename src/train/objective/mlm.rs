@@ -1,5 +1,8 @@
 //! `mlm`: predict masked tokens (arXiv:1810.04805). Which ones:
 //! [`crate::train::data::rows::masked`].
+//!
+//! Its sum is the cross-entropy at the labelled places, as of every objective that predicts tokens:
+//! [`super::Labels`].
 
 use super::{Kind, Language, RowKind, language};
 

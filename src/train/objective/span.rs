@@ -1,5 +1,8 @@
 //! `span`: restore spans that were left out (T5, arXiv:1910.10683). Which ones:
 //! [`crate::train::data::rows::spans`].
+//!
+//! Its sum is the cross-entropy at the labelled places, as of every objective that predicts tokens:
+//! [`super::Labels`].
 
 use super::{Kind, Language, RowKind, language};
 

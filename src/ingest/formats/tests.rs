@@ -12,15 +12,38 @@ use crate::flow::room::Context;
 use crate::ingest::window::split_all;
 use crate::ingest::{Params, fields, run, source_books};
 
-/// A file of each format with three records; a new format adds one here.
-fn example(format: &dyn Format) -> Vec<u8> {
+/// A file of a format, and what is true of it.
+struct Example {
+    bytes: Vec<u8>,
+    /// Records that are cut out of it.
+    records: usize,
+    /// Documents they give.
+    documents: usize,
+    /// Whether a record shows its own end, so that the last one of a cut file is known to be cut.
+    has_ends: bool,
+}
+
+impl Example {
+    /// Three records with a document each.
+    fn of_three(bytes: impl Into<Vec<u8>>) -> Example {
+        Example { bytes: bytes.into(), records: 3, documents: 3, has_ends: true }
+    }
+}
+
+/// A file of each format; a new format adds one here.
+fn example(format: &dyn Format) -> Example {
     match format.name() {
-        "csv" => b"id,text\n1,the first text\n2,\"a second, quoted\"\n3,a third\n".to_vec(),
-        "jsonl" => (1..=3)
-            .map(|id| format!("{{\"id\": {id}, \"text\": \"text {id}\"}}\n"))
-            .collect::<String>()
-            .into(),
-        "parquet" => parquet(),
+        "csv" => Example {
+            has_ends: false,
+            ..Example::of_three("id,text\n1,the first text\n2,\"a second, quoted\"\n3,a third\n")
+        },
+        "jsonl" => Example::of_three(
+            (1..=3)
+                .map(|id| format!("{{\"id\": {id}, \"text\": \"text {id}\"}}\n"))
+                .collect::<String>(),
+        ),
+        // It has no column `text`, and the source maps none.
+        "parquet" => Example { documents: 0, ..Example::of_three(parquet()) },
         "pubmed" => {
             let article = |id: u32| {
                 format!(
@@ -33,23 +56,29 @@ fn example(format: &dyn Format) -> Vec<u8> {
             };
 
             let articles: String = (1..=3).map(article).collect();
-            format!("<?xml version=\"1.0\"?>\n<PubmedArticleSet>\n{articles}</PubmedArticleSet>\n")
-                .into()
+            Example::of_three(format!(
+                "<?xml version=\"1.0\"?>\n<PubmedArticleSet>\n{articles}</PubmedArticleSet>\n"
+            ))
         }
-        "text" => "# A heading\n\nSome text of one document, with an é.\n".into(),
+        "text" => Example {
+            bytes: "# A heading\n\nSome text of one document, with an é.\n".into(),
+            records: 1,
+            documents: 1,
+            has_ends: false,
+        },
         "wiki" => {
             let page = |id: u32| {
                 format!(
-                    "<page><title>Page \
-                     {id}</title><ns>0</ns><id>{id}</id><revision><id>{id}</id><text>Prose of page \
-                     {id}.\
-                     </text></revision></page>\n"
+                    "<page><title>Page {id}</title><ns>0</ns><id>{id}</id><revision><id>{id}</id>\
+                     <text>Prose of page {id}.</text></revision></page>\n"
                 )
             };
 
             let pages: String = (1..=3).map(page).collect();
-            format!("<mediawiki xml:lang=\"en\">\n<siteinfo><base>https://x.org/wiki/A</base></siteinfo>\n{pages}</mediawiki>\n")
-                .into()
+            Example::of_three(format!(
+                "<mediawiki xml:lang=\"en\">\n<siteinfo><base>https://x.org/wiki/A</base>\
+                 </siteinfo>\n{pages}</mediawiki>\n"
+            ))
         }
         "wikiextractor" => {
             let block = |id: u32| {
@@ -58,7 +87,7 @@ fn example(format: &dyn Format) -> Vec<u8> {
                      {id}.\n</doc>\n"
                 )
             };
-            (1..=3).map(block).collect::<String>().into()
+            Example::of_three((1..=3).map(block).collect::<String>())
         }
         other => panic!("`{other}` needs an example"),
     }
@@ -158,34 +187,19 @@ fn records(split: &Split) -> Vec<&Raw> {
 #[test]
 fn an_example_is_recognised_and_gives_its_documents() {
     for format in FORMATS {
-        let bytes = example(*format);
+        let name = format.name();
+        let example = example(*format);
         let recognised: Vec<&str> = FORMATS
             .iter()
-            .filter(|one| one.recognises(&bytes).is_some())
+            .filter(|one| one.recognises(&example.bytes).is_some())
             .map(|one| one.name())
             .collect();
-        assert!(
-            recognised.is_empty() || recognised == [format.name()],
-            "{}: {recognised:?}",
-            format.name()
-        );
-        let whole = split(*format, &bytes, 64);
-        assert_eq!(whole.broken, None, "{}", format.name());
-        let n = parse_all(*format, &whole);
-        let expected = match format.name() {
-            "text" => 1,
-            // Its columns have other names here; the rows are read all the same.
-            "parquet" => n,
-            _ => 3,
-        };
+        assert!(recognised.is_empty() || recognised == [name], "{name}: {recognised:?}");
 
-        assert_eq!(n, expected, "{}", format.name());
-        assert_eq!(
-            records(&whole).len(),
-            if format.name() == "text" { 1 } else { 3 },
-            "{}",
-            format.name()
-        );
+        let whole = split(*format, &example.bytes, 64);
+        assert_eq!(whole.broken, None, "{name}");
+        assert_eq!(records(&whole).len(), example.records, "{name}");
+        assert_eq!(parse_all(*format, &whole), example.documents, "{name}");
     }
 }
 
@@ -202,7 +216,7 @@ fn nothing_comes_of_nothing() {
 #[test]
 fn how_the_bytes_arrive_changes_nothing() {
     for format in FORMATS.iter().filter(|format| format.access() == Access::Text) {
-        let bytes = example(*format);
+        let bytes = example(*format).bytes;
         let whole = split(*format, &bytes, bytes.len());
         for step in [1, 2, 3, 7, 64] {
             assert_eq!(split(*format, &bytes, step), whole, "{} by {step}", format.name());
@@ -214,7 +228,7 @@ fn how_the_bytes_arrive_changes_nothing() {
 #[test]
 fn a_file_that_is_cut_gives_what_stands_before() {
     for format in FORMATS {
-        let bytes = example(*format);
+        let Example { bytes, has_ends, .. } = example(*format);
         let whole = split(*format, &bytes, 64);
         let whole = records(&whole);
 
@@ -224,17 +238,12 @@ fn a_file_that_is_cut_gives_what_stands_before() {
             let found = records(&cut_off);
             let same = found.iter().zip(&whole).take_while(|(a, b)| a == b).count();
             assert!(found.len() <= same + 1, "{} cut at {cut}: {found:?}", format.name());
-            // What has no end tag and no closing brace ends where it ends.
             let is_told = cut_off.broken.is_some()
                 || cut_off.pieces.len() > found.len()
                 || found.len() == same
                 || cut == 0;
 
-            assert!(
-                is_told || matches!(format.name(), "csv" | "text"),
-                "{} cut at {cut}",
-                format.name()
-            );
+            assert!(is_told || !has_ends, "{} cut at {cut}", format.name());
         }
     }
 }
@@ -243,7 +252,7 @@ fn a_file_that_is_cut_gives_what_stands_before() {
 fn wrong_bytes_are_refused_and_nobody_panics() {
     let mut draws = draw::stream(1, "wrong", b"formats");
     for format in FORMATS {
-        let good = example(*format);
+        let good = example(*format).bytes;
         for round in 0..300 {
             let mut bytes = good.clone();
             for _ in 0..1 + round % 5 {
@@ -275,7 +284,7 @@ fn refusals_balance_for_any_number_of_threads() {
     };
     for format in FORMATS {
         let folder = tempfile::tempdir().unwrap();
-        let good = example(*format);
+        let good = example(*format).bytes;
         let write =
             |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
         write("a", &good);
