@@ -256,6 +256,24 @@ fn files_are_put_in_place_by_one_place() {
     }
 }
 
+/// rustfmt breaks lines, but not those of macros and comments. What stands between quotes, a
+/// sample of a format, may be longer.
+#[test]
+fn lines_of_code_end_at_100_columns() {
+    for (path, text) in sources() {
+        for (idx, line) in code(&text).lines().enumerate() {
+            let is_code = !line.contains('"') && !line.ends_with('\\');
+            let n = line.chars().count();
+            assert!(!is_code || n <= 100, "{path}:{}: {n} columns: {line}", idx + 1);
+        }
+
+        let comments = text.lines().filter(|line| line.trim_start().starts_with("//"));
+        for line in comments {
+            assert!(line.chars().count() <= 100, "{path}: {line}");
+        }
+    }
+}
+
 /// The maps that people read name what is there.
 #[test]
 fn the_map_names_every_room() {

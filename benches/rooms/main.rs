@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! cargo bench --bench rooms                     # all of them, on the fixtures
-//! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, chain, memory, stream,
-//!                                               # train, checkpointing
+//! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, chain,
+//!                                               # memory, stream, train, checkpointing
 //! ```
 //!
 //! `KPIPE_TEST_DATA` names a folder with `wikipedia-dumps`, `pubmed-xml`, `wikipedia-text/en` and
@@ -13,7 +13,8 @@
 //! `KPIPE_BENCH_ROUNDS` is how often everything is repeated, the two sides of a comparison in
 //! turns; the best of each side counts, because whatever else the machine does only ever makes a
 //! run slower.
-//! `KPIPE_BENCH_KEEP=1` adds what was measured to `benches/results/`, with date, commit and machine.
+//! `KPIPE_BENCH_KEEP=1` adds what was measured to `benches/results/`, with date, commit and
+//! machine.
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
 // First, so that the others know its macro.

@@ -24,7 +24,8 @@ macro_rules! say {
     ($($arg:tt)*) => { $crate::measure::say(format_args!($($arg)*)) };
 }
 
-/// Adds what a bench said to `benches/results/<name>.txt`, the newest first, where `KPIPE_BENCH_KEEP` is set.
+/// Adds what a bench said to `benches/results/<name>.txt`, the newest first, where
+/// `KPIPE_BENCH_KEEP` is set.
 pub(crate) fn keep(name: &str, input: &str) -> Result<()> {
     let said = std::mem::take(&mut *SAID.lock().unwrap_or_else(PoisonError::into_inner));
     if std::env::var_os("KPIPE_BENCH_KEEP").is_none() {

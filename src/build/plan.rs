@@ -256,8 +256,8 @@ pub struct Room {
     /// Reads what its parameters name, so that a file nobody can use stops a build before any data
     /// moves.
     pub check: fn(&Job) -> Result<()>,
-    /// What of its folder is published, beside what was refused and removed: the beginning of names, and the folder
-    /// of the output that they go into.
+    /// What of its folder is published, beside what was refused and removed: the beginning of
+    /// names, and the folder of the output that they go into.
     pub publishes: &'static [Published],
     /// Runs it. The input of the first room is empty.
     pub run: fn(&Job, &Dataset, &Context) -> Result<()>,

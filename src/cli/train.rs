@@ -49,7 +49,8 @@ pub(super) struct ModelArgs {
     init: Option<String>,
     /// Leave the model of `--init` as it is and train a LLaMA-Adapter on it (LLaMA and GPT-2), or
     /// go on with one that an earlier run wrote into a folder: `--adapter=FOLDER`
-    #[arg(long, value_name = "FOLDER", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    #[arg(long, value_name = "FOLDER")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "")]
     adapter: Option<String>,
     #[command(flatten)]
     settings: SettingsArgs,

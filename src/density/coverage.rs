@@ -88,7 +88,10 @@ mod tests {
             let (lexicon, mut pairs) = (lexicon(), BTreeSet::new());
             for a in &mentions {
                 for b in &mentions {
-                    if a.concept < b.concept && a.word.abs_diff(b.word) <= window && lexicon.linked(a.concept, b.concept) {
+                    if a.concept < b.concept
+                        && a.word.abs_diff(b.word) <= window
+                        && lexicon.linked(a.concept, b.concept)
+                    {
                         pairs.insert((a.concept, b.concept));
                     }
                 }

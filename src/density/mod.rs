@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! lexicon files ─lexicon─▶ concepts ─names, mentions─▶ finder
-//! texts ─spill─▶ concepts of each row ─index─▶ postings ─bm25─▶ scores ─▶ columns, scores-NNNNN.parquet
+//! texts ─spill─▶ concepts of each row ─index─▶ postings ─bm25─▶ scores ─▶ columns and
+//!                                                                         scores-NNNNN.parquet
 //! ```
 //!
 //! Very frequent concepts need no list of their own: a concept that every other document holds has

@@ -548,6 +548,7 @@ pub(super) fn write_sources(folder: &Path, books: &BTreeMap<String, Books>) -> R
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn event(kind: Kind, id: u64, version: u64) -> Event {
         Event { hash: u128::from(id) << 64 | 7, version, kind, source: 0, file: 0, text: 0 }
@@ -658,19 +659,22 @@ mod tests {
 
             let fates = decide(events.iter().copied());
             let mut shared = Fates::new();
-            (0..n_shares).for_each(|share| shared.extend(decide_share(events.iter().copied(), share,
-                n_shares)));
+            for share in 0..n_shares {
+                shared.extend(decide_share(events.iter().copied(), share, n_shares));
+            }
             prop_assert_eq!(&shared, &fates);
             let mut row = 0;
 
             for (idx, event) in events.iter().enumerate() {
                 let gone = fates.get(&row).and_then(|(_, fate)| reason(fate)).is_some();
                 if event.kind == Kind::Named {
-                    let same = |other: &&Event| other.hash == event.hash && other.kind == Kind::Named;
-                    let repeats = events[..idx].iter().any(|other| same(&other) && other.text == event.text);
-                    let mut texts: Vec<u64> = events.iter().filter(same).map(|other| other.text).collect();
-                    texts.sort_unstable();
-                    texts.dedup();
+                    let same = |other: &&Event| {
+                        other.hash == event.hash && other.kind == Kind::Named
+                    };
+                    let mut before = events[..idx].iter().filter(same);
+                    let repeats = before.any(|other| other.text == event.text);
+                    let texts: BTreeSet<u64> =
+                        events.iter().filter(same).map(|other| other.text).collect();
                     prop_assert_eq!(gone, repeats, "row {}", row);
                     let is_qualified = matches!(fates.get(&row), Some((_, Fate::Qualified(_))));
                     prop_assert_eq!(is_qualified, !repeats && texts.len() > 1, "row {}", row);
@@ -678,8 +682,11 @@ mod tests {
 
                 if event.kind == Kind::Versioned {
                     let same = |other: &&Event| other.hash == event.hash;
-                    let since = events[..idx].iter().rposition(|other| same(&other) && other.kind == Kind::Withdrawal).map_or(0, |at| at + 1);
-                    let until = events[idx..].iter().position(|other| same(&other) && other.kind == Kind::Withdrawal);
+                    let withdraws = |other: &Event| {
+                        same(&other) && other.kind == Kind::Withdrawal
+                    };
+                    let since = events[..idx].iter().rposition(withdraws).map_or(0, |at| at + 1);
+                    let until = events[idx..].iter().position(withdraws);
                     let era = &events[since..until.map_or(events.len(), |n| idx + n)];
                     let beaten = era.iter().enumerate().any(|(at, other)| {
                         same(&other) && (other.version, at + since) > (event.version, idx)

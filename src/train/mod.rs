@@ -1,8 +1,11 @@
 //! The trainer: curriculum-ordered shards go in, a checkpoint and `metrics.jsonl` come out.
 //!
-//! | enters | leaves | promises |
-//! |---|---|---|
-//! | `train-*-of-*.parquet` under the contract `shard`, and the Hugging Face folder to go on from | `model.safetensors`, `config.json` (or `adapter.safetensors` alone), `tokenizer.json`, `checkpoints/`, `metrics.jsonl` (contract `metric`), `consumed.jsonl` | rows are read strictly in `seq` order (in blocks that are shuffled, where `train.shuffle` says so), once an epoch; a run killed at any moment and started again gives the same bytes as one that was not, except for `tokens_per_s` |
+//! Comes in: `train-*-of-*.parquet` under the contract `shard`, and the Hugging Face folder to go
+//! on from. Goes out: `model.safetensors` and `config.json` (or `adapter.safetensors` alone),
+//! `tokenizer.json`, `checkpoints/`, `metrics.jsonl` (contract `metric`), `consumed.jsonl`.
+//! Promises: rows are read strictly in `seq` order (in blocks that are shuffled, where
+//! `train.shuffle` says so), once an epoch; a run killed at any moment and started again gives the
+//! same bytes as one that was not, except for `tokens_per_s`.
 //!
 //! The rooms of the trainer, in the order data passes them:
 //!

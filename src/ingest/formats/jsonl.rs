@@ -469,11 +469,15 @@ mod tests {
         #[test]
         fn well_formed_lines_are_all_read(texts in proptest::collection::vec("[ -~中\n]{1,20}",
             0..9), pretty: bool, step in 1_usize..30) {
-            let rows: Vec<Value> = texts.iter().map(|text| serde_json::json!({"n": [1, {"x": text}],
-                "text": text})).collect();
-            let lines: Vec<String> = rows.iter().map(|row| if pretty { serde_json::to_string_pretty(row) } else { serde_json::to_string(row) }.unwrap()).collect();
+            let row = |text: &String| serde_json::json!({"n": [1, {"x": text}], "text": text});
+            let rows: Vec<Value> = texts.iter().map(row).collect();
+            let write = |value: &Value| {
+                if pretty { format!("{value:#}") } else { value.to_string() }
+            };
+
+            let lines: Vec<String> = rows.iter().map(write).collect();
             prop_assert_eq!(&read(lines.join("\n").as_bytes(), step, 10_000), &texts);
-            let array = if pretty { serde_json::to_string_pretty(&rows) } else { serde_json::to_string(&rows) }.unwrap();
+            let array = write(&Value::Array(rows));
             prop_assert_eq!(&read(array.as_bytes(), step, 10_000), &texts);
         }
     }

@@ -204,8 +204,8 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, with: Attention) 
     attention_of(&attention_weights(query, key, with)?, value, with)
 }
 
-/// The weights of [`attention()`], before any is dropped, `[rows, heads, queries, keys]`: for whoever
-/// wants to see them.
+/// The weights of [`attention()`], before any is dropped, `[rows, heads, queries, keys]`: for
+/// whoever wants to see them.
 ///
 /// # Errors
 /// If the shapes do not fit.

@@ -477,12 +477,15 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
         #[test]
-        fn what_quick_xml_reads_is_read(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..14)) {
+        fn what_quick_xml_reads_is_read(
+            pieces in prop::collection::vec(prop::sample::select(PIECES), 0..14),
+        ) {
             let xml = pieces.concat();
             let ours = Tree::read(&xml).ok().map(|tree| {
-                let names = tree.0.iter().filter(|node| !node.name.is_empty()).map(|node| node.name.to_owned());
-                let texts = tree.0.iter().filter(|node| node.name.is_empty()).map(|node| node.raw);
-                (names.collect::<Vec<String>>(), texts.collect::<String>())
+                let (texts, elements): (Vec<_>, Vec<_>) =
+                    tree.0.iter().partition(|node| node.name.is_empty());
+                let names = elements.iter().map(|node| node.name.to_owned());
+                (names.collect::<Vec<String>>(), texts.iter().map(|node| node.raw).collect())
             });
             prop_assert_eq!(ours, as_quick_xml(&xml), "{}", xml);
         }

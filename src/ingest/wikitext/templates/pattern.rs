@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `{1}` `{name}` | an unnamed argument, counted from 1; a named one |
 //! | `{text/lt/1}` `{2/'e'}` | the first of these that is filled; text in quotes always is |
-//! | `{last}` `{all:, }` `{2..:, }` | the last filled one; all of them, or from the second on, with this between |
+//! | `{last}` `{all:, }` `{2..:, }` | the last filled one; all, or from the second on, so joined |
 //! | `{title}` `{code}` | the page's title; the rest of a name that stands in `[prefixes]` |
-//! | `{month 2}` `{language code}` `{unit 2}` | a month by its number, a language by its code, a unit by its code |
+//! | `{month 2}` `{language code}` `{unit 2}` | a month by number; a language, a unit by code |
 //! | `{country 1}` | a country by a code that has a template of its own |
 //! | `{raised 1}` `{lowered 1}` `{overlined 1}` | by the rule of [`numbers`] |
 //! | `[…]` | left out unless every place directly inside is filled; `\[` and `\]` are brackets |

@@ -162,19 +162,26 @@ mod tests {
         #[test]
         fn the_spans_put_back_give_the_text(ids in proptest::collection::vec(10_u32..90, 0..80),
             key in 0_u64..50) {
-            let params = T5S;
             let frame = Frame {
-                language: Language::Spans, pad: 0, before: vec![], behind: vec![1], end: None,
-                    mask: 0,
-                sentinels: (100..130).rev().collect(), decoder_start: 0,
+                language: Language::Spans,
+                pad: 0,
+                before: vec![],
+                behind: vec![1],
+                end: None,
+                mask: 0,
+                sentinels: (100..130).rev().collect(),
+                decoder_start: 0,
             };
-            let (inputs, targets) = corrupt(&ids, &frame, &params,
-                &mut draw::stream(key, "spans", b""));
+            let stream = &mut draw::stream(key, "spans", b"");
+            let (inputs, targets) = corrupt(&ids, &frame, &T5S, stream);
             let mut restored = Vec::new();
 
             for id in &inputs[..inputs.len() - 1] {
                 match targets.iter().position(|target| target == id && *id >= 100) {
-                    Some(at) => restored.extend(targets[at + 1..].iter().take_while(|id| **id < 100 && **id != 1)),
+                    Some(at) => {
+                        let behind = targets[at + 1..].iter();
+                        restored.extend(behind.take_while(|id| **id < 100 && **id != 1));
+                    }
                     None => restored.push(*id),
                 }
             }
@@ -185,7 +192,7 @@ mod tests {
             if ids.len() > 1 {
                 prop_assert!(inputs[0] < 100, "the text begins with a span that is left");
                 let found = Lengths { tokens: inputs.len(), decoded: targets.len() };
-                prop_assert_eq!(found, lengths(ids.len(), &params));
+                prop_assert_eq!(found, lengths(ids.len(), &T5S));
             } else {
                 prop_assert!(targets.is_empty());
             }
