@@ -61,7 +61,7 @@ impl Inputs {
             let copies = renumbered(&pubmed)?;
 
             return Ok(Inputs {
-                about: format!("`{}`", data.display()),
+                about: "real data (`KPIPE_TEST_DATA`)".to_string(),
                 rounds,
                 dumps: vec![
                     ("wiki", "wiki", pattern(&data, "wikipedia-dumps/*.xml*bz2")),
