@@ -1,7 +1,7 @@
 //! `clm`: predict each token from those before it (Radford et al. 2019).
 //!
 //! Its sum is the cross-entropy at the labelled places, as of every objective that predicts tokens:
-//! [`super::Labels`].
+//! see `Labels` in the folder's `mod.rs`.
 
 use super::{Kind, Language, RowKind, language};
 

@@ -2,7 +2,7 @@
 //! [`crate::train::data::rows::masked`].
 //!
 //! Its sum is the cross-entropy at the labelled places, as of every objective that predicts tokens:
-//! [`super::Labels`].
+//! see `Labels` in the folder's `mod.rs`.
 
 use super::{Kind, Language, RowKind, language};
 
