@@ -453,6 +453,15 @@ impl<R: Read> Decoder<R> {
         }
     }
 
+    /// How many bytes were unpacked, of those that say so even of a call that fails.
+    fn unpacked(&self) -> u64 {
+        match self {
+            Decoder::Bzip2(decoder) => decoder.total_out(),
+            Decoder::Xz(decoder) => decoder.total_out(),
+            Decoder::Gzip(_) | Decoder::Zstd(_) => 0,
+        }
+    }
+
     fn end(self) -> Packed<R> {
         match self {
             Decoder::Gzip(decoder) => decoder.into_inner(),
@@ -469,11 +478,13 @@ pub(super) struct Streams<R: Read> {
     /// Before the first stream.
     waiting: Option<Packed<R>>,
     decoder: Option<Decoder<R>>,
+    /// What the call before met behind the bytes that it gave.
+    failure: Option<io::Error>,
 }
 
 impl<R: Read> Streams<R> {
     pub(super) fn new(packing: Packing, packed: Packed<R>) -> Self {
-        Streams { packing, waiting: Some(packed), decoder: None }
+        Streams { packing, waiting: Some(packed), decoder: None, failure: None }
     }
 
     /// Goes over the padding behind a stream; false at the end of the file.
@@ -521,17 +532,35 @@ impl<R: Read> Read for Streams<R> {
         if let Some(packed) = self.waiting.take() {
             self.decoder = Some(Decoder::begin(self.packing, packed)?);
         }
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+
         while let Some(mut decoder) = self.decoder.take() {
+            let before = decoder.unpacked();
             match decoder.read(buffer) {
                 Ok(0) if !buffer.is_empty() => {
                     self.next_stream(decoder.end())?;
                 }
-                result => {
+                Ok(n) => {
                     self.decoder = Some(decoder);
-                    return result;
+                    return Ok(n);
+                }
+                // bzip2 compares a checksum in the call that gives the last byte before it: that
+                // byte is good, and whoever decodes blocks apart has it.
+                Err(cause) => {
+                    let n = usize::try_from(decoder.unpacked() - before).unwrap_or_default();
+                    self.decoder = Some(decoder);
+                    if n == 0 {
+                        return Err(cause);
+                    }
+
+                    self.failure = Some(cause);
+                    return Ok(n);
                 }
             }
         }
+
         Ok(0)
     }
 }
@@ -656,6 +685,26 @@ mod tests {
                 assert!(all == data, "{packing:?}");
                 let fault = fault.unwrap();
                 assert!(fault.clean && fault.reason == "corrupt_stream", "{packing:?} {fault:?}");
+            }
+        }
+    }
+
+    /// A wrong checksum behind the last byte takes none away, however many threads decode.
+    #[test]
+    fn what_a_checksum_condemns_is_the_same_for_any_number_of_threads() {
+        let data = sample(300);
+        for packing in [Packing::Bzip2, Packing::Xz] {
+            let whole = pack(packing, &data);
+            for at in 0..whole.len() {
+                let mut hit = whole.clone();
+                hit[at] ^= 0x10;
+                let bytes = [&hit[..], &whole].concat();
+                let one = unpack(&bytes, WIDE, 1);
+                assert_eq!(unpack(&bytes, WIDE, 2), one, "{packing:?} {at}");
+
+                // Behind what was packed, there are but checksums.
+                let is_behind = packing == Packing::Bzip2 && at + 4 >= whole.len();
+                assert!(!is_behind || one.0.starts_with(&data), "{at}: {}", one.0.len());
             }
         }
     }
