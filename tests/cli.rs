@@ -1,5 +1,5 @@
 use crate::flow::built;
-use crate::support::{fail, kpipe, project, succeed, text};
+use crate::support::{command, fail, kpipe, project, succeed, text};
 
 /// A reader that goes away is no failure, a full disk is one.
 #[test]
@@ -354,6 +354,23 @@ fn defaults_are_the_file() {
 fn every_shell_gets_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         assert!(succeed(&["completions", shell]).contains("kpipe"), "{shell}");
+    }
+}
+
+#[test]
+fn vector_instructions_are_chosen_and_told() {
+    let doctor =
+        |set: &str| command(&["doctor", "--json"]).env("KPIPE_SIMD", set).output().unwrap();
+    let plain: serde_json::Value = serde_json::from_slice(&doctor("plain").stdout).unwrap();
+    assert_eq!(plain["instructions"], "plain");
+    assert!(plain["product_gflops"].as_f64().unwrap() > 0.0);
+
+    let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+    let asked = format!("this processor has no {foreign}");
+    for (set, told) in [("avx521", "did you mean `avx512`?"), (foreign, asked.as_str())] {
+        let refused = doctor(set);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(text(&refused.stderr).contains(told), "{}", text(&refused.stderr));
     }
 }
 

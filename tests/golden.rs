@@ -8,7 +8,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::support::{project, succeed, tree};
+use crate::support::{command, project, succeed, text, tree};
 
 /// What a run leaves whose bytes say what was learned and from what.
 const LEARNED: &[&str] = &[
@@ -86,26 +86,40 @@ fn a_build_gives_the_bytes_it_gave() {
     compare("golden-build.sha256", &found);
 }
 
-/// The products of other processors round otherwise.
+/// Other processors have other mathematical functions.
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn a_run_of_each_family_gives_the_bytes_it_gave() {
-    if !std::arch::is_x86_feature_detected!("fma") {
-        return;
-    }
+fn a_run_of_each_family_gives_the_bytes_it_gave_with_any_instructions() {
     let folder = tempfile::tempdir().unwrap();
-    let out = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
-    build(&folder.path().join("built"));
+    let built = folder.path().join("built");
+    build(&built);
 
+    let wide = std::arch::is_x86_feature_detected!("avx512f");
+    let narrow = std::arch::is_x86_feature_detected!("fma");
+    for (instructions, is_here) in [("avx2", narrow), ("avx512", wide)] {
+        if is_here {
+            let found = runs(&built, instructions, &folder.path().join(instructions));
+            compare("golden-train.sha256", &found);
+        }
+    }
+}
+
+/// The hashes of what the runs leave in `folder`.
+fn runs(built: &Path, instructions: &str, folder: &Path) -> BTreeMap<String, String> {
+    let out = |name: &str| folder.join(name).to_str().unwrap().to_string();
     let mut found = BTreeMap::new();
     let mut train = |name: &str, more: &[&str]| {
         let small = ["train.steps=6", "train.batch=4", "train.accumulate=2", "train.max_tokens=48"];
         let rare = ["train.eval_every=3", "train.eval_windows=16", "train.save_every=3"];
         let settings: Vec<&str> =
             small.iter().chain(&rare).flat_map(|setting| ["--set", *setting]).collect();
-        let (built, place) = (out("built"), out(name));
-        let args: &[&str] = &["train", "--shards", &built, "--out", &place, "--quiet"];
-        succeed(&[args, more, &settings].concat());
+        let (built, place) = (built.to_str().unwrap(), out(name));
+        let args: &[&str] = &["train", "--shards", built, "--out", &place, "--quiet"];
+        let done = command(&[args, more, &settings].concat())
+            .env("KPIPE_SIMD", instructions)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", text(&done.stderr));
 
         for file in LEARNED {
             if let Ok(bytes) = std::fs::read(Path::new(&place).join(file)) {
@@ -117,5 +131,5 @@ fn a_run_of_each_family_gives_the_bytes_it_gave() {
     RUNS.iter().for_each(|(name, more)| train(name, more));
     let gpt2 = out("gpt2");
     train("adapter", &["--adapter", "--init", &gpt2]);
-    compare("golden-train.sha256", &found);
+    found
 }

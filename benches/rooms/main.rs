@@ -4,7 +4,8 @@
 //! ```text
 //! cargo bench --bench rooms                     # all of them, on the fixtures
 //! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, chain,
-//!                                               # memory, stream, train, checkpointing
+//!                                               # memory, stream, products, train,
+//!                                               # checkpointing
 //! ```
 //!
 //! `KPIPE_TEST_DATA` names a folder with `wikipedia-dumps`, `pubmed-xml`, `wikipedia-text/en` and
@@ -28,6 +29,7 @@ mod ingest;
 mod inputs;
 mod memory;
 mod minhash;
+mod products;
 mod stream;
 mod train;
 
@@ -59,6 +61,7 @@ static BENCHES: &[Bench] = &[
     ("chain", chain::bench),
     ("memory", memory::bench),
     ("stream", stream::bench),
+    ("products", products::bench),
     ("train", train::bench),
     ("checkpointing", checkpointing::bench),
 ];

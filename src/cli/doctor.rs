@@ -3,10 +3,12 @@
 use clap::Args;
 use serde_json::json;
 
+use super::environment::{instructions, keep_memory, start_again_with};
 use super::print::Printer;
 use crate::error::Result;
 use crate::negatives::back_translation::probes;
 use crate::train::device;
+use crate::train::kernels::{Instructions, Speed};
 
 /// Arguments of `kpipe doctor`.
 #[derive(Args)]
@@ -17,12 +19,21 @@ pub(super) struct DoctorArgs {
 }
 
 pub(super) fn run(args: &DoctorArgs) -> Result<()> {
+    start_again_with(instructions()?.into_iter().chain([keep_memory()]))?;
     let engines = probes();
+    let (used, speed) = (Instructions::used(), Speed::measure());
+    let product = speed.product / 1e9;
+    let share = speed.peak.map(|peak| {
+        let (share, peak) = (100.0 * speed.product / peak, peak / 1e9);
+        format!(", {share:.0} % of the {peak:.0} that all cores can do")
+    });
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cuda = device("cuda").map(|_| ()).map_err(|error| error.to_string());
     let mut lines = vec![
         format!("{:<18} {}", "kpipe", env!("CARGO_PKG_VERSION")),
         format!("{:<18} {cores}", "cores"),
+        format!("{:<18} {} (`KPIPE_SIMD` chooses)", "vectors", used.name()),
+        format!("{:<18} {product:.0} GFLOP/s{}", "matrix products", share.unwrap_or_default()),
         format!("{:<18} WordNet 3.0, embedded", "English thesaurus"),
     ];
 
@@ -53,6 +64,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<()> {
     }
 
     let value = json!({"kpipe": env!("CARGO_PKG_VERSION"), "cores": cores, "engines": engines,
+        "instructions": used, "peak_gflops": speed.peak.map(|peak| peak / 1e9), "product_gflops": product,
         "cuda": cuda.is_ok(), "cuda_detail": cuda.err()});
     Printer::new(false, args.json).result(&(lines.join("\n") + "\n"), &value)
 }

@@ -1,6 +1,8 @@
 //! What libraries read once from the environment, before anything of ours runs.
 
 use crate::error::{Error, Result};
+use crate::flow::registry::{find, one_of};
+use crate::train::kernels::{Instructions, PIN};
 
 /// A variable and its value.
 pub(super) type Variable = (&'static str, String);
@@ -21,6 +23,28 @@ pub(super) fn give_memory_back_late() -> Variable {
 /// For training, where every step takes the same memory: never.
 pub(super) fn keep_memory() -> Variable {
     purge_delay(-1)
+}
+
+/// Names the vector instructions that the trainer is to use.
+const SIMD: &str = "KPIPE_SIMD";
+
+/// The instructions that [`SIMD`] asks for, told to the library that reads them once.
+///
+/// # Errors
+/// If it names none, or such that this processor does not have.
+pub(super) fn instructions() -> Result<Option<Variable>> {
+    let Some(asked) = std::env::var_os(SIMD) else { return Ok(None) };
+    let asked = asked.to_string_lossy();
+    let set = find("set of vector instructions", Instructions::ALL, &asked, Instructions::name)
+        .map_err(|error| error.hint(format!("`{SIMD}` is read from the environment")))?;
+    if set.is_here() {
+        return Ok(Some((PIN, set.pin().to_string())));
+    }
+
+    let here = Instructions::ALL.iter().filter(|set| set.is_here());
+    let here: Vec<&str> = here.map(|set| set.name()).collect();
+    Err(Error::usage(format!("this processor has no {asked}, which `{SIMD}` asks for"))
+        .hint(format!("it has {}; without the variable the widest is used", one_of(&here))))
 }
 
 /// Starts the same command again with these variables set, where some are not.

@@ -44,7 +44,7 @@ impl PlanArgs {
 
 pub(super) fn run(args: &PlanArgs) -> Result<()> {
     let Planned::Train(args) = &args.command;
-    start_again_with(environment(args.run.threads))?;
+    start_again_with(environment(args.run.threads)?)?;
     let params = args.model.pipeline()?.train;
     args.run.start_threads()?;
     let printer = args.run.printer();

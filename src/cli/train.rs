@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::environment::{Variable, keep_memory, start_again_with};
+use super::environment::{Variable, instructions, keep_memory, start_again_with};
 use super::{RunArgs, SettingsArgs, print};
 use crate::build::plan::Pipeline;
 use crate::error::Result;
@@ -87,15 +87,17 @@ impl ModelArgs {
 ///   products keep all cores.
 /// - Threads of matrix products: without it candle counts the cores anew for each product, by
 ///   reading `/proc/cpuinfo`.
-pub(super) fn environment(threads: Option<usize>) -> [Variable; 3] {
+/// - Vector instructions, where the user asks for some.
+pub(super) fn environment(threads: Option<usize>) -> Result<Vec<Variable>> {
     let threads =
         threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     let candle = ("CANDLE_NUM_THREADS", "1".to_string());
-    [candle, ("RAYON_NUM_THREADS", threads.to_string()), keep_memory()]
+    let fixed = [candle, ("RAYON_NUM_THREADS", threads.to_string()), keep_memory()];
+    Ok(fixed.into_iter().chain(instructions()?).collect())
 }
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
-    start_again_with(environment(args.run.threads))?;
+    start_again_with(environment(args.run.threads)?)?;
     let pipeline = args.model.pipeline()?;
     let device = train::device(&args.device)?;
     args.run.start_threads()?;
@@ -147,7 +149,14 @@ fn table(summary: &train::Summary, args: &TrainArgs) -> String {
         "tokens",
         format!("{}, and {padding:.1} % of the places computed are padding", summary.tokens),
     ));
-    lines.push(("speed", format!("{rate:.0} tokens/s, {:.0} s", summary.seconds)));
+    lines.push((
+        "speed",
+        format!(
+            "{rate:.0} tokens/s with {}, {:.0} s",
+            summary.instructions.name(),
+            summary.seconds
+        ),
+    ));
     lines.push(("model", summary.model.display().to_string()));
     lines.push(("metrics", args.out.join("metrics.jsonl").display().to_string()));
 

@@ -97,6 +97,8 @@ pub struct Summary {
     pub padding: f64,
     /// Seconds this process took.
     pub seconds: f64,
+    /// The vector instructions of its processor that were used.
+    pub instructions: kernels::Instructions,
     /// The exported model.
     pub model: PathBuf,
 }

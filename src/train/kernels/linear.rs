@@ -8,14 +8,14 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, D, DType, Layout, Result, Shape, Tensor, WithDType};
-use rayon::prelude::*;
 
 use super::activation::{self, Activation};
 use super::operation::Operation;
+use super::product::{Matrix, product};
 use super::real::Real;
 use super::rows::{
-    Kernel, ROWS, matmul, narrowed, run, run_detached, run_detached_as, slice, sum_of_rows, tensor,
-    vectorised, widened,
+    Kernel, matmul, narrowed, run, run_detached, run_detached_as, slice, sum_of_rows, tensor,
+    widened,
 };
 
 /// `x` is `[…, in]` and contiguous, the weight `[in, out]`, or `[out, in]` where it is
@@ -64,8 +64,8 @@ impl Operation for Linear {
 
         let rows: usize = dims.iter().product();
         dims.push(out);
-        let flat = Layout::contiguous_with_offset((rows, width), x_at.start_offset());
-        let bias = inputs.get(2);
+        let x_at = Layout::contiguous_with_offset((rows, width), x_at.start_offset());
+        let bias = inputs.get(2).copied();
 
         if bias.is_some_and(|(_, at)| at.shape().elem_count() != out) {
             candle_core::bail!(
@@ -74,23 +74,26 @@ impl Operation for Linear {
             );
         }
 
-        let size = (1, rows, out, width);
         let product = match x {
-            CpuStorage::F64(_) => {
-                let mut product =
-                    f64::cpu_storage_data(x.matmul(weight, size, &flat, &weight_at)?)?;
-                if let Some((bias, at)) = bias {
-                    add_bias(&mut product, slice::<f64>(bias, at)?);
-                }
-                CpuStorage::F64(product)
+            CpuStorage::F64(x) => {
+                let bias = bias.map(|(bias, at)| slice::<f64>(bias, at)).transpose()?;
+                let weight = f64::cpu_storage_as_slice(weight)?;
+                let (x, weight) = (Matrix::of(x, &x_at, 0)?, Matrix::of(weight, &weight_at, 0)?);
+                CpuStorage::F64(product(x, weight, bias))
+            }
+            CpuStorage::F32(numbers) => {
+                let bias = bias.map(|(bias, at)| widened(bias, at)).transpose()?;
+                let weight = f32::cpu_storage_as_slice(weight)?;
+                let (rows, weight) =
+                    (Matrix::of(numbers, &x_at, 0)?, Matrix::of(weight, &weight_at, 0)?);
+                narrowed(product(rows, weight, bias.as_deref()), x)?
             }
             _ => {
-                let mut product =
-                    f32::cpu_storage_data(product_f32(x, &flat, weight, &weight_at, size)?)?;
-                if let Some((bias, at)) = bias {
-                    add_bias(&mut product, &widened(bias, at)?);
-                }
-                narrowed(product, x)?
+                let bias = bias.map(|(bias, at)| widened(bias, at)).transpose()?;
+                let flat = widened(x, &x_at)?;
+                let weight = weight.to_dtype(&weight_at, DType::F32)?;
+                let weight = Matrix::new(f32::cpu_storage_as_slice(&weight)?, width, out);
+                narrowed(product(Matrix::new(&flat, rows, width), weight, bias.as_deref()), x)?
             }
         };
 
@@ -125,39 +128,6 @@ impl Operation for Linear {
 
         Ok(gradients)
     }
-}
-
-/// The product of matrices of f32 or halves, in f32.
-fn product_f32(
-    x: &CpuStorage,
-    x_at: &Layout,
-    weight: &CpuStorage,
-    weight_at: &Layout,
-    size: (usize, usize, usize, usize),
-) -> Result<CpuStorage> {
-    if matches!(x, CpuStorage::F32(_)) {
-        return x.matmul(weight, size, x_at, weight_at);
-    }
-    let wide = |storage: &CpuStorage, at: &Layout| storage.to_dtype(at, DType::F32);
-    let contiguous = |at: &Layout| Layout::contiguous(at.shape());
-    wide(x, x_at)?.matmul(
-        &wide(weight, weight_at)?,
-        size,
-        &contiguous(x_at),
-        &contiguous(weight_at),
-    )
-}
-
-/// Adds the bias to each row.
-pub(super) fn add_bias<T: Real>(product: &mut [T], bias: &[T]) {
-    let width = bias.len().max(1);
-    product.par_chunks_mut(ROWS * width).for_each(|rows| {
-        vectorised(|| {
-            for row in rows.chunks_mut(width) {
-                row.iter_mut().zip(bias).for_each(|(y, bias)| *y += *bias);
-            }
-        });
-    });
 }
 
 /// All but the last dimension as one, without a graph.

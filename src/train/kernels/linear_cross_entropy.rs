@@ -11,10 +11,11 @@ use candle_core::{CpuStorage, DType, Device, Layout, Result, Shape, Tensor, With
 use rayon::prelude::*;
 
 use super::cross_entropy::sum_above;
-use super::linear::add_bias;
+use super::instructions::vectorised;
 use super::operation::Operation;
+use super::product::{Matrix, product};
 use super::real::Real;
-use super::rows::{ROWS, slice, sum_of_rows, vectorised};
+use super::rows::{ROWS, slice, sum_of_rows};
 
 /// Bytes of logits at once.
 const LOGITS: usize = 128 << 20;
@@ -43,20 +44,15 @@ impl LinearCrossEntropy {
         let bias = inputs.get(2).map(|(bias, layout)| slice::<T>(bias, layout)).transpose()?;
         let (n, width) = x_at.shape().dims2()?;
         let (classes, _) = weight_at.shape().dims2()?;
+        let x = Matrix::of(T::cpu_storage_as_slice(x)?, x_at, 0)?;
+        let weight = Matrix::of(T::cpu_storage_as_slice(weight)?, weight_at, 0)?;
         let mut total = 0.0;
         let mut gradients = Sums { x: Vec::new(), weight: Vec::new(), bias: Vec::new() };
 
         for rows in chunks(n, self.most_logits / (classes * size_of::<T>()).max(1)) {
             let (first, n) = (rows.start, rows.len());
-            let x_at =
-                Layout::contiguous_with_offset((n, width), x_at.start_offset() + first * width);
-            let logits =
-                x.matmul(weight, (1, n, classes, width), &x_at, &weight_at.transpose(0, 1)?)?;
-            let mut logits = T::cpu_storage_data(logits)?;
-
-            if let Some(bias) = bias {
-                add_bias(&mut logits, bias);
-            }
+            let x = x.rows(first, n);
+            let mut logits = product(x, weight.t(), bias);
             total += self.entropy(&mut logits, first, classes);
             if self.expected.is_none() {
                 continue;
@@ -69,18 +65,11 @@ impl LinearCrossEntropy {
                 gradients.bias = added(std::mem::take(&mut gradients.bias), sum);
             }
 
-            let (logits, at) = (T::to_cpu_storage_owned(logits), Layout::contiguous((n, classes)));
-            gradients.x.extend(T::cpu_storage_data(logits.matmul(
-                weight,
-                (1, n, width, classes),
-                &at,
-                weight_at,
-            )?)?);
-
+            let logits = Matrix::new(&logits, n, classes);
+            gradients.x.extend(product(logits, weight, None));
             if self.is_trained {
-                let sum = logits.matmul(x, (1, classes, width, n), &at.transpose(0, 1)?, &x_at)?;
-                gradients.weight =
-                    added(std::mem::take(&mut gradients.weight), T::cpu_storage_data(sum)?);
+                let sum = product(logits.t(), x, None);
+                gradients.weight = added(std::mem::take(&mut gradients.weight), sum);
             }
         }
 

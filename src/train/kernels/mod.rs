@@ -12,10 +12,13 @@ mod attention;
 mod composed;
 mod cross_entropy;
 mod dropout;
+mod instructions;
 mod layer_norm;
 mod linear;
 mod linear_cross_entropy;
 mod operation;
+mod peak;
+mod product;
 mod real;
 mod residual;
 mod rms_norm;
@@ -26,7 +29,9 @@ mod squares;
 
 pub use activation::Activation;
 use candle_core::{D, DType, Device, Result, Tensor};
+pub use instructions::{Instructions, PIN};
 use operation::apply;
+pub use peak::Speed;
 
 /// Additive mask of a place that must not be attended to. Finite, since a row of −∞ alone is NaN in
 /// softmax.
@@ -72,6 +77,15 @@ pub fn product_activated(
     activation: Activation,
 ) -> Result<Tensor> {
     affine(x, weight, bias, false, Some(activation))
+}
+
+/// The matrix product of tensors on the CPU over their last two dimensions, outside of any graph;
+/// the dimensions before them are equal. Halves are multiplied and added up in f32.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    rows::matmul(a, b)
 }
 
 /// Weights are rounded to the type of `x`, as mixed precision has it; biases are not.

@@ -10,7 +10,7 @@ use candle_core::WithDType;
 const LANES: usize = 8;
 
 /// Numbers a kernel computes with.
-pub(super) trait Real: WithDType {
+pub(super) trait Real: WithDType + gemmkit::FusedScalar {
     /// `eˣ`; in f32 to two units in the last place.
     fn exp(self) -> Self;
     /// The square root.

@@ -4,11 +4,13 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, D, DType, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use super::instructions::vectorised;
+use super::product::{Matrix, product, product_into};
 use super::real::Real;
 
 /// Rows one task takes. Sums over rows are made of sums over this many, added in order.
@@ -91,13 +93,50 @@ pub(super) fn run_detached_as(
     run_detached(kernel, &inputs, shape)
 }
 
-/// The matrix product of tensors, outside of any graph; halves are multiplied and added up in f32.
+/// The matrix product of tensors over their last two dimensions, outside of any graph; halves are
+/// multiplied and added up in f32.
 pub(super) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    match a.dtype() {
-        DType::BF16 | DType::F16 => {
-            a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?)?.to_dtype(a.dtype())
+    fn of<T: Real>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        let ((at_a, a_at), (at_b, b_at)) = (a.storage_and_layout(), b.storage_and_layout());
+        let (Storage::Cpu(at_a), Storage::Cpu(at_b)) = (&*at_a, &*at_b) else {
+            bail!("the trainer's kernels run on the CPU")
+        };
+        let (numbers_a, numbers_b) =
+            (T::cpu_storage_as_slice(at_a)?, T::cpu_storage_as_slice(at_b)?);
+        let matrices = |nth| {
+            Ok::<_, candle_core::Error>((
+                Matrix::of(numbers_a, a_at, nth)?,
+                Matrix::of(numbers_b, b_at, nth)?,
+            ))
+        };
+
+        let outer = a.rank().saturating_sub(2);
+        let (rows, columns) = (a.dim(D::Minus2)?, b.dim(D::Minus1)?);
+        let depths = (a.dim(D::Minus1)?, b.dim(D::Minus2)?);
+        if a.dims()[..outer] != b.dims()[..b.rank() - 2] || depths.0 != depths.1 {
+            bail!("matrices {:?} and {:?} have no product", a.dims(), b.dims());
         }
-        _ => a.matmul(b),
+
+        let mut dims = a.dims()[..outer].to_vec();
+        let all: usize = dims.iter().product();
+        dims.extend([rows, columns]);
+        if all == 1 {
+            let (a, b) = matrices(0)?;
+            return Tensor::from_vec(product(a, b, None), dims, &candle_core::Device::Cpu);
+        }
+
+        let mut out = vec![T::from_f64(0.0); all * rows * columns];
+        for (nth, out) in out.chunks_mut((rows * columns).max(1)).enumerate() {
+            let (a, b) = matrices(nth)?;
+            product_into(a, b, out);
+        }
+        Tensor::from_vec(out, dims, &candle_core::Device::Cpu)
+    }
+
+    match a.dtype() {
+        DType::F64 => of::<f64>(a, b),
+        DType::F32 => of::<f32>(a, b),
+        dtype => of::<f32>(&a.to_dtype(DType::F32)?, &b.to_dtype(DType::F32)?)?.to_dtype(dtype),
     }
 }
 
@@ -148,13 +187,6 @@ pub(super) fn narrowed(values: Vec<f32>, like: &CpuStorage) -> Result<CpuStorage
         }
         _ => bail!("the trainer's kernels take float tensors"),
     })
-}
-
-/// Runs a loop with the widest vector instructions of this processor. The bits are the same with
-/// any: no operations are joined or reordered.
-#[inline]
-pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(work)
 }
 
 /// `n` numbers, written a chunk at a time by `write(which of them, out)`.
@@ -208,23 +240,4 @@ pub(super) fn sum_of_rows<T: Real>(
         total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
     }
     total
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Were products and sums joined where the processor can, a run would go on with other bits on
-    /// another machine.
-    #[test]
-    fn wider_instructions_change_no_bit() {
-        let x: Vec<f32> = (0..10_000).map(|idx| (idx as f32 * 0.37).sin() * 20.0).collect();
-        let each = |x: f32| Real::exp(x) * 0.3 + x * x - x.abs().sqrt();
-        let plain: Vec<u32> = x.iter().map(|x| each(std::hint::black_box(*x)).to_bits()).collect();
-        let wide: Vec<u32> = vectorised(|| x.iter().map(|x| each(*x)).collect::<Vec<f32>>())
-            .into_iter()
-            .map(f32::to_bits)
-            .collect();
-        assert_eq!(plain, wide);
-    }
 }

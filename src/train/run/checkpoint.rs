@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_json};
 use crate::flow::disk::{files_named, remove_folder, rename, sync_folder};
 use crate::train::data::windows::Position;
+use crate::train::kernels::Instructions;
 use crate::train::model::Parameters;
 use crate::train::model::parameters::{Declared, read_tensors, write_tensors};
 use crate::train::optimiser::adamw::Steps;
@@ -69,6 +70,10 @@ pub struct State {
     /// What the strategies keep beside tensors, by name.
     #[serde(default)]
     pub strategies: BTreeMap<String, Value>,
+    /// The vector instructions that the last steps were done with; `None` in runs of before they
+    /// were told.
+    #[serde(default)]
+    pub instructions: Option<Instructions>,
 }
 
 /// What a checkpoint is made of beside its state.
@@ -267,6 +272,7 @@ mod tests {
             first_val_loss: Some(0.1),
             loss_scale: None,
             strategies: BTreeMap::new(),
+            instructions: Some(Instructions::Avx2),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::train::data::rows::passages::{self, ParaphraseAs};
 use crate::train::data::shards::Shards;
 use crate::train::data::tokenizer::{Frame, Tokenizer};
 use crate::train::data::windows::Position;
+use crate::train::kernels::Instructions;
 use crate::train::model::gradients::Gradients;
 use crate::train::model::hub;
 use crate::train::model::hugging_face::{self, Pretrained, TOKENIZER};
@@ -364,6 +365,16 @@ fn check_fit(
     plan::check_rows(pretrained, params)
 }
 
+/// What to say where a run goes on with other vector instructions than it had.
+fn other_instructions(before: Option<Instructions>, now: Instructions) -> Option<String> {
+    let before = before.filter(|before| *before != now)?;
+    let then = match before.rounds_once() == now.rounds_once() {
+        true => "its bytes are the same with both",
+        false => "from here on it rounds otherwise than in one go",
+    };
+    Some(format!("the run used {} so far and goes on with {}: {then}", before.name(), now.name()))
+}
+
 /// A run under way: its model, its optimiser, where it stands, and its logs.
 pub(crate) struct Session<'a> {
     pub(crate) parameters: Parameters,
@@ -406,6 +417,10 @@ impl<'a> Session<'a> {
             data.identity.check(&state.identity).map_err(|error| error.at(path.display()))?;
         }
         checkpoint::tidy(job.out, params.keep)?;
+        let before = found.as_ref().and_then(|(state, _)| state.instructions);
+        other_instructions(before, Instructions::used()).iter().for_each(|told| {
+            job.progress.note(told);
+        });
 
         let trained: BTreeSet<&str> = declared.iter().map(|one| one.name.as_str()).collect();
         let is_whole = declared.len() == data.declared(&strategies).trained(&[]).len();
@@ -612,6 +627,7 @@ impl<'a> Session<'a> {
             first_val_loss: self.first_val_loss,
             loss_scale: self.loss_scale,
             strategies: states,
+            instructions: Some(Instructions::used()),
         };
 
         let tensors = checkpoint::Tensors {
@@ -652,7 +668,7 @@ impl<'a> Session<'a> {
             tokens: self.tokens,
             padding: share(self.padding, self.tokens + self.padding),
             seconds: self.begun.elapsed().as_secs_f64(),
-
+            instructions: Instructions::used(),
             model: self.export()?,
         };
 
@@ -729,4 +745,21 @@ fn first_and_last(metrics: &Path) -> Result<(Metric, Metric)> {
         serde_json::from_str::<Metric>(line).map_err(|cause| damaged(cause.to_string()))
     };
     Ok((parse(text.lines().next())?, parse(text.lines().next_back())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_goes_on_with_other_instructions_says_what_that_does() {
+        use Instructions::{Avx2, Avx512, Plain};
+        assert_eq!(other_instructions(None, Avx2), None);
+        assert_eq!(other_instructions(Some(Avx2), Avx2), None);
+        let told = |before, now| other_instructions(Some(before), now).unwrap();
+        assert!(
+            told(Avx2, Avx512).ends_with("goes on with avx512: its bytes are the same with both")
+        );
+        assert!(told(Avx512, Plain).contains("rounds otherwise"));
+    }
 }
