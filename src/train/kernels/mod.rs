@@ -66,7 +66,7 @@ pub fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Ten
     affine(x, weight, bias, false, None)
 }
 
-/// The activation of [`product`], as one operation.
+/// The activation of [`product()`], as one operation.
 ///
 /// # Errors
 /// If the shapes do not fit.
