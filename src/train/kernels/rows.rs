@@ -241,3 +241,36 @@ pub(super) fn sum_of_rows<T: Real>(
     }
     total
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn products_of_batches_are_those_of_candle() {
+        let tensor = |dims: &[usize], by: f64| {
+            let numbers = (0..dims.iter().product()).map(|at: usize| (at as f64 * by).sin());
+            Tensor::from_vec(numbers.collect::<Vec<f64>>(), dims, &Device::Cpu).unwrap()
+        };
+        let left = tensor(&[2, 3, 5, 7], 0.7);
+        // As heads stand: turned, cut out of more rows, transposed.
+        let right = tensor(&[4, 7, 3, 5], 1.3).narrow(0, 1, 2).unwrap();
+        let right = right.transpose(1, 2).unwrap();
+
+        let same = |a: &Tensor, b: &Tensor| {
+            let (ours, theirs) = (matmul(a, b).unwrap(), a.contiguous().unwrap());
+            let theirs = theirs.matmul(&b.contiguous().unwrap()).unwrap();
+            assert_eq!(ours.dims(), theirs.dims());
+            let far = (ours - theirs).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(far.to_scalar::<f64>().unwrap() < 1e-12);
+        };
+        same(&left, &right);
+        same(&left.t().unwrap(), &left);
+        same(&left.get(1).unwrap().get(2).unwrap(), &right.get(0).unwrap().get(1).unwrap());
+
+        for (a, b) in [(&left, &left), (&left, &right.get(0).unwrap())] {
+            assert!(matmul(a, b).unwrap_err().to_string().contains("have no product"));
+        }
+    }
+}
