@@ -64,7 +64,8 @@ pub(super) fn run(args: &DoctorArgs) -> Result<()> {
     }
 
     let value = json!({"kpipe": env!("CARGO_PKG_VERSION"), "cores": cores, "engines": engines,
-        "instructions": used, "peak_gflops": speed.peak.map(|peak| peak / 1e9), "product_gflops": product,
+        "instructions": used, "product_gflops": product,
+        "peak_gflops": speed.peak.map(|peak| peak / 1e9),
         "cuda": cuda.is_ok(), "cuda_detail": cuda.err()});
     Printer::new(false, args.json).result(&(lines.join("\n") + "\n"), &value)
 }
