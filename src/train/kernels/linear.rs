@@ -6,20 +6,16 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, D, DType, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, D, Layout, Result, Shape, Tensor};
 
 use super::activation::{self, Activation};
 use super::operation::Operation;
 use super::product::{Matrix, product};
 use super::real::Real;
-use super::rows::{
-    Kernel, matmul, narrowed, run, run_detached, run_detached_as, slice, sum_of_rows, tensor,
-    widened,
-};
+use super::rows::{Kernel, matmul, run, run_detached, run_detached_as, sum_of_rows, tensor};
 
-/// `x` is `[…, in]` and contiguous, the weight `[in, out]`, or `[out, in]` where it is
-/// `transposed`.
+/// `x` is `[…, in]`, the weight `[in, out]`, or `[out, in]` where it is `transposed`; both are
+/// contiguous.
 pub(super) struct Linear {
     transposed: bool,
     activation: Option<Activation>,
@@ -48,55 +44,22 @@ impl Operation for Linear {
     const NAME: &'static str = "linear";
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
-        let ((x, x_at), (weight, weight_at)) = (inputs[0], inputs[1]);
-        let weight_at =
-            if self.transposed { weight_at.transpose(0, 1)? } else { weight_at.clone() };
-        let (width, out) = weight_at.shape().dims2()?;
+        let (x_at, weight_at) = (inputs[0].1, inputs[1].1);
+        let (outer, inner) = weight_at.shape().dims2()?;
+        let (width, out) = if self.transposed { (inner, outer) } else { (outer, inner) };
         let mut dims = x_at.dims().to_vec();
 
         if dims.pop() != Some(width) {
-            candle_core::bail!(
-                "a weight {:?} does not fit rows {:?}",
-                weight_at.dims(),
-                x_at.dims()
-            );
+            candle_core::bail!("a weight {:?} does not fit rows {:?}", [width, out], x_at.dims());
         }
-
-        let rows: usize = dims.iter().product();
+        let rows = dims.iter().product();
         dims.push(out);
-        let x_at = Layout::contiguous_with_offset((rows, width), x_at.start_offset());
-        let bias = inputs.get(2).copied();
 
-        if bias.is_some_and(|(_, at)| at.shape().elem_count() != out) {
-            candle_core::bail!(
-                "a bias {:?} does not fit {out} outputs",
-                bias.map(|(_, at)| at.dims())
-            );
+        if let Some((_, at)) = inputs.get(2).filter(|(_, at)| at.shape().elem_count() != out) {
+            candle_core::bail!("a bias {:?} does not fit {out} outputs", at.dims());
         }
 
-        let product = match x {
-            CpuStorage::F64(x) => {
-                let bias = bias.map(|(bias, at)| slice::<f64>(bias, at)).transpose()?;
-                let weight = f64::cpu_storage_as_slice(weight)?;
-                let (x, weight) = (Matrix::of(x, &x_at, 0)?, Matrix::of(weight, &weight_at, 0)?);
-                CpuStorage::F64(product(x, weight, bias))
-            }
-            CpuStorage::F32(numbers) => {
-                let bias = bias.map(|(bias, at)| widened(bias, at)).transpose()?;
-                let weight = f32::cpu_storage_as_slice(weight)?;
-                let (rows, weight) =
-                    (Matrix::of(numbers, &x_at, 0)?, Matrix::of(weight, &weight_at, 0)?);
-                narrowed(product(rows, weight, bias.as_deref()), x)?
-            }
-            _ => {
-                let bias = bias.map(|(bias, at)| widened(bias, at)).transpose()?;
-                let flat = widened(x, &x_at)?;
-                let weight = weight.to_dtype(&weight_at, DType::F32)?;
-                let weight = Matrix::new(f32::cpu_storage_as_slice(&weight)?, width, out);
-                narrowed(product(Matrix::new(&flat, rows, width), weight, bias.as_deref()), x)?
-            }
-        };
-
+        let product = run(&Product { rows, width, out, transposed: self.transposed }, inputs)?;
         let shape = Shape::from(dims);
         let Some(activation) = self.activation else { return Ok((product, shape)) };
         let activated = run(&activation, &[(&product, &Layout::contiguous(&shape))])?;
@@ -134,6 +97,26 @@ impl Operation for Linear {
 fn as_rows(x: &Tensor) -> Result<Tensor> {
     let width = x.dim(D::Minus1)?;
     x.detach().reshape(((), width))
+}
+
+/// Rows times a weight, and a bias where there is one.
+struct Product {
+    rows: usize,
+    width: usize,
+    out: usize,
+    transposed: bool,
+}
+
+impl Kernel for Product {
+    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+        let Product { rows, width, out, transposed } = *self;
+        let rows = Matrix::new(inputs[0], rows, width);
+        let weight = match transposed {
+            true => Matrix::new(inputs[1], out, width).t(),
+            false => Matrix::new(inputs[1], width, out),
+        };
+        product(rows, weight, inputs.get(2).copied())
+    }
 }
 
 /// Sums of columns.

@@ -96,7 +96,7 @@ fn affine(
     transposed: bool,
     activation: Option<Activation>,
 ) -> Result<Tensor> {
-    let weight = &weight.to_dtype(x.dtype())?;
+    let weight = &weight.to_dtype(x.dtype())?.contiguous()?;
     if x.device().is_cpu() {
         return apply(linear::Linear::new(transposed, activation), &x.contiguous()?, weight, bias);
     }
