@@ -1,6 +1,7 @@
-"""A full training step of BERT and GPT-2 in PyTorch eager: what `kpipe train` is measured against.
+"""A full training step in PyTorch: what `kpipe train` is measured against.
 
-Run by the bench `rooms -- train` with the same shapes, batch and number of threads: python torch_peer.py FAMILY THREADS
+Run by the bench `rooms -- train` with the same shapes, batch and threads:
+python torch_peer.py FAMILY THREADS eager|compiled
 Prints `tokens/s of training, tokens/s of inference, peak resident MiB`.
 """
 
@@ -9,31 +10,51 @@ import resource
 import sys
 import time
 
-os.environ["OMP_NUM_THREADS"] = sys.argv[2]
+family, threads, way = sys.argv[1:]
+os.environ["OMP_NUM_THREADS"] = threads
 import torch
 import transformers as tf
 
-ROWS, LENGTH, VOCABULARY, WARM, STEPS = 16, 128, 4096, 2, 8
-torch.set_num_threads(int(sys.argv[2]))
+ROWS, LENGTH, DECODED, VOCABULARY, WARM, STEPS = 16, 128, 32, 4096, 2, 8
+torch.set_num_threads(int(threads))
 torch.manual_seed(0)
-if sys.argv[1] == "bert":
+
+if family == "bert":
     model = tf.BertForMaskedLM(tf.BertConfig(
-        vocab_size=VOCABULARY, hidden_size=384, num_hidden_layers=6, num_attention_heads=6, intermediate_size=1536,
-        max_position_embeddings=LENGTH))
-else:
+        vocab_size=VOCABULARY, hidden_size=384, num_hidden_layers=6, num_attention_heads=6,
+        intermediate_size=1536, max_position_embeddings=LENGTH))
+elif family == "gpt2":
     model = tf.GPT2LMHeadModel(tf.GPT2Config(
         vocab_size=VOCABULARY, n_embd=384, n_layer=6, n_head=6, n_positions=LENGTH))
+elif family == "llama":
+    model = tf.LlamaForCausalLM(tf.LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=384, num_hidden_layers=6, num_attention_heads=6,
+        num_key_value_heads=2, intermediate_size=1024, max_position_embeddings=LENGTH))
+elif family == "t5":
+    model = tf.T5ForConditionalGeneration(tf.T5Config(
+        vocab_size=VOCABULARY, d_model=384, d_kv=64, num_heads=6, d_ff=1536, num_layers=6, pad_token_id=0,
+        decoder_start_token_id=0))
+else:
+    sys.exit(f"no peer for {family}")
+
 optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4)
 ids = torch.randint(5, VOCABULARY, (ROWS, LENGTH))
 labels = ids.clone()
-if sys.argv[1] == "bert":
+if family == "bert":
     labels[torch.rand(ids.shape) > 0.15] = -100
+elif family == "t5":
+    labels = torch.randint(5, VOCABULARY, (ROWS, DECODED))
+tokens = ids.numel() + (labels.numel() if family == "t5" else 0)
+run = torch.compile(model) if way == "compiled" else model
+
+
+def loss():
+    return run(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss
 
 
 def step():
     model.train()
-    loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss
-    loss.backward()
+    loss().backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
     optimiser.zero_grad()
@@ -42,7 +63,7 @@ def step():
 def infer():
     model.eval()
     with torch.no_grad():
-        model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss.item()
+        loss().item()
 
 
 def best(run):
@@ -53,7 +74,7 @@ def best(run):
         begun = time.perf_counter()
         run()
         times.append(time.perf_counter() - begun)
-    return ROWS * LENGTH / min(times)
+    return tokens / min(times)
 
 
 training, inference = best(step), best(infer)

@@ -1,20 +1,25 @@
-//! A full training step, beside PyTorch eager on the same shapes, batch and threads: forward,
-//! backward, clipping, AdamW.
+//! A full training step, beside PyTorch on the same shapes, batch, threads and vector instructions:
+//! forward, backward, clipping, AdamW.
 //!
-//! BERT and GPT-2 with 6 blocks, 384 wide, 16 rows of 128 tokens, f32, dropout 0.1. Both sides draw
-//! their own weights and tokens; what they compute does not depend on them. BERT predicts 15 % of
-//! the tokens, GPT-2 all but the first.
+//! Every family with 6 blocks (T5 with 6 in each stack), 384 wide, 16 rows of 128 tokens, f32,
+//! dropout 0.1 where the family has it. Both sides draw their own weights and tokens; what they
+//! compute does not depend on them. BERT predicts 15 % of the tokens, GPT-2 and LLaMA all but the
+//! first, and T5 decodes 32 for each row.
+//!
+//! Torch runs eagerly, and once compiled (`torch.compile`). Where the processor has AVX-512,
+//! everything is measured again with AVX2 on both sides.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use kpipe::train::kernels::{self, DropoutKey};
+use kpipe::train::kernels::{self, DropoutKey, Instructions, PIN};
 use kpipe::train::model::gradients;
 use kpipe::train::model::moves::Moves;
 use kpipe::train::model::{
-    Architecture, Engine, FAMILIES, Inputs, Needs, Parameters, Pass, Tokens, infer,
+    Architecture, Engine, FAMILIES, Inputs, Language, Needs, Parameters, Pass, Tokens, infer,
 };
 use kpipe::train::optimiser::{self, AdamW};
 use serde_json::{Value, json};
@@ -25,6 +30,8 @@ use crate::measure::{line, numbers, status_mib, trainer};
 
 const ROWS: usize = 16;
 const LENGTH: usize = 128;
+/// Tokens that T5 decodes for each row.
+const DECODED: usize = 32;
 const VOCABULARY: u32 = 4_096;
 /// Runs that do not count, and runs of which the best counts.
 const RUNS: (usize, usize) = (2, 8);
@@ -32,36 +39,59 @@ const RUNS: (usize, usize) = (2, 8);
 const CHILD: &str = "KPIPE_BENCH_FAMILY";
 
 /// Prints tokens a second of training and inference and the peak memory, for each family and its
-/// peer.
+/// peers.
 pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
     if let Ok(family) = std::env::var(CHILD) {
         return measure(&family, &corpus.pipeline.train.optimiser);
     }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
     let python = std::env::var_os("KPIPE_BENCH_PYTHON");
-
-    for family in ["bert", "gpt2"] {
-        say!("{family}, {threads} threads, {ROWS} x {LENGTH} tokens");
-        let (mut own, mut peer) = (NOTHING, NOTHING);
-
-        for _ in 0..corpus.rounds {
-            own = better(own, numbers(&mut trainer("train", CHILD, family)?)?);
-            if let Some(python) = &python {
-                let mut command = Command::new(python);
-                let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/torch_peer.py");
-                peer = better(peer, numbers(command.arg(script).arg(family).arg(&threads))?);
-            }
-        }
-
-        told("  kpipe", &own, python.as_ref().map(|_| &peer));
-        match &python {
-            Some(_) => told("  torch", &peer, None),
-            None => {
-                say!("  torch: not measured, KPIPE_BENCH_PYTHON does not name a Python that has it")
-            }
+    let sets = [Instructions::Avx512, Instructions::Avx2, Instructions::Neon];
+    for set in sets.into_iter().filter(|set| set.is_here()) {
+        for family in FAMILIES {
+            beside_torch(family.name, set, corpus.rounds, python.as_deref())?;
         }
     }
+    if python.is_none() {
+        say!("  torch: not measured, KPIPE_BENCH_PYTHON does not name a Python that has it");
+    }
 
+    Ok(())
+}
+
+/// One family with one set of instructions, in turns with torch.
+fn beside_torch(
+    family: &str,
+    set: Instructions,
+    rounds: usize,
+    python: Option<&OsStr>,
+) -> Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+    say!("{family}, {}, {threads} threads, {ROWS} x {LENGTH} tokens", set.name());
+    let torch = |way: &str| -> Result<Numbers> {
+        let Some(python) = python else { return Ok(NOTHING) };
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/torch_peer.py");
+        let mut command = Command::new(python);
+        command.arg(script).args([family, &threads, way]);
+        // Each of its libraries has a name of its own for the same.
+        if set == Instructions::Avx2 {
+            command.env("ATEN_CPU_CAPABILITY", "avx2");
+            command.env("ONEDNN_MAX_CPU_ISA", "AVX2");
+            command.env("MKL_ENABLE_INSTRUCTIONS", "AVX2");
+        }
+        numbers(&mut command)
+    };
+
+    let (mut own, mut eager) = (NOTHING, NOTHING);
+    for _ in 0..rounds {
+        own = better(own, numbers(trainer("train", CHILD, family)?.env(PIN, set.pin()))?);
+        eager = better(eager, torch("eager")?);
+    }
+
+    told("  kpipe", &own, None);
+    if python.is_some() {
+        told("  torch, eager", &eager, Some(&own));
+        told("  torch, compiled", &torch("compiled")?, Some(&own));
+    }
     Ok(())
 }
 
@@ -74,13 +104,14 @@ fn better(a: Numbers, b: Numbers) -> Numbers {
     [a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2])]
 }
 
-fn told(name: &str, [training, inference, peak]: &Numbers, peer: Option<&Numbers>) {
-    let beside = peer.map_or(String::new(), |[t, i, p]| {
+/// A line for one of the sides; `own` numbers are said as multiples of a peer's.
+fn told(name: &str, [training, inference, peak]: &Numbers, own: Option<&Numbers>) {
+    let beside = own.map_or(String::new(), |[t, i, p]| {
         format!(
-            "; {:.2} x torch, inference {:.2} x, memory {:.2} x",
-            training / t,
-            inference / i,
-            peak / p
+            "; kpipe {:.2} x, inference {:.2} x, memory {:.2} x",
+            t / training,
+            i / inference,
+            p / peak
         )
     });
     line(
@@ -90,68 +121,101 @@ fn told(name: &str, [training, inference, peak]: &Numbers, peer: Option<&Numbers
     );
 }
 
-fn config(family: &str) -> Value {
-    match family {
+fn config(family: &str) -> Result<Value> {
+    Ok(match family {
         "bert" => json!({
             "vocab_size": VOCABULARY, "hidden_size": 384, "num_hidden_layers": 6,
-            "num_attention_heads": 6,
-            "intermediate_size": 1536, "max_position_embeddings": LENGTH
+            "num_attention_heads": 6, "intermediate_size": 1536,
+            "max_position_embeddings": LENGTH
         }),
-        _ => json!({
+        "gpt2" => json!({
             "vocab_size": VOCABULARY, "n_embd": 384, "n_layer": 6, "n_head": 6,
-                "n_positions": LENGTH
+            "n_positions": LENGTH
         }),
-    }
+        "llama" => json!({
+            "vocab_size": VOCABULARY, "hidden_size": 384, "num_hidden_layers": 6,
+            "num_attention_heads": 6, "num_key_value_heads": 2, "intermediate_size": 1024,
+            "max_position_embeddings": LENGTH
+        }),
+        "t5" => json!({
+            "vocab_size": VOCABULARY, "d_model": 384, "d_kv": 64, "num_heads": 6, "d_ff": 1536,
+            "num_layers": 6
+        }),
+        other => return Err(format!("the bench has no shape for `{other}`").into()),
+    })
+}
+
+/// Rows of some length.
+fn tokens(length: usize) -> Result<Tokens> {
+    let rows: Vec<Vec<u32>> =
+        (0..ROWS).map(|row| (0..length).map(|at| token(row * length + at)).collect()).collect();
+    let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+    Ok(Tokens::new(&rows, 0, DType::F32, &Device::Cpu)?)
+}
+
+fn token(at: usize) -> u32 {
+    5 + ((at as u32).wrapping_mul(2_654_435_761) >> 8) % (VOCABULARY - 5)
 }
 
 fn measure(name: &str, settings: &kpipe::train::params::Optimiser) -> Result<()> {
     let family = FAMILIES.iter().find(|family| family.name == name).ok_or("no such family")?;
-    let model = (family.read)(&config(name), &|_| false)?;
+    let model = (family.read)(&config(name)?, &|_| false)?;
     let parameters = Parameters::draw(&model.declare(), 1, DType::F32, &Device::Cpu)?;
-    let token = |at: usize| 5 + ((at as u32).wrapping_mul(2_654_435_761) >> 8) % (VOCABULARY - 5);
-    let rows: Vec<Vec<u32>> =
-        (0..ROWS).map(|row| (0..LENGTH).map(|at| token(row * LENGTH + at)).collect()).collect();
-    let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
-    let inputs: Inputs = Tokens::new(&rows, 0, DType::F32, &Device::Cpu)?.into();
-    let predicted =
-        |at: &usize| if name == "bert" { at % 20 < 3 } else { at % LENGTH < LENGTH - 1 };
-    let places: Vec<u32> = (0..ROWS * LENGTH).filter(predicted).map(|at| at as u32).collect();
-    let labels: Vec<u32> = places.iter().map(|at| token(*at as usize + 1)).collect();
-    let batch =
-        Batch { model: model.as_ref(), inputs, places: Tensor::new(places, &Device::Cpu)?, labels };
+
+    let decoder = (family.language == Language::Spans).then(|| tokens(DECODED)).transpose()?;
+    let seen = if decoder.is_some() { DECODED } else { LENGTH };
+    let predicted = |at: &usize| match family.language {
+        Language::Masked => at % 20 < 3,
+        Language::Causal => at % seen < seen - 1,
+        Language::Spans => true,
+    };
+
+    let places: Vec<u32> = (0..ROWS * seen).filter(predicted).map(|at| at as u32).collect();
+    let batch = Batch {
+        model: model.as_ref(),
+        n_tokens: ROWS * (LENGTH + decoder.as_ref().map_or(0, |_| DECODED)),
+        inputs: Inputs { tokens: tokens(LENGTH)?, decoder },
+        labels: places.iter().map(|at| token(*at as usize + 1)).collect(),
+        places: Tensor::new(places, &Device::Cpu)?,
+    };
+
+    if std::env::var_os("PROF").is_some() {
+        rayon::ThreadPoolBuilder::new().num_threads(2).use_current_thread().build_global()?;
+    }
     let mut adamw = AdamW::new(settings);
     let mut step = 0;
-    let training = best(|| {
+    let training = batch.best(|| {
         step += 1;
         batch.train(&parameters, &mut adamw, step)
     })?;
-    let inference = best(|| batch.infer(&parameters))?;
+    let inference = batch.best(|| batch.infer(&parameters))?;
     println!("{training} {inference} {}", status_mib("self", "VmHWM").unwrap_or(0.0));
 
     Ok(())
 }
 
-/// Tokens a second in the fastest run.
-fn best(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
-    let mut least = f64::INFINITY;
-    for nth in 0..RUNS.0 + RUNS.1 {
-        let begun = Instant::now();
-        run()?;
-        if nth >= RUNS.0 {
-            least = least.min(begun.elapsed().as_secs_f64());
-        }
-    }
-    Ok((ROWS * LENGTH) as f64 / least)
-}
-
 struct Batch<'a> {
     model: &'a dyn Architecture,
+    n_tokens: usize,
     inputs: Inputs,
     places: Tensor,
     labels: Vec<u32>,
 }
 
 impl Batch<'_> {
+    /// Tokens a second in the fastest run.
+    fn best(&self, mut run: impl FnMut() -> Result<()>) -> Result<f64> {
+        let mut least = f64::INFINITY;
+        for nth in 0..RUNS.0 + RUNS.1 {
+            let begun = Instant::now();
+            run()?;
+            if nth >= RUNS.0 {
+                least = least.min(begun.elapsed().as_secs_f64());
+            }
+        }
+        Ok(self.n_tokens as f64 / least)
+    }
+
     fn loss(&self, pass: &Pass, hidden: &Tensor) -> Result<Tensor> {
         let chosen = hidden.flatten_to(1)?.index_select(&self.places, 0)?;
         let share = 1.0 / self.labels.len() as f64;
