@@ -10,6 +10,7 @@ use std::f64::consts::PI;
 use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
 use super::real::Real;
@@ -39,8 +40,8 @@ pub enum Activation {
 
 impl Activation {
     /// The function.
-    #[inline]
-    fn value<T: Real>(self, x: T) -> T {
+    #[inline(always)]
+    pub(super) fn value<T: Real>(self, x: T) -> T {
         match self {
             Activation::Gelu => x * x.normal_below(bell(x)),
             Activation::GeluNew => x * logistic(double_bend(x)),
@@ -50,8 +51,8 @@ impl Activation {
     }
 
     /// Its derivative.
-    #[inline]
-    fn slope<T: Real>(self, x: T) -> T {
+    #[inline(always)]
+    pub(super) fn slope<T: Real>(self, x: T) -> T {
         let one = T::from_f64(1.0);
         match self {
             Activation::Gelu => {
@@ -77,29 +78,45 @@ impl Activation {
         }
     }
 
-    /// `out = f(x)` with the activation known to the loop, so that it becomes vector instructions.
-    fn each<T: Real>(
+    /// What `f` makes of the inputs, with the activation known to its loop.
+    pub(super) fn each<T: Real, S: Simd>(
         self,
-        n: usize,
-        f: impl Fn(Activation, Range<usize>, &mut [T]) + Sync,
+        simd: S,
+        inputs: &[&[T]],
+        f: &impl Pointwise,
     ) -> Vec<T> {
-        each(n, |at, out| match self {
-            Activation::Gelu => f(Activation::Gelu, at, out),
-            Activation::GeluNew => f(Activation::GeluNew, at, out),
-            Activation::Silu => f(Activation::Silu, at, out),
-            Activation::Relu => f(Activation::Relu, at, out),
-        })
+        let n = inputs[0].len();
+        match self {
+            Activation::Gelu => each(simd, n, |at, out| f.write(Activation::Gelu, inputs, at, out)),
+            Activation::GeluNew => {
+                each(simd, n, |at, out| f.write(Activation::GeluNew, inputs, at, out))
+            }
+            Activation::Silu => each(simd, n, |at, out| f.write(Activation::Silu, inputs, at, out)),
+            Activation::Relu => each(simd, n, |at, out| f.write(Activation::Relu, inputs, at, out)),
+        }
     }
 }
 
+/// A function of single numbers that an activation is part of.
+pub(super) trait Pointwise: Sync {
+    /// Writes some of the numbers; it is `#[inline(always)]`, as [`Kernel::run`] says.
+    fn write<T: Real>(
+        &self,
+        activation: Activation,
+        inputs: &[&[T]],
+        at: Range<usize>,
+        out: &mut [T],
+    );
+}
+
 /// `e^(−x²/2)`.
-#[inline]
+#[inline(always)]
 fn bell<T: Real>(x: T) -> T {
     (T::from_f64(-0.5) * x * x).exp()
 }
 
 /// `1 / (1 + e^(−x))`.
-#[inline]
+#[inline(always)]
 fn logistic<T: Real>(x: T) -> T {
     let one = T::from_f64(1.0);
     one / (one + (T::from_f64(0.0) - x).exp())
@@ -107,16 +124,27 @@ fn logistic<T: Real>(x: T) -> T {
 
 /// Twice what `gelu_new` takes the hyperbolic tangent of: `(1 + tanh(u)) / 2` is the logistic
 /// function of `2u`.
-#[inline]
+#[inline(always)]
 fn double_bend<T: Real>(x: T) -> T {
     T::from_f64(2.0 * ROOT) * (x + T::from_f64(CUBIC) * x * x * x)
 }
 
 impl Kernel for Activation {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
-        self.each(inputs[0].len(), |activation, at, out| {
-            out.iter_mut().zip(&inputs[0][at]).for_each(|(y, x)| *y = activation.value(*x));
-        })
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
+        self.each(simd, inputs, self)
+    }
+}
+
+impl Pointwise for Activation {
+    #[inline(always)]
+    fn write<T: Real>(
+        &self,
+        activation: Activation,
+        inputs: &[&[T]],
+        at: Range<usize>,
+        out: &mut [T],
+    ) {
+        out.iter_mut().zip(&inputs[0][at]).for_each(|(y, x)| *y = activation.value(*x));
     }
 }
 
@@ -138,10 +166,21 @@ impl CustomOp1 for Activation {
 pub(super) struct Backward(pub(super) Activation);
 
 impl Kernel for Backward {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
-        self.0.each(inputs[0].len(), |activation, at, out| {
-            let all = out.iter_mut().zip(inputs[0][at.clone()].iter().zip(&inputs[1][at]));
-            all.for_each(|(dx, (x, grad))| *dx = *grad * activation.slope(*x));
-        })
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
+        self.0.each(simd, inputs, self)
+    }
+}
+
+impl Pointwise for Backward {
+    #[inline(always)]
+    fn write<T: Real>(
+        &self,
+        activation: Activation,
+        inputs: &[&[T]],
+        at: Range<usize>,
+        out: &mut [T],
+    ) {
+        let all = out.iter_mut().zip(inputs[0][at.clone()].iter().zip(&inputs[1][at]));
+        all.for_each(|(dx, (x, grad))| *dx = *grad * activation.slope(*x));
     }
 }

@@ -1,189 +1,525 @@
-//! Scaled dot-product attention (arXiv:1706.03762) as one operation, row by row in parallel.
+//! Scaled dot-product attention (arXiv:1706.03762) as one operation, in parallel over rows and
+//! heads.
 //!
-//! With `P = softmax(scale · Q Kᵀ + mask)`, `P̃` its numbers left by dropout and `G` what flows
-//! into `P̃ V`: `dV = P̃ᵀ G`, `dP` is `G Vᵀ` under the same dropout, `dS = scale · P (dP − Σ P ·
-//! dP)`, `dQ = dS K`, `dK = dSᵀ Q`. Of the forward pass `P` alone is kept; dropout is drawn again.
-//! The products of a head are small, so a row of heads is one task and no product is split over
-//! threads.
+//! With `P = softmax(scale · Q Kᵀ + bias + mask)`, `P̃` its numbers left by dropout and `G` what
+//! flows into `P̃ V`: `dV = P̃ᵀ G`, `dP` is `G Vᵀ` under the same dropout, `dS = P (dP − Σ P ·
+//! dP)`, `dbias = Σ dS` over the rows, `dQ = scale · dS K`, `dK = scale · dSᵀ Q`. Of the forward
+//! pass `P` alone is kept; dropout is drawn again.
+//!
+//! Heads are read where the layers before wrote them, side by side in each place, and heads that
+//! share keys and values (arXiv:2305.13245) read the same. The products of a head are small, so
+//! the heads that share are one task, and no product is split over threads.
 
-use std::sync::Mutex;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, D, DType, Layout, Result, Shape, Tensor, bail};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::Projected;
 use super::dropout::Dropout;
-use super::real::Real;
-use super::rows::{Kernel, by_rows, matmul, run, run_detached};
-use super::softmax::{self, MaskedSoftmax};
+use super::instructions::vectorised;
+use super::operation::{Operation, apply};
+use super::product::{Matrix, add_product_into, product_into};
+use super::rows::{Stored, by_rows, of_numbers, with_numbers};
+use super::softmax::{flow_back, soften};
 
-/// Takes queries `[rows, heads, queries, width]` and keys and values `[rows, heads, keys, width]`;
-/// gives `[rows, queries, heads · width]`.
-pub(super) struct Attention {
+/// What attention is computed from besides queries, keys and values.
+pub(super) struct Settings {
+    /// Heads of the queries, and numbers of each head.
+    pub(super) heads: usize,
+    pub(super) width: usize,
     pub(super) scale: f64,
     /// `[rows, 1 or queries, keys]`.
     pub(super) mask: Tensor,
+    /// `[1, heads, queries, keys]`.
+    pub(super) bias: Option<Tensor>,
     /// Share, seed and place of dropout.
     pub(super) dropout: Option<(f64, u64, String)>,
-    /// `P` of each row.
-    kept: Mutex<Vec<Tensor>>,
-    output: Option<Tensor>,
+}
+
+/// Attention, `[rows, queries, heads · width]`.
+pub(super) fn attention(projected: &Projected, with: Settings) -> Result<Tensor> {
+    let inputs: Vec<Tensor> = match projected {
+        Projected::Joined(all) => vec![all.contiguous()?],
+        Projected::Apart { query, key, value } => {
+            [query, key, value].into_iter().map(Tensor::contiguous).collect::<Result<_>>()?
+        }
+    };
+    let bias = with.bias.clone();
+    let inputs: Vec<&Tensor> = inputs.iter().collect();
+    let attention = Arc::new(Attention::new(&inputs, with)?);
+    let mixed = apply(Mixed(Arc::clone(&attention)), &inputs)?;
+
+    match bias.filter(Tensor::track_op) {
+        Some(bias) => {
+            let inputs = inputs.iter().map(|input| input.detach()).collect();
+            apply(Biased { attention, inputs }, &[&mixed, &bias])
+        }
+        None => Ok(mixed),
+    }
+}
+
+/// Where queries, keys or values stand: in which input, from which number of each place on.
+#[derive(Clone, Copy)]
+struct Part {
+    input: usize,
+    first: usize,
+    /// Numbers from one place to the next.
+    down: usize,
+    places: usize,
+    heads: usize,
+}
+
+/// See the module.
+struct Attention {
+    rows: usize,
+    query: Part,
+    key: Part,
+    value: Part,
+    with: Settings,
+    /// Whether anything is to learn.
+    is_tracked: bool,
+    /// `P` by row and shared head: `[heads that share, queries, keys]`.
+    kept: Mutex<Vec<CpuStorage>>,
+    /// The gradients by the inputs, where they came with that by the bias.
+    found: Mutex<Option<Vec<Tensor>>>,
+}
+
+/// What one task finds: gradients of the heads that share keys and values.
+struct Found<T> {
+    /// `[heads that share, queries, width]`.
+    query: Vec<T>,
+    /// `[keys, width]`.
+    key: Vec<T>,
+    /// The same.
+    value: Vec<T>,
+    /// `[heads that share, queries, keys]`; empty where no bias learns.
+    bias: Vec<T>,
 }
 
 impl Attention {
-    /// Computes the output; [`Attention::apply`] puts it into the graph.
-    pub(super) fn new(
-        query: &Tensor,
-        key: &Tensor,
-        value: &Tensor,
-        scale: f64,
-        mask: &Tensor,
-        dropout: Option<(f64, u64, String)>,
-    ) -> Result<Self> {
-        let mask = mask.detach().contiguous()?;
-        let mut attention =
-            Attention { scale, mask, dropout, kept: Mutex::default(), output: None };
-        let (query, key, value) = (query.detach(), key.detach(), value.detach());
-        let rows: Vec<usize> = (0..query.dim(0)?).collect();
-        let done: Result<Vec<(Tensor, Tensor)>> = rows
-            .par_iter()
-            .map(|row| {
-                let part = |x: &Tensor| x.narrow(0, *row, 1);
-                let scores = matmul(&part(&query)?, &part(&key)?.t()?)?;
-                let mask = part(&attention.mask)?;
-                let kernel = MaskedSoftmax::of(&scores, &mask, scale)?;
-                let weights = run_detached(&kernel, &[&scores, &mask], scores.shape())?;
-                let mixed = matmul(&attention.drop(&weights, *row)?, &part(&value)?)?;
-                Ok((weights, merged(&mixed)?))
-            })
-            .collect();
+    fn new(inputs: &[&Tensor], mut with: Settings) -> Result<Self> {
+        let (heads, width) = (with.heads, with.width);
+        let dims: Vec<(usize, usize, usize)> =
+            inputs.iter().map(|input| input.dims3()).collect::<Result<_>>()?;
+        let (rows, queries, _) = dims[0];
+        let part = |input: usize, first: usize, heads: usize| {
+            let (_, places, down) = dims[input];
+            Part { input, first, down, places, heads }
+        };
 
-        let (kept, outputs): (Vec<Tensor>, Vec<Tensor>) = done?.into_iter().unzip();
-        attention.output = Some(Tensor::cat(&outputs, 0)?);
-        attention.kept = Mutex::new(kept);
-        Ok(attention)
-    }
-
-    pub(super) fn apply(self, query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor> {
-        query.apply_op3(key, value, self)
-    }
-
-    /// Attention weights of a row, or what flows into them, under its dropout.
-    fn drop(&self, weights: &Tensor, row: usize) -> Result<Tensor> {
-        let Some((share, seed, place)) = &self.dropout else { return Ok(weights.clone()) };
-        let dropout = Dropout::new(weights.elem_count(), *share, *seed, &format!("{place}/{row}"));
-        run_detached(&dropout, &[weights], weights.shape())
-    }
-}
-
-impl CustomOp3 for Attention {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let Some(output) = &self.output else { bail!("attention was not computed") };
-        let (storage, _) = output.storage_and_layout();
-        match &*storage {
-            candle_core::Storage::Cpu(storage) => Ok((storage.clone(), output.shape().clone())),
-            _ => bail!("the trainer's kernels run on the CPU"),
+        let shared = dims.get(1).map_or(heads, |(_, _, numbers)| numbers / width.max(1));
+        let [query, key, value] = match dims.len() {
+            1 => [0, 1, 2].map(|nth| part(0, nth * heads * width, heads)),
+            _ => [part(0, 0, heads), part(1, 0, shared), part(2, 0, shared)],
+        };
+        let fits = match &dims[..] {
+            [all] => all.2 == 3 * heads * width,
+            [query, key, value] => {
+                query.2 == heads * width && *key == (rows, key.1, shared * width) && key == value
+            }
+            _ => false,
+        };
+        if !fits || shared == 0 || !heads.is_multiple_of(shared) {
+            bail!("{heads} heads {width} wide do not fit queries, keys and values {dims:?}");
         }
+
+        let by_query = with.mask.dim(1)? > 1;
+        if with.mask.dims() != [rows, if by_query { queries } else { 1 }, key.places] {
+            let (mask, keys) = (with.mask.dims(), key.places);
+            bail!("a mask {mask:?} does not fit {rows} rows of {queries} queries and {keys} keys");
+        }
+        if let Some(bias) = &with.bias
+            && bias.dims() != [1, heads, queries, key.places]
+        {
+            bail!("a bias {:?} does not fit {heads} heads", bias.dims());
+        }
+
+        let is_tracked = inputs.iter().copied().chain(&with.bias).any(Tensor::track_op);
+        let wide = with.mask.dtype();
+        with.mask = with.mask.detach().contiguous()?;
+        with.bias = match &with.bias {
+            Some(bias) => Some(bias.detach().to_dtype(wide)?.contiguous()?),
+            None => None,
+        };
+        let (kept, found) = (Mutex::default(), Mutex::default());
+        Ok(Attention { rows, query, key, value, with, is_tracked, kept, found })
     }
 
-    fn bwd(
+    /// Heads that share keys and values.
+    fn group(&self) -> usize {
+        self.query.heads / self.key.heads
+    }
+
+    /// A head of some part in a row.
+    fn head<'a, T>(
         &self,
-        query: &Tensor,
-        key: &Tensor,
-        value: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let kept = std::mem::take(
-            &mut *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
-        let (query, key, value, grad) =
-            (query.detach(), key.detach(), value.detach(), grad.detach());
-        let heads = query.dim(1)?;
-        let done: Result<Vec<[Tensor; 3]>> = kept
-            .into_par_iter()
-            .enumerate()
-            .map(|(row, weights)| {
-                let part = |x: &Tensor| x.narrow(0, row, 1);
-                let grad = split_detached(&part(&grad)?, heads)?;
-                let of_value = matmul(&self.drop(&weights, row)?.t()?, &grad)?;
-                let of_weights = self.drop(&matmul(&grad, &part(&value)?.t()?)?, row)?;
-                let kernel = softmax::Backward { scale: self.scale, keys: weights.dim(3)? };
-                let of_scores = run_detached(&kernel, &[&weights, &of_weights], weights.shape())?;
+        inputs: &[&'a [T]],
+        part: Part,
+        row: usize,
+        head: usize,
+    ) -> Matrix<'a, T> {
+        let first = row * part.places * part.down + part.first + head * self.with.width;
+        Matrix::apart(&inputs[part.input][first..], part.places, self.with.width, part.down)
+    }
 
-                Ok([
-                    matmul(&of_scores, &part(&key)?)?,
-                    matmul(&of_scores.t()?, &part(&query)?)?,
-                    of_value,
-                ])
+    /// Which weights of a head in a row are kept.
+    fn dropout(&self, row: usize, head: usize) -> Option<Dropout> {
+        let (share, seed, place) = self.with.dropout.as_ref()?;
+        let n = self.query.places * self.key.places;
+        Some(Dropout::new(n, *share, *seed, &format!("{place}/{row}/{head}")))
+    }
+
+    /// The row of a mask for a query.
+    fn masked<'a, T>(&self, mask: &'a [T], row: usize, query: usize) -> &'a [T] {
+        let keys = self.key.places;
+        let of_row = mask.len() / (self.rows * keys).max(1);
+        let query = if of_row > 1 { query } else { 0 };
+        &mask[(row * of_row + query) * keys..][..keys]
+    }
+
+    /// `P̃ V` of the heads that share, `[heads that share, queries, width]`, and `P` where it is
+    /// kept.
+    fn mix<T: Stored, S: Simd>(
+        &self,
+        simd: S,
+        inputs: &[&[T]],
+        mask: &[T],
+        bias: Option<&[T]>,
+        task: usize,
+    ) -> (Vec<T>, Vec<T>) {
+        let (row, shared) = (task / self.key.heads, task % self.key.heads);
+        let (queries, keys, group) = (self.query.places, self.key.places, self.group());
+        let zero = T::from_f64(0.0);
+        let mut weights = vec![zero; group * queries * keys];
+        let mut mixed = vec![zero; group * queries * self.with.width];
+        let [key, value] = [self.key, self.value].map(|part| self.head(inputs, part, row, shared));
+        let mut left = Vec::new();
+
+        for nth in 0..group {
+            let head = shared * group + nth;
+            let weights = &mut weights[nth * queries * keys..][..queries * keys];
+            product_into(self.head(inputs, self.query, row, head), key.t(), weights);
+
+            let scale = T::from_f64(self.with.scale);
+            simd.vectorize(|| {
+                for (query, scores) in weights.chunks_mut(keys.max(1)).enumerate() {
+                    let bias = bias.map(|bias| &bias[(head * queries + query) * keys..][..keys]);
+                    soften(scores, scale, bias, self.masked(mask, row, query));
+                }
+            });
+
+            let weights = match self.dropout(row, head) {
+                Some(dropout) => {
+                    left.resize(weights.len(), zero);
+                    dropout.drop(simd, weights, &mut left);
+                    &left
+                }
+                None => &*weights,
+            };
+            let mixed = &mut mixed[nth * queries * self.with.width..][..queries * self.with.width];
+            product_into(Matrix::new(weights, queries, keys), value, mixed);
+        }
+
+        if !self.is_tracked {
+            weights.clear();
+        }
+        (mixed, weights)
+    }
+
+    fn forward<T: Stored, S: Simd>(
+        &self,
+        simd: S,
+        inputs: &[(&CpuStorage, &Layout)],
+    ) -> Result<CpuStorage> {
+        let (like, tasks) = (inputs[0].0, self.rows * self.key.heads);
+        let done: Vec<(Vec<T>, Vec<T>)> = of_numbers(inputs, |inputs| {
+            let besides: Vec<&Tensor> =
+                std::iter::once(&self.with.mask).chain(&self.with.bias).collect();
+            with_numbers(&besides, |besides| {
+                let (mask, bias) = (besides[0], besides.get(1).copied());
+                let tasks = (0..tasks).into_par_iter();
+                tasks.map(|task| self.mix(simd, inputs, mask, bias, task)).collect()
             })
-            .collect();
+        })??;
 
-        let done = done?;
-        if done.is_empty() {
+        let (mixed, weights): (Vec<Vec<T>>, Vec<Vec<T>>) = done.into_iter().unzip();
+        if self.is_tracked {
+            let weights = weights.into_iter().map(|weights| T::store(weights, like));
+            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) =
+                weights.collect::<Result<_>>()?;
+        }
+
+        let (group, width) = (self.group(), self.with.width);
+        let (places, heads) = (self.query.places, self.query.heads);
+        let all = by_rows(simd, self.rows * places, heads * width, |at, out| {
+            let (row, place) = (at / places, at % places);
+            for (head, out) in out.chunks_mut(width).enumerate() {
+                let mixed = &mixed[row * self.key.heads + head / group];
+                out.copy_from_slice(&mixed[(head % group * places + place) * width..][..width]);
+            }
+        });
+        T::store(all, like)
+    }
+
+    /// The gradients of one task from its `P` and what flows into the output.
+    fn differentiate<T: Stored, S: Simd>(
+        &self,
+        simd: S,
+        inputs: &[&[T]],
+        grad: &[T],
+        weights: &[T],
+        is_biased: bool,
+        task: usize,
+    ) -> Found<T> {
+        let (row, shared) = (task / self.key.heads, task % self.key.heads);
+        let (queries, keys) = (self.query.places, self.key.places);
+        let (width, group, n) = (self.with.width, self.group(), queries * keys);
+        let zeros = |n: usize| vec![T::from_f64(0.0); n];
+        let [key, value] = [self.key, self.value].map(|part| self.head(inputs, part, row, shared));
+        let mut found = Found {
+            query: zeros(group * queries * width),
+            key: zeros(keys * width),
+            value: zeros(keys * width),
+            bias: Vec::new(),
+        };
+        let (mut left, mut flowing, mut flowing_left) = (zeros(n), zeros(n), zeros(n));
+
+        for nth in 0..group {
+            let head = shared * group + nth;
+            let weights = &weights[nth * n..][..n];
+            let grad = &grad[(row * queries * self.query.heads + head) * width..];
+            let grad = Matrix::apart(grad, queries, width, self.query.heads * width);
+
+            product_into(grad, value.t(), &mut flowing);
+            let dropout = self.dropout(row, head);
+            let weights_left = match &dropout {
+                Some(dropout) => {
+                    dropout.drop(simd, weights, &mut left);
+                    dropout.drop(simd, &flowing, &mut flowing_left);
+                    std::mem::swap(&mut flowing, &mut flowing_left);
+                    &left[..]
+                }
+                None => weights,
+            };
+            add_product_into(Matrix::new(weights_left, queries, keys).t(), grad, &mut found.value);
+
+            // With a bias, what flows into it comes before the scale.
+            let scale = T::from_f64(self.with.scale);
+            let [early, late] = match is_biased {
+                true => [T::from_f64(1.0), scale],
+                false => [scale, T::from_f64(1.0)],
+            };
+            simd.vectorize(|| {
+                let rows = flowing.chunks_mut(keys.max(1)).zip(weights.chunks(keys.max(1)));
+                rows.for_each(|(grad, weights)| flow_back(weights, grad, early));
+            });
+            if is_biased {
+                found.bias.extend_from_slice(&flowing);
+                flowing.iter_mut().for_each(|grad| *grad *= late);
+            }
+
+            let scores = Matrix::new(&flowing, queries, keys);
+            product_into(scores, key, &mut found.query[nth * queries * width..][..queries * width]);
+            let query = self.head(inputs, self.query, row, head);
+            add_product_into(scores.t(), query, &mut found.key);
+        }
+
+        found
+    }
+
+    /// The gradients by the inputs, and by the bias where one learns.
+    fn backward<T: Stored, S: Simd>(
+        &self,
+        simd: S,
+        inputs: &[&Tensor],
+        grad: &Tensor,
+        is_biased: bool,
+    ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
+        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        if kept.len() != self.rows * self.key.heads {
             bail!("attention is differentiated once");
         }
-        let whole =
-            |nth: usize| Tensor::cat(&done.iter().map(|parts| &parts[nth]).collect::<Vec<_>>(), 0);
-        Ok((Some(whole(0)?), Some(whole(1)?), Some(whole(2)?)))
+        let like = kept.first().cloned();
+        let all: Vec<&Tensor> = inputs.iter().copied().chain([grad]).collect();
+        let found: Result<Vec<Found<T>>> = with_numbers(&all, |all| {
+            let (grad, inputs) = (all[inputs.len()], &all[..inputs.len()]);
+            let tasks = kept.into_par_iter().enumerate();
+            tasks
+                .map(|(task, weights)| {
+                    let layout =
+                        Layout::contiguous(self.group() * self.query.places * self.key.places);
+                    let weights = T::read(&weights, &layout)?;
+                    Ok(self.differentiate(simd, inputs, grad, &weights, is_biased, task))
+                })
+                .collect()
+        })?;
+
+        let found = found?;
+        let of_inputs = inputs.iter().enumerate().map(|(nth, input)| {
+            let gathered = self.gathered(simd, &found, nth, input.dim(D::Minus1)?);
+            let stored = match &like {
+                Some(like) => T::store(gathered, like)?,
+                None => T::to_cpu_storage_owned(gathered),
+            };
+            super::rows::tensor(stored, input.shape())
+        });
+        let of_inputs = of_inputs.collect::<Result<_>>()?;
+        let of_bias = is_biased.then(|| self.gathered_bias(simd, &found)).transpose()?;
+
+        Ok((of_inputs, of_bias))
     }
-}
 
-/// Turns the two middle dimensions of `[rows, a, b, width]`.
-#[derive(Clone, Copy)]
-struct Turn {
-    a: usize,
-    b: usize,
-    width: usize,
-}
+    /// The gradient by an input, put together from what the tasks found.
+    fn gathered<T: Stored, S: Simd>(
+        &self,
+        simd: S,
+        found: &[Found<T>],
+        input: usize,
+        down: usize,
+    ) -> Vec<T> {
+        let (group, width) = (self.group(), self.with.width);
+        let parts = [self.query, self.key, self.value];
+        let places = parts.iter().find(|part| part.input == input).map_or(0, |part| part.places);
 
-impl Kernel for Turn {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
-        let Turn { a, b, width } = *self;
-        by_rows(inputs[0].len() / width, width, |row, out| {
-            let (outer, at_b, at_a) = (row / (a * b), row / a % b, row % a);
-            out.copy_from_slice(&inputs[0][((outer * a + at_a) * b + at_b) * width..][..width]);
+        by_rows(simd, self.rows * places, down, |at, out| {
+            let (row, place) = (at / places, at % places);
+            for (nth, part) in parts.iter().enumerate().filter(|(_, part)| part.input == input) {
+                let out = &mut out[part.first..][..part.heads * width];
+                for (head, out) in out.chunks_mut(width).enumerate() {
+                    let (of_group, shared) = match nth {
+                        0 => (head % group, head / group),
+                        _ => (0, head),
+                    };
+                    let found = &found[row * self.key.heads + shared];
+                    let from = [&found.query, &found.key, &found.value][nth];
+                    out.copy_from_slice(&from[(of_group * places + place) * width..][..width]);
+                }
+            }
         })
     }
+
+    /// The gradient by the bias: the sum over all rows, in order.
+    fn gathered_bias<T: Stored, S: Simd>(&self, simd: S, found: &[Found<T>]) -> Result<Tensor> {
+        let (heads, group) = (self.query.heads, self.group());
+        let (queries, keys) = (self.query.places, self.key.places);
+        let sum = by_rows(simd, heads * queries, keys, |at, out| {
+            let (head, query) = (at / queries, at % queries);
+            for row in 0..self.rows {
+                let found = &found[row * self.key.heads + head / group].bias;
+                let found = &found[(head % group * queries + query) * keys..][..keys];
+                out.iter_mut().zip(found).for_each(|(sum, found)| *sum += *found);
+            }
+        });
+        super::rows::tensor(T::to_cpu_storage_owned(sum), (1, heads, queries, keys))
+    }
 }
 
-fn split_detached(x: &Tensor, heads: usize) -> Result<Tensor> {
-    let (rows, length, width) = x.dims3()?;
-    let turn = Turn { a: length, b: heads, width: width / heads };
-    run_detached(&turn, &[x], (rows, heads, length, width / heads))
+/// The forward pass.
+struct Forward<'a, T> {
+    attention: &'a Attention,
+    inputs: &'a [(&'a CpuStorage, &'a Layout)],
+    numbers: PhantomData<T>,
 }
 
-fn merged(x: &Tensor) -> Result<Tensor> {
-    let (rows, heads, length, width) = x.dims4()?;
-    run_detached(&Turn { a: heads, b: length, width }, &[x], (rows, length, heads * width))
+impl<T: Stored> WithSimd for Forward<'_, T> {
+    type Output = Result<CpuStorage>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        self.attention.forward::<T, S>(simd, self.inputs)
+    }
 }
 
-/// `[rows, length, heads · width]` as `[rows, heads, length, width]`.
-pub(super) struct SplitHeads(pub(super) usize);
+/// The backward pass.
+struct Backward<'a, T> {
+    attention: &'a Attention,
+    inputs: &'a [&'a Tensor],
+    grad: &'a Tensor,
+    is_biased: bool,
+    numbers: PhantomData<T>,
+}
 
-impl CustomOp1 for SplitHeads {
-    fn name(&self) -> &'static str {
-        "split-heads"
+impl<T: Stored> WithSimd for Backward<'_, T> {
+    type Output = Result<(Vec<Tensor>, Option<Tensor>)>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        self.attention.backward::<T, S>(simd, self.inputs, self.grad, self.is_biased)
+    }
+}
+
+/// The gradients by the inputs, and by the bias where one learns.
+fn backward(
+    attention: &Attention,
+    inputs: &[&Tensor],
+    grad: &Tensor,
+    is_biased: bool,
+) -> Result<(Vec<Tensor>, Option<Tensor>)> {
+    fn of<T: Stored>(
+        attention: &Attention,
+        inputs: &[&Tensor],
+        grad: &Tensor,
+        is_biased: bool,
+    ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
+        let numbers = PhantomData::<T>;
+        vectorised(Backward { attention, inputs, grad, is_biased, numbers })
+    }
+    match grad.dtype() {
+        DType::F64 => of::<f64>(attention, inputs, grad, is_biased),
+        _ => of::<f32>(attention, inputs, grad, is_biased),
+    }
+}
+
+/// Attention in the graph: a function of its inputs.
+struct Mixed(Arc<Attention>);
+
+impl Operation for Mixed {
+    const NAME: &'static str = "attention";
+
+    fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        let attention = &*self.0;
+        let mixed = match inputs[0].0 {
+            CpuStorage::F64(_) => {
+                vectorised(Forward { attention, inputs, numbers: PhantomData::<f64> })?
+            }
+            _ => vectorised(Forward { attention, inputs, numbers: PhantomData::<f32> })?,
+        };
+        let query = attention.query;
+        Ok((mixed, Shape::from((attention.rows, query.places, query.heads * attention.with.width))))
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, length, width) = layout.shape().dims3()?;
-        let turn = Turn { a: length, b: self.0, width: width / self.0 };
-        Ok((run(&turn, &[(x, layout)])?, Shape::from((rows, self.0, length, width / self.0))))
+    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let found = self.0.found.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let found = match found {
+            Some(found) => found,
+            None => backward(&self.0, inputs, grad, false)?.0,
+        };
+        Ok(found.into_iter().map(Some).collect())
+    }
+}
+
+/// Attention as a function of its bias, which stands behind it: candle's operations have three
+/// inputs at most. All gradients are computed here, and those by the inputs wait for [`Mixed`].
+struct Biased {
+    attention: Arc<Attention>,
+    inputs: Vec<Tensor>,
+}
+
+impl Operation for Biased {
+    const NAME: &'static str = "attention-bias";
+
+    fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        Ok((inputs[0].0.clone(), inputs[0].1.shape().clone()))
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        merged(grad).map(Some)
+    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let of: Vec<&Tensor> = self.inputs.iter().collect();
+        let (found, bias) = backward(&self.attention, &of, grad, true)?;
+        let bias = bias.map(|bias| bias.to_dtype(inputs[1].dtype())).transpose()?;
+        *self.attention.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        Ok(vec![Some(grad.clone()), bias])
     }
 }

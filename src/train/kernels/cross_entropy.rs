@@ -2,6 +2,7 @@
 //! onehot(label))`.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use pulp::Simd;
 
 use super::real::{Real, largest, sum};
 use super::rows::{Kernel, by_rows, run, run_detached, sum_of_rows};
@@ -15,14 +16,15 @@ pub(super) struct CrossEntropySum {
 }
 
 /// The largest logit, and `Σ e^(l − largest)`.
+#[inline(always)]
 pub(super) fn sum_above<T: Real>(logits: &[T]) -> (T, T) {
     let most = largest(logits, |logit| logit);
     (most, sum(logits, |logit| (logit - most).exp()))
 }
 
 impl Kernel for CrossEntropySum {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
-        let total: Vec<f64> = sum_of_rows(self.labels.len(), 1, |row, total| {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
+        let total: Vec<f64> = sum_of_rows(simd, self.labels.len(), 1, |row, total| {
             let logits = &inputs[0][row * self.classes..][..self.classes];
             let (most, above) = sum_above(logits);
             total[0] += (most - logits[self.labels[row] as usize]).to_f64() + above.to_f64().ln();
@@ -48,10 +50,10 @@ impl CustomOp1 for CrossEntropySum {
 struct Backward<'a>(&'a CrossEntropySum);
 
 impl Kernel for Backward<'_> {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let CrossEntropySum { labels, classes } = self.0;
         let grad = inputs[1][0];
-        by_rows(labels.len(), *classes, |row, out| {
+        by_rows(simd, labels.len(), *classes, |row, out| {
             let logits = &inputs[0][row * classes..][..*classes];
             let (most, above) = sum_above(logits);
             let scale = grad / above;

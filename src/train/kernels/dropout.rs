@@ -2,6 +2,7 @@
 //! kept · g / (1 − p)`.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use pulp::Simd;
 
 use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
@@ -45,12 +46,21 @@ impl Dropout {
     pub(super) fn factors<T: Real>(&self) -> [T; 2] {
         [T::from_f64(0.0), T::from_f64(self.scale)]
     }
+
+    /// What is left of `x`, on this thread alone.
+    pub(super) fn drop<T: Real, S: Simd>(&self, simd: S, x: &[T], out: &mut [T]) {
+        let factors = self.factors();
+        simd.vectorize(|| {
+            let all = out.iter_mut().zip(x.iter().zip(&self.kept));
+            all.for_each(|(y, (x, kept))| *y = *x * factors[usize::from(*kept)]);
+        });
+    }
 }
 
 impl Kernel for Dropout {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let factors = self.factors();
-        each(inputs[0].len(), |at, out| {
+        each(simd, inputs[0].len(), |at, out| {
             let all = out.iter_mut().zip(inputs[0][at.clone()].iter().zip(&self.kept[at]));
             all.for_each(|(y, (x, kept))| *y = *x * factors[usize::from(*kept)]);
         })

@@ -88,16 +88,10 @@ impl Instructions {
     }
 }
 
-/// Runs a loop with these instructions. The bits are the same with any: no operations are joined or
-/// reordered.
+/// Runs what is written for any instructions with these. The bits are the same with all: no
+/// operations are joined or reordered.
 #[inline]
-pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
-    vectorised_by(work)
-}
-
-/// Runs what is written in vectors with these instructions.
-#[inline]
-pub(super) fn vectorised_by<W: pulp::WithSimd>(work: W) -> W::Output {
+pub(super) fn vectorised<W: pulp::WithSimd>(work: W) -> W::Output {
     arch().dispatch(work)
 }
 
@@ -116,6 +110,17 @@ mod tests {
     use super::super::real::Real;
     use super::*;
 
+    struct Each<'a, F>(&'a [f32], F);
+
+    impl<F: Fn(f32) -> f32> pulp::WithSimd for Each<'_, F> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(self, _: S) -> Vec<f32> {
+            self.0.iter().map(|x| self.1(*x)).collect()
+        }
+    }
+
     /// Were products and sums joined where the processor can, a run would go on with other bits on
     /// another machine.
     #[test]
@@ -123,10 +128,7 @@ mod tests {
         let x: Vec<f32> = (0..10_000).map(|idx| (idx as f32 * 0.37).sin() * 20.0).collect();
         let each = |x: f32| Real::exp(x) * 0.3 + x * x - x.abs().sqrt();
         let plain: Vec<u32> = x.iter().map(|x| each(std::hint::black_box(*x)).to_bits()).collect();
-        let wide: Vec<u32> = vectorised(|| x.iter().map(|x| each(*x)).collect::<Vec<f32>>())
-            .into_iter()
-            .map(f32::to_bits)
-            .collect();
+        let wide: Vec<u32> = vectorised(Each(&x, each)).into_iter().map(f32::to_bits).collect();
         assert_eq!(plain, wide);
     }
 

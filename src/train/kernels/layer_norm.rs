@@ -5,6 +5,7 @@
 //! all rows.
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
+use pulp::Simd;
 
 use super::operation::Operation;
 use super::real::{Real, sum, sum2};
@@ -18,6 +19,7 @@ pub(super) struct LayerNorm {
 
 impl LayerNorm {
     /// Mean and `r` of a row.
+    #[inline(always)]
     fn moments<T: Real>(self, x: &[T]) -> (T, T) {
         let n = T::from_f64(x.len() as f64);
         let mean = sum(x, |x| x) / n;
@@ -27,10 +29,10 @@ impl LayerNorm {
 }
 
 impl Kernel for LayerNorm {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let (x, weight, bias) = (inputs[0], inputs[1], inputs[2]);
         let width = weight.len();
-        by_rows(x.len() / width, width, |row, out| {
+        by_rows(simd, x.len() / width, width, |row, out| {
             let x = &x[row * width..][..width];
             let (mean, r) = self.moments(x);
             for ((y, x), (w, b)) in out.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
@@ -62,10 +64,10 @@ impl Operation for LayerNorm {
 struct ForInput(LayerNorm);
 
 impl Kernel for ForInput {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let (x, weight, grad) = (inputs[0], inputs[1], inputs[2]);
         let width = weight.len();
-        by_rows(x.len() / width, width, |row, out| {
+        by_rows(simd, x.len() / width, width, |row, out| {
             let (x, grad) = (&x[row * width..][..width], &grad[row * width..][..width]);
             let (mean, r) = self.0.moments(x);
             // What comes out is `h` until the means are known.
@@ -85,9 +87,9 @@ impl Kernel for ForInput {
 struct ForWeights(LayerNorm, usize);
 
 impl Kernel for ForWeights {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let (x, grad, width) = (inputs[0], inputs[1], self.1);
-        sum_of_rows(x.len() / width, 2 * width, |row, total: &mut [T]| {
+        sum_of_rows(simd, x.len() / width, 2 * width, |row, total: &mut [T]| {
             let (x, grad) = (&x[row * width..][..width], &grad[row * width..][..width]);
             let (mean, r) = self.0.moments(x);
             let (dw, db) = total.split_at_mut(width);

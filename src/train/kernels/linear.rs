@@ -7,6 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, D, Layout, Result, Shape, Tensor};
+use pulp::Simd;
 
 use super::activation::{self, Activation};
 use super::operation::Operation;
@@ -94,21 +95,22 @@ impl Operation for Linear {
 }
 
 /// All but the last dimension as one, without a graph.
-fn as_rows(x: &Tensor) -> Result<Tensor> {
+pub(super) fn as_rows(x: &Tensor) -> Result<Tensor> {
     let width = x.dim(D::Minus1)?;
     x.detach().reshape(((), width))
 }
 
 /// Rows times a weight, and a bias where there is one.
-struct Product {
-    rows: usize,
-    width: usize,
-    out: usize,
-    transposed: bool,
+pub(super) struct Product {
+    pub(super) rows: usize,
+    pub(super) width: usize,
+    pub(super) out: usize,
+    /// Whether the weight is `[out, width]`.
+    pub(super) transposed: bool,
 }
 
 impl Kernel for Product {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real, S: Simd>(&self, _: S, inputs: &[&[T]]) -> Vec<T> {
         let Product { rows, width, out, transposed } = *self;
         let rows = Matrix::new(inputs[0], rows, width);
         let weight = match transposed {
@@ -123,9 +125,9 @@ impl Kernel for Product {
 struct Columns(usize);
 
 impl Kernel for Columns {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let (x, width) = (inputs[0], self.0);
-        sum_of_rows(x.len() / width, width, |row, total| {
+        sum_of_rows(simd, x.len() / width, width, |row, total| {
             total.iter_mut().zip(&x[row * width..][..width]).for_each(|(total, x)| *total += *x);
         })
     }

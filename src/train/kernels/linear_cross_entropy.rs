@@ -4,10 +4,12 @@
 //! rows at a time, and their gradient is used up before the next rows' take their place, so nothing
 //! is computed twice (`linkedin/Liger-Kernel:src/liger_kernel/ops/fused_linear_cross_entropy.py`).
 
+use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, DType, Device, Layout, Result, Shape, Tensor, WithDType};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::cross_entropy::sum_above;
@@ -38,8 +40,17 @@ impl LinearCrossEntropy {
         LinearCrossEntropy { labels, expected, is_trained, gradients, most_logits: LOGITS }
     }
 
+    fn run<T: Real>(&self, inputs: &[(&CpuStorage, &Layout)], dtype: DType) -> Result<T> {
+        vectorised(Summing { of: self, inputs, dtype, numbers: PhantomData })
+    }
+
     /// The gradients by `x` and the weight become `dtype`.
-    fn sum<T: Real>(&self, inputs: &[(&CpuStorage, &Layout)], dtype: DType) -> Result<T> {
+    fn sum<T: Real, S: Simd>(
+        &self,
+        simd: S,
+        inputs: &[(&CpuStorage, &Layout)],
+        dtype: DType,
+    ) -> Result<T> {
         let ((x, x_at), (weight, weight_at)) = (inputs[0], inputs[1]);
         let bias = inputs.get(2).map(|(bias, layout)| slice::<T>(bias, layout)).transpose()?;
         let (n, width) = x_at.shape().dims2()?;
@@ -53,13 +64,13 @@ impl LinearCrossEntropy {
             let (first, n) = (rows.start, rows.len());
             let x = x.rows(first, n);
             let mut logits = product(x, weight.t(), bias);
-            total += self.entropy(&mut logits, first, classes);
+            total += self.entropy(simd, &mut logits, first, classes);
             if self.expected.is_none() {
                 continue;
             }
 
             if bias.is_some() {
-                let sum = sum_of_rows(n, classes, |row, total| {
+                let sum = sum_of_rows(simd, n, classes, |row, total| {
                     add(total, &logits[row * classes..][..classes])
                 });
                 gradients.bias = added(std::mem::take(&mut gradients.bias), sum);
@@ -94,7 +105,13 @@ impl LinearCrossEntropy {
 
     /// The sum over some rows, the first of which is `first`; where a gradient is asked for, the
     /// logits become it.
-    fn entropy<T: Real>(&self, logits: &mut [T], first: usize, classes: usize) -> f64 {
+    fn entropy<T: Real, S: Simd>(
+        &self,
+        simd: S,
+        logits: &mut [T],
+        first: usize,
+        classes: usize,
+    ) -> f64 {
         let expected = self.expected.map(T::from_f64);
         let of_row = |label: u32, logits: &mut [T]| {
             let (most, above) = sum_above(logits);
@@ -111,7 +128,13 @@ impl LinearCrossEntropy {
         let groups = logits.par_chunks_mut(ROWS * classes).zip(labels.par_chunks(ROWS));
         let sums = groups.map(|(logits, labels)| {
             let rows = labels.iter().zip(logits.chunks_mut(classes));
-            vectorised(|| rows.map(|(label, logits)| of_row(*label, logits)).sum::<f64>())
+            let mut sum = 0.0;
+            simd.vectorize(|| {
+                for (label, logits) in rows {
+                    sum += of_row(*label, logits);
+                }
+            });
+            sum
         });
         sums.collect::<Vec<f64>>().into_iter().sum()
     }
@@ -123,10 +146,10 @@ impl Operation for LinearCrossEntropy {
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         let sum = match inputs.first() {
             Some((CpuStorage::F64(_), _)) => {
-                f64::to_cpu_storage_owned(vec![self.sum::<f64>(inputs, DType::F64)?])
+                f64::to_cpu_storage_owned(vec![self.run::<f64>(inputs, DType::F64)?])
             }
             Some((CpuStorage::F32(_), _)) => {
-                f32::to_cpu_storage_owned(vec![self.sum::<f32>(inputs, DType::F32)?])
+                f32::to_cpu_storage_owned(vec![self.run::<f32>(inputs, DType::F32)?])
             }
             _ => {
                 // Logits and losses of halves are f32.
@@ -137,7 +160,7 @@ impl Operation for LinearCrossEntropy {
                 let inputs: Vec<(CpuStorage, Layout)> =
                     inputs.iter().map(wide).collect::<Result<_>>()?;
                 let inputs: Vec<_> = inputs.iter().map(|(storage, at)| (storage, at)).collect();
-                f32::to_cpu_storage_owned(vec![self.sum::<f32>(&inputs, dtype)?])
+                f32::to_cpu_storage_owned(vec![self.run::<f32>(&inputs, dtype)?])
             }
         };
         Ok((sum, Shape::from(())))
@@ -160,6 +183,23 @@ impl Operation for LinearCrossEntropy {
                 kept.iter().map(|gradient| gradient.as_ref().map(scaled).transpose()).collect()
             }
         }
+    }
+}
+
+/// What [`LinearCrossEntropy::sum`] is computed from.
+struct Summing<'a, T> {
+    of: &'a LinearCrossEntropy,
+    inputs: &'a [(&'a CpuStorage, &'a Layout)],
+    dtype: DType,
+    numbers: PhantomData<T>,
+}
+
+impl<T: Real> WithSimd for Summing<'_, T> {
+    type Output = Result<T>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Result<T> {
+        self.of.sum(simd, self.inputs, self.dtype)
     }
 }
 
@@ -240,7 +280,7 @@ mod tests {
                 most_logits,
                 ..LinearCrossEntropy::new(&labels, Some(0.25), true)
             };
-            let sum = apply(kernel, &x, &weight, Some(&bias)).unwrap();
+            let sum = apply(kernel, &[&x, &weight, &bias]).unwrap();
             let found = sum.affine(grad, 0.0).unwrap().backward().unwrap();
             let gradients = [&x, &weight, &bias].map(|var| {
                 found.get(var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()

@@ -12,6 +12,7 @@ mod attention;
 mod composed;
 mod cross_entropy;
 mod dropout;
+mod gated;
 mod instructions;
 mod layer_norm;
 mod linear;
@@ -79,6 +80,19 @@ pub fn product_activated(
     affine(x, weight, bias, false, Some(activation))
 }
 
+/// A gated layer (arXiv:2002.05202): the activation of `x · gateᵀ` times `x · upᵀ`, over the last
+/// dimension; both weights are `[out, in]`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn gated(x: &Tensor, gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return linear_activated(x, gate, None, activation)? * linear(x, up, None)?;
+    }
+    let weight = |weight: &Tensor| weight.to_dtype(x.dtype())?.contiguous();
+    apply(gated::Gated::new(activation), &[&x.contiguous()?, &weight(gate)?, &weight(up)?])
+}
+
 /// The matrix product of tensors on the CPU over their last two dimensions, outside of any graph;
 /// the dimensions before them are equal. Halves are multiplied and added up in f32.
 ///
@@ -98,7 +112,9 @@ fn affine(
 ) -> Result<Tensor> {
     let weight = &weight.to_dtype(x.dtype())?.contiguous()?;
     if x.device().is_cpu() {
-        return apply(linear::Linear::new(transposed, activation), &x.contiguous()?, weight, bias);
+        let x = x.contiguous()?;
+        let inputs: Vec<&Tensor> = [&x, weight].into_iter().chain(bias).collect();
+        return apply(linear::Linear::new(transposed, activation), &inputs);
     }
     let mut dims = x.dims().to_vec();
     if let Some(last) = dims.last_mut() {
@@ -131,7 +147,7 @@ pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
 /// If the shapes do not fit.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     match x.device().is_cpu() {
-        true => apply(layer_norm::LayerNorm { eps }, &x.contiguous()?, weight, Some(bias)),
+        true => apply(layer_norm::LayerNorm { eps }, &[&x.contiguous()?, weight, bias]),
         false => composed::layer_norm(&x.to_dtype(weight.dtype())?, weight, bias, eps)?
             .to_dtype(x.dtype()),
     }
@@ -143,21 +159,21 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
 /// If the shapes do not fit.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     match x.device().is_cpu() {
-        true => apply(rms_norm::RmsNorm { eps }, &x.contiguous()?, weight, None),
+        true => apply(rms_norm::RmsNorm { eps }, &[&x.contiguous()?, weight]),
         false => composed::rms_norm(&x.to_dtype(weight.dtype())?, weight, eps)?.to_dtype(x.dtype()),
     }
 }
 
-/// Rotary embedding (arXiv:2104.09864) of `[rows, heads, length, width]` at the places `0..length`;
-/// `frequencies` are the angles by which each of the `width / 2` pairs turns from one place to the
-/// next.
+/// Rotary embedding (arXiv:2104.09864) of `[rows, length, heads · width]` at the places
+/// `0..length`; `frequencies` are the angles by which each of the `width / 2` pairs turns from one
+/// place to the next.
 ///
 /// # Errors
 /// If the width does not fit.
 pub fn rope(x: &Tensor, frequencies: &[f64]) -> Result<Tensor> {
-    let (_, _, length, width) = x.dims4()?;
-    if width != 2 * frequencies.len() {
-        candle_core::bail!("{} frequencies do not fit a head {width} wide", frequencies.len());
+    let ((_, length, numbers), width) = (x.dims3()?, 2 * frequencies.len());
+    if width == 0 || !numbers.is_multiple_of(width) {
+        candle_core::bail!("{} frequencies do not fit {numbers} numbers", frequencies.len());
     }
     let kernel = rope::Rope::new(length, frequencies);
     if x.device().is_cpu() {
@@ -167,7 +183,8 @@ pub fn rope(x: &Tensor, frequencies: &[f64]) -> Result<Tensor> {
     let table =
         |values| Tensor::from_vec(values, (length, width / 2), x.device())?.to_dtype(x.dtype());
 
-    composed::rope(x, &table(cos)?, &table(sin)?)
+    let turned = composed::rope(&split_heads(x, numbers / width)?, &table(cos)?, &table(sin)?)?;
+    merge_heads(&turned)
 }
 
 /// Attention weights: softmax over the keys of `scale · scores + mask`; scores are `[rows, heads,
@@ -184,9 +201,47 @@ pub fn masked_softmax(scores: &Tensor, scale: f64, mask: &Tensor) -> Result<Tens
     }
 }
 
+/// Queries, keys and values of rows, with the heads of a place side by side.
+pub enum Projected {
+    /// Each of its own.
+    Apart {
+        /// `[rows, queries, heads · width]`.
+        query: Tensor,
+        /// `[rows, keys, shared · width]`: so many heads share keys and values (arXiv:2305.13245).
+        key: Tensor,
+        /// The same.
+        value: Tensor,
+    },
+    /// All three side by side, `[rows, length, 3 · heads · width]`.
+    Joined(Tensor),
+}
+
+impl Projected {
+    /// Queries, keys and values, each of its own.
+    ///
+    /// # Errors
+    /// If the width does not fit.
+    pub fn apart(&self) -> Result<[Tensor; 3]> {
+        match self {
+            Projected::Apart { query, key, value } => {
+                Ok([query.clone(), key.clone(), value.clone()])
+            }
+            Projected::Joined(all) => {
+                let width = all.dim(D::Minus1)? / 3;
+                let part = |nth: usize| all.narrow(D::Minus1, nth * width, width);
+                Ok([part(0)?, part(1)?, part(2)?])
+            }
+        }
+    }
+}
+
 /// What attention is to do besides the products.
 #[derive(Clone, Copy)]
 pub struct Attention<'a> {
+    /// Heads of the queries.
+    pub heads: usize,
+    /// Numbers of a head.
+    pub width: usize,
     /// What scores are multiplied by.
     pub scale: f64,
     /// `[rows, 1 or queries, keys]`.
@@ -201,21 +256,22 @@ pub struct Attention<'a> {
     pub site: &'a str,
 }
 
-/// Attention (arXiv:1706.03762) of queries `[rows, heads, queries, width]` over keys and values
-/// `[rows, heads, keys, width]`, with the heads put together again: `[rows, queries, heads ·
+/// Attention (arXiv:1706.03762), with the heads of a place side by side: `[rows, queries, heads ·
 /// width]`.
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, with: Attention) -> Result<Tensor> {
-    let Attention { scale, mask, bias, share, key: drawn, site } = with;
-    if query.device().is_cpu() && bias.is_none() {
+pub fn attention(projected: &Projected, with: Attention) -> Result<Tensor> {
+    let Attention { heads, width, scale, mask, bias, share, key: drawn, site } = with;
+    if mask.device().is_cpu() {
         let dropout =
             drawn.filter(|_| share > 0.0).map(|drawn| (share, drawn.seed, drawn.place(site)));
-        let kernel = attention::Attention::new(query, key, value, scale, mask, dropout)?;
-        return kernel.apply(query, key, value);
+        let (mask, bias) = (mask.clone(), bias.cloned());
+        let settings = attention::Settings { heads, width, scale, mask, bias, dropout };
+        return attention::attention(projected, settings);
     }
-    attention_of(&attention_weights(query, key, with)?, value, with)
+    let [query, key, value] = projected.apart()?;
+    attention_of(&attention_weights(&query, &key, with)?, &value, with)
 }
 
 /// The weights of [`attention()`], before any is dropped, `[rows, heads, queries, keys]`: for
@@ -224,6 +280,8 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, with: Attention) 
 /// # Errors
 /// If the shapes do not fit.
 pub fn attention_weights(query: &Tensor, key: &Tensor, with: Attention) -> Result<Tensor> {
+    let query = split_heads(query, with.heads)?;
+    let key = repeat_heads(key, with.heads, with.width)?;
     let scores = query.matmul(&key.t()?)?;
     let (scores, scale) = match with.bias {
         Some(bias) => {
@@ -240,22 +298,34 @@ pub fn attention_weights(query: &Tensor, key: &Tensor, with: Attention) -> Resul
 /// # Errors
 /// If the shapes do not fit.
 pub fn attention_of(weights: &Tensor, value: &Tensor, with: Attention) -> Result<Tensor> {
-    let (rows, heads, queries, _) = weights.dims4()?;
-    let width = value.dim(3)?;
     let dropped = dropout(weights, with.share, with.key, with.site)?;
-    dropped.matmul(value)?.transpose(1, 2)?.reshape((rows, queries, heads * width))
+    merge_heads(&dropped.matmul(&repeat_heads(value, with.heads, with.width)?)?)
 }
 
 /// `[rows, length, heads · width]` as `[rows, heads, length, width]`.
-///
-/// # Errors
-/// If the shapes do not fit.
-pub fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
+fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (rows, length, width) = x.dims3()?;
-    match x.device().is_cpu() {
-        true => x.contiguous()?.apply_op1(attention::SplitHeads(heads)),
-        false => x.reshape((rows, length, heads, width / heads))?.transpose(1, 2)?.contiguous(),
+    x.reshape((rows, length, heads, width / heads))?.transpose(1, 2)?.contiguous()
+}
+
+/// Back from [`split_heads`].
+fn merge_heads(x: &Tensor) -> Result<Tensor> {
+    let (rows, heads, length, width) = x.dims4()?;
+    x.transpose(1, 2)?.reshape((rows, length, heads * width))
+}
+
+/// Keys or values `[rows, length, shared · width]` as `[rows, heads, length, width]`, repeated for
+/// the heads that share them.
+fn repeat_heads(x: &Tensor, heads: usize, width: usize) -> Result<Tensor> {
+    let (rows, length, numbers) = x.dims3()?;
+    let shared = numbers / width;
+    let x = split_heads(x, shared)?;
+    if shared == heads {
+        return Ok(x);
     }
+    x.unsqueeze(2)?
+        .broadcast_as((rows, shared, heads / shared, length, width))?
+        .reshape((rows, heads, length, width))
 }
 
 /// The activation of each number.
@@ -310,7 +380,9 @@ pub fn linear_cross_entropy_sum(
     let tracked = [Some(x), Some(weight), bias].into_iter().flatten().any(Tensor::track_op);
     let expected = tracked.then_some(expected);
     let kernel = linear_cross_entropy::LinearCrossEntropy::new(labels, expected, weight.track_op());
-    apply(kernel, &x.contiguous()?, &weight.to_dtype(x.dtype())?, bias)
+    let (x, weight) = (x.contiguous()?, weight.to_dtype(x.dtype())?);
+    let inputs: Vec<&Tensor> = [&x, &weight].into_iter().chain(bias).collect();
+    apply(kernel, &inputs)
 }
 
 fn check_labels(labels: &[u32], rows: usize, classes: usize) -> Result<()> {
@@ -379,7 +451,7 @@ pub fn residual(
     let key = key.filter(|_| p > 0.0);
     let dropout =
         key.map(|key| dropout::Dropout::new(x.elem_count(), p, key.seed, &key.place(site)));
-    apply(residual::Residual { dropout }, &x.contiguous()?, &branch.contiguous()?, None)
+    apply(residual::Residual { dropout }, &[&x.contiguous()?, &branch.contiguous()?])
 }
 
 /// A float tensor's only number.
@@ -469,31 +541,18 @@ mod tests {
         }
         check("rms_norm", &[3, 4], |x| rms_norm(x, &w.narrow(0, 0, 4)?, 1e-5));
         check("rms_weight", &[4, 1], |w| rms_norm(&random(&[70, 4], "x"), &w.flatten_all()?, 1e-5));
-        let mask = random(&[2, 3, 3], "mask");
         let key = DropoutKey { seed: 1, step: 2, microbatch: 0, term: "test" };
+        check_attention(None);
+        check_attention(Some(key));
 
-        for nth in 0..3 {
-            for key in [None, Some(key)] {
-                check(&format!("attention of {nth}"), &[12, 4], |x| {
-                    let part = |other: usize| match other == nth {
-                        true => x.reshape((2, 2, 3, 4)),
-                        false => Ok(random(&[2, 2, 3, 4], &format!("part {other}"))),
-                    };
-                    let with = Attention {
-                        scale: 0.6,
-                        mask: &mask,
-                        bias: None,
-                        share: 0.3,
-                        key,
-                        site: "here",
-                    };
-                    attention(&part(0)?, &part(1)?, &part(2)?, with)
-                });
-            }
+        let (gate, up) = (random(&[5, 4], "gate"), random(&[5, 4], "up"));
+        for activation in ACTIVATIONS {
+            check("gated", &[3, 4], |x| gated(x, &gate, &up, activation));
+            check("gate", &[5, 4], |gate| gated(&random(&[3, 4], "x"), gate, &up, activation));
+            check("up", &[5, 4], |up| gated(&random(&[3, 4], "x"), &gate, up, activation));
         }
 
-        check("split_heads", &[6, 4], |x| split_heads(&x.reshape((2, 3, 4))?, 2));
-        check("rope", &[6, 4], |x| rope(&x.reshape((1, 2, 3, 4))?, &[1.0, 0.1]));
+        check("rope", &[6, 4], |x| rope(&x.reshape((1, 3, 8))?, &[1.0, 0.1]));
         check("cross_entropy", &[3, 4], |x| cross_entropy_sum(x, &[2, 0, 2]));
         let (head, bias) = (random(&[5, 4], "head"), random(&[5], "head bias"));
         let chosen = random(&[3, 4], "chosen");
@@ -507,7 +566,6 @@ mod tests {
         });
         let ids = Tensor::new(&[[2_u32, 0], [2, 1]], &Device::Cpu).unwrap();
         check("embedding", &[3, 4], |x| embedding(&x.contiguous()?, &ids));
-        let key = DropoutKey { seed: 1, step: 2, microbatch: 0, term: "test" };
         check("dropout", &[3, 4], |x| dropout(x, 0.5, Some(key), "here"));
         let other = random(&[3, 4], "other");
 
@@ -525,6 +583,55 @@ mod tests {
                 product_activated(&other, w, None, activation)
             });
         }
+    }
+
+    /// The gradients of attention by queries, keys, values, all of them joined, and the bias: two
+    /// rows, four heads 3 wide of which two share keys, 3 queries, 5 keys.
+    fn check_attention(key: Option<DropoutKey>) {
+        let (mask, bias) = (random(&[2, 3, 5], "mask"), random(&[1, 4, 3, 5], "bias"));
+        let with = Attention { key, ..plain(4, 3, &mask) };
+        let part = |nth: usize| match nth {
+            0 => random(&[2, 3, 12], "query"),
+            _ => random(&[2, 5, 6], &format!("part {nth}")),
+        };
+
+        for nth in 0..3 {
+            for bias in [None, Some(&bias)] {
+                let size = [part(nth).elem_count() / 3, 3];
+                check(&format!("attention of {nth}"), &size, |x| {
+                    let parts = [0, 1, 2].map(|other| match other == nth {
+                        true => x.reshape(part(nth).shape()).unwrap(),
+                        false => part(other),
+                    });
+                    let [query, key, value] = parts;
+                    let with = Attention { bias, ..with };
+                    attention(&Projected::Apart { query, key, value }, with)
+                });
+            }
+        }
+
+        check("attention's bias", &[20, 3], |bias| {
+            let [query, key, value] = [0, 1, 2].map(part);
+            let bias = Some(&bias.reshape((1, 4, 3, 5))?);
+            attention(&Projected::Apart { query, key, value }, Attention { bias, ..with })
+        });
+        // Everything learns at once.
+        check("attention's all", &[20, 3], |x| {
+            let bias = Some(&x.reshape((1, 4, 3, 5))?);
+            let key = x.reshape((2, 5, 6))?;
+            let projected = Projected::Apart { query: part(0), key: key.clone(), value: key };
+            attention(&projected, Attention { bias, ..with })
+        });
+        let mask = random(&[2, 1, 5], "one mask");
+        check("joined attention", &[30, 6], |x| {
+            let joined = Projected::Joined(x.reshape((2, 5, 18))?);
+            attention(&joined, Attention { key, ..plain(2, 3, &mask) })
+        });
+    }
+
+    fn plain(heads: usize, width: usize, mask: &Tensor) -> Attention<'_> {
+        let (scale, share, site) = (0.6, 0.3, "here");
+        Attention { heads, width, scale, mask, bias: None, share, key: None, site }
     }
 
     const ACTIVATIONS: [Activation; 4] =
@@ -566,26 +673,39 @@ mod tests {
             rms_norm(&x, &w, 1e-6).unwrap(),
             composed::rms_norm(&x, &w, 1e-6).unwrap(),
         );
-        let heads = random(&[2, 3, 5, 4], "heads");
+        let heads = random(&[2, 5, 12], "heads");
         let (sin, cos): (Vec<f64>, Vec<f64>) =
             (0..5).flat_map(|place| [1.0, 0.1].map(|f| (f64::from(place) * f).sin_cos())).unzip();
         let table = |values| Tensor::from_vec(values, (5, 2), &Device::Cpu).unwrap();
-        same(
-            "rope",
-            rope(&heads, &[1.0, 0.1]).unwrap(),
-            composed::rope(&heads, &table(cos), &table(sin)).unwrap(),
-        );
-        let part = |name: &str, length: usize| random(&[2, 3, length, 4], name);
-        let (query, key, value) = (part("q", 5), part("k", 6), part("v", 6));
-        let with =
-            Attention { scale: 0.3, mask: &mask(), bias: None, share: 0.0, key: None, site: "" };
-        let none = Tensor::zeros((1, 3, 5, 6), DType::F64, &Device::Cpu).unwrap();
-        let twin =
-            attention(&query, &key, &value, Attention { bias: Some(&none), ..with }).unwrap();
-        same("attention", attention(&query, &key, &value, with).unwrap(), twin);
-        let x = random(&[2, 5, 6], "x");
-        let twin = x.reshape((2, 5, 3, 2)).unwrap().transpose(1, 2).unwrap();
-        same("split_heads", split_heads(&x, 3).unwrap(), twin.contiguous().unwrap());
+        let twin = composed::rope(&split_heads(&heads, 3).unwrap(), &table(cos), &table(sin));
+        let twin = merge_heads(&twin.unwrap()).unwrap();
+        same("rope", rope(&heads, &[1.0, 0.1]).unwrap(), twin);
+
+        let (bias, seen) = (random(&[1, 4, 5, 6], "bias"), mask());
+        for shared in [1, 2, 4] {
+            let query = random(&[2, 5, 12], "q");
+            let part = |name: &str| random(&[2, 6, 3 * shared], name);
+            let projected = Projected::Apart { query, key: part("k"), value: part("v") };
+            for bias in [None, Some(&bias)] {
+                let with = Attention { bias, ..plain(4, 3, &seen) };
+                let [query, key, value] = projected.apart().unwrap();
+                let weights = attention_weights(&query, &key, with).unwrap();
+                let twin = attention_of(&weights, &value, with).unwrap();
+                same("attention", attention(&projected, with).unwrap(), twin);
+            }
+        }
+        let joined = Projected::Joined(random(&[2, 6, 36], "joined"));
+        let [query, key, value] = joined.apart().unwrap();
+        let apart = Projected::Apart { query, key, value };
+        let with = plain(4, 3, &seen);
+        same("joined", attention(&joined, with).unwrap(), attention(&apart, with).unwrap());
+
+        let (gate, up) = (random(&[5, 6], "gate"), random(&[5, 6], "up"));
+        for activation in ACTIVATIONS {
+            let gate_of = linear_activated(&x, &gate, None, activation).unwrap();
+            let twin = (gate_of * linear(&x, &up, None).unwrap()).unwrap();
+            same("gated", gated(&x, &gate, &up, activation).unwrap(), twin);
+        }
         let x = random(&[130, 6], "x");
         let by_query = random(&[2, 5, 6], "by query");
         let twin = composed::masked_softmax(&scores_of(), 0.3, &by_query).unwrap();
@@ -608,6 +728,9 @@ mod tests {
             cross_entropy_sum(&linear(&x, &weight, Some(&bias)).unwrap(), &vec![3; 130]).unwrap();
         let ours = linear_cross_entropy_sum(&x, &weight, Some(&bias), &[3; 130], 1.0).unwrap();
         same("linear_cross_entropy", ours.reshape(1).unwrap(), of_logits.reshape(1).unwrap());
+        assert!(attention(&joined, plain(5, 3, &mask())).is_err());
+        assert!(attention(&apart, plain(4, 2, &mask())).is_err());
+        assert!(gated(&x, &gate, &up.t().unwrap(), Activation::Silu).is_err());
         assert!(cross_entropy_sum(&x, &[7; 130]).is_err());
         assert!(linear_cross_entropy_sum(&x, &weight, None, &[5; 130], 1.0).is_err());
         let kept: Vec<bool> = (0..780).map(|idx| idx % 3 > 0).collect();

@@ -1,8 +1,10 @@
-//! Operations on two tensors or three, as candle's graph takes them.
+//! Operations on one to three tensors, as candle's graph takes them.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
+};
 
-/// A function of `x`, a weight and, for some, a bias, with its gradients.
+/// A function of one to three tensors, such as `x`, a weight and a bias, with its gradients.
 pub(super) trait Operation: Send + Sync {
     /// What candle's errors call it.
     const NAME: &'static str;
@@ -16,20 +18,31 @@ pub(super) trait Operation: Send + Sync {
 }
 
 /// Computes an operation and puts it into the graph.
-pub(super) fn apply(
-    operation: impl Operation + 'static,
-    x: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-) -> Result<Tensor> {
-    match bias {
-        Some(bias) => x.apply_op3(weight, bias, Node(operation)),
-        None => x.apply_op2(weight, Node(operation)),
+pub(super) fn apply(operation: impl Operation + 'static, inputs: &[&Tensor]) -> Result<Tensor> {
+    match inputs {
+        [x] => x.apply_op1(Node(operation)),
+        [x, y] => x.apply_op2(y, Node(operation)),
+        [x, y, z] => x.apply_op3(y, z, Node(operation)),
+        _ => bail!("candle has no operations on {} tensors", inputs.len()),
     }
 }
 
 /// An operation in candle's graph.
 struct Node<T>(T);
+
+impl<T: Operation> CustomOp1 for Node<T> {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.0.forward(&[(x, lx)])
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Ok(self.0.backward(&[x], grad)?.into_iter().next().flatten())
+    }
+}
 
 impl<T: Operation> CustomOp2 for Node<T> {
     fn name(&self) -> &'static str {

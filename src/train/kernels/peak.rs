@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use pulp::{Simd, WithSimd};
 
-use super::instructions::{Instructions, vectorised_by};
+use super::instructions::{Instructions, vectorised};
 use super::product::{Matrix, product};
 
 /// Sums that do not wait for one another: units that take 4 cycles and begin 2 a cycle need 8, and
@@ -46,10 +46,10 @@ impl Speed {
 /// Operations a second that this machine does at most, with the instructions that kernels use.
 fn peak() -> f64 {
     let threads = rayon::current_num_threads();
-    let lanes = vectorised_by(Lanes);
+    let lanes = vectorised(Lanes);
     let operations = 2 * threads * CHAINS * LENGTH * lanes;
     fastest(operations as f64, || {
-        rayon::broadcast(|_| black_box(vectorised_by(Chains)));
+        rayon::broadcast(|_| black_box(vectorised(Chains)));
     })
 }
 
@@ -105,7 +105,7 @@ mod tests {
     /// Each sum is 2 at its end, in every lane: nothing was left out.
     #[test]
     fn all_chains_are_summed() {
-        let lanes = vectorised_by(Lanes);
-        assert_eq!(vectorised_by(Chains), (2 * CHAINS * lanes) as f32);
+        let lanes = vectorised(Lanes);
+        assert_eq!(vectorised(Chains), (2 * CHAINS * lanes) as f32);
     }
 }

@@ -42,6 +42,11 @@ impl<'a, T> Matrix<'a, T> {
         Matrix { numbers, rows, columns, down: columns, right: 1 }
     }
 
+    /// Rows that begin `down` numbers apart.
+    pub(super) fn apart(numbers: &'a [T], rows: usize, columns: usize, down: usize) -> Self {
+        Matrix { numbers, rows, columns, down, right: 1 }
+    }
+
     /// The last two dimensions of a tensor with these numbers, at the place `nth` of the dimensions
     /// before them.
     pub(super) fn of(numbers: &'a [T], layout: &Layout, nth: usize) -> Result<Self> {
@@ -85,28 +90,50 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
+/// What stands in the place of a product before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// Nothing that counts.
+    Nothing,
+    /// A sum that the product is added to.
+    Sum,
+}
+
 /// `a · b`, and the bias added to each row; its rows are shared by all threads.
 pub(super) fn product<T: Real>(a: Matrix<T>, b: Matrix<T>, bias: Option<&[T]>) -> Vec<T> {
     let mut out = vec![T::from_f64(0.0); a.rows * b.columns];
-    let threads = rayon::current_num_threads();
-
-    if a.rows < FEW_ROWS * threads || 3 * a.rows < 4 * b.columns {
-        write(a, b, bias, &mut out, Parallelism::Rayon(threads));
-    } else {
-        let rows = a.rows.div_ceil(threads).next_multiple_of(ROWS);
-        let tasks = out.par_chunks_mut((rows * b.columns).max(1)).enumerate();
-        tasks.for_each(|(nth, out)| {
-            let part = a.rows(nth * rows, out.len() / b.columns);
-            write(part, b, bias, out, Parallelism::Serial);
-        });
-    }
-
+    shared(a, b, bias, &mut out, Before::Nothing);
     out
+}
+
+/// Adds `a · b` to `sum`; its rows are shared by all threads.
+pub(super) fn add_product<T: Real>(a: Matrix<T>, b: Matrix<T>, sum: &mut [T]) {
+    shared(a, b, None, sum, Before::Sum);
 }
 
 /// `a · b` into `out`, on this thread alone.
 pub(super) fn product_into<T: Real>(a: Matrix<T>, b: Matrix<T>, out: &mut [T]) {
-    write(a, b, None, out, Parallelism::Serial);
+    write(a, b, None, out, Before::Nothing, Parallelism::Serial);
+}
+
+/// Adds `a · b` to `sum`, on this thread alone.
+pub(super) fn add_product_into<T: Real>(a: Matrix<T>, b: Matrix<T>, sum: &mut [T]) {
+    write(a, b, None, sum, Before::Sum, Parallelism::Serial);
+}
+
+fn shared<T: Real>(a: Matrix<T>, b: Matrix<T>, bias: Option<&[T]>, out: &mut [T], before: Before) {
+    let threads = rayon::current_num_threads();
+
+    if a.rows < FEW_ROWS * threads || 3 * a.rows < 4 * b.columns {
+        return write(a, b, bias, out, before, Parallelism::Rayon(threads));
+    }
+
+    let rows = a.rows.div_ceil(threads).next_multiple_of(ROWS);
+    let tasks = out.par_chunks_mut((rows * b.columns).max(1)).enumerate();
+    tasks.for_each(|(nth, out)| {
+        let part = a.rows(nth * rows, out.len() / b.columns);
+        write(part, b, bias, out, before, Parallelism::Serial);
+    });
 }
 
 fn write<T: Real>(
@@ -114,6 +141,7 @@ fn write<T: Real>(
     b: Matrix<T>,
     bias: Option<&[T]>,
     out: &mut [T],
+    before: Before,
     threads: Parallelism,
 ) {
     take_one_way();
@@ -123,13 +151,13 @@ fn write<T: Real>(
     // A product of no depth is zero, and has its bias all the same.
     for first in (0..depth.max(1)).step_by(DEPTH) {
         let deep = DEPTH.min(depth - first);
-        let before = if first == 0 { zero } else { one };
+        let of_before = if first == 0 && before == Before::Nothing { zero } else { one };
         let bias = bias.filter(|_| first + deep == depth).map(Bias::PerCol);
         gemmkit::gemm_fused(
             one,
             a.columns(first, deep).view(),
             b.rows(first, deep).view(),
-            before,
+            of_before,
             MatMut::from_row_major(out, a.rows, b.columns),
             bias,
             None,

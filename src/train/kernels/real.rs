@@ -43,7 +43,7 @@ impl Real for f64 {
 impl Real for f32 {
     /// `2ⁿ · e^r` with `n` the nearest whole number to `x / ln 2`: a polynomial for the rest, `n`
     /// straight into the exponent bits (Cephes, `expf`).
-    #[inline]
+    #[inline(always)]
     fn exp(self) -> Self {
         // Adding and taking away this rounds to a whole number.
         const ROUND: f32 = 12_582_912.0;
@@ -59,18 +59,18 @@ impl Real for f32 {
         if self < -87.0 { 0.0 } else { p }
     }
 
-    #[inline]
+    #[inline(always)]
     fn sqrt(self) -> Self {
         f32::sqrt(self)
     }
 
-    #[inline]
+    #[inline(always)]
     fn larger(self, other: Self) -> Self {
         if self > other { self } else { other }
     }
 
     /// Abramowitz and Stegun 7.1.26.
-    #[inline]
+    #[inline(always)]
     fn normal_below(self, bell: Self) -> Self {
         let z = self.abs() * std::f32::consts::FRAC_1_SQRT_2;
         let t = 1.0 / (1.0 + 0.327_591_1 * z);
@@ -84,7 +84,7 @@ impl Real for f32 {
 }
 
 /// `Σ f(x)`.
-#[inline]
+#[inline(always)]
 pub(super) fn sum<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
     let mut lanes = [T::from_f64(0.0); LANES];
     let whole = x.chunks_exact(LANES);
@@ -97,7 +97,7 @@ pub(super) fn sum<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
 }
 
 /// `Σ f(x, y)`.
-#[inline]
+#[inline(always)]
 pub(super) fn sum2<T: Real>(x: &[T], y: &[T], f: impl Fn(T, T) -> T) -> T {
     let mut lanes = [T::from_f64(0.0); LANES];
     let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
@@ -110,7 +110,7 @@ pub(super) fn sum2<T: Real>(x: &[T], y: &[T], f: impl Fn(T, T) -> T) -> T {
 }
 
 /// The largest of `f(x)`.
-#[inline]
+#[inline(always)]
 pub(super) fn largest<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
     let mut lanes = [T::from_f64(f64::NEG_INFINITY); LANES];
     let whole = x.chunks_exact(LANES);

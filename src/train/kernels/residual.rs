@@ -2,6 +2,7 @@
 //! `dbranch` is `g` under the same dropout.
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
+use pulp::Simd;
 
 use super::dropout::Dropout;
 use super::operation::Operation;
@@ -15,8 +16,8 @@ pub(super) struct Residual {
 }
 
 impl Kernel for Residual {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
-        each(inputs[0].len(), |at, out| {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
+        each(simd, inputs[0].len(), |at, out| {
             let all = out.iter_mut().zip(inputs[0][at.clone()].iter().zip(&inputs[1][at.clone()]));
             match &self.dropout {
                 None => all.for_each(|(y, (x, branch))| *y = *x + *branch),

@@ -3,6 +3,7 @@
 //! With `h = g · w`: `dx = r · (h − x̂ · mean(h · x̂))`, `dw = Σ g · x̂` over all rows.
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
+use pulp::Simd;
 
 use super::operation::Operation;
 use super::real::{Real, sum, sum2};
@@ -16,6 +17,7 @@ pub(super) struct RmsNorm {
 
 impl RmsNorm {
     /// `r` of a row.
+    #[inline(always)]
     fn scale<T: Real>(self, x: &[T]) -> T {
         let square = sum(x, |x| x * x) / T::from_f64(x.len() as f64);
         T::from_f64(1.0) / (square + T::from_f64(self.eps)).sqrt()
@@ -23,10 +25,10 @@ impl RmsNorm {
 }
 
 impl Kernel for RmsNorm {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let (x, weight) = (inputs[0], inputs[1]);
         let width = weight.len();
-        by_rows(x.len() / width, width, |row, out| {
+        by_rows(simd, x.len() / width, width, |row, out| {
             let x = &x[row * width..][..width];
             let r = self.scale(x);
             out.iter_mut().zip(x.iter().zip(weight)).for_each(|(y, (x, w))| *y = *x * r * *w);
@@ -55,10 +57,10 @@ impl Operation for RmsNorm {
 struct ForInput(RmsNorm);
 
 impl Kernel for ForInput {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let (x, weight, grad) = (inputs[0], inputs[1], inputs[2]);
         let width = weight.len();
-        by_rows(x.len() / width, width, |row, out| {
+        by_rows(simd, x.len() / width, width, |row, out| {
             let (x, grad) = (&x[row * width..][..width], &grad[row * width..][..width]);
             let r = self.0.scale(x);
             // What comes out is `h` until the mean is known.
@@ -75,9 +77,9 @@ impl Kernel for ForInput {
 struct ForWeight(RmsNorm, usize);
 
 impl Kernel for ForWeight {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let (x, grad, width) = (inputs[0], inputs[1], self.1);
-        sum_of_rows(x.len() / width, width, |row, total: &mut [T]| {
+        sum_of_rows(simd, x.len() / width, width, |row, total: &mut [T]| {
             let (x, grad) = (&x[row * width..][..width], &grad[row * width..][..width]);
             let r = self.0.scale(x);
             total

@@ -5,11 +5,12 @@
 //! The gradient is turned back: the same with `−s`. Angles are computed in f64.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use pulp::Simd;
 
 use super::real::Real;
 use super::rows::{Kernel, by_rows, run, run_detached};
 
-/// Takes `[rows, heads, length, width]`.
+/// Takes `[rows, length, heads · width]`.
 #[derive(Clone)]
 pub(super) struct Rope {
     /// Cosine and sine by place and pair.
@@ -36,17 +37,37 @@ impl Rope {
     }
 }
 
-impl Kernel for Rope {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
-        let (x, half) = (inputs[0], self.width / 2);
-        by_rows(x.len() / self.width, self.width, |row, out| {
-            let x = &x[row * self.width..][..self.width];
-            let turns = &self.turns[row % self.length * half..][..half];
-            for (pair, (cos, sin)) in turns.iter().enumerate() {
-                let (first, second, cos, sin) =
-                    (x[pair], x[pair + half], T::from_f64(*cos), T::from_f64(*sin));
-                out[pair] = first * cos - second * sin;
-                out[pair + half] = second * cos + first * sin;
+impl Rope {
+    /// Numbers of the table as the kernel computes with them.
+    fn table<T: Real>(&self, of: impl Fn(&(f64, f64)) -> f64) -> Vec<T> {
+        self.turns.iter().map(|turn| T::from_f64(of(turn))).collect()
+    }
+}
+
+/// What is turned, and how many numbers stand in a place.
+struct Turned<'a> {
+    rope: &'a Rope,
+    numbers: usize,
+}
+
+impl Kernel for Turned<'_> {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
+        let Turned { rope, numbers } = *self;
+        let (x, half) = (inputs[0], rope.width / 2);
+        let (cos, sin) = (rope.table::<T>(|turn| turn.0), rope.table::<T>(|turn| turn.1));
+
+        by_rows(simd, x.len() / numbers, numbers, |row, out| {
+            let at = row % rope.length * half;
+            let (cos, sin) = (&cos[at..][..half], &sin[at..][..half]);
+            let heads = out.chunks_mut(rope.width).zip(x[row * numbers..].chunks(rope.width));
+            for (out, x) in heads {
+                let ((first, second), (x, y)) = (out.split_at_mut(half), x.split_at(half));
+                let turns = cos.iter().zip(sin);
+                let out = first.iter_mut().zip(second);
+                for ((out, (x, y)), (cos, sin)) in out.zip(x.iter().zip(y)).zip(turns) {
+                    *out.0 = *x * *cos - *y * *sin;
+                    *out.1 = *y * *cos + *x * *sin;
+                }
             }
         })
     }
@@ -58,10 +79,12 @@ impl CustomOp1 for Rope {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((run(self, &[(x, layout)])?, layout.shape().clone()))
+        let turned = Turned { rope: self, numbers: layout.shape().dims3()?.2 };
+        Ok((run(&turned, &[(x, layout)])?, layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        run_detached(&self.back(), &[grad], x.shape()).map(Some)
+        let turned = Turned { rope: &self.back(), numbers: x.dim(2)? };
+        run_detached(&turned, &[grad], x.shape()).map(Some)
     }
 }

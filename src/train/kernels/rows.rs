@@ -7,6 +7,7 @@ use std::ops::Range;
 use candle_core::{CpuStorage, D, DType, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::instructions::vectorised;
@@ -20,32 +21,92 @@ const CHUNK: usize = 8_192;
 
 /// Numbers in, numbers out, for f32 and f64 alike. Halves are computed with as f32.
 pub(super) trait Kernel {
-    /// Computes the output from contiguous inputs.
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T>;
+    /// Computes the output from contiguous inputs, with vector instructions.
+    ///
+    /// A loop gets the instructions only where the compiler puts it into a function that has them,
+    /// which it does with a closure that it finds in one place: so all loops are made once for each
+    /// set, and what they call is `#[inline(always)]`.
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T>;
+}
+
+/// Numbers as kernels compute with them: f32 and f64 as they stand, halves as f32.
+pub(super) trait Stored: Real {
+    /// The numbers of a contiguous storage, copied only where they are halves.
+    fn read<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [Self]>>;
+
+    /// Numbers as a storage of the same type as `like`.
+    fn store(values: Vec<Self>, like: &CpuStorage) -> Result<CpuStorage>;
+}
+
+impl Stored for f64 {
+    fn read<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [f64]>> {
+        slice(storage, layout).map(Cow::Borrowed)
+    }
+
+    fn store(values: Vec<f64>, _: &CpuStorage) -> Result<CpuStorage> {
+        Ok(CpuStorage::F64(values))
+    }
+}
+
+impl Stored for f32 {
+    fn read<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [f32]>> {
+        widened(storage, layout)
+    }
+
+    fn store(values: Vec<f32>, like: &CpuStorage) -> Result<CpuStorage> {
+        narrowed(values, like)
+    }
 }
 
 /// Runs a kernel on storages, as a candle custom operation is given them; the result has the type
 /// of the first.
 pub(super) fn run(kernel: &impl Kernel, inputs: &[(&CpuStorage, &Layout)]) -> Result<CpuStorage> {
-    match inputs.first() {
-        Some((CpuStorage::F64(_), _)) => {
-            let slices: Vec<&[f64]> = inputs
-                .iter()
-                .map(|(storage, layout)| slice(storage, layout))
-                .collect::<Result<_>>()?;
-            Ok(f64::to_cpu_storage_owned(kernel.run(&slices)))
-        }
+    fn of<T: Stored>(
+        kernel: &impl Kernel,
+        inputs: &[(&CpuStorage, &Layout)],
+        first: &CpuStorage,
+    ) -> Result<CpuStorage> {
+        T::store(of_numbers(inputs, |inputs| vectorised(Run { kernel, inputs }))?, first)
+    }
 
-        Some((first, _)) => {
-            let wide: Vec<Cow<[f32]>> = inputs
-                .iter()
-                .map(|(storage, layout)| widened(storage, layout))
-                .collect::<Result<_>>()?;
-            let slices: Vec<&[f32]> = wide.iter().map(AsRef::as_ref).collect();
-            narrowed(kernel.run(&slices), first)
-        }
+    match inputs.first() {
+        Some((first @ CpuStorage::F64(_), _)) => of::<f64>(kernel, inputs, first),
+        Some((first, _)) => of::<f32>(kernel, inputs, first),
         None => bail!("a kernel without input"),
     }
+}
+
+/// A kernel and what it runs on.
+struct Run<'a, K, T> {
+    kernel: &'a K,
+    inputs: &'a [&'a [T]],
+}
+
+impl<K: Kernel, T: Real> WithSimd for Run<'_, K, T> {
+    type Output = Vec<T>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<T> {
+        self.kernel.run(simd, self.inputs)
+    }
+}
+
+/// What `f` makes of the numbers of contiguous storages.
+pub(super) fn of_numbers<T: Stored, R>(
+    inputs: &[(&CpuStorage, &Layout)],
+    f: impl FnOnce(&[&[T]]) -> R,
+) -> Result<R> {
+    let read: Vec<Cow<[T]>> =
+        inputs.iter().map(|(storage, layout)| T::read(storage, layout)).collect::<Result<_>>()?;
+    Ok(f(&read.iter().map(AsRef::as_ref).collect::<Vec<&[T]>>()))
+}
+
+/// What `f` makes of the numbers of tensors.
+pub(super) fn with_numbers<T: Stored, R>(
+    inputs: &[&Tensor],
+    f: impl FnOnce(&[&[T]]) -> R,
+) -> Result<R> {
+    with_storages(inputs, |storages| of_numbers(storages, f))
 }
 
 /// Runs a kernel on tensors; the result belongs to no graph and has the type of the first.
@@ -54,6 +115,13 @@ pub(super) fn run_detached(
     inputs: &[&Tensor],
     shape: impl Into<Shape>,
 ) -> Result<Tensor> {
+    tensor(with_storages(inputs, |storages| run(kernel, storages))?, shape)
+}
+
+fn with_storages<R>(
+    inputs: &[&Tensor],
+    f: impl FnOnce(&[(&CpuStorage, &Layout)]) -> Result<R>,
+) -> Result<R> {
     let inputs: Vec<Tensor> =
         inputs.iter().map(|input| input.contiguous()).collect::<Result<_>>()?;
     let guards: Vec<_> = inputs.iter().map(Tensor::storage_and_layout).collect();
@@ -66,7 +134,7 @@ pub(super) fn run_detached(
         }
     }
 
-    tensor(run(kernel, &storages)?, shape)
+    f(&storages)
 }
 
 /// A storage as a tensor that belongs to no graph.
@@ -148,8 +216,7 @@ pub(super) fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) 
     }
 }
 
-/// The numbers of a contiguous storage as f32, copied only where they are halves.
-pub(super) fn widened<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [f32]>> {
+fn widened<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [f32]>> {
     fn copied<T: WithDType>(halves: &[T], convert: impl Fn(&[T], &mut [f32]) + Sync) -> Vec<f32> {
         let mut wide = vec![0.0; halves.len()];
         let chunks = wide.par_chunks_mut(ROWS * ROWS).zip(halves.par_chunks(ROWS * ROWS));
@@ -169,8 +236,7 @@ pub(super) fn widened<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Co
     })
 }
 
-/// Numbers as a storage of the same type as `like`.
-pub(super) fn narrowed(values: Vec<f32>, like: &CpuStorage) -> Result<CpuStorage> {
+fn narrowed(values: Vec<f32>, like: &CpuStorage) -> Result<CpuStorage> {
     fn copied<T: WithDType>(values: &[f32], convert: impl Fn(&[f32], &mut [T]) + Sync) -> Vec<T> {
         let mut halves = vec![T::from_f64(0.0); values.len()];
         let chunks = halves.par_chunks_mut(ROWS * ROWS).zip(values.par_chunks(ROWS * ROWS));
@@ -190,36 +256,39 @@ pub(super) fn narrowed(values: Vec<f32>, like: &CpuStorage) -> Result<CpuStorage
 }
 
 /// `n` numbers, written a chunk at a time by `write(which of them, out)`.
-pub(super) fn each<T: WithDType>(
+pub(super) fn each<T: WithDType, S: Simd>(
+    simd: S,
     n: usize,
     write: impl Fn(Range<usize>, &mut [T]) + Sync,
 ) -> Vec<T> {
     let mut all = vec![T::from_f64(0.0); n];
     all.par_chunks_mut(CHUNK).enumerate().for_each(|(nth, out)| {
-        vectorised(|| write(nth * CHUNK..nth * CHUNK + out.len(), out));
+        simd.vectorize(|| write(nth * CHUNK..nth * CHUNK + out.len(), out));
     });
     all
 }
 
 /// `n` rows of `width` numbers, each written by `write(row, out)`.
-pub(super) fn by_rows<T: WithDType>(
+pub(super) fn by_rows<T: WithDType, S: Simd>(
+    simd: S,
     n: usize,
     width: usize,
     write: impl Fn(usize, &mut [T]) + Sync,
 ) -> Vec<T> {
     let mut all = vec![T::from_f64(0.0); n * width];
     all.par_chunks_mut((ROWS * width).max(1)).enumerate().for_each(|(chunk, rows)| {
-        vectorised(|| {
-            rows.chunks_mut(width.max(1))
-                .enumerate()
-                .for_each(|(row, out)| write(chunk * ROWS + row, out))
+        simd.vectorize(|| {
+            for (row, out) in rows.chunks_mut(width.max(1)).enumerate() {
+                write(chunk * ROWS + row, out);
+            }
         });
     });
     all
 }
 
 /// The sum over `n` rows of what `add(row, total)` adds to `width` totals.
-pub(super) fn sum_of_rows<T: Real>(
+pub(super) fn sum_of_rows<T: Real, S: Simd>(
+    simd: S,
     n: usize,
     width: usize,
     add: impl Fn(usize, &mut [T]) + Sync,
@@ -228,8 +297,10 @@ pub(super) fn sum_of_rows<T: Real>(
         .into_par_iter()
         .map(|chunk| {
             let mut total = vec![T::from_f64(0.0); width];
-            vectorised(|| {
-                (chunk * ROWS..n.min((chunk + 1) * ROWS)).for_each(|row| add(row, &mut total))
+            simd.vectorize(|| {
+                for row in chunk * ROWS..n.min((chunk + 1) * ROWS) {
+                    add(row, &mut total);
+                }
             });
             total
         })

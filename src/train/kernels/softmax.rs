@@ -3,6 +3,7 @@
 //! `p = softmax(scale · s + mask)`, `ds = scale · p · (g − Σ p · g)`.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use pulp::Simd;
 
 use super::real::{Real, largest, sum, sum2};
 use super::rows::{Kernel, by_rows, run, run_detached};
@@ -36,22 +37,38 @@ impl MaskedSoftmax {
 }
 
 impl Kernel for MaskedSoftmax {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let (scores, mask, keys) = (inputs[0], inputs[1], self.keys);
-        by_rows(scores.len() / keys, keys, |row, out| {
-            let (scores, mask) =
-                (&scores[row * keys..][..keys], &mask[self.mask_row(row) * keys..][..keys]);
-            let scale = T::from_f64(self.scale);
-            out.iter_mut()
-                .zip(scores.iter().zip(mask))
-                .for_each(|(p, (score, mask))| *p = scale * *score + *mask);
-            let most = largest(out, |value| value);
-            out.iter_mut().for_each(|p| *p = (*p - most).exp());
-            let share = T::from_f64(1.0) / sum(out, |p| p);
-
-            out.iter_mut().for_each(|p| *p *= share);
+        by_rows(simd, scores.len() / keys, keys, |row, out| {
+            out.copy_from_slice(&scores[row * keys..][..keys]);
+            let mask = &mask[self.mask_row(row) * keys..][..keys];
+            soften(out, T::from_f64(self.scale), None, mask);
         })
     }
+}
+
+/// Makes scores of a query its weights: softmax of `scale · scores + bias + mask`.
+#[inline(always)]
+pub(super) fn soften<T: Real>(scores: &mut [T], scale: T, bias: Option<&[T]>, mask: &[T]) {
+    let masked = scores.iter_mut().zip(mask);
+    match bias {
+        Some(bias) => masked
+            .zip(bias)
+            .for_each(|((score, mask), bias)| *score = scale * *score + *bias + *mask),
+        None => masked.for_each(|(score, mask)| *score = scale * *score + *mask),
+    }
+
+    let most = largest(scores, |value| value);
+    scores.iter_mut().for_each(|p| *p = (*p - most).exp());
+    let share = T::from_f64(1.0) / sum(scores, |p| p);
+    scores.iter_mut().for_each(|p| *p *= share);
+}
+
+/// Makes what flows into the weights `p` of a query what flows into its scores.
+#[inline(always)]
+pub(super) fn flow_back<T: Real>(p: &[T], grad: &mut [T], scale: T) {
+    let along = sum2(p, grad, |p, grad| p * grad);
+    grad.iter_mut().zip(p).for_each(|(grad, p)| *grad = scale * *p * (*grad - along));
 }
 
 impl CustomOp2 for MaskedSoftmax {
@@ -84,20 +101,17 @@ impl CustomOp2 for MaskedSoftmax {
 }
 
 /// The gradient by the scores, from the weights and what flows into them.
-pub(super) struct Backward {
-    pub(super) scale: f64,
-    pub(super) keys: usize,
+struct Backward {
+    scale: f64,
+    keys: usize,
 }
 
 impl Kernel for Backward {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let (p, grad, keys) = (inputs[0], inputs[1], self.keys);
-        by_rows(p.len() / keys, keys, |row, out| {
-            let (p, grad) = (&p[row * keys..][..keys], &grad[row * keys..][..keys]);
-            let (scale, along) = (T::from_f64(self.scale), sum2(p, grad, |p, grad| p * grad));
-            out.iter_mut()
-                .zip(p.iter().zip(grad))
-                .for_each(|(ds, (p, grad))| *ds = scale * *p * (*grad - along));
+        by_rows(simd, p.len() / keys, keys, |row, out| {
+            out.copy_from_slice(&grad[row * keys..][..keys]);
+            flow_back(&p[row * keys..][..keys], out, T::from_f64(self.scale));
         })
     }
 }

@@ -1,5 +1,7 @@
 //! `Σ x²` in f64, for the norm of a gradient.
 
+use pulp::Simd;
+
 use super::real::Real;
 use super::rows::{Kernel, sum_of_rows};
 
@@ -10,9 +12,9 @@ const CHUNK: usize = 4_096;
 pub(super) struct Squares;
 
 impl Kernel for Squares {
-    fn run<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
+    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let chunks: Vec<&[T]> = inputs[0].chunks(CHUNK).collect();
-        let total: Vec<f64> = sum_of_rows(chunks.len(), 1, |row, total| {
+        let total: Vec<f64> = sum_of_rows(simd, chunks.len(), 1, |row, total| {
             total[0] += chunks[row].iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>();
         });
         total.into_iter().map(T::from_f64).collect()

@@ -12,12 +12,12 @@ use std::path::Path;
 use candle_core::{DType, Device, Result as Computed, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Pass, attend};
+use super::layers::Pass;
 use super::parameters::{Declarations, Init, Role};
 use super::{Declared, Parameters, Weights};
 use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_json};
-use crate::train::kernels::Attention;
+use crate::train::kernels::{self, Attention, Projected};
 
 const PROMPTS: &str = "adapter_query";
 /// The tensors of an adapter, in its folder.
@@ -82,30 +82,37 @@ impl Adapter {
     }
 
     /// Adds to what the attention of block `layer` mixed, `[rows, queries, heads · width]`, what
-    /// its queries `[rows, heads, queries, width]` see in the prompts; `project` makes keys and
-    /// values `[1, heads, tokens, width]` of prompts `[1, tokens, hidden]`.
+    /// its queries, of the same shape, see in the prompts; `project` makes keys and values `[1,
+    /// tokens, shared · width]` of prompts `[1, tokens, hidden]`, and `with` is what the block's
+    /// attention did.
     pub(super) fn add(
         &self,
         pass: &Pass,
         layer: usize,
         query: &Tensor,
         mixed: Tensor,
-        scale: f64,
+        with: Attention,
         project: impl FnOnce(&Tensor) -> Computed<(Tensor, Tensor)>,
     ) -> Computed<Tensor> {
         let Some(nth) = (layer + self.layers).checked_sub(self.blocks) else { return Ok(mixed) };
         let prompts =
             pass.get(&format!("{PROMPTS}.weight"))?.narrow(0, nth * self.tokens, self.tokens)?;
         let (key, value) = project(&prompts.unsqueeze(0)?.to_dtype(query.dtype())?)?;
-        let (rows, heads, _, width) = query.dims4()?;
+        let rows = query.dim(0)?;
         let of_each_row = |x: &Tensor| {
-            let (_, own, tokens, width) = x.dims4()?;
-            x.broadcast_as((rows, own, tokens, width))?.contiguous()
+            let (_, tokens, numbers) = x.dims3()?;
+            x.broadcast_as((rows, tokens, numbers))?.contiguous()
         };
         let wide = if query.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
         let mask = Tensor::zeros((rows, 1, self.tokens), wide, query.device())?;
-        let with = Attention { scale, mask: &mask, bias: None, share: 0.0, key: None, site: "" };
-        let seen = attend(query, &of_each_row(&key)?, &of_each_row(&value)?, with)?;
+        let (heads, width) = (with.heads, with.width);
+        let with = Attention { mask: &mask, bias: None, share: 0.0, key: None, site: "", ..with };
+        let projected = Projected::Apart {
+            query: query.clone(),
+            key: of_each_row(&key)?,
+            value: of_each_row(&value)?,
+        };
+        let seen = kernels::attention(&projected, with)?;
         let gate = pass.get(&gate(layer))?.tanh()?.to_dtype(query.dtype())?.reshape((heads, 1))?;
         let gate = gate.broadcast_as((heads, width))?.reshape((1, 1, heads * width))?;
 

@@ -14,7 +14,7 @@ use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Role};
 use super::{Activations, Architecture, Family, Head, Inputs, Language, Size, Special};
 use crate::error::Error;
-use crate::train::kernels::{self, Activation, Attention};
+use crate::train::kernels::{Activation, Attention, Projected};
 use crate::train::params::Norm;
 
 /// See the module.
@@ -221,7 +221,7 @@ impl Architecture for Bert {
         let (tokens, width) = (rows * length, self.hidden_size);
         let weights = rows * self.num_attention_heads * length * length;
         let block =
-            Activations::of(tokens, width, 13 * width + 2 * self.intermediate_size, weights);
+            Activations::of(tokens, width, 10 * width + 2 * self.intermediate_size, weights);
         let mut all = vec![block; self.steps()];
         all[0] = Activations::of(tokens, width, 4 * width, 0);
         all
@@ -277,11 +277,11 @@ impl Bert {
 
     fn attention(&self, pass: &Pass, block: &str, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let heads = self.num_attention_heads;
-        let part = |name: &str| {
-            kernels::split_heads(&pass.dense(&format!("{block}.attention.self.{name}"), x)?, heads)
-        };
+        let part = |name: &str| pass.dense(&format!("{block}.attention.self.{name}"), x);
         let site = format!("{block}.attention");
         let with = Attention {
+            heads,
+            width: self.hidden_size / heads,
             scale: 1.0 / ((self.hidden_size / heads) as f64).sqrt(),
             mask,
             bias: None,
@@ -290,7 +290,9 @@ impl Bert {
             site: &site,
         };
 
-        let mixed = pass.attend(&part("query")?, &part("key")?, &part("value")?, with)?;
+        let projected =
+            Projected::Apart { query: part("query")?, key: part("key")?, value: part("value")? };
+        let mixed = pass.attend(&projected, with)?;
         pass.dense(&format!("{block}.attention.output.dense"), &mixed)
     }
 

@@ -9,7 +9,7 @@ use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Role};
 use super::{Activations, Adapter, Architecture, Family, Head, Inputs, Language, Size, Special};
 use crate::error::Error;
-use crate::train::kernels::{self, Activation, Attention};
+use crate::train::kernels::{Activation, Attention, Projected};
 
 /// See the module.
 pub static GPT2: Family = Family {
@@ -184,7 +184,7 @@ impl Architecture for Gpt2 {
         let (tokens, width) = (rows * length, self.n_embd);
         let weights = rows * self.n_head * length * length;
         let mut all = vec![
-            Activations::of(tokens, width, 13 * width + 2 * self.inner(), weights);
+            Activations::of(tokens, width, 10 * width + 2 * self.inner(), weights);
             self.steps()
         ];
         all[0] = Activations::of(tokens, width, 2 * width, 0);
@@ -236,15 +236,10 @@ impl Gpt2 {
     fn attention(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let block = format!("transformer.h.{layer}");
         let (hidden, heads) = (self.n_embd, self.n_head);
-        // The three parts are cut from the weights, which are smaller than what comes of them.
-        let get = |part: &str| pass.get(&format!("{block}.attn.c_attn.{part}"));
-        let part = |nth: usize, x: &Tensor| {
-            let weight = get("weight")?.narrow(1, nth * hidden, hidden)?;
-            let bias = get("bias")?.narrow(0, nth * hidden, hidden)?;
-            kernels::split_heads(&kernels::product(x, &weight, Some(&bias))?, heads)
-        };
         let site = format!("{block}.attention");
         let with = Attention {
+            heads,
+            width: hidden / heads,
             scale: 1.0 / ((hidden / heads) as f64).sqrt(),
             mask,
             bias: None,
@@ -252,13 +247,21 @@ impl Gpt2 {
             key: pass.dropout,
             site: &site,
         };
+        let project = |x: &Tensor| {
+            Ok::<_, candle_core::Error>(Projected::Joined(
+                pass.conv1d(&format!("{block}.attn.c_attn"), x)?,
+            ))
+        };
 
-        let (query, scale) = (part(0, x)?, with.scale);
-        let mut mixed = pass.attend(&query, &part(1, x)?, &part(2, x)?, with)?;
+        let projected = project(x)?;
+        let mut mixed = pass.attend(&projected, with)?;
 
         if let Some(adapter) = &self.adapter {
-            mixed = adapter
-                .add(pass, layer, &query, mixed, scale, |x| Ok((part(1, x)?, part(2, x)?)))?;
+            let [query, _, _] = projected.apart()?;
+            mixed = adapter.add(pass, layer, &query, mixed, with, |x| {
+                let [_, key, value] = project(x)?.apart()?;
+                Ok((key, value))
+            })?;
         }
 
         pass.conv1d(&format!("{block}.attn.c_proj"), &mixed)

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::{Head, Tap, Tokens, Weights};
-use crate::train::kernels::{self, Activation, Attention, DropoutKey};
+use crate::train::kernels::{self, Activation, Attention, DropoutKey, Projected};
 
 /// The weights, which activations are dropped (none where `dropout` is `None`), and who wants to
 /// see inside.
@@ -23,19 +23,13 @@ impl<'a> Pass<'a> {
         Pass { weights, dropout, tap: None }
     }
 
-    /// [`attend`], seen by whoever wants to see it.
-    pub(super) fn attend(
-        &self,
-        query: &Tensor,
-        key: &Tensor,
-        value: &Tensor,
-        with: Attention,
-    ) -> Result<Tensor> {
-        let Some(tap) = self.tap else { return attend(query, key, value, with) };
-        let heads = query.dim(1)?;
-        let weights = kernels::attention_weights(query, &shared(key, heads)?, with)?;
+    /// Attention, seen by whoever wants to see it.
+    pub(super) fn attend(&self, projected: &Projected, with: Attention) -> Result<Tensor> {
+        let Some(tap) = self.tap else { return kernels::attention(projected, with) };
+        let [query, key, value] = projected.apart()?;
+        let weights = kernels::attention_weights(&query, &key, with)?;
         tap.put(&weights);
-        kernels::attention_of(&weights, &shared(value, heads)?, with)
+        kernels::attention_of(&weights, &value, with)
     }
 
     pub(super) fn get(&self, name: &str) -> Result<&Tensor> {
@@ -57,6 +51,18 @@ impl<'a> Pass<'a> {
     ) -> Result<Tensor> {
         let bias = self.get(&format!("{name}.bias"))?;
         kernels::linear_activated(x, self.get(&format!("{name}.weight"))?, Some(bias), activation)
+    }
+
+    /// The activation of `x · gateᵀ` times `x · upᵀ`.
+    pub(super) fn gated(
+        &self,
+        gate: &str,
+        up: &str,
+        x: &Tensor,
+        activation: Activation,
+    ) -> Result<Tensor> {
+        let weight = |name: &str| self.get(&format!("{name}.weight"));
+        kernels::gated(x, weight(gate)?, weight(up)?, activation)
     }
 
     /// The activation of `x · weightᵀ`.
@@ -140,27 +146,4 @@ impl<'a> Pass<'a> {
     pub(super) fn drop(&self, x: &Tensor, share: f64, site: &str) -> Result<Tensor> {
         kernels::dropout(x, share, self.dropout, site)
     }
-}
-
-/// Attention, `[rows, queries, heads · width]`; heads in a group share keys and values
-/// (arXiv:2305.13245), which have so many heads fewer.
-pub(super) fn attend(
-    query: &Tensor,
-    key: &Tensor,
-    value: &Tensor,
-    with: Attention,
-) -> Result<Tensor> {
-    let heads = query.dim(1)?;
-    kernels::attention(query, &shared(key, heads)?, &shared(value, heads)?, with)
-}
-
-/// Keys or values repeated for the heads that share them.
-fn shared(x: &Tensor, heads: usize) -> Result<Tensor> {
-    let (rows, own, length, width) = x.dims4()?;
-    if own == heads {
-        return Ok(x.clone());
-    }
-    x.unsqueeze(2)?
-        .broadcast_as((rows, own, heads / own, length, width))?
-        .reshape((rows, heads, length, width))
 }

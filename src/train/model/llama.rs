@@ -9,7 +9,7 @@ use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Role};
 use super::{Activations, Adapter, Architecture, Family, Head, Inputs, Language, Size, Special};
 use crate::error::{Error, Result as Checked};
-use crate::train::kernels::{self, Activation, Attention};
+use crate::train::kernels::{self, Activation, Attention, Projected};
 
 /// See the module.
 pub static LLAMA: Family = Family {
@@ -229,10 +229,9 @@ impl Architecture for Llama {
     fn kept(&self, rows: usize, length: usize, _: usize) -> Vec<Activations> {
         let (tokens, width, heads) = (rows * length, self.hidden_size, self.num_attention_heads);
         let (queries, keys) = (heads * self.head_width(), self.key_heads() * self.head_width());
-        let repeated = if keys == queries { 0 } else { 2 * queries };
-        let of_attention = 5 * queries + 5 * keys + repeated;
+        let of_attention = 4 * queries + 3 * keys;
         let weights = rows * heads * length * length;
-        let graph = 5 * width + of_attention + 4 * self.intermediate_size;
+        let graph = 5 * width + of_attention + 3 * self.intermediate_size;
         let mut all = vec![Activations::of(tokens, width, graph, weights); self.steps()];
         all[0] = Activations::of(tokens, width, 0, 0);
 
@@ -318,21 +317,20 @@ impl Llama {
         )?;
 
         let normed = norm("post_attention_layernorm", &x)?;
-        let gate =
-            pass.linear_activated(&format!("{name}.mlp.gate_proj"), &normed, self.hidden_act)?;
-        let wide = (gate * pass.linear(&format!("{name}.mlp.up_proj"), &normed)?)?;
+        let (gate, up) = (format!("{name}.mlp.gate_proj"), format!("{name}.mlp.up_proj"));
+        let wide = pass.gated(&gate, &up, &normed, self.hidden_act)?;
         pass.residual(&x, &pass.linear(&format!("{name}.mlp.down_proj"), &wide)?, 0.0, "")
     }
 
     fn attention(&self, pass: &Pass, layer: usize, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let block = format!("model.layers.{layer}");
         let frequencies = self.frequencies().map_err(candle_core::Error::msg)?;
-        let part = |name: &str, x: &Tensor, heads| {
-            kernels::split_heads(&pass.linear(&format!("{block}.self_attn.{name}"), x)?, heads)
-        };
-        let turned = |name: &str, heads| kernels::rope(&part(name, x, heads)?, &frequencies);
+        let part = |name: &str, x: &Tensor| pass.linear(&format!("{block}.self_attn.{name}"), x);
+        let turned = |name: &str| kernels::rope(&part(name, x)?, &frequencies);
         let site = format!("{block}.attention");
         let with = Attention {
+            heads: self.num_attention_heads,
+            width: self.head_width(),
             scale: 1.0 / (self.head_width() as f64).sqrt(),
             mask,
             bias: None,
@@ -341,14 +339,17 @@ impl Llama {
             site: &site,
         };
 
-        let (query, heads) = (turned("q_proj", self.num_attention_heads)?, self.key_heads());
-        let scale = with.scale;
-        let mut mixed =
-            pass.attend(&query, &turned("k_proj", heads)?, &part("v_proj", x, heads)?, with)?;
+        let query = turned("q_proj")?;
+        let projected = Projected::Apart {
+            query: query.clone(),
+            key: turned("k_proj")?,
+            value: part("v_proj", x)?,
+        };
+        let mut mixed = pass.attend(&projected, with)?;
 
         if let Some(adapter) = &self.adapter {
-            let project = |x: &Tensor| Ok((part("k_proj", x, heads)?, part("v_proj", x, heads)?));
-            mixed = adapter.add(pass, layer, &query, mixed, scale, project)?;
+            let project = |x: &Tensor| Ok((part("k_proj", x)?, part("v_proj", x)?));
+            mixed = adapter.add(pass, layer, &query, mixed, with, project)?;
         }
 
         pass.linear(&format!("{block}.self_attn.o_proj"), &mixed)

@@ -16,7 +16,7 @@ use super::inputs::Tokens;
 use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Init, Role};
 use super::{Activations, Architecture, Family, Head, Inputs, Language, Size, Special};
-use crate::train::kernels::{self, Activation, Attention};
+use crate::train::kernels::{self, Activation, Attention, Projected};
 
 /// See the module.
 pub static T5: Family = Family {
@@ -277,22 +277,20 @@ impl Architecture for T5Config {
 
     fn kept(&self, rows: usize, length: usize, decoded: usize) -> Vec<Activations> {
         let (width, heads, inner) = (self.d_model, self.num_heads, self.num_heads * self.d_kv);
-        let feed_forward = 2 * width + if self.is_gated() { 5 } else { 3 } * self.d_ff;
-        // Attention with a bias is composed: scores, their sum with the bias, its softmax and what
-        // dropout leaves.
+        let feed_forward = 2 * width + if self.is_gated() { 4 } else { 3 } * self.d_ff;
         let own = |length: usize| {
             let block = Activations::of(
                 rows * length,
                 width,
-                3 * width + 8 * inner + feed_forward,
-                4 * rows * heads * length * length,
+                3 * width + 5 * inner + feed_forward,
+                rows * heads * length * length,
             );
             (block, Activations::of(rows * length, width, width, 0))
         };
 
         let ((encoder, turn), (decoder, _)) = (own(length), own(decoded));
-        let crossed = rows * decoded * (3 * width + 4 * inner)
-            + rows * length * 4 * inner
+        let crossed = rows * decoded * (3 * width + 3 * inner)
+            + rows * length * 2 * inner
             + rows * heads * decoded * length;
         let decoder = Activations { graph: decoder.graph + crossed as u64, ..decoder };
         let mut all = vec![turn];
@@ -411,10 +409,10 @@ impl T5Config {
         bias: Option<&Tensor>,
         mask: &Tensor,
     ) -> Result<Tensor> {
-        let part = |part: &str, x: &Tensor| {
-            kernels::split_heads(&pass.linear(&format!("{name}.{part}"), x)?, self.num_heads)
-        };
+        let part = |part: &str, x: &Tensor| pass.linear(&format!("{name}.{part}"), x);
         let with = Attention {
+            heads: self.num_heads,
+            width: self.d_kv,
             scale: 1.0,
             mask,
             bias,
@@ -423,7 +421,12 @@ impl T5Config {
             site: name,
         };
 
-        let mixed = pass.attend(&part("q", from)?, &part("k", to)?, &part("v", to)?, with)?;
+        let projected = Projected::Apart {
+            query: part("q", from)?,
+            key: part("k", to)?,
+            value: part("v", to)?,
+        };
+        let mixed = pass.attend(&projected, with)?;
         pass.linear(&format!("{name}.o"), &mixed)
     }
 
@@ -433,8 +436,8 @@ impl T5Config {
         let normed = self.norm(pass, &format!("{layer}.layer_norm"), x)?;
         let wide = match self.is_gated() {
             true => {
-                let gate = pass.linear_activated(&format!("{name}.wi_0"), &normed, activation)?;
-                (gate * pass.linear(&format!("{name}.wi_1"), &normed)?)?
+                let (gate, up) = (format!("{name}.wi_0"), format!("{name}.wi_1"));
+                pass.gated(&gate, &up, &normed, activation)?
             }
             false => pass.linear_activated(&format!("{name}.wi"), &normed, activation)?,
         };
