@@ -5,7 +5,7 @@
 //! cargo bench --bench rooms                     # all of them, on the fixtures
 //! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, chain,
 //!                                               # memory, stream, products, train,
-//!                                               # checkpointing
+//!                                               # profile, checkpointing
 //! ```
 //!
 //! `KPIPE_TEST_DATA` names a folder with `wikipedia-dumps`, `pubmed-xml`, `wikipedia-text/en` and
@@ -30,6 +30,7 @@ mod inputs;
 mod memory;
 mod minhash;
 mod products;
+mod profile;
 mod stream;
 mod train;
 
@@ -63,6 +64,7 @@ static BENCHES: &[Bench] = &[
     ("stream", stream::bench),
     ("products", products::bench),
     ("train", train::bench),
+    ("profile", profile::bench),
     ("checkpointing", checkpointing::bench),
 ];
 

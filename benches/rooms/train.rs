@@ -36,7 +36,9 @@ const VOCABULARY: u32 = 4_096;
 /// Runs that do not count, and runs of which the best counts.
 const RUNS: (usize, usize) = (2, 8);
 /// Names the family in the process of one measurement, so that its peak memory is its own.
-const CHILD: &str = "KPIPE_BENCH_FAMILY";
+pub(crate) const CHILD: &str = "KPIPE_BENCH_FAMILY";
+/// Has the step run inside of the pool, where a profile sees all of it on one thread.
+pub(crate) const WITHIN: &str = "KPIPE_BENCH_WITHIN";
 
 /// Prints tokens a second of training and inference and the peak memory, for each family and its
 /// peers.
@@ -179,8 +181,8 @@ fn measure(name: &str, settings: &kpipe::train::params::Optimiser) -> Result<()>
         places: Tensor::new(places, &Device::Cpu)?,
     };
 
-    if std::env::var_os("PROF").is_some() {
-        rayon::ThreadPoolBuilder::new().num_threads(2).use_current_thread().build_global()?;
+    if std::env::var_os(WITHIN).is_some() {
+        rayon::ThreadPoolBuilder::new().use_current_thread().build_global()?;
     }
     let mut adamw = AdamW::new(settings);
     let mut step = 0;
