@@ -9,10 +9,11 @@
 use std::f64::consts::PI;
 use std::ops::Range;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
 use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
+use super::operation::Operation;
 use super::real::Real;
 use super::rows::{Kernel, each, run, run_detached};
 
@@ -148,17 +149,17 @@ impl Pointwise for Activation {
     }
 }
 
-impl CustomOp1 for Activation {
+impl Operation for Activation {
     fn name(&self) -> &'static str {
         "activation"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((run(self, &[(x, layout)])?, layout.shape().clone()))
+    fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        Ok((run(self, inputs)?, inputs[0].1.shape().clone()))
     }
 
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        run_detached(&Backward(*self), &[x, grad], x.shape()).map(Some)
+    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(run_detached(&Backward(*self), &[inputs[0], grad], grad.shape())?)])
     }
 }
 

@@ -477,7 +477,9 @@ fn backward(
 struct Mixed(Arc<Attention>);
 
 impl Operation for Mixed {
-    const NAME: &'static str = "attention";
+    fn name(&self) -> &'static str {
+        "attention"
+    }
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         let attention = &*self.0;
@@ -509,7 +511,9 @@ struct Biased {
 }
 
 impl Operation for Biased {
-    const NAME: &'static str = "attention-bias";
+    fn name(&self) -> &'static str {
+        "attention-bias"
+    }
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         Ok((inputs[0].0.clone(), inputs[0].1.shape().clone()))

@@ -1,12 +1,13 @@
 //! Dropout (Srivastava et al. 2014) with the draws made beforehand: `y = kept · x / (1 − p)`, `dx =
 //! kept · g / (1 − p)`.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
 use pulp::Simd;
 
 use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
 
+use super::operation::Operation;
 use super::real::Real;
 use super::rows::{Kernel, each, run, run_detached};
 use crate::draw;
@@ -67,16 +68,16 @@ impl Kernel for Dropout {
     }
 }
 
-impl CustomOp1 for Dropout {
+impl Operation for Dropout {
     fn name(&self) -> &'static str {
         "dropout"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((run(self, &[(x, layout)])?, layout.shape().clone()))
+    fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        Ok((run(self, inputs)?, inputs[0].1.shape().clone()))
     }
 
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        run_detached(self, &[grad], x.shape()).map(Some)
+    fn backward(&self, _: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(run_detached(self, &[grad], grad.shape())?)])
     }
 }

@@ -31,7 +31,9 @@ impl Gated {
 }
 
 impl Operation for Gated {
-    const NAME: &'static str = "gated";
+    fn name(&self) -> &'static str {
+        "gated"
+    }
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         let (x, gate, up) = (inputs[0], inputs[1], inputs[2]);

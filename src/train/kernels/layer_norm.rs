@@ -43,7 +43,9 @@ impl Kernel for LayerNorm {
 }
 
 impl Operation for LayerNorm {
-    const NAME: &'static str = "layer-norm";
+    fn name(&self) -> &'static str {
+        "layer-norm"
+    }
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         Ok((run(self, inputs)?, inputs[0].1.shape().clone()))

@@ -42,7 +42,9 @@ impl Linear {
 }
 
 impl Operation for Linear {
-    const NAME: &'static str = "linear";
+    fn name(&self) -> &'static str {
+        "linear"
+    }
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         let (x_at, weight_at) = (inputs[0].1, inputs[1].1);

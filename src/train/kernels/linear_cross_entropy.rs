@@ -141,7 +141,9 @@ impl LinearCrossEntropy {
 }
 
 impl Operation for LinearCrossEntropy {
-    const NAME: &'static str = "linear-cross-entropy";
+    fn name(&self) -> &'static str {
+        "linear-cross-entropy"
+    }
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         let sum = match inputs.first() {

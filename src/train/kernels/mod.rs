@@ -27,12 +27,14 @@ mod rope;
 mod rows;
 mod softmax;
 mod squares;
+mod tape;
 
 pub use activation::Activation;
 use candle_core::{D, DType, Device, Result, Tensor};
 pub use instructions::{Instructions, PIN};
 use operation::apply;
 pub use peak::Speed;
+pub use tape::{Flows, Tape, add, recorded};
 
 /// Additive mask of a place that must not be attended to. Finite, since a row of −∞ alone is NaN in
 /// softmax.
@@ -177,7 +179,7 @@ pub fn rope(x: &Tensor, frequencies: &[f64]) -> Result<Tensor> {
     }
     let kernel = rope::Rope::new(length, frequencies);
     if x.device().is_cpu() {
-        return x.contiguous()?.apply_op1(kernel);
+        return apply(kernel, &[&x.contiguous()?]);
     }
     let (cos, sin): (Vec<f64>, Vec<f64>) = kernel.turns.into_iter().unzip();
     let table =
@@ -334,7 +336,7 @@ fn repeat_heads(x: &Tensor, heads: usize, width: usize) -> Result<Tensor> {
 /// If `x` is not a float tensor.
 pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     match x.device().is_cpu() {
-        true => x.contiguous()?.apply_op1(activation),
+        true => apply(activation, &[&x.contiguous()?]),
         false => composed::activate(x, activation),
     }
 }
@@ -429,7 +431,7 @@ pub fn dropout(x: &Tensor, p: f64, key: Option<DropoutKey>, site: &str) -> Resul
     let Some(key) = key.filter(|_| p > 0.0) else { return Ok(x.clone()) };
     let kernel = dropout::Dropout::new(x.elem_count(), p, key.seed, &key.place(site));
     match x.device().is_cpu() {
-        true => x.contiguous()?.apply_op1(kernel),
+        true => apply(kernel, &[&x.contiguous()?]),
         false => composed::dropout(x, &kernel.kept, kernel.scale),
     }
 }
@@ -736,7 +738,7 @@ mod tests {
         let kept: Vec<bool> = (0..780).map(|idx| idx % 3 > 0).collect();
         let twin = composed::dropout(&x, &kept, 1.5).unwrap();
 
-        same("dropout", x.apply_op1(dropout::Dropout { kept, scale: 1.5 }).unwrap(), twin);
+        same("dropout", apply(dropout::Dropout { kept, scale: 1.5 }, &[&x]).unwrap(), twin);
     }
 
     #[test]

@@ -4,10 +4,12 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
 };
 
+use super::tape;
+
 /// A function of one to three tensors, such as `x`, a weight and a bias, with its gradients.
 pub(super) trait Operation: Send + Sync {
     /// What candle's errors call it.
-    const NAME: &'static str;
+    fn name(&self) -> &'static str;
 
     /// The output, from the inputs in order.
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)>;
@@ -17,8 +19,11 @@ pub(super) trait Operation: Send + Sync {
     fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>>;
 }
 
-/// Computes an operation and puts it into the graph.
+/// Computes an operation and writes it down: on the tape where one runs, else in candle's graph.
 pub(super) fn apply(operation: impl Operation + 'static, inputs: &[&Tensor]) -> Result<Tensor> {
+    if tape::is_running() && inputs.iter().any(|input| input.track_op()) {
+        return tape::record(Box::new(operation), inputs);
+    }
     match inputs {
         [x] => x.apply_op1(Node(operation)),
         [x, y] => x.apply_op2(y, Node(operation)),
@@ -32,7 +37,7 @@ struct Node<T>(T);
 
 impl<T: Operation> CustomOp1 for Node<T> {
     fn name(&self) -> &'static str {
-        T::NAME
+        self.0.name()
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
@@ -46,7 +51,7 @@ impl<T: Operation> CustomOp1 for Node<T> {
 
 impl<T: Operation> CustomOp2 for Node<T> {
     fn name(&self) -> &'static str {
-        T::NAME
+        self.0.name()
     }
 
     fn cpu_fwd(
@@ -73,7 +78,7 @@ impl<T: Operation> CustomOp2 for Node<T> {
 
 impl<T: Operation> CustomOp3 for Node<T> {
     fn name(&self) -> &'static str {
-        T::NAME
+        self.0.name()
     }
 
     fn cpu_fwd(

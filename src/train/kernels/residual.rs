@@ -34,7 +34,9 @@ impl Kernel for Residual {
 }
 
 impl Operation for Residual {
-    const NAME: &'static str = "residual";
+    fn name(&self) -> &'static str {
+        "residual"
+    }
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         let (x, branch) = (inputs[0].1, inputs[1].1);

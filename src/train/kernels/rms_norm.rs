@@ -37,7 +37,9 @@ impl Kernel for RmsNorm {
 }
 
 impl Operation for RmsNorm {
-    const NAME: &'static str = "rms-norm";
+    fn name(&self) -> &'static str {
+        "rms-norm"
+    }
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         Ok((run(self, inputs)?, inputs[0].1.shape().clone()))

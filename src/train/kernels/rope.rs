@@ -4,9 +4,10 @@
 //! With `c = cos(p · θᵢ)`, `s = sin(p · θᵢ)` for place `p`: `y₁ = x₁ c − x₂ s`, `y₂ = x₂ c + x₁ s`.
 //! The gradient is turned back: the same with `−s`. Angles are computed in f64.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
 use pulp::Simd;
 
+use super::operation::Operation;
 use super::real::Real;
 use super::rows::{Kernel, by_rows, run, run_detached};
 
@@ -73,18 +74,19 @@ impl Kernel for Turned<'_> {
     }
 }
 
-impl CustomOp1 for Rope {
+impl Operation for Rope {
     fn name(&self) -> &'static str {
         "rope"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let turned = Turned { rope: self, numbers: layout.shape().dims3()?.2 };
-        Ok((run(&turned, &[(x, layout)])?, layout.shape().clone()))
+    fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        let shape = inputs[0].1.shape();
+        let turned = Turned { rope: self, numbers: shape.dims3()?.2 };
+        Ok((run(&turned, inputs)?, shape.clone()))
     }
 
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let turned = Turned { rope: &self.back(), numbers: x.dim(2)? };
-        run_detached(&turned, &[grad], x.shape()).map(Some)
+    fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let turned = Turned { rope: &self.back(), numbers: inputs[0].dim(2)? };
+        Ok(vec![Some(run_detached(&turned, &[grad], grad.shape())?)])
     }
 }

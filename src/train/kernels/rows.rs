@@ -118,7 +118,8 @@ pub(super) fn run_detached(
     tensor(with_storages(inputs, |storages| run(kernel, storages))?, shape)
 }
 
-fn with_storages<R>(
+/// What `f` makes of the storages of tensors on the CPU.
+pub(super) fn with_storages<R>(
     inputs: &[&Tensor],
     f: impl FnOnce(&[(&CpuStorage, &Layout)]) -> Result<R>,
 ) -> Result<R> {

@@ -14,13 +14,12 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, Var, WithDType};
+use candle_core::{Result, Tensor, Var};
 
 use super::gradients::{Gradients, add_gradients};
 use super::moves::Moves;
 use super::{Architecture, Inputs, Needs, Parameters, Pass, Seen, Tap, Weights};
-use crate::train::kernels::DropoutKey;
+use crate::train::kernels::{self, DropoutKey, Flows, Tape};
 
 /// A model with its parameters, to be differentiated.
 pub struct Engine<'a> {
@@ -33,11 +32,13 @@ pub struct Engine<'a> {
     every: usize,
 }
 
-/// A step that was computed: its inputs as variables and its outputs with the graph between them.
+/// A step that was computed: its inputs as variables, its outputs, and how it came from the ones to
+/// the others.
 struct Computed {
     step: usize,
     inputs: Vec<Var>,
     outputs: Vec<Tensor>,
+    tape: Tape,
     /// Its attention weights with their graph, where they are seen.
     attention: Vec<Tensor>,
 }
@@ -157,13 +158,16 @@ impl<'a> Engine<'a> {
             let before: Vec<Tensor> = inputs.iter().map(|var| var.as_tensor().clone()).collect();
             let tap = run.needs.attention.contains(&step).then(Tap::default);
             let pass = Pass { tap: tap.as_ref(), ..self.pass(run.dropout) };
-            let outputs = self.model.step(&pass, run.inputs, step, &before)?;
-            state = outputs.iter().map(Tensor::detach).collect();
+            let (outputs, tape) =
+                kernels::recorded(|| self.model.step(&pass, run.inputs, step, &before));
+            let outputs = outputs?;
+            state.clone_from(&outputs);
 
             kept.push(Computed {
                 step,
                 inputs,
                 outputs,
+                tape,
                 attention: tap.map(Tap::take).unwrap_or_default(),
             });
         }
@@ -171,8 +175,10 @@ impl<'a> Engine<'a> {
     }
 }
 
+/// Tensors as variables, outside of the graph they come from; those that are variables stay the
+/// same.
 fn variables(state: &[Tensor]) -> Result<Vec<Var>> {
-    state.iter().map(|tensor| Var::from_tensor(&tensor.detach())).collect()
+    state.iter().map(Var::from_tensor).collect()
 }
 
 impl<'a> Run<'a> {
@@ -211,12 +217,12 @@ impl<'a> Run<'a> {
     /// # Errors
     /// If the device fails.
     pub fn backward(mut self, loss: &Tensor, sum: &mut Gradients) -> crate::error::Result<()> {
-        let mut found = loss.backward()?;
+        let mut found: Flows = loss.backward()?.try_into()?;
         let mut flowing = taken(&self.last, &mut found);
         let mut into_hidden: BTreeMap<usize, Tensor> = BTreeMap::new();
 
         for (step, var) in &self.hidden {
-            into_hidden.extend(found.remove(var).map(|gradient| (*step, gradient.detach())));
+            into_hidden.extend(found.remove(var).map(|gradient| (*step, gradient)));
         }
         let mut into_attention: BTreeMap<usize, Vec<Option<Tensor>>> =
             self.attention.iter().map(|(step, all)| (*step, taken(all, &mut found))).collect();
@@ -226,23 +232,20 @@ impl<'a> Run<'a> {
         let mut segment = std::mem::take(&mut self.kept);
 
         loop {
-            while let Some(Computed { step, inputs, outputs, attention }) = segment.pop() {
+            while let Some(Computed { step, inputs, outputs, tape, attention }) = segment.pop() {
                 if let Some(gradient) = into_hidden.remove(&step) {
                     flowing[0] = Some(match flowing[0].take() {
-                        Some(before) => (before + gradient)?,
+                        Some(before) => kernels::add(&before, &gradient)?,
                         None => gradient,
                     });
                 }
 
                 let seen = into_attention.remove(&step).unwrap_or_default();
-                let roots = outputs.iter().zip(&flowing).chain(attention.iter().zip(&seen));
-                let Some(root) = seeded(roots)? else {
-                    flowing = vec![None; inputs.len()];
-                    continue;
-                };
-                let mut found = root.backward()?;
+                let into = outputs.iter().zip(&flowing).chain(attention.iter().zip(&seen));
+                let seeds: Vec<(&Tensor, Tensor)> =
+                    into.filter_map(|(tensor, flowing)| Some((tensor, flowing.clone()?))).collect();
+                let mut found = tape.backward(&seeds)?;
                 flowing = taken(&inputs, &mut found);
-
                 add_gradients(sum, self.engine.parameters, found)?;
             }
             let Some(state) = self.states.pop() else { return Ok(()) };
@@ -254,47 +257,6 @@ impl<'a> Run<'a> {
 }
 
 /// What flows into each of some variables.
-fn taken(variables: &[Var], found: &mut GradStore) -> Vec<Option<Tensor>> {
-    variables.iter().map(|var| found.remove(var).map(|gradient| gradient.detach())).collect()
-}
-
-/// A number whose gradient by each output is what flows into it; `None` where nothing flows.
-fn seeded<'t>(
-    roots: impl Iterator<Item = (&'t Tensor, &'t Option<Tensor>)>,
-) -> Result<Option<Tensor>> {
-    let mut root: Option<Tensor> = None;
-    for (output, gradient) in roots {
-        let Some(gradient) = gradient else { continue };
-        let seed = match output.device().is_cpu() {
-            true => output.contiguous()?.apply_op1(Seed(gradient.detach()))?,
-            false => (output * gradient.detach())?.sum_all()?,
-        };
-        root = Some(match root {
-            Some(before) => (before + seed)?,
-            None => seed,
-        });
-    }
-    Ok(root)
-}
-
-/// A number that stands for `Σ x · g` and is not computed: only its gradient by `x`, which is `g`,
-/// is asked for.
-struct Seed(Tensor);
-
-impl CustomOp1 for Seed {
-    fn name(&self) -> &'static str {
-        "seed"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        let zero = match x {
-            CpuStorage::F64(_) => f64::to_cpu_storage_owned(vec![0.0]),
-            _ => f32::to_cpu_storage_owned(vec![0.0]),
-        };
-        Ok((zero, Shape::from(())))
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(self.0.clone()))
-    }
+fn taken(variables: &[Var], found: &mut Flows) -> Vec<Option<Tensor>> {
+    variables.iter().map(|var| found.remove(var)).collect()
 }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use candle_core::backprop::GradStore;
 
 use super::Parameters;
 use crate::error::Result;
-use crate::train::kernels;
+use crate::train::kernels::{self, Flows};
 
 /// Gradients by parameter name. None of them holds on to the graph it was computed from.
 pub type Gradients = BTreeMap<String, Tensor>;
@@ -19,20 +18,13 @@ pub fn empty() -> Gradients {
 
 /// Adds the parameters' gradients of one backward pass; microbatches are added in order.
 ///
-/// Each is detached: candle's gradients keep the whole forward graph alive otherwise.
-///
 /// # Errors
 /// If the device fails.
-pub fn add_gradients(
-    sum: &mut Gradients,
-    parameters: &Parameters,
-    mut found: GradStore,
-) -> Result<()> {
+pub fn add_gradients(sum: &mut Gradients, parameters: &Parameters, mut found: Flows) -> Result<()> {
     for (name, var) in parameters.iter() {
         let Some(gradient) = found.remove(var) else { continue };
-        let gradient = gradient.detach();
         let total = match sum.remove(name) {
-            Some(before) => (before + gradient)?.detach(),
+            Some(before) => kernels::add(&before, &gradient)?,
             None => gradient,
         };
         sum.insert(name.to_string(), total);
@@ -75,7 +67,8 @@ mod tests {
             let weights = parameters.tracked(&Moves::all());
             let w = weights.get("w").unwrap();
             let loss = w.matmul(w).unwrap().sqr().unwrap().sum_all().unwrap();
-            add_gradients(&mut sum, &parameters, loss.backward().unwrap()).unwrap();
+            add_gradients(&mut sum, &parameters, loss.backward().unwrap().try_into().unwrap())
+                .unwrap();
             assert!(sum.values().all(|gradient| !gradient.track_op()));
         }
     }

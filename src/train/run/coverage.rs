@@ -121,7 +121,7 @@ mod tests {
         let hidden = middle(&x.matmul(weights.get("bert.in")?)?)?;
         let loss = hidden.matmul(weights.get("cls.out")?)?.sqr()?.sum_all()?;
         let mut gradients = empty();
-        add_gradients(&mut gradients, &parameters, loss.backward()?)?;
+        add_gradients(&mut gradients, &parameters, loss.backward()?.try_into()?)?;
         let mut coverage = Coverage::new(&parameters)?;
         let chosen = objective::chosen(&default_params(), Language::Masked)?.active;
         let [mlm, contrastive] = [0, 1].map(|nth| chosen[nth].objective.as_ref());
