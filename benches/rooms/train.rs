@@ -6,8 +6,8 @@
 //! compute does not depend on them. BERT predicts 15 % of the tokens, GPT-2 and LLaMA all but the
 //! first, and T5 decodes 32 for each row.
 //!
-//! Torch runs eagerly, and once compiled (`torch.compile`). Where the processor has AVX-512,
-//! everything is measured again with AVX2 on both sides.
+//! Torch runs eagerly, and once compiled (`torch.compile`). Where the processor has AVX-512, all
+//! but the latter is measured again with AVX2 on both sides.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -92,7 +92,9 @@ fn beside_torch(
     told("  kpipe", &own, None);
     if python.is_some() {
         told("  torch, eager", &eager, Some(&own));
-        told("  torch, compiled", &torch("compiled")?, Some(&own));
+        if set == Instructions::widest() {
+            told("  torch, compiled", &torch("compiled")?, Some(&own));
+        }
     }
     Ok(())
 }
