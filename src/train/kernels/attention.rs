@@ -180,8 +180,7 @@ impl Attention {
         &mask[(row * of_row + query) * keys..][..keys]
     }
 
-    /// `P̃ V` of the heads that share, `[heads that share, queries, width]`, and `P` where it is
-    /// kept.
+    /// `P̃ V` of the heads that share, `[heads that share, queries, width]`, and their `P`.
     fn mix<T: Stored, S: Simd>(
         &self,
         simd: S,
@@ -223,9 +222,6 @@ impl Attention {
             product_into(Matrix::new(weights, queries, keys), value, mixed);
         }
 
-        if !self.is_tracked {
-            weights.clear();
-        }
         (mixed, weights)
     }
 
@@ -235,22 +231,25 @@ impl Attention {
         inputs: &[(&CpuStorage, &Layout)],
     ) -> Result<CpuStorage> {
         let (like, tasks) = (inputs[0].0, self.rows * self.key.heads);
-        let done: Vec<(Vec<T>, Vec<T>)> = of_numbers(inputs, |inputs| {
+        let done: Result<Vec<(Vec<T>, Option<CpuStorage>)>> = of_numbers(inputs, |inputs| {
             let besides: Vec<&Tensor> =
                 std::iter::once(&self.with.mask).chain(&self.with.bias).collect();
             with_numbers(&besides, |besides| {
                 let (mask, bias) = (besides[0], besides.get(1).copied());
                 let tasks = (0..tasks).into_par_iter();
-                tasks.map(|task| self.mix(simd, inputs, mask, bias, task)).collect()
+                tasks
+                    .map(|task| {
+                        let (mixed, weights) = self.mix(simd, inputs, mask, bias, task);
+                        let kept = self.is_tracked.then(|| T::store(weights, like)).transpose()?;
+                        Ok((mixed, kept))
+                    })
+                    .collect()
             })
         })??;
 
-        let (mixed, weights): (Vec<Vec<T>>, Vec<Vec<T>>) = done.into_iter().unzip();
-        if self.is_tracked {
-            let weights = weights.into_iter().map(|weights| T::store(weights, like));
-            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) =
-                weights.collect::<Result<_>>()?;
-        }
+        let (mixed, kept): (Vec<Vec<T>>, Vec<Option<CpuStorage>>) = done?.into_iter().unzip();
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) =
+            kept.into_iter().flatten().collect();
 
         let (group, width) = (self.group(), self.with.width);
         let (places, heads) = (self.query.places, self.query.heads);

@@ -17,9 +17,17 @@ pub(super) struct CrossEntropySum {
 
 /// The largest logit, and `Σ e^(l − largest)`.
 #[inline(always)]
-pub(super) fn sum_above<T: Real>(logits: &[T]) -> (T, T) {
+fn sum_above<T: Real>(logits: &[T]) -> (T, T) {
     let most = largest(logits, |logit| logit);
     (most, sum(logits, |logit| (logit - most).exp()))
+}
+
+/// The same, where each logit becomes its `e^(l − largest)`.
+#[inline(always)]
+pub(super) fn exp_above<T: Real>(logits: &mut [T]) -> (T, T) {
+    let most = largest(logits, |logit| logit);
+    logits.iter_mut().for_each(|logit| *logit = (*logit - most).exp());
+    (most, sum(logits, |exp| exp))
 }
 
 impl Kernel for CrossEntropySum {

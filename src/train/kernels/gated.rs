@@ -15,7 +15,7 @@ use super::linear::{Product, as_rows};
 use super::operation::Operation;
 use super::product::{Matrix, add_product, product};
 use super::real::Real;
-use super::rows::{Kernel, matmul, run, run_detached, tensor};
+use super::rows::{Kernel, by_rows, matmul, run, run_detached, tensor};
 
 /// `x` is `[…, in]`, both weights are `[out, in]`, and all are contiguous.
 pub(super) struct Gated {
@@ -61,16 +61,16 @@ impl Operation for Gated {
             candle_core::bail!("a gated layer is differentiated once")
         };
         let (x, weights) = (inputs[0], [inputs[1].detach(), inputs[2].detach()]);
-        let of_gate = run_detached(&ForGate(self.activation), &[&gate, &up, grad], grad.shape())?;
-        let of_up = run_detached(&ForUp(self.activation), &[&gate, grad], grad.shape())?;
-
         let (out, width) = weights[0].dims2()?;
         let rows = x.elem_count() / width.max(1);
-        let both = [&of_gate, &weights[0], &of_up, &weights[1]];
-        let dx = run_detached(&ForInput { rows, width, out }, &both, x.shape())?;
+        let flowing = Flowing { activation: self.activation, out };
+        let both = run_detached(&flowing, &[&gate, &up, grad], (rows, 2 * out))?;
+
+        let into = ForInput { rows, width, out };
+        let dx = run_detached(&into, &[&both, &weights[0], &weights[1]], x.shape())?;
         let (x, mut gradients) = (as_rows(x)?, vec![Some(dx)]);
-        for (weight, grad) in inputs[1..].iter().zip([&of_gate, &of_up]) {
-            let grad = as_rows(grad)?;
+        for (nth, weight) in inputs[1..].iter().enumerate() {
+            let grad = both.narrow(1, nth * out, out)?;
             gradients.push(weight.track_op().then(|| matmul(&grad.t()?, &x)).transpose()?);
         }
 
@@ -101,54 +101,42 @@ impl Pointwise for Forward {
     }
 }
 
-/// `dg` from `g`, `u` and what flows into `y`.
-struct ForGate(Activation);
-
-impl Kernel for ForGate {
-    fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
-        self.0.each(simd, inputs, self)
-    }
+/// `dg` and beside it `du`, `[rows, 2 · out]`, from `g`, `u` and what flows into `y`.
+struct Flowing {
+    activation: Activation,
+    out: usize,
 }
 
-impl Pointwise for ForGate {
+impl Flowing {
     #[inline(always)]
-    fn write<T: Real>(
-        &self,
-        activation: Activation,
-        inputs: &[&[T]],
-        at: Range<usize>,
-        out: &mut [T],
-    ) {
-        let flowing = inputs[1][at.clone()].iter().zip(&inputs[2][at.clone()]);
-        let all = out.iter_mut().zip(inputs[0][at].iter().zip(flowing));
-        all.for_each(|(dg, (gate, (up, grad)))| *dg = *grad * *up * activation.slope(*gate));
+    fn write<T: Real>(activation: Activation, row: [&[T]; 3], both: &mut [T]) {
+        let [gate, up, grad] = row;
+        let (of_gate, of_up) = both.split_at_mut(gate.len());
+        let all = of_gate.iter_mut().zip(of_up).zip(gate.iter().zip(up.iter().zip(grad)));
+        for ((of_gate, of_up), (gate, (up, grad))) in all {
+            *of_gate = *grad * *up * activation.slope(*gate);
+            *of_up = *grad * activation.value(*gate);
+        }
     }
 }
 
-/// `du` from `g` and what flows into `y`.
-struct ForUp(Activation);
-
-impl Kernel for ForUp {
+impl Kernel for Flowing {
     fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
-        self.0.each(simd, inputs, self)
+        let (n, out) = (inputs[0].len(), self.out);
+        by_rows(simd, n / out.max(1), 2 * out, |row, both| {
+            let row = [0, 1, 2].map(|nth| &inputs[nth][row * out..][..out]);
+            // Known to the loop, so that it becomes vector instructions.
+            match self.activation {
+                Activation::Gelu => Self::write(Activation::Gelu, row, both),
+                Activation::GeluNew => Self::write(Activation::GeluNew, row, both),
+                Activation::Silu => Self::write(Activation::Silu, row, both),
+                Activation::Relu => Self::write(Activation::Relu, row, both),
+            }
+        })
     }
 }
 
-impl Pointwise for ForUp {
-    #[inline(always)]
-    fn write<T: Real>(
-        &self,
-        activation: Activation,
-        inputs: &[&[T]],
-        at: Range<usize>,
-        out: &mut [T],
-    ) {
-        let all = out.iter_mut().zip(inputs[0][at.clone()].iter().zip(&inputs[1][at]));
-        all.for_each(|(du, (gate, grad))| *du = *grad * activation.value(*gate));
-    }
-}
-
-/// `dx` from `dg`, `G`, `du` and `U`.
+/// `dx` from `dg` and `du`, `G` and `U`.
 struct ForInput {
     rows: usize,
     width: usize,
@@ -158,10 +146,11 @@ struct ForInput {
 impl Kernel for ForInput {
     fn run<T: Real, S: Simd>(&self, _: S, inputs: &[&[T]]) -> Vec<T> {
         let ForInput { rows, width, out } = *self;
-        let grad = |nth: usize| Matrix::new(inputs[nth], rows, out);
-        let weight = |nth: usize| Matrix::new(inputs[nth], out, width);
-        let mut sum = product(grad(0), weight(1), None);
-        add_product(grad(2), weight(3), &mut sum);
+        let beside = |nth: usize| inputs[0].get(nth * out..).unwrap_or_default();
+        let grad = |nth: usize| Matrix::apart(beside(nth), rows, out, 2 * out);
+        let weight = |nth: usize| Matrix::new(inputs[1 + nth], out, width);
+        let mut sum = product(grad(0), weight(0), None);
+        add_product(grad(1), weight(1), &mut sum);
         sum
     }
 }

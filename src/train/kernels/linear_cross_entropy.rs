@@ -12,7 +12,7 @@ use candle_core::{CpuStorage, DType, Device, Layout, Result, Shape, Tensor, With
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::cross_entropy::sum_above;
+use super::cross_entropy::exp_above;
 use super::instructions::vectorised;
 use super::operation::Operation;
 use super::product::{Matrix, product};
@@ -114,14 +114,13 @@ impl LinearCrossEntropy {
     ) -> f64 {
         let expected = self.expected.map(T::from_f64);
         let of_row = |label: u32, logits: &mut [T]| {
-            let (most, above) = sum_above(logits);
-            let entropy = (most - logits[label as usize]).to_f64() + above.to_f64().ln();
+            let (own, (most, above)) = (logits[label as usize], exp_above(logits));
             if let Some(grad) = expected {
                 let scale = grad / above;
-                logits.iter_mut().for_each(|logit| *logit = scale * (*logit - most).exp());
+                logits.iter_mut().for_each(|logit| *logit *= scale);
                 logits[label as usize] -= grad;
             }
-            entropy
+            (most - own).to_f64() + above.to_f64().ln()
         };
 
         let labels = &self.labels[first..][..logits.len() / classes];

@@ -6,6 +6,9 @@
 //! operations from here only. Each of our kernels is one file with its formulas, runs on the CPU in
 //! parallel, and has a twin in `composed` out of candle's operations, which is what runs on a GPU.
 //! Results do not depend on the number of threads.
+//!
+//! On the CPU a model's step is written on a tape of our own (`tape`) and differentiated from it;
+//! what stands before and behind the steps is in candle's graph, where the same operations fit in.
 
 mod activation;
 mod attention;
