@@ -1,4 +1,5 @@
-//! Where the time of a training step goes, for each family, in the shapes of `rooms -- train`.
+//! Where the time of a training step goes, for each family and set of instructions, in the shapes
+//! of `rooms -- train`.
 //!
 //! `perf` samples the thread that runs the step and takes part in every loop, so that its samples
 //! are shares of the wall time, its waiting for the other threads included. Each sample counts for
@@ -8,13 +9,13 @@
 use std::collections::HashMap;
 use std::process::{Command, Stdio};
 
-use kpipe::train::kernels::Instructions;
+use kpipe::train::kernels::{Instructions, PIN};
 use kpipe::train::model::FAMILIES;
 
 use crate::Result;
 use crate::inputs::Inputs;
 use crate::measure::{line, trainer};
-use crate::train::{CHILD, WITHIN};
+use crate::train::{self, CHILD, WITHIN};
 
 /// Samples a second.
 const RATE: &str = "199";
@@ -46,7 +47,7 @@ const REST: &str = "the rest";
 /// Functions that multiply matrices.
 const PRODUCTS: &str = "gemmkit";
 
-/// Prints a table for each family.
+/// Prints a table for each family and set.
 pub(crate) fn bench(_: &Inputs) -> Result<()> {
     let found = Command::new("perf").arg("--version").stdout(Stdio::null()).status();
     if !found.is_ok_and(|status| status.success()) {
@@ -54,32 +55,40 @@ pub(crate) fn bench(_: &Inputs) -> Result<()> {
         return Ok(());
     }
 
+    for set in train::SETS.iter().filter(|set| set.is_here()) {
+        for family in FAMILIES {
+            let samples = sampled(family.name, *set)?;
+            say!("{}, {}, {} samples", family.name, set.name(), samples.n);
+            samples.tell();
+        }
+    }
+    Ok(())
+}
+
+/// Runs a family's step under `perf`.
+fn sampled(family: &str, set: Instructions) -> Result<Samples> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("perf.data");
-    for family in FAMILIES {
-        let child = trainer("train", CHILD, family.name)?;
-        let mut perf = Command::new("perf");
-        perf.args(["record", "-F", RATE, "--call-graph", STACK, "-o"]).arg(&data);
-        perf.arg(child.get_program()).args(child.get_args()).env(WITHIN, "1");
-        for (key, value) in child.get_envs() {
-            match value {
-                Some(value) => perf.env(key, value),
-                None => perf.env_remove(key),
-            };
-        }
-        let status = perf.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-        if !status.success() {
-            return Err(format!("`perf record` failed: {status}").into());
-        }
+    let child = trainer("train", CHILD, family)?;
+    let mut perf = Command::new("perf");
+    perf.args(["record", "-F", RATE, "--call-graph", STACK, "-o"]).arg(&data);
+    perf.arg(child.get_program()).args(child.get_args());
 
-        let script = ["script", "--no-inline", "-F", "tid,ip,sym", "-i"];
-        let told = Command::new("perf").args(script).arg(&data).output()?;
-        let samples = samples(&String::from_utf8_lossy(&told.stdout));
-        say!("{}, {}, {} samples", family.name, Instructions::used().name(), samples.n);
-        samples.tell();
+    for (key, value) in child.get_envs() {
+        match value {
+            Some(value) => perf.env(key, value),
+            None => perf.env_remove(key),
+        };
+    }
+    perf.env(WITHIN, "1").env(PIN, set.pin());
+    let status = perf.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    if !status.success() {
+        return Err(format!("`perf record` failed: {status}").into());
     }
 
-    Ok(())
+    let script = ["script", "--no-inline", "-F", "tid,ip,sym", "-i"];
+    let told = Command::new("perf").args(script).arg(&data).output()?;
+    Ok(samples(&String::from_utf8_lossy(&told.stdout)))
 }
 
 /// Samples counted by part, and those of them in products.

@@ -40,6 +40,10 @@ pub(crate) const CHILD: &str = "KPIPE_BENCH_FAMILY";
 /// Has the step run inside of the pool, where a profile sees all of it on one thread.
 pub(crate) const WITHIN: &str = "KPIPE_BENCH_WITHIN";
 
+/// What is measured, where the processor has it.
+pub(crate) static SETS: [Instructions; 3] =
+    [Instructions::Avx512, Instructions::Avx2, Instructions::Neon];
+
 /// Prints tokens a second of training and inference and the peak memory, for each family and its
 /// peers.
 pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
@@ -47,10 +51,9 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
         return measure(&family, &corpus.pipeline.train.optimiser);
     }
     let python = std::env::var_os("KPIPE_BENCH_PYTHON");
-    let sets = [Instructions::Avx512, Instructions::Avx2, Instructions::Neon];
-    for set in sets.into_iter().filter(|set| set.is_here()) {
+    for set in SETS.iter().filter(|set| set.is_here()) {
         for family in FAMILIES {
-            beside_torch(family.name, set, corpus.rounds, python.as_deref())?;
+            beside_torch(family.name, *set, corpus.rounds, python.as_deref())?;
         }
     }
     if python.is_none() {
