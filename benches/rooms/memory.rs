@@ -3,8 +3,8 @@
 //!
 //! Nothing in the larger inputs is a duplicate, so every room has so many times the documents to go
 //! through. Time is compared over all sizes. Memory is compared from four times on, where there are
-//! several parts: before, a room never meets a whole one. The peak is the kernel's own (`VmHWM`), reset at the beginning of every room so that
-//! each room's peak is seen on its own.
+//! several parts: before, a room never meets a whole one. The peak is the kernel's own (`VmHWM`),
+//! reset at the beginning of every room so that each room's peak is seen on its own.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
