@@ -11,7 +11,7 @@ use std::path::Path;
 
 use kpipe::build::plan::ROOMS;
 use kpipe::flow::contract::contract;
-use kpipe::flow::dataset::{Batches, Dataset, PartWriter, RowGroup};
+use kpipe::flow::dataset::{Batches, Dataset, PartWriter};
 use rayon::prelude::*;
 
 use crate::Result;
@@ -96,14 +96,8 @@ fn copy(folder: &Path, of: &str) -> Result<()> {
         let batches = Batches::open(&part.path, Some(read.contract), None)?;
         let place = written.path().join(format!("part-{nth:05}.parquet"));
         let mut writer = PartWriter::create(&place, read.contract)?;
-        let encoder = writer.encoder();
         let all: Vec<usize> = (0..batches.rows().len()).collect();
-
-        for some in all.chunks(2 * rayon::current_num_threads()) {
-            let groups: Vec<kpipe::error::Result<RowGroup>> =
-                some.par_iter().map(|idx| encoder.encode(&batches.read(*idx)?)).collect();
-            groups.into_iter().try_for_each(|group| writer.append(group?))?;
-        }
+        writer.write_in_order(&all, |idx| batches.read(*idx))?;
         writer.finish()?;
     }
 

@@ -14,7 +14,6 @@ use arrow::datatypes::UInt64Type;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::curriculum::Params;
@@ -22,8 +21,7 @@ use crate::curriculum::order::Row;
 use crate::error::{Error, Result};
 use crate::flow::contract::{Contract, contract, numbers, strings};
 use crate::flow::dataset::{
-    BATCH_ROWS, Batches, Dataset, Part, PartWriter, RowGroup, read_json, write_json,
-    writer_properties,
+    BATCH_ROWS, Batches, Dataset, Part, PartWriter, read_json, write_json, writer_properties,
 };
 use crate::flow::disk::hash_file;
 use crate::flow::room::Context;
@@ -267,7 +265,7 @@ fn spill(
 
         for stretch in places.chunk_by(|a, b| a.1 == b.1) {
             let chunks: Vec<&[(u32, u32, u64)]> = stretch.chunks(BATCH_ROWS).collect();
-            write_in_order(&mut writer, &chunks, |chunk| {
+            writer.write_in_order(&chunks, |chunk| {
                 placed(&rows, chunk, from, plan, shard_contract)
             })?;
             index.groups.push((stretch[0].1, chunks.len()));
@@ -277,21 +275,6 @@ fn spill(
     writer.finish()?;
     write_json(&index_place, &index)?;
     Ok((place, index))
-}
-
-/// Makes and encodes batches on all threads, a few at a time, and writes them in order.
-fn write_in_order<T: Sync>(
-    writer: &mut PartWriter,
-    chunks: &[T],
-    make: impl Fn(&T) -> Result<RecordBatch> + Sync,
-) -> Result<()> {
-    let encoder = writer.encoder();
-    for some in chunks.chunks(2 * rayon::current_num_threads()) {
-        let groups: Vec<Result<RowGroup>> =
-            some.par_iter().map(|chunk| encoder.encode(&make(chunk)?)).collect();
-        groups.into_iter().try_for_each(|group| writer.append(group?))?;
-    }
-    Ok(())
 }
 
 /// The rows of `places` as rows of the shard contract.
@@ -360,7 +343,7 @@ fn gather(
     )?;
 
     let chunks: Vec<&[(u64, usize)]> = order.chunks(BATCH_ROWS).collect();
-    write_in_order(&mut writer, &chunks, |chunk| rows.take(chunk.iter().map(|(_, row)| *row)))?;
+    writer.write_in_order(&chunks, |chunk| rows.take(chunk.iter().map(|(_, row)| *row)))?;
     writer.finish()?;
     Ok(())
 }

@@ -22,6 +22,7 @@ use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
+use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -471,6 +472,25 @@ impl PartWriter {
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let group = self.encoder.encode(batch)?;
         self.append(group)
+    }
+
+    /// Makes and encodes a batch of each chunk on all threads, a few at a time, and writes them in
+    /// order.
+    ///
+    /// # Errors
+    /// The first of `make`; or if a batch breaks the contract or the file cannot be written.
+    pub fn write_in_order<T: Sync>(
+        &mut self,
+        chunks: &[T],
+        make: impl Fn(&T) -> Result<RecordBatch> + Sync,
+    ) -> Result<()> {
+        let encoder = self.encoder();
+        for some in chunks.chunks(2 * rayon::current_num_threads()) {
+            let groups: Vec<Result<RowGroup>> =
+                some.par_iter().map(|chunk| encoder.encode(&make(chunk)?)).collect();
+            groups.into_iter().try_for_each(|group| self.append(group?))?;
+        }
+        Ok(())
     }
 
     /// Writes a row group that this file's [`Encoder`] made. One without rows is left out.
