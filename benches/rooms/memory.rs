@@ -64,9 +64,9 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
         line(room, &times, &beside);
     };
 
-    for (room, (one, (four, sixteen))) in one.iter().zip(four.iter().zip(sixteen)).enumerate() {
-        let name = format!("  {}", builds[0].1[room].room);
-        told(&name, [four.mib, sixteen.mib], [one.seconds, sixteen.seconds]);
+    for (one, (four, sixteen)) in one.iter().zip(four.iter().zip(sixteen)) {
+        let (mib, seconds) = ([four.mib, sixteen.mib], [one.seconds, sixteen.seconds]);
+        told(&format!("  {}", one.room), mib, seconds);
     }
     let peak = |peaks: &[Peak]| peaks.iter().map(|peak| peak.mib).fold(0.0, f64::max);
     let seconds = |peaks: &[Peak]| peaks.iter().map(|peak| peak.seconds).sum();
