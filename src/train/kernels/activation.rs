@@ -7,7 +7,6 @@
 //! - `relu`: `max(x, 0)`, with slope 0 at 0 as in PyTorch.
 
 use std::f64::consts::PI;
-use std::ops::Range;
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
 use pulp::Simd;
@@ -78,37 +77,32 @@ impl Activation {
             }
         }
     }
+}
 
-    /// What `f` makes of the inputs, with the activation known to its loop.
-    pub(super) fn each<T: Real, S: Simd>(
-        self,
-        simd: S,
-        inputs: &[&[T]],
-        f: &impl Pointwise,
-    ) -> Vec<T> {
-        let n = inputs[0].len();
-        match self {
-            Activation::Gelu => each(simd, n, |at, out| f.write(Activation::Gelu, inputs, at, out)),
-            Activation::GeluNew => {
-                each(simd, n, |at, out| f.write(Activation::GeluNew, inputs, at, out))
+/// A loop once for each activation, which it knows, so that it becomes vector instructions.
+macro_rules! knowing {
+    ($activation:expr, |$known:ident| $loop:expr) => {
+        match $activation {
+            Activation::Gelu => {
+                let $known = Activation::Gelu;
+                $loop
             }
-            Activation::Silu => each(simd, n, |at, out| f.write(Activation::Silu, inputs, at, out)),
-            Activation::Relu => each(simd, n, |at, out| f.write(Activation::Relu, inputs, at, out)),
+            Activation::GeluNew => {
+                let $known = Activation::GeluNew;
+                $loop
+            }
+            Activation::Silu => {
+                let $known = Activation::Silu;
+                $loop
+            }
+            Activation::Relu => {
+                let $known = Activation::Relu;
+                $loop
+            }
         }
-    }
+    };
 }
-
-/// A function of single numbers that an activation is part of.
-pub(super) trait Pointwise: Sync {
-    /// Writes some of the numbers; it is `#[inline(always)]`, as [`Kernel::run`] says.
-    fn write<T: Real>(
-        &self,
-        activation: Activation,
-        inputs: &[&[T]],
-        at: Range<usize>,
-        out: &mut [T],
-    );
-}
+pub(super) use knowing;
 
 /// `e^(−x²/2)`.
 #[inline(always)]
@@ -132,20 +126,10 @@ fn double_bend<T: Real>(x: T) -> T {
 
 impl Kernel for Activation {
     fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
-        self.each(simd, inputs, self)
-    }
-}
-
-impl Pointwise for Activation {
-    #[inline(always)]
-    fn write<T: Real>(
-        &self,
-        activation: Activation,
-        inputs: &[&[T]],
-        at: Range<usize>,
-        out: &mut [T],
-    ) {
-        out.iter_mut().zip(&inputs[0][at]).for_each(|(y, x)| *y = activation.value(*x));
+        each(simd, inputs[0].len(), |at, out| {
+            let all = out.iter_mut().zip(&inputs[0][at]);
+            knowing!(self, |known| all.for_each(|(y, x)| *y = known.value(*x)));
+        })
     }
 }
 
@@ -168,20 +152,11 @@ pub(super) struct Backward(pub(super) Activation);
 
 impl Kernel for Backward {
     fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
-        self.0.each(simd, inputs, self)
-    }
-}
-
-impl Pointwise for Backward {
-    #[inline(always)]
-    fn write<T: Real>(
-        &self,
-        activation: Activation,
-        inputs: &[&[T]],
-        at: Range<usize>,
-        out: &mut [T],
-    ) {
-        let all = out.iter_mut().zip(inputs[0][at.clone()].iter().zip(&inputs[1][at]));
-        all.for_each(|(dx, (x, grad))| *dx = *grad * activation.slope(*x));
+        each(simd, inputs[0].len(), |at, out| {
+            let all = out.iter_mut().zip(inputs[0][at.clone()].iter().zip(&inputs[1][at]));
+            knowing!(self.0, |known| {
+                all.for_each(|(dx, (x, grad))| *dx = *grad * known.slope(*x))
+            });
+        })
     }
 }

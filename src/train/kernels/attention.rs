@@ -10,7 +10,6 @@
 //! share keys and values (arXiv:2305.13245) read the same. The products of a head are small, so
 //! the heads that share are one task, and no product is split over threads.
 
-use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, D, DType, Layout, Result, Shape, Tensor, bail};
@@ -22,7 +21,7 @@ use super::dropout::Dropout;
 use super::instructions::vectorised;
 use super::operation::{Operation, apply};
 use super::product::{Matrix, add_product_into, product_into};
-use super::rows::{Stored, by_rows, of_numbers, with_numbers};
+use super::rows::{Stored, by_rows, of_numbers, tensor, with_numbers, with_storages};
 use super::softmax::{flow_back, soften};
 
 /// What attention is computed from besides queries, keys and values.
@@ -341,7 +340,6 @@ impl Attention {
         if kept.len() != self.rows * self.key.heads {
             bail!("attention is differentiated once");
         }
-        let like = kept.first().cloned();
         let all: Vec<&Tensor> = inputs.iter().copied().chain([grad]).collect();
         let found: Result<Vec<Found<T>>> = with_numbers(&all, |all| {
             let (grad, inputs) = (all[inputs.len()], &all[..inputs.len()]);
@@ -359,11 +357,8 @@ impl Attention {
         let found = found?;
         let of_inputs = inputs.iter().enumerate().map(|(nth, input)| {
             let gathered = self.gathered(simd, &found, nth, input.dim(D::Minus1)?);
-            let stored = match &like {
-                Some(like) => T::store(gathered, like)?,
-                None => T::to_cpu_storage_owned(gathered),
-            };
-            super::rows::tensor(stored, input.shape())
+            let stored = with_storages(&[input], |like| T::store(gathered, like[0].0))?;
+            tensor(stored, input.shape())
         });
         let of_inputs = of_inputs.collect::<Result<_>>()?;
         let of_bias = is_biased.then(|| self.gathered_bias(simd, &found)).transpose()?;
@@ -412,63 +407,46 @@ impl Attention {
                 out.iter_mut().zip(found).for_each(|(sum, found)| *sum += *found);
             }
         });
-        super::rows::tensor(T::to_cpu_storage_owned(sum), (1, heads, queries, keys))
+        tensor(T::to_cpu_storage_owned(sum), (1, heads, queries, keys))
     }
 }
 
-/// The forward pass.
-struct Forward<'a, T> {
+/// The forward pass, in the type of the inputs.
+struct Forward<'a> {
     attention: &'a Attention,
     inputs: &'a [(&'a CpuStorage, &'a Layout)],
-    numbers: PhantomData<T>,
 }
 
-impl<T: Stored> WithSimd for Forward<'_, T> {
+impl WithSimd for Forward<'_> {
     type Output = Result<CpuStorage>;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-        self.attention.forward::<T, S>(simd, self.inputs)
+        match self.inputs[0].0 {
+            CpuStorage::F64(_) => self.attention.forward::<f64, S>(simd, self.inputs),
+            _ => self.attention.forward::<f32, S>(simd, self.inputs),
+        }
     }
 }
 
-/// The backward pass.
-struct Backward<'a, T> {
+/// The backward pass, in the type of the inputs.
+struct Backward<'a> {
     attention: &'a Attention,
     inputs: &'a [&'a Tensor],
     grad: &'a Tensor,
     is_biased: bool,
-    numbers: PhantomData<T>,
 }
 
-impl<T: Stored> WithSimd for Backward<'_, T> {
+impl WithSimd for Backward<'_> {
     type Output = Result<(Vec<Tensor>, Option<Tensor>)>;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-        self.attention.backward::<T, S>(simd, self.inputs, self.grad, self.is_biased)
-    }
-}
-
-/// The gradients by the inputs, and by the bias where one learns.
-fn backward(
-    attention: &Attention,
-    inputs: &[&Tensor],
-    grad: &Tensor,
-    is_biased: bool,
-) -> Result<(Vec<Tensor>, Option<Tensor>)> {
-    fn of<T: Stored>(
-        attention: &Attention,
-        inputs: &[&Tensor],
-        grad: &Tensor,
-        is_biased: bool,
-    ) -> Result<(Vec<Tensor>, Option<Tensor>)> {
-        let numbers = PhantomData::<T>;
-        vectorised(Backward { attention, inputs, grad, is_biased, numbers })
-    }
-    match grad.dtype() {
-        DType::F64 => of::<f64>(attention, inputs, grad, is_biased),
-        _ => of::<f32>(attention, inputs, grad, is_biased),
+        let Backward { attention, inputs, grad, is_biased } = self;
+        match grad.dtype() {
+            DType::F64 => attention.backward::<f64, S>(simd, inputs, grad, is_biased),
+            _ => attention.backward::<f32, S>(simd, inputs, grad, is_biased),
+        }
     }
 }
 
@@ -482,12 +460,7 @@ impl Operation for Mixed {
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         let attention = &*self.0;
-        let mixed = match inputs[0].0 {
-            CpuStorage::F64(_) => {
-                vectorised(Forward { attention, inputs, numbers: PhantomData::<f64> })?
-            }
-            _ => vectorised(Forward { attention, inputs, numbers: PhantomData::<f32> })?,
-        };
+        let mixed = vectorised(Forward { attention, inputs })?;
         let query = attention.query;
         Ok((mixed, Shape::from((attention.rows, query.places, query.heads * attention.with.width))))
     }
@@ -496,7 +469,10 @@ impl Operation for Mixed {
         let found = self.0.found.lock().unwrap_or_else(PoisonError::into_inner).take();
         let found = match found {
             Some(found) => found,
-            None => backward(&self.0, inputs, grad, false)?.0,
+            None => {
+                let attention = &*self.0;
+                vectorised(Backward { attention, inputs, grad, is_biased: false })?.0
+            }
         };
         Ok(found.into_iter().map(Some).collect())
     }
@@ -520,7 +496,9 @@ impl Operation for Biased {
 
     fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let of: Vec<&Tensor> = self.inputs.iter().collect();
-        let (found, bias) = backward(&self.attention, &of, grad, true)?;
+        let attention = &*self.attention;
+        let backward = Backward { attention, inputs: &of, grad, is_biased: true };
+        let (found, bias) = vectorised(backward)?;
         let bias = bias.map(|bias| bias.to_dtype(inputs[1].dtype())).transpose()?;
         *self.attention.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         Ok(vec![Some(grad.clone()), bias])

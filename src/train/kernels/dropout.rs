@@ -50,20 +50,21 @@ impl Dropout {
 
     /// What is left of `x`, on this thread alone.
     pub(super) fn drop<T: Real, S: Simd>(&self, simd: S, x: &[T], out: &mut [T]) {
+        simd.vectorize(|| self.write(x, &self.kept, out));
+    }
+
+    #[inline(always)]
+    fn write<T: Real>(&self, x: &[T], kept: &[bool], out: &mut [T]) {
         let factors = self.factors();
-        simd.vectorize(|| {
-            let all = out.iter_mut().zip(x.iter().zip(&self.kept));
-            all.for_each(|(y, (x, kept))| *y = *x * factors[usize::from(*kept)]);
-        });
+        let all = out.iter_mut().zip(x.iter().zip(kept));
+        all.for_each(|(y, (x, kept))| *y = *x * factors[usize::from(*kept)]);
     }
 }
 
 impl Kernel for Dropout {
     fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
-        let factors = self.factors();
         each(simd, inputs[0].len(), |at, out| {
-            let all = out.iter_mut().zip(inputs[0][at.clone()].iter().zip(&self.kept[at]));
-            all.for_each(|(y, (x, kept))| *y = *x * factors[usize::from(*kept)]);
+            self.write(&inputs[0][at.clone()], &self.kept[at], out);
         })
     }
 }

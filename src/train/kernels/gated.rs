@@ -4,18 +4,17 @@
 //! f(g)`, `dx = dg · G + du · U`, `dG = dgᵀ · x`, `dU = duᵀ · x`. Of the forward pass `g` and `u`
 //! are kept.
 
-use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
 use pulp::Simd;
 
-use super::activation::{Activation, Pointwise};
+use super::activation::{Activation, knowing};
 use super::linear::{Product, as_rows};
 use super::operation::Operation;
 use super::product::{Matrix, add_product, product};
 use super::real::Real;
-use super::rows::{Kernel, by_rows, matmul, run, run_detached, tensor};
+use super::rows::{Kernel, by_rows, each, matmul, run, run_detached, tensor};
 
 /// `x` is `[…, in]`, both weights are `[out, in]`, and all are contiguous.
 pub(super) struct Gated {
@@ -83,21 +82,12 @@ struct Forward(Activation);
 
 impl Kernel for Forward {
     fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
-        self.0.each(simd, inputs, self)
-    }
-}
-
-impl Pointwise for Forward {
-    #[inline(always)]
-    fn write<T: Real>(
-        &self,
-        activation: Activation,
-        inputs: &[&[T]],
-        at: Range<usize>,
-        out: &mut [T],
-    ) {
-        let all = out.iter_mut().zip(inputs[0][at.clone()].iter().zip(&inputs[1][at]));
-        all.for_each(|(y, (gate, up))| *y = activation.value(*gate) * *up);
+        each(simd, inputs[0].len(), |at, out| {
+            let all = out.iter_mut().zip(inputs[0][at.clone()].iter().zip(&inputs[1][at]));
+            knowing!(self.0, |known| {
+                all.for_each(|(y, (gate, up))| *y = known.value(*gate) * *up)
+            });
+        })
     }
 }
 
@@ -107,31 +97,19 @@ struct Flowing {
     out: usize,
 }
 
-impl Flowing {
-    #[inline(always)]
-    fn write<T: Real>(activation: Activation, row: [&[T]; 3], both: &mut [T]) {
-        let [gate, up, grad] = row;
-        let (of_gate, of_up) = both.split_at_mut(gate.len());
-        let all = of_gate.iter_mut().zip(of_up).zip(gate.iter().zip(up.iter().zip(grad)));
-        for ((of_gate, of_up), (gate, (up, grad))) in all {
-            *of_gate = *grad * *up * activation.slope(*gate);
-            *of_up = *grad * activation.value(*gate);
-        }
-    }
-}
-
 impl Kernel for Flowing {
     fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let (n, out) = (inputs[0].len(), self.out);
         by_rows(simd, n / out.max(1), 2 * out, |row, both| {
-            let row = [0, 1, 2].map(|nth| &inputs[nth][row * out..][..out]);
-            // Known to the loop, so that it becomes vector instructions.
-            match self.activation {
-                Activation::Gelu => Self::write(Activation::Gelu, row, both),
-                Activation::GeluNew => Self::write(Activation::GeluNew, row, both),
-                Activation::Silu => Self::write(Activation::Silu, row, both),
-                Activation::Relu => Self::write(Activation::Relu, row, both),
-            }
+            let [gate, up, grad] = [0, 1, 2].map(|nth| &inputs[nth][row * out..][..out]);
+            let (of_gate, of_up) = both.split_at_mut(out);
+            let all = of_gate.iter_mut().zip(of_up).zip(gate.iter().zip(up.iter().zip(grad)));
+            knowing!(self.activation, |known| {
+                all.for_each(|((of_gate, of_up), (gate, (up, grad)))| {
+                    *of_gate = *grad * *up * known.slope(*gate);
+                    *of_up = *grad * known.value(*gate);
+                })
+            });
         })
     }
 }

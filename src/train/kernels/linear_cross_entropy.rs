@@ -4,7 +4,6 @@
 //! rows at a time, and their gradient is used up before the next rows' take their place, so nothing
 //! is computed twice (`linkedin/Liger-Kernel:src/liger_kernel/ops/fused_linear_cross_entropy.py`).
 
-use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
@@ -38,10 +37,6 @@ impl LinearCrossEntropy {
     pub(super) fn new(labels: &[u32], expected: Option<f64>, is_trained: bool) -> Self {
         let (labels, gradients) = (labels.to_vec(), Mutex::new(None));
         LinearCrossEntropy { labels, expected, is_trained, gradients, most_logits: LOGITS }
-    }
-
-    fn run<T: Real>(&self, inputs: &[(&CpuStorage, &Layout)], dtype: DType) -> Result<T> {
-        vectorised(Summing { of: self, inputs, dtype, numbers: PhantomData })
     }
 
     /// The gradients by `x` and the weight become `dtype`.
@@ -145,26 +140,7 @@ impl Operation for LinearCrossEntropy {
     }
 
     fn forward(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
-        let sum = match inputs.first() {
-            Some((CpuStorage::F64(_), _)) => {
-                f64::to_cpu_storage_owned(vec![self.run::<f64>(inputs, DType::F64)?])
-            }
-            Some((CpuStorage::F32(_), _)) => {
-                f32::to_cpu_storage_owned(vec![self.run::<f32>(inputs, DType::F32)?])
-            }
-            _ => {
-                // Logits and losses of halves are f32.
-                let wide = |(storage, at): &(&CpuStorage, &Layout)| {
-                    Ok((storage.to_dtype(at, DType::F32)?, Layout::contiguous(at.shape())))
-                };
-                let dtype = inputs.first().map_or(DType::F32, |(storage, _)| storage.dtype());
-                let inputs: Vec<(CpuStorage, Layout)> =
-                    inputs.iter().map(wide).collect::<Result<_>>()?;
-                let inputs: Vec<_> = inputs.iter().map(|(storage, at)| (storage, at)).collect();
-                f32::to_cpu_storage_owned(vec![self.run::<f32>(&inputs, dtype)?])
-            }
-        };
-        Ok((sum, Shape::from(())))
+        Ok((vectorised(Forward { of: self, inputs })?, Shape::from(())))
     }
 
     fn backward(&self, _: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
@@ -187,20 +163,37 @@ impl Operation for LinearCrossEntropy {
     }
 }
 
-/// What [`LinearCrossEntropy::sum`] is computed from.
-struct Summing<'a, T> {
+/// The forward pass, in the type of the inputs.
+struct Forward<'a> {
     of: &'a LinearCrossEntropy,
     inputs: &'a [(&'a CpuStorage, &'a Layout)],
-    dtype: DType,
-    numbers: PhantomData<T>,
 }
 
-impl<T: Real> WithSimd for Summing<'_, T> {
-    type Output = Result<T>;
+impl WithSimd for Forward<'_> {
+    type Output = Result<CpuStorage>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Result<T> {
-        self.of.sum(simd, self.inputs, self.dtype)
+    fn with_simd<S: Simd>(self, simd: S) -> Result<CpuStorage> {
+        let Forward { of, inputs } = self;
+        Ok(match inputs.first() {
+            Some((CpuStorage::F64(_), _)) => {
+                f64::to_cpu_storage_owned(vec![of.sum::<f64, S>(simd, inputs, DType::F64)?])
+            }
+            Some((CpuStorage::F32(_), _)) => {
+                f32::to_cpu_storage_owned(vec![of.sum::<f32, S>(simd, inputs, DType::F32)?])
+            }
+            _ => {
+                // Logits and losses of halves are f32.
+                let wide = |(storage, at): &(&CpuStorage, &Layout)| {
+                    Ok((storage.to_dtype(at, DType::F32)?, Layout::contiguous(at.shape())))
+                };
+                let dtype = inputs.first().map_or(DType::F32, |(storage, _)| storage.dtype());
+                let inputs: Vec<(CpuStorage, Layout)> =
+                    inputs.iter().map(wide).collect::<Result<_>>()?;
+                let inputs: Vec<_> = inputs.iter().map(|(storage, at)| (storage, at)).collect();
+                f32::to_cpu_storage_owned(vec![of.sum::<f32, S>(simd, &inputs, dtype)?])
+            }
+        })
     }
 }
 

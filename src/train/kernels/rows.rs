@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use candle_core::{CpuStorage, D, DType, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
+use candle_core::{
+    CpuStorage, D, DType, Layout, Result, Shape, Storage, Tensor, Var, WithDType, bail,
+};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use pulp::{Simd, WithSimd};
@@ -140,12 +142,17 @@ pub(super) fn with_storages<R>(
 
 /// A storage as a tensor that belongs to no graph.
 pub(super) fn tensor(storage: CpuStorage, shape: impl Into<Shape>) -> Result<Tensor> {
+    Ok(variable(storage, shape)?.as_detached_tensor())
+}
+
+/// A storage as a variable.
+pub(super) fn variable(storage: CpuStorage, shape: impl Into<Shape>) -> Result<Var> {
     let device = candle_core::Device::Cpu;
     match storage {
-        CpuStorage::F32(values) => Tensor::from_vec(values, shape, &device),
-        CpuStorage::F64(values) => Tensor::from_vec(values, shape, &device),
-        CpuStorage::BF16(values) => Tensor::from_vec(values, shape, &device),
-        CpuStorage::F16(values) => Tensor::from_vec(values, shape, &device),
+        CpuStorage::F32(values) => Var::from_vec(values, shape, &device),
+        CpuStorage::F64(values) => Var::from_vec(values, shape, &device),
+        CpuStorage::BF16(values) => Var::from_vec(values, shape, &device),
+        CpuStorage::F16(values) => Var::from_vec(values, shape, &device),
         _ => bail!("the trainer's kernels give float tensors"),
     }
 }

@@ -14,13 +14,13 @@ use std::collections::HashMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{
-    CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, TensorId, Var, WithDType, bail,
+    CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, TensorId, WithDType, bail,
 };
 use pulp::Simd;
 
 use super::operation::Operation;
 use super::real::Real;
-use super::rows::{Kernel, each, run_detached, with_storages};
+use super::rows::{Kernel, each, run_detached, variable, with_storages};
 
 thread_local! {
     /// The tape that runs on this thread.
@@ -35,7 +35,6 @@ struct Entry {
 }
 
 /// The operations of a forward pass, in order.
-#[derive(Default)]
 pub struct Tape(Vec<Entry>);
 
 /// Runs `f`, and writes down the operations that it does on this thread.
@@ -61,16 +60,7 @@ pub(super) fn is_running() -> bool {
 /// Does an operation and writes it down.
 pub(super) fn record(operation: Box<dyn Operation>, inputs: &[&Tensor]) -> Result<Tensor> {
     let (storage, shape) = with_storages(inputs, |storages| operation.forward(storages))?;
-    let device = &candle_core::Device::Cpu;
-    let output = match storage {
-        CpuStorage::F32(values) => Var::from_vec(values, shape, device)?,
-        CpuStorage::F64(values) => Var::from_vec(values, shape, device)?,
-        CpuStorage::BF16(values) => Var::from_vec(values, shape, device)?,
-        CpuStorage::F16(values) => Var::from_vec(values, shape, device)?,
-        _ => bail!("the trainer's operations give float tensors"),
-    };
-
-    let output = output.as_tensor().clone();
+    let output = variable(storage, shape)?.as_tensor().clone();
     let inputs = inputs.iter().copied().cloned().collect();
     RUNNING.with_borrow_mut(|running| {
         if let Some(entries) = running {
@@ -225,7 +215,7 @@ impl CustomOp1 for Seed {
 mod tests {
     use super::super::{Activation, activate, linear, residual};
     use super::*;
-    use candle_core::Device;
+    use candle_core::{Device, Var};
 
     /// Our operations and candle's in turns, with tensors that are used twice: the same gradients
     /// as candle's graph alone gives, and the tape is no longer than it must be.
