@@ -1,14 +1,15 @@
 """A matrix product in PyTorch and in numpy: what the bench `rooms -- products` stands beside.
 
-python products_peer.py THREADS ROWS COLUMNS DEPTH REPEATS RUNS LEFT_TURNED RIGHT_TURNED
-Prints `operations a second in torch, in numpy`.
+python products_peer.py f32|bf16 THREADS ROWS COLUMNS DEPTH REPEATS RUNS LEFT_TURNED RIGHT_TURNED
+Prints `operations a second in torch, in numpy`, the latter 0 for bf16, which numpy lacks.
 """
 
 import os
 import sys
 import time
 
-threads, rows, columns, depth, repeats, runs, left_turned, right_turned = map(int, sys.argv[1:])
+threads, rows, columns, depth, repeats, runs, left_turned, right_turned = map(int, sys.argv[2:])
+is_bf16 = sys.argv[1] == "bf16"
 for name in ("OMP", "OPENBLAS", "MKL"):
     os.environ[f"{name}_NUM_THREADS"] = str(threads)
 import numpy
@@ -34,6 +35,7 @@ def best(product, left, right):
 
 
 left, right = matrix(rows, depth, left_turned), matrix(depth, columns, right_turned)
+dtype = torch.bfloat16 if is_bf16 else torch.float32
 with torch.no_grad():
-    peer = best(torch.mm, torch.from_numpy(left), torch.from_numpy(right))
-print(peer, best(numpy.matmul, left, right))
+    peer = best(torch.mm, *(torch.from_numpy(side).to(dtype) for side in (left, right)))
+print(peer, 0 if is_bf16 else best(numpy.matmul, left, right))

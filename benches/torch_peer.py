@@ -1,7 +1,7 @@
 """A full training step in PyTorch: what `kpipe train` is measured against.
 
 Run by the bench `rooms -- train` with the same shapes, batch and threads:
-python torch_peer.py FAMILY THREADS eager|compiled
+python torch_peer.py FAMILY THREADS eager|compiled f32|bf16
 Prints `tokens/s of training, tokens/s of inference, peak resident MiB`.
 """
 
@@ -10,7 +10,7 @@ import resource
 import sys
 import time
 
-family, threads, way = sys.argv[1:]
+family, threads, way, precision = sys.argv[1:]
 os.environ["OMP_NUM_THREADS"] = threads
 import torch
 import transformers as tf
@@ -49,7 +49,8 @@ run = torch.compile(model) if way == "compiled" else model
 
 
 def loss():
-    return run(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        return run(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss
 
 
 def step():

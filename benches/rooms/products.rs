@@ -2,13 +2,15 @@
 //! does at most, beside torch (oneDNN or MKL) and numpy (OpenBLAS).
 //!
 //! 16 rows of 128 tokens through a model 384 wide: the layers forward, the gradients by inputs and
-//! by weights, the vocabulary, one head of attention, and few rows.
+//! by weights, the vocabulary, one head of attention, and few rows. In bf16 too, where the
+//! processor multiplies such numbers.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use kpipe::train::kernels::{Instructions, Speed, matmul};
 
 use crate::Result;
@@ -58,42 +60,42 @@ const OPERATIONS: f64 = 4e8;
 /// Measurements, of which the best counts.
 const RUNS: usize = 10;
 
-/// Prints the speed of each shape with one thread and with all.
+/// Prints the speed of each shape with one thread and with all, in each type.
 pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
     let python = std::env::var_os("KPIPE_BENCH_PYTHON");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/products_peer.py");
     let all = std::thread::available_parallelism().map_or(1, usize::from);
-    say!("instructions: {}", Instructions::used().name());
+    let used = Instructions::used();
+    say!("instructions: {}", used.name());
 
-    for threads in [1, all] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let speed = pool.install(Speed::measure);
-        let peak = speed.peak.ok_or("without vector instructions there is nothing to compare")?;
-        say!("{threads} threads, at most {:.0} GFLOP/s", peak / 1e9);
+    let halves = used.multiplies_bf16().then_some(DType::BF16);
+    for dtype in [DType::F32].into_iter().chain(halves) {
+        for threads in [1, all] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+            let speed = pool.install(Speed::measure);
+            let peak =
+                speed.peak.ok_or("without vector instructions there is nothing to compare")?;
+            let most = format!("at most {:.0} GFLOP/s in f32", peak / 1e9);
+            say!("{}, {threads} threads, {most}", dtype.as_str());
 
-        for shape in SHAPES {
-            let (mut own, mut peers) = (0.0_f64, [0.0_f64; 2]);
-            for _ in 0..corpus.rounds {
-                own = own.max(pool.install(|| measure(shape))?);
-                if let Some(python) = &python {
-                    let found: [f64; 2] =
-                        numbers(Command::new(python).arg(&script).args(shape.arguments(threads)))?;
-                    peers = [peers[0].max(found[0]), peers[1].max(found[1])];
+            for shape in SHAPES {
+                let (mut own, mut peers) = (0.0_f64, [0.0_f64; 2]);
+                for _ in 0..corpus.rounds {
+                    own = own.max(pool.install(|| measure(shape, dtype))?);
+                    if let Some(python) = &python {
+                        let found = shape.peers(python, threads, dtype)?;
+                        peers = [peers[0].max(found[0]), peers[1].max(found[1])];
+                    }
                 }
+
+                let share = format!("{:.0} % of that", 100.0 * own / peak);
+                let beside = ["torch", "numpy"].iter().zip(peers).filter(|(_, peer)| *peer > 0.0);
+                let beside = beside.map(|(name, peer)| format!("; {:.2} x {name}", own / peer));
+                line(
+                    &format!("  {}", shape.name),
+                    &format!("{:.0} GFLOP/s", own / 1e9),
+                    &format!("{share}{}", beside.collect::<String>()),
+                );
             }
-
-            let share = format!("{:.0} % of the most", 100.0 * own / peak);
-            let beside = match python {
-                Some(_) => {
-                    format!("; {:.2} x torch, {:.2} x numpy", own / peers[0], own / peers[1])
-                }
-                None => String::new(),
-            };
-            line(
-                &format!("  {}", shape.name),
-                &format!("{:.0} GFLOP/s", own / 1e9),
-                &format!("{share}{beside}"),
-            );
         }
     }
 
@@ -112,21 +114,25 @@ impl Shape {
         (OPERATIONS / self.operations()).ceil() as usize
     }
 
-    fn arguments(&self, threads: usize) -> Vec<String> {
+    /// Operations a second of torch and of numpy, 0 where they cannot.
+    fn peers(&self, python: &OsStr, threads: usize, dtype: DType) -> Result<[f64; 2]> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/products_peer.py");
         let sizes = [threads, self.rows, self.columns, self.depth, self.repeats(), RUNS];
         let turned = self.turned.map(usize::from);
-        sizes.iter().chain(&turned).map(usize::to_string).collect()
+        let mut command = Command::new(python);
+        command.arg(script).arg(dtype.as_str());
+        numbers(command.args(sizes.iter().chain(&turned).map(usize::to_string)))
     }
 }
 
 /// Operations a second in the fastest run.
-fn measure(shape: &Shape) -> Result<f64> {
+fn measure(shape: &Shape, dtype: DType) -> Result<f64> {
     let matrix = |rows: usize, columns: usize, is_turned: bool| -> Result<Tensor> {
         let numbers: Vec<f32> = (0..rows * columns).map(|at| (at % 1013) as f32 / 1e3).collect();
         let device = &Device::Cpu;
         Ok(match is_turned {
-            true => Tensor::from_vec(numbers, (columns, rows), device)?.t()?,
-            false => Tensor::from_vec(numbers, (rows, columns), device)?,
+            true => Tensor::from_vec(numbers, (columns, rows), device)?.to_dtype(dtype)?.t()?,
+            false => Tensor::from_vec(numbers, (rows, columns), device)?.to_dtype(dtype)?,
         })
     };
 

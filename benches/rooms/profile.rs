@@ -1,5 +1,5 @@
-//! Where the time of a training step goes, for each family and set of instructions, in the shapes
-//! of `rooms -- train`.
+//! Where the time of a training step goes, for each family, set of instructions and type, in the
+//! shapes of `rooms -- train`.
 //!
 //! `perf` samples the thread that runs the step and takes part in every loop, so that its samples
 //! are shares of the wall time, its waiting for the other threads included. Each sample counts for
@@ -9,13 +9,12 @@
 use std::collections::HashMap;
 use std::process::{Command, Stdio};
 
-use kpipe::train::kernels::{Instructions, PIN};
 use kpipe::train::model::FAMILIES;
 
 use crate::Result;
 use crate::inputs::Inputs;
-use crate::measure::{line, trainer};
-use crate::train::{self, CHILD, WITHIN};
+use crate::measure::line;
+use crate::train::{WITHIN, Way};
 
 /// Samples a second.
 const RATE: &str = "199";
@@ -47,7 +46,7 @@ const REST: &str = "the rest";
 /// Functions that multiply matrices.
 const PRODUCTS: &str = "gemmkit";
 
-/// Prints a table for each family and set.
+/// Prints a table for each family and way.
 pub(crate) fn bench(_: &Inputs) -> Result<()> {
     let found = Command::new("perf").arg("--version").stdout(Stdio::null()).status();
     if !found.is_ok_and(|status| status.success()) {
@@ -55,10 +54,10 @@ pub(crate) fn bench(_: &Inputs) -> Result<()> {
         return Ok(());
     }
 
-    for set in train::SETS.iter().filter(|set| set.is_here()) {
+    for way in Way::here() {
         for family in FAMILIES {
-            let samples = sampled(family.name, *set)?;
-            say!("{}, {}, {} samples", family.name, set.name(), samples.n);
+            let samples = sampled(family.name, way)?;
+            say!("{}, {}, {} samples", family.name, way.name(), samples.n);
             samples.tell();
         }
     }
@@ -66,10 +65,10 @@ pub(crate) fn bench(_: &Inputs) -> Result<()> {
 }
 
 /// Runs a family's step under `perf`.
-fn sampled(family: &str, set: Instructions) -> Result<Samples> {
+fn sampled(family: &str, way: &Way) -> Result<Samples> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("perf.data");
-    let child = trainer("train", CHILD, family)?;
+    let child = way.process(family)?;
     let mut perf = Command::new("perf");
     perf.args(["record", "-F", RATE, "--call-graph", STACK, "-o"]).arg(&data);
     perf.arg(child.get_program()).args(child.get_args());
@@ -80,7 +79,7 @@ fn sampled(family: &str, set: Instructions) -> Result<Samples> {
             None => perf.env_remove(key),
         };
     }
-    perf.env(WITHIN, "1").env(PIN, set.pin());
+    perf.env(WITHIN, "1");
     let status = perf.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
     if !status.success() {
         return Err(format!("`perf record` failed: {status}").into());

@@ -1,13 +1,14 @@
 //! A full training step, beside PyTorch on the same shapes, batch, threads and vector instructions:
 //! forward, backward, clipping, AdamW.
 //!
-//! Every family with 6 blocks (T5 with 6 in each stack), 384 wide, 16 rows of 128 tokens, f32,
-//! dropout 0.1 where the family has it. Both sides draw their own weights and tokens; what they
+//! Every family with 6 blocks (T5 with 6 in each stack), 384 wide, 16 rows of 128 tokens, dropout
+//! 0.1 where the family has it. Both sides draw their own weights and tokens; what they
 //! compute does not depend on them. BERT predicts 15 % of the tokens, GPT-2 and LLaMA all but the
 //! first, and T5 decodes 32 for each row.
 //!
-//! Torch runs eagerly, and once compiled (`torch.compile`). Where the processor has AVX-512, all
-//! but the latter is measured again with AVX2 on both sides.
+//! Torch runs eagerly, and once compiled (`torch.compile`). Where the processor has AVX-512, f32
+//! is measured again with AVX2 on both sides. Where it multiplies bf16, mixed precision is measured
+//! beside `torch.autocast`.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -36,13 +37,42 @@ const VOCABULARY: u32 = 4_096;
 /// Runs that do not count, and runs of which the best counts.
 const RUNS: (usize, usize) = (2, 8);
 /// Names the family in the process of one measurement, so that its peak memory is its own.
-pub(crate) const CHILD: &str = "KPIPE_BENCH_FAMILY";
+const CHILD: &str = "KPIPE_BENCH_FAMILY";
+/// Names what the model computes in.
+const PRECISION: &str = "KPIPE_BENCH_PRECISION";
 /// Has the step run inside of the pool, where a profile sees all of it on one thread.
 pub(crate) const WITHIN: &str = "KPIPE_BENCH_WITHIN";
 
-/// What is measured, where the processor has it.
-pub(crate) static SETS: [Instructions; 3] =
-    [Instructions::Avx512, Instructions::Avx2, Instructions::Neon];
+/// With which instructions a step is measured, and in which type.
+pub(crate) struct Way {
+    set: Instructions,
+    dtype: DType,
+}
+
+static WAYS: [Way; 4] = [
+    Way { set: Instructions::Avx512, dtype: DType::F32 },
+    Way { set: Instructions::Avx2, dtype: DType::F32 },
+    Way { set: Instructions::Neon, dtype: DType::F32 },
+    Way { set: Instructions::Avx512Bf16, dtype: DType::BF16 },
+];
+
+impl Way {
+    /// Those that this processor has, the widest instructions for f32 first.
+    pub(crate) fn here() -> impl Iterator<Item = &'static Way> {
+        WAYS.iter().filter(|way| way.set.is_here())
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("{}, {}", self.set.name(), self.dtype.as_str())
+    }
+
+    /// The process that measures a family so.
+    pub(crate) fn process(&self, family: &str) -> Result<Command> {
+        let mut command = trainer("train", CHILD, family)?;
+        command.env(PRECISION, self.dtype.as_str()).env(PIN, self.set.pin());
+        Ok(command)
+    }
+}
 
 /// Prints tokens a second of training and inference and the peak memory, for each family and its
 /// peers.
@@ -51,9 +81,9 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
         return measure(&family, &corpus.pipeline.train.optimiser);
     }
     let python = std::env::var_os("KPIPE_BENCH_PYTHON");
-    for set in SETS.iter().filter(|set| set.is_here()) {
+    for (nth, way) in Way::here().enumerate() {
         for family in FAMILIES {
-            beside_torch(family.name, *set, corpus.rounds, python.as_deref())?;
+            beside_torch(family.name, way, corpus.rounds, python.as_deref(), nth == 0)?;
         }
     }
     if python.is_none() {
@@ -63,22 +93,23 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
     Ok(())
 }
 
-/// One family with one set of instructions, in turns with torch.
+/// One family in one way, in turns with torch, and with torch compiled where that is asked for.
 fn beside_torch(
     family: &str,
-    set: Instructions,
+    way: &Way,
     rounds: usize,
     python: Option<&OsStr>,
+    compiled: bool,
 ) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
-    say!("{family}, {}, {threads} threads, {ROWS} x {LENGTH} tokens", set.name());
-    let torch = |way: &str| -> Result<Numbers> {
+    say!("{family}, {}, {threads} threads, {ROWS} x {LENGTH} tokens", way.name());
+    let torch = |how: &str| -> Result<Numbers> {
         let Some(python) = python else { return Ok(NOTHING) };
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/torch_peer.py");
         let mut command = Command::new(python);
-        command.arg(script).args([family, &threads, way]);
+        command.arg(script).args([family, &threads, how, way.dtype.as_str()]);
         // Each of its libraries has a name of its own for the same.
-        if set == Instructions::Avx2 {
+        if way.set == Instructions::Avx2 {
             command.env("ATEN_CPU_CAPABILITY", "avx2");
             command.env("ONEDNN_MAX_CPU_ISA", "AVX2");
             command.env("MKL_ENABLE_INSTRUCTIONS", "AVX2");
@@ -88,14 +119,14 @@ fn beside_torch(
 
     let (mut own, mut eager) = (NOTHING, NOTHING);
     for _ in 0..rounds {
-        own = better(own, numbers(trainer("train", CHILD, family)?.env(PIN, set.pin()))?);
+        own = better(own, numbers(&mut way.process(family)?)?);
         eager = better(eager, torch("eager")?);
     }
 
     told("  kpipe", &own, None);
     if python.is_some() {
         told("  torch, eager", &eager, Some(&own));
-        if set == Instructions::widest() {
+        if compiled {
             told("  torch, compiled", &torch("compiled")?, Some(&own));
         }
     }
@@ -153,11 +184,11 @@ fn config(family: &str) -> Result<Value> {
 }
 
 /// Rows of some length.
-fn tokens(length: usize) -> Result<Tokens> {
+fn tokens(length: usize, dtype: DType) -> Result<Tokens> {
     let rows: Vec<Vec<u32>> =
         (0..ROWS).map(|row| (0..length).map(|at| token(row * length + at)).collect()).collect();
     let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
-    Ok(Tokens::new(&rows, 0, DType::F32, &Device::Cpu)?)
+    Ok(Tokens::new(&rows, 0, dtype, &Device::Cpu)?)
 }
 
 fn token(at: usize) -> u32 {
@@ -169,7 +200,9 @@ fn measure(name: &str, settings: &kpipe::train::params::Optimiser) -> Result<()>
     let model = (family.read)(&config(name)?, &|_| false)?;
     let parameters = Parameters::draw(&model.declare(), 1, DType::F32, &Device::Cpu)?;
 
-    let decoder = (family.language == Language::Spans).then(|| tokens(DECODED)).transpose()?;
+    let dtype: DType = std::env::var(PRECISION)?.parse()?;
+    let decoder =
+        (family.language == Language::Spans).then(|| tokens(DECODED, dtype)).transpose()?;
     let seen = if decoder.is_some() { DECODED } else { LENGTH };
     let predicted = |at: &usize| match family.language {
         Language::Masked => at % 20 < 3,
@@ -181,7 +214,7 @@ fn measure(name: &str, settings: &kpipe::train::params::Optimiser) -> Result<()>
     let batch = Batch {
         model: model.as_ref(),
         n_tokens: ROWS * (LENGTH + decoder.as_ref().map_or(0, |_| DECODED)),
-        inputs: Inputs { tokens: tokens(LENGTH)?, decoder },
+        inputs: Inputs { tokens: tokens(LENGTH, dtype)?, decoder },
         labels: places.iter().map(|at| token(*at as usize + 1)).collect(),
         places: Tensor::new(places, &Device::Cpu)?,
     };

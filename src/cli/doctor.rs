@@ -22,18 +22,25 @@ pub(super) fn run(args: &DoctorArgs) -> Result<()> {
     start_again_with(instructions()?.into_iter().chain([keep_memory()]))?;
     let engines = probes();
     let (used, speed) = (Instructions::used(), Speed::measure());
-    let product = speed.product / 1e9;
+    let giga = |operations: f64| operations / 1e9;
+    let product = giga(speed.product);
     let share = speed.peak.map(|peak| {
-        let (share, peak) = (100.0 * speed.product / peak, peak / 1e9);
+        let (share, peak) = (100.0 * speed.product / peak, giga(peak));
         format!(", {share:.0} % of the {peak:.0} that all cores can do")
     });
+    let halves = speed.bf16_product.map(|speed| format!("; {:.0} in bf16", giga(speed)));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cuda = device("cuda").map(|_| ()).map_err(|error| error.to_string());
     let mut lines = vec![
         format!("{:<18} {}", "kpipe", env!("CARGO_PKG_VERSION")),
         format!("{:<18} {cores}", "cores"),
         format!("{:<18} {} (`KPIPE_SIMD` chooses)", "vectors", used.name()),
-        format!("{:<18} {product:.0} GFLOP/s{}", "matrix products", share.unwrap_or_default()),
+        format!(
+            "{:<18} {product:.0} GFLOP/s{}{}",
+            "matrix products",
+            share.unwrap_or_default(),
+            halves.unwrap_or_default()
+        ),
         format!("{:<18} WordNet 3.0, embedded", "English thesaurus"),
     ];
 
@@ -65,7 +72,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<()> {
 
     let value = json!({"kpipe": env!("CARGO_PKG_VERSION"), "cores": cores, "engines": engines,
         "instructions": used, "product_gflops": product,
-        "peak_gflops": speed.peak.map(|peak| peak / 1e9),
+        "peak_gflops": speed.peak.map(giga), "bf16_product_gflops": speed.bf16_product.map(giga),
         "cuda": cuda.is_ok(), "cuda_detail": cuda.err()});
     Printer::new(false, args.json).result(&(lines.join("\n") + "\n"), &value)
 }

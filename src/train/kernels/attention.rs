@@ -21,7 +21,8 @@ use super::dropout::Dropout;
 use super::instructions::vectorised;
 use super::operation::{Operation, apply};
 use super::product::{Matrix, add_product_into, product_into};
-use super::rows::{Stored, by_rows, of_numbers, tensor, with_numbers, with_storages};
+use super::real::Real;
+use super::rows::{by_rows, of_numbers, tensor, with_numbers, with_storages};
 use super::softmax::{flow_back, soften};
 
 /// What attention is computed from besides queries, keys and values.
@@ -180,7 +181,7 @@ impl Attention {
     }
 
     /// `P̃ V` of the heads that share, `[heads that share, queries, width]`, and their `P`.
-    fn mix<T: Stored, S: Simd>(
+    fn mix<T: Real, S: Simd>(
         &self,
         simd: S,
         inputs: &[&[T]],
@@ -224,7 +225,7 @@ impl Attention {
         (mixed, weights)
     }
 
-    fn forward<T: Stored, S: Simd>(
+    fn forward<T: Real, S: Simd>(
         &self,
         simd: S,
         inputs: &[(&CpuStorage, &Layout)],
@@ -263,7 +264,7 @@ impl Attention {
     }
 
     /// The gradients of one task from its `P` and what flows into the output.
-    fn differentiate<T: Stored, S: Simd>(
+    fn differentiate<T: Real, S: Simd>(
         &self,
         simd: S,
         inputs: &[&[T]],
@@ -329,7 +330,7 @@ impl Attention {
     }
 
     /// The gradients by the inputs, and by the bias where one learns.
-    fn backward<T: Stored, S: Simd>(
+    fn backward<T: Real, S: Simd>(
         &self,
         simd: S,
         inputs: &[&Tensor],
@@ -367,7 +368,7 @@ impl Attention {
     }
 
     /// The gradient by an input, put together from what the tasks found.
-    fn gathered<T: Stored, S: Simd>(
+    fn gathered<T: Real, S: Simd>(
         &self,
         simd: S,
         found: &[Found<T>],
@@ -396,7 +397,7 @@ impl Attention {
     }
 
     /// The gradient by the bias: the sum over all rows, in order.
-    fn gathered_bias<T: Stored, S: Simd>(&self, simd: S, found: &[Found<T>]) -> Result<Tensor> {
+    fn gathered_bias<T: Real, S: Simd>(&self, simd: S, found: &[Found<T>]) -> Result<Tensor> {
         let (heads, group) = (self.query.heads, self.group());
         let (queries, keys) = (self.query.places, self.key.places);
         let sum = by_rows(simd, heads * queries, keys, |at, out| {

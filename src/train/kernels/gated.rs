@@ -12,9 +12,11 @@ use pulp::Simd;
 use super::activation::{Activation, knowing};
 use super::linear::{Product, as_rows};
 use super::operation::Operation;
-use super::product::{Matrix, add_product, product};
+use super::product::{Factor, Matrix, add_product, product};
 use super::real::Real;
-use super::rows::{Kernel, by_rows, each, matmul, run, run_detached, tensor};
+use super::rows::{
+    Kernel, Products, by_rows, each, matmul, run, run_detached, run_products, tensor, with_storages,
+};
 
 /// `x` is `[…, in]`, both weights are `[out, in]`, and all are contiguous.
 pub(super) struct Gated {
@@ -46,7 +48,7 @@ impl Operation for Gated {
         let layer = Product { rows: dims.iter().product(), width, out, transposed: true };
         dims.push(out);
         let shape = Shape::from(dims);
-        let [gate, up] = [run(&layer, &[x, gate])?, run(&layer, &[x, up])?];
+        let [gate, up] = [run_products(&layer, &[x, gate])?, run_products(&layer, &[x, up])?];
         let layout = Layout::contiguous(&shape);
         let y = run(&Forward(self.activation), &[(&gate, &layout), (&up, &layout)])?;
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -66,8 +68,8 @@ impl Operation for Gated {
         let both = run_detached(&flowing, &[&gate, &up, grad], (rows, 2 * out))?;
 
         let into = ForInput { rows, width, out };
-        let dx = run_detached(&into, &[&both, &weights[0], &weights[1]], x.shape())?;
-        let (x, mut gradients) = (as_rows(x)?, vec![Some(dx)]);
+        let dx = with_storages(&[&both, &weights[0], &weights[1]], |all| run_products(&into, all))?;
+        let (mut gradients, x) = (vec![Some(tensor(dx, x.shape())?)], as_rows(x)?);
         for (nth, weight) in inputs[1..].iter().enumerate() {
             let grad = both.narrow(1, nth * out, out)?;
             gradients.push(weight.track_op().then(|| matmul(&grad.t()?, &x)).transpose()?);
@@ -121,8 +123,8 @@ struct ForInput {
     out: usize,
 }
 
-impl Kernel for ForInput {
-    fn run<T: Real, S: Simd>(&self, _: S, inputs: &[&[T]]) -> Vec<T> {
+impl Products for ForInput {
+    fn run<T: Factor>(&self, inputs: &[&[T]]) -> Vec<T> {
         let ForInput { rows, width, out } = *self;
         let beside = |nth: usize| inputs[0].get(nth * out..).unwrap_or_default();
         let grad = |nth: usize| Matrix::apart(beside(nth), rows, out, 2 * out);

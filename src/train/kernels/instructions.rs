@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
 /// The variable by which `gemmkit` is told what to use; it reads it once, at its first product.
@@ -12,7 +13,9 @@ pub const PIN: &str = "GEMMKIT_REQUIRE_ISA";
 /// AVX2 and AVX-512 give the same bits: both round once where they multiply and add, no sum is
 /// split into lanes by their width, and no block's depth follows the caches. So do the products of
 /// NEON, though not the mathematical functions of its system. Without vectors a product rounds
-/// twice, so a run there has other bits.
+/// twice, so a run there has other bits. Products of bf16 have bits of their own where an
+/// instruction multiplies such numbers and adds up two products at once; all others are what they
+/// are without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Instructions {
@@ -24,12 +27,19 @@ pub enum Instructions {
     Avx2,
     /// 16 numbers at once, on x86.
     Avx512,
+    /// The same, and 32 products of bf16 at once (AVX-512 BF16).
+    Avx512Bf16,
 }
 
 impl Instructions {
     /// All of them.
-    pub const ALL: &[Instructions] =
-        &[Instructions::Plain, Instructions::Neon, Instructions::Avx2, Instructions::Avx512];
+    pub const ALL: &[Instructions] = &[
+        Instructions::Plain,
+        Instructions::Neon,
+        Instructions::Avx2,
+        Instructions::Avx512,
+        Instructions::Avx512Bf16,
+    ];
 
     /// As a user names them.
     pub fn name(self) -> &'static str {
@@ -38,6 +48,7 @@ impl Instructions {
             Instructions::Neon => "neon",
             Instructions::Avx2 => "avx2",
             Instructions::Avx512 => "avx512",
+            Instructions::Avx512Bf16 => "avx512bf16",
         }
     }
 
@@ -48,6 +59,7 @@ impl Instructions {
             Instructions::Neon => "neon",
             Instructions::Avx2 => "fma",
             Instructions::Avx512 => "avx512f",
+            Instructions::Avx512Bf16 => "avx512bf16",
         }
     }
 
@@ -55,6 +67,18 @@ impl Instructions {
     /// once.
     pub fn rounds_once(self) -> bool {
         self != Instructions::Plain
+    }
+
+    /// Whether there is an instruction for products of bf16, which are added up in f32.
+    pub fn multiplies_bf16(self) -> bool {
+        self == Instructions::Avx512Bf16
+    }
+
+    /// Whether what is computed in `dtype` has the same bits with `other` ones.
+    pub fn agrees_with(self, other: Self, dtype: DType) -> bool {
+        let same_products =
+            dtype != DType::BF16 || self.multiplies_bf16() == other.multiplies_bf16();
+        self.rounds_once() == other.rounds_once() && same_products
     }
 
     /// Whether this processor has them.
@@ -66,8 +90,12 @@ impl Instructions {
             Instructions::Avx2 => pulp::x86::V3::is_available(),
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512 => pulp::x86::V4::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512Bf16 => {
+                Instructions::Avx512.is_here() && is_x86_feature_detected!("avx512bf16")
+            }
             #[cfg(not(target_arch = "x86_64"))]
-            Instructions::Avx2 | Instructions::Avx512 => false,
+            Instructions::Avx2 | Instructions::Avx512 | Instructions::Avx512Bf16 => false,
         }
     }
 

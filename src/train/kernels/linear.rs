@@ -11,9 +11,11 @@ use pulp::Simd;
 
 use super::activation::{self, Activation};
 use super::operation::Operation;
-use super::product::{Matrix, product};
+use super::product::{Factor, Matrix, product};
 use super::real::Real;
-use super::rows::{Kernel, matmul, run, run_detached, run_detached_as, sum_of_rows, tensor};
+use super::rows::{
+    Kernel, Products, matmul, run, run_detached, run_detached_as, run_products, sum_of_rows, tensor,
+};
 
 /// `x` is `[…, in]`, the weight `[in, out]`, or `[out, in]` where it is `transposed`; both are
 /// contiguous.
@@ -62,7 +64,8 @@ impl Operation for Linear {
             candle_core::bail!("a bias {:?} does not fit {out} outputs", at.dims());
         }
 
-        let product = run(&Product { rows, width, out, transposed: self.transposed }, inputs)?;
+        let product =
+            run_products(&Product { rows, width, out, transposed: self.transposed }, inputs)?;
         let shape = Shape::from(dims);
         let Some(activation) = self.activation else { return Ok((product, shape)) };
         let activated = run(&activation, &[(&product, &Layout::contiguous(&shape))])?;
@@ -111,8 +114,8 @@ pub(super) struct Product {
     pub(super) transposed: bool,
 }
 
-impl Kernel for Product {
-    fn run<T: Real, S: Simd>(&self, _: S, inputs: &[&[T]]) -> Vec<T> {
+impl Products for Product {
+    fn run<T: Factor>(&self, inputs: &[&[T]]) -> Vec<T> {
         let Product { rows, width, out, transposed } = *self;
         let rows = Matrix::new(inputs[0], rows, width);
         let weight = match transposed {

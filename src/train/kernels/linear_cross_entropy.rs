@@ -6,17 +6,16 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, DType, Device, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, Device, Layout, Result, Shape, Tensor, WithDType};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::cross_entropy::exp_above;
 use super::instructions::vectorised;
 use super::operation::Operation;
-use super::product::{Matrix, product};
+use super::product::{Factor, Matrix, product};
 use super::real::Real;
-use super::rows::{ROWS, slice, sum_of_rows};
+use super::rows::{Products, ROWS, run_products, sum_of_rows, tensor};
 
 /// Bytes of logits at once.
 const LOGITS: usize = 128 << 20;
@@ -39,26 +38,21 @@ impl LinearCrossEntropy {
         LinearCrossEntropy { labels, expected, is_trained, gradients, most_logits: LOGITS }
     }
 
-    /// The gradients by `x` and the weight become `dtype`.
-    fn sum<T: Real, S: Simd>(
-        &self,
-        simd: S,
-        inputs: &[(&CpuStorage, &Layout)],
-        dtype: DType,
-    ) -> Result<T> {
-        let ((x, x_at), (weight, weight_at)) = (inputs[0], inputs[1]);
-        let bias = inputs.get(2).map(|(bias, layout)| slice::<T>(bias, layout)).transpose()?;
+    /// Logits and the sum are `T`; their gradient is of the type of `x` before it is multiplied.
+    fn sum<T: Real, S: Simd>(&self, simd: S, inputs: &[(&CpuStorage, &Layout)]) -> Result<T> {
+        let ((x, x_at), weight) = (inputs[0], inputs[1]);
+        let bias = inputs.get(2).map(|(bias, layout)| T::read(bias, layout)).transpose()?;
         let (n, width) = x_at.shape().dims2()?;
-        let (classes, _) = weight_at.shape().dims2()?;
-        let x = Matrix::of(T::cpu_storage_as_slice(x)?, x_at, 0)?;
-        let weight = Matrix::of(T::cpu_storage_as_slice(weight)?, weight_at, 0)?;
+        let (classes, _) = weight.1.shape().dims2()?;
+        let (wide_x, wide_weight) = (T::read(x, x_at)?, T::read(weight.0, weight.1)?);
+        let rows_of_x = Matrix::new(&wide_x, n, width);
+        let columns = Matrix::new(&wide_weight, classes, width).t();
         let mut total = 0.0;
         let mut gradients = Sums { x: Vec::new(), weight: Vec::new(), bias: Vec::new() };
 
         for rows in chunks(n, self.most_logits / (classes * size_of::<T>()).max(1)) {
             let (first, n) = (rows.start, rows.len());
-            let x = x.rows(first, n);
-            let mut logits = product(x, weight.t(), bias);
+            let mut logits = product(rows_of_x.rows(first, n), columns, bias.as_deref());
             total += self.entropy(simd, &mut logits, first, classes);
             if self.expected.is_none() {
                 continue;
@@ -71,26 +65,31 @@ impl LinearCrossEntropy {
                 gradients.bias = added(std::mem::take(&mut gradients.bias), sum);
             }
 
-            let logits = Matrix::new(&logits, n, classes);
-            gradients.x.extend(product(logits, weight, None));
+            let (logits, shape) = (T::store(logits, x)?, Shape::from((n, classes)));
+            let logits = (&logits, &Layout::contiguous(shape));
+            let rows = Rows { n, width, classes };
+            gradients.x.push(tensor(run_products(&ByInput(rows), &[logits, weight])?, (n, width))?);
+
             if self.is_trained {
-                let sum = product(logits.t(), x, None);
+                let x_at = x_at.narrow(0, first, n)?;
+                let sum = run_products(&ByWeight(rows), &[logits, (x, &x_at)])?;
+                let sum = T::take(sum, &Layout::contiguous((classes, width)))?;
                 gradients.weight = added(std::mem::take(&mut gradients.weight), sum);
             }
         }
 
         if self.expected.is_some() {
-            let tensor = |values, shape: &[usize]| Tensor::from_vec(values, shape, &Device::Cpu);
+            let of_x = match &gradients.x[..] {
+                [] => tensor(T::store(Vec::new(), x)?, (n, width))?,
+                pieces => Tensor::cat(pieces, 0)?,
+            };
             let of_weight = self
                 .is_trained
-                .then(|| tensor(gradients.weight, &[classes, width])?.to_dtype(dtype));
-            let mut kept = vec![
-                Some(tensor(gradients.x, &[n, width])?.to_dtype(dtype)?),
-                of_weight.transpose()?,
-            ];
+                .then(|| tensor(T::store(gradients.weight, weight.0)?, (classes, width)));
+            let mut kept = vec![Some(of_x), of_weight.transpose()?];
 
             if bias.is_some() {
-                kept.push(Some(tensor(gradients.bias, &[classes])?));
+                kept.push(Some(Tensor::from_vec(gradients.bias, classes, &Device::Cpu)?));
             }
             *self.gradients.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         }
@@ -177,29 +176,45 @@ impl WithSimd for Forward<'_> {
         let Forward { of, inputs } = self;
         Ok(match inputs.first() {
             Some((CpuStorage::F64(_), _)) => {
-                f64::to_cpu_storage_owned(vec![of.sum::<f64, S>(simd, inputs, DType::F64)?])
+                f64::to_cpu_storage_owned(vec![of.sum::<f64, S>(simd, inputs)?])
             }
-            Some((CpuStorage::F32(_), _)) => {
-                f32::to_cpu_storage_owned(vec![of.sum::<f32, S>(simd, inputs, DType::F32)?])
-            }
-            _ => {
-                // Logits and losses of halves are f32.
-                let wide = |(storage, at): &(&CpuStorage, &Layout)| {
-                    Ok((storage.to_dtype(at, DType::F32)?, Layout::contiguous(at.shape())))
-                };
-                let dtype = inputs.first().map_or(DType::F32, |(storage, _)| storage.dtype());
-                let inputs: Vec<(CpuStorage, Layout)> =
-                    inputs.iter().map(wide).collect::<Result<_>>()?;
-                let inputs: Vec<_> = inputs.iter().map(|(storage, at)| (storage, at)).collect();
-                f32::to_cpu_storage_owned(vec![of.sum::<f32, S>(simd, &inputs, dtype)?])
-            }
+            // Logits and losses of halves are f32.
+            _ => f32::to_cpu_storage_owned(vec![of.sum::<f32, S>(simd, inputs)?]),
         })
+    }
+}
+
+/// Rows of `x`, and of the weight.
+#[derive(Clone, Copy)]
+struct Rows {
+    n: usize,
+    width: usize,
+    classes: usize,
+}
+
+/// The gradient by `x`, from that by the logits and the weight.
+struct ByInput(Rows);
+
+impl Products for ByInput {
+    fn run<T: Factor>(&self, inputs: &[&[T]]) -> Vec<T> {
+        let Rows { n, width, classes } = self.0;
+        product(Matrix::new(inputs[0], n, classes), Matrix::new(inputs[1], classes, width), None)
+    }
+}
+
+/// The gradient by the weight, from that by the logits and `x`.
+struct ByWeight(Rows);
+
+impl Products for ByWeight {
+    fn run<T: Factor>(&self, inputs: &[&[T]]) -> Vec<T> {
+        let Rows { n, width, classes } = self.0;
+        product(Matrix::new(inputs[0], n, classes).t(), Matrix::new(inputs[1], n, width), None)
     }
 }
 
 /// Gradients of the rows so far.
 struct Sums<T> {
-    x: Vec<T>,
+    x: Vec<Tensor>,
     weight: Vec<T>,
     bias: Vec<T>,
 }

@@ -99,7 +99,7 @@ pub fn gated(x: &Tensor, gate: &Tensor, up: &Tensor, activation: Activation) -> 
 }
 
 /// The matrix product of tensors on the CPU over their last two dimensions, outside of any graph;
-/// the dimensions before them are equal. Halves are multiplied and added up in f32.
+/// the dimensions before them are equal. Halves are added up in f32.
 ///
 /// # Errors
 /// If the shapes do not fit.
@@ -107,7 +107,8 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     rows::matmul(a, b)
 }
 
-/// Weights are rounded to the type of `x`, as mixed precision has it; biases are not.
+/// Weights are rounded to the type of `x`, as mixed precision has it; biases only where a product
+/// of bf16 adds them.
 fn affine(
     x: &Tensor,
     weight: &Tensor,
@@ -385,7 +386,7 @@ pub fn linear_cross_entropy_sum(
     let tracked = [Some(x), Some(weight), bias].into_iter().flatten().any(Tensor::track_op);
     let expected = tracked.then_some(expected);
     let kernel = linear_cross_entropy::LinearCrossEntropy::new(labels, expected, weight.track_op());
-    let (x, weight) = (x.contiguous()?, weight.to_dtype(x.dtype())?);
+    let (x, weight) = (x.contiguous()?, weight.to_dtype(x.dtype())?.contiguous()?);
     let inputs: Vec<&Tensor> = [&x, &weight].into_iter().chain(bias).collect();
     apply(kernel, &inputs)
 }

@@ -3,10 +3,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use half::bf16;
 use pulp::{Simd, WithSimd};
 
 use super::instructions::{Instructions, vectorised};
-use super::product::{Matrix, product};
+use super::product::{Factor, Matrix, product};
 
 /// Sums that do not wait for one another: units that take 4 cycles and begin 2 a cycle need 8, and
 /// 12 with two operands leave two of AVX2's 16 registers.
@@ -19,28 +20,37 @@ const ROUNDS: usize = 5;
 /// Rows, columns and depth of the product that is measured.
 const SIZE: usize = 1_024;
 
-/// Floating-point operations a second (f32): at most, and in a matrix product.
+/// Floating-point operations a second: at most in f32, and in matrix products.
 #[derive(Clone, Copy, Debug)]
 pub struct Speed {
     /// Of multiplications and additions that wait for nothing; `None` without vectors, where there
     /// is no instruction for both.
     pub peak: Option<f64>,
-    /// Of a product of square matrices.
+    /// Of a product of square matrices in f32.
     pub product: f64,
+    /// Of one in bf16; `None` where such are multiplied in f32.
+    pub bf16_product: Option<f64>,
 }
 
 impl Speed {
     /// Measures this machine with all threads of the pool, in about a third of a second.
     pub fn measure() -> Self {
-        let numbers = vec![0.5_f32; SIZE * SIZE];
-        let square = Matrix::new(&numbers, SIZE, SIZE);
+        let used = Instructions::used();
         Speed {
-            peak: Instructions::used().rounds_once().then(peak),
-            product: fastest(2.0 * (SIZE as f64).powi(3), || {
-                black_box(product(square, square, None));
-            }),
+            peak: used.rounds_once().then(peak),
+            product: of_product(0.5_f32),
+            bf16_product: used.multiplies_bf16().then(|| of_product(bf16::from_f32_const(0.5))),
         }
     }
+}
+
+/// Operations a second of a product of square matrices full of this number.
+fn of_product<T: Factor>(number: T) -> f64 {
+    let numbers = vec![number; SIZE * SIZE];
+    let square = Matrix::new(&numbers, SIZE, SIZE);
+    fastest(2.0 * (SIZE as f64).powi(3), || {
+        black_box(product(square, square, None));
+    })
 }
 
 /// Operations a second that this machine does at most, with the instructions that kernels use.

@@ -4,18 +4,21 @@
 //! Every number of a product is a sum over the depth in order, in blocks of [`DEPTH`], with each
 //! multiplication and addition rounded once. So its bits depend neither on how many threads share
 //! the rows, nor on how wide the instructions are, nor on the caches.
+//!
+//! Products of bf16 are those of an instruction that adds up two at once, in f32; only the result
+//! becomes bf16. Neither threads nor caches change their bits, but they are not those of f32.
 
 use std::sync::Once;
 
-use candle_core::{Layout, Result, bail};
-use gemmkit::{Bias, MatMut, MatRef, Parallelism, tuning};
+use candle_core::{Layout, Result, WithDType, bail};
+use gemmkit::{Bias, FusedScalar, MatMut, MatRef, Parallelism, tuning};
+use half::bf16;
 use rayon::prelude::*;
-
-use super::real::Real;
 
 /// The depth that is summed up before it is added to what came before. `gemmkit` cuts the depth by
 /// itself, but never below this, and where it cuts follows the size of the caches.
 const DEPTH: usize = 512;
+
 /// With fewer rows than this for each thread, or little more rows than columns, `gemmkit` shares
 /// both; otherwise sharing rows alone is faster (`rooms -- products`).
 const FEW_ROWS: usize = 64;
@@ -25,6 +28,24 @@ const FEW_ROWS: usize = 64;
 const PACKED_FROM: usize = 64;
 /// Rows of a task are a multiple of this, so that no block of a kernel is cut.
 const ROWS: usize = 16;
+
+/// Numbers that matrices are made of.
+pub(super) trait Factor: WithDType + FusedScalar {
+    /// [`DEPTH`], or all of it where what is written cannot be added to without a rounding.
+    const BLOCK: usize;
+}
+
+impl Factor for f64 {
+    const BLOCK: usize = DEPTH;
+}
+
+impl Factor for f32 {
+    const BLOCK: usize = DEPTH;
+}
+
+impl Factor for bf16 {
+    const BLOCK: usize = usize::MAX;
+}
 
 /// A matrix inside a slice: the number in row `i` and column `j` stands at `i · down + j · right`.
 #[derive(Clone, Copy)]
@@ -100,28 +121,34 @@ enum Before {
 }
 
 /// `a · b`, and the bias added to each row; its rows are shared by all threads.
-pub(super) fn product<T: Real>(a: Matrix<T>, b: Matrix<T>, bias: Option<&[T]>) -> Vec<T> {
+pub(super) fn product<T: Factor>(a: Matrix<T>, b: Matrix<T>, bias: Option<&[T]>) -> Vec<T> {
     let mut out = vec![T::from_f64(0.0); a.rows * b.columns];
     shared(a, b, bias, &mut out, Before::Nothing);
     out
 }
 
 /// Adds `a · b` to `sum`; its rows are shared by all threads.
-pub(super) fn add_product<T: Real>(a: Matrix<T>, b: Matrix<T>, sum: &mut [T]) {
+pub(super) fn add_product<T: Factor>(a: Matrix<T>, b: Matrix<T>, sum: &mut [T]) {
     shared(a, b, None, sum, Before::Sum);
 }
 
 /// `a · b` into `out`, on this thread alone.
-pub(super) fn product_into<T: Real>(a: Matrix<T>, b: Matrix<T>, out: &mut [T]) {
+pub(super) fn product_into<T: Factor>(a: Matrix<T>, b: Matrix<T>, out: &mut [T]) {
     write(a, b, None, out, Before::Nothing, Parallelism::Serial);
 }
 
 /// Adds `a · b` to `sum`, on this thread alone.
-pub(super) fn add_product_into<T: Real>(a: Matrix<T>, b: Matrix<T>, sum: &mut [T]) {
+pub(super) fn add_product_into<T: Factor>(a: Matrix<T>, b: Matrix<T>, sum: &mut [T]) {
     write(a, b, None, sum, Before::Sum, Parallelism::Serial);
 }
 
-fn shared<T: Real>(a: Matrix<T>, b: Matrix<T>, bias: Option<&[T]>, out: &mut [T], before: Before) {
+fn shared<T: Factor>(
+    a: Matrix<T>,
+    b: Matrix<T>,
+    bias: Option<&[T]>,
+    out: &mut [T],
+    before: Before,
+) {
     let threads = rayon::current_num_threads();
 
     if a.rows < FEW_ROWS * threads || 3 * a.rows < 4 * b.columns {
@@ -136,7 +163,7 @@ fn shared<T: Real>(a: Matrix<T>, b: Matrix<T>, bias: Option<&[T]>, out: &mut [T]
     });
 }
 
-fn write<T: Real>(
+fn write<T: Factor>(
     a: Matrix<T>,
     b: Matrix<T>,
     bias: Option<&[T]>,
@@ -149,8 +176,8 @@ fn write<T: Real>(
     let [zero, one] = [0.0, 1.0].map(T::from_f64);
 
     // A product of no depth is zero, and has its bias all the same.
-    for first in (0..depth.max(1)).step_by(DEPTH) {
-        let deep = DEPTH.min(depth - first);
+    for first in (0..depth.max(1)).step_by(T::BLOCK) {
+        let deep = T::BLOCK.min(depth - first);
         let of_before = if first == 0 && before == Before::Nothing { zero } else { one };
         let bias = bias.filter(|_| first + deep == depth).map(Bias::PerCol);
         gemmkit::gemm_fused(
@@ -251,6 +278,39 @@ mod tests {
         for row in [0, 1, 516] {
             let one = product(a.rows(row, 1), b, None);
             assert!(one == alone[row * columns..][..columns], "row {row}");
+        }
+    }
+
+    /// Of bf16: right to the rounding of its results, and the same bits by any number of threads.
+    #[test]
+    fn products_of_bf16_are_rounded_once() {
+        let shapes = [(0, 3, 4), (3, 4, 0), (1, 1, 1), (5, 7, 3), (300, 40, 1101), (70, 600, 64)];
+        for (rows, columns, depth) in shapes {
+            let halves = |n: usize, by: f64| -> Vec<bf16> {
+                numbers(n, by).iter().map(|x| bf16::from_f64(*x)).collect()
+            };
+            let wide = |x: &[bf16]| -> Vec<f64> { x.iter().map(|x| x.to_f64()).collect() };
+            let (x, y) = (halves(rows * depth, 0.7), halves(depth * columns, 1.3));
+            let bias = halves(columns, 2.1);
+
+            let a = Matrix::new(&x, rows, depth);
+            let b = Matrix::new(&y, columns, depth).t();
+            let (wide_x, wide_y, wide_bias) = (wide(&x), wide(&y), wide(&bias));
+            let right = by_hand(
+                Matrix::new(&wide_x, rows, depth),
+                Matrix::new(&wide_y, columns, depth).t(),
+                Some(&wide_bias),
+            );
+
+            let ours = product(a, b, Some(&bias));
+            let close = |(x, y): (&bf16, &f64)| (x.to_f64() - y).abs() <= y.abs() / 250.0 + 1e-4;
+            assert_eq!(ours.len(), right.len());
+            assert!(ours.iter().zip(&right).all(close), "{rows} {columns} {depth}");
+
+            for threads in [1, 2, 9] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                assert!(pool.install(|| product(a, b, Some(&bias))) == ours, "{threads}");
+            }
         }
     }
 

@@ -4,13 +4,13 @@
 //! Sums run in eight lanes that are added at the end: the order is fixed, and eight additions run
 //! at once.
 
-use candle_core::WithDType;
+use super::rows::Stored;
 
 /// Sums in so many lanes.
 const LANES: usize = 8;
 
 /// Numbers a kernel computes with.
-pub(super) trait Real: WithDType + gemmkit::FusedScalar {
+pub(super) trait Real: Stored {
     /// `eˣ`; in f32 to two units in the last place.
     fn exp(self) -> Self;
     /// The square root.

@@ -12,8 +12,8 @@ use half::{bf16, f16};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::instructions::vectorised;
-use super::product::{Matrix, product, product_into};
+use super::instructions::{Instructions, vectorised};
+use super::product::{Factor, Matrix, product, product_into};
 use super::real::Real;
 
 /// Rows one task takes. Sums over rows are made of sums over this many, added in order.
@@ -31,13 +31,25 @@ pub(super) trait Kernel {
     fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T>;
 }
 
-/// Numbers as kernels compute with them: f32 and f64 as they stand, halves as f32.
-pub(super) trait Stored: Real {
+/// A kernel of matrix products alone, for numbers of bf16 as well.
+pub(super) trait Products {
+    /// Computes the output from contiguous inputs.
+    fn run<T: Factor>(&self, inputs: &[&[T]]) -> Vec<T>;
+}
+
+/// Numbers as kernels compute with them: f32 and f64 as they stand, halves as f32, and in products
+/// bf16 as such.
+pub(super) trait Stored: Factor {
     /// The numbers of a contiguous storage, copied only where they are halves.
     fn read<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [Self]>>;
 
     /// Numbers as a storage of the same type as `like`.
     fn store(values: Vec<Self>, like: &CpuStorage) -> Result<CpuStorage>;
+
+    /// The numbers of a whole storage, copied only where they are halves.
+    fn take(storage: CpuStorage, _: &Layout) -> Result<Vec<Self>> {
+        Self::cpu_storage_data(storage)
+    }
 }
 
 impl Stored for f64 {
@@ -58,12 +70,59 @@ impl Stored for f32 {
     fn store(values: Vec<f32>, like: &CpuStorage) -> Result<CpuStorage> {
         narrowed(values, like)
     }
+
+    fn take(storage: CpuStorage, layout: &Layout) -> Result<Vec<f32>> {
+        match storage {
+            CpuStorage::F32(values) => Ok(values),
+            halves => Ok(widened(&halves, layout)?.into_owned()),
+        }
+    }
+}
+
+impl Stored for bf16 {
+    fn read<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [bf16]>> {
+        match storage {
+            CpuStorage::BF16(_) => slice(storage, layout).map(Cow::Borrowed),
+            // A bias.
+            _ => Ok(Cow::Owned(
+                slice::<f32>(storage, layout)?.iter().map(|x| bf16::from_f32(*x)).collect(),
+            )),
+        }
+    }
+
+    fn store(values: Vec<bf16>, _: &CpuStorage) -> Result<CpuStorage> {
+        Ok(CpuStorage::BF16(values))
+    }
+}
+
+/// Runs products on storages, like [`run`]. Of bf16 they are taken as such where there is an
+/// instruction for it, otherwise in f32.
+pub(super) fn run_products(
+    products: &impl Products,
+    inputs: &[(&CpuStorage, &Layout)],
+) -> Result<CpuStorage> {
+    fn of<T: Stored>(
+        products: &impl Products,
+        inputs: &[(&CpuStorage, &Layout)],
+        first: &CpuStorage,
+    ) -> Result<CpuStorage> {
+        T::store(of_numbers(inputs, |inputs| products.run::<T>(inputs))?, first)
+    }
+
+    match inputs.first() {
+        Some((first @ CpuStorage::F64(_), _)) => of::<f64>(products, inputs, first),
+        Some((first @ CpuStorage::BF16(_), _)) if Instructions::used().multiplies_bf16() => {
+            of::<bf16>(products, inputs, first)
+        }
+        Some((first, _)) => of::<f32>(products, inputs, first),
+        None => bail!("a product without input"),
+    }
 }
 
 /// Runs a kernel on storages, as a candle custom operation is given them; the result has the type
 /// of the first.
 pub(super) fn run(kernel: &impl Kernel, inputs: &[(&CpuStorage, &Layout)]) -> Result<CpuStorage> {
-    fn of<T: Stored>(
+    fn of<T: Real>(
         kernel: &impl Kernel,
         inputs: &[(&CpuStorage, &Layout)],
         first: &CpuStorage,
@@ -170,9 +229,9 @@ pub(super) fn run_detached_as(
 }
 
 /// The matrix product of tensors over their last two dimensions, outside of any graph; halves are
-/// multiplied and added up in f32.
+/// added up in f32.
 pub(super) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    fn of<T: Real>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    fn of<T: Factor>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let ((at_a, a_at), (at_b, b_at)) = (a.storage_and_layout(), b.storage_and_layout());
         let (Storage::Cpu(at_a), Storage::Cpu(at_b)) = (&*at_a, &*at_b) else {
             bail!("the trainer's kernels run on the CPU")
@@ -212,6 +271,7 @@ pub(super) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     match a.dtype() {
         DType::F64 => of::<f64>(a, b),
         DType::F32 => of::<f32>(a, b),
+        DType::BF16 if Instructions::used().multiplies_bf16() => of::<bf16>(a, b),
         dtype => of::<f32>(&a.to_dtype(DType::F32)?, &b.to_dtype(DType::F32)?)?.to_dtype(dtype),
     }
 }

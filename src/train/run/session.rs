@@ -365,10 +365,14 @@ fn check_fit(
     plan::check_rows(pretrained, params)
 }
 
-/// What to say where a run goes on with other vector instructions than it had.
-fn other_instructions(before: Option<Instructions>, now: Instructions) -> Option<String> {
+/// What to say where a run in `precision` goes on with other vector instructions than it had.
+fn other_instructions(
+    before: Option<Instructions>,
+    now: Instructions,
+    precision: Precision,
+) -> Option<String> {
     let before = before.filter(|before| *before != now)?;
-    let then = match before.rounds_once() == now.rounds_once() {
+    let then = match before.agrees_with(now, precision.compute()) {
         true => "its bytes are the same with both",
         false => "from here on it rounds otherwise than in one go",
     };
@@ -418,9 +422,11 @@ impl<'a> Session<'a> {
         }
         checkpoint::tidy(job.out, params.keep)?;
         let before = found.as_ref().and_then(|(state, _)| state.instructions);
-        other_instructions(before, Instructions::used()).iter().for_each(|told| {
-            job.progress.note(told);
-        });
+        other_instructions(before, Instructions::used(), params.precision).iter().for_each(
+            |told| {
+                job.progress.note(told);
+            },
+        );
 
         let trained: BTreeSet<&str> = declared.iter().map(|one| one.name.as_str()).collect();
         let is_whole = declared.len() == data.declared(&strategies).trained(&[]).len();
@@ -753,13 +759,19 @@ mod tests {
 
     #[test]
     fn a_run_that_goes_on_with_other_instructions_says_what_that_does() {
-        use Instructions::{Avx2, Avx512, Plain};
-        assert_eq!(other_instructions(None, Avx2), None);
-        assert_eq!(other_instructions(Some(Avx2), Avx2), None);
-        let told = |before, now| other_instructions(Some(before), now).unwrap();
-        assert!(
-            told(Avx2, Avx512).ends_with("goes on with avx512: its bytes are the same with both")
-        );
-        assert!(told(Avx512, Plain).contains("rounds otherwise"));
+        use Instructions::{Avx2, Avx512, Avx512Bf16, Plain};
+        use Precision::{Bf16, F16, F32};
+        assert_eq!(other_instructions(None, Avx2, F32), None);
+        assert_eq!(other_instructions(Some(Avx2), Avx2, F32), None);
+
+        let told = |before, now, precision| other_instructions(Some(before), now, precision);
+        let same = "goes on with avx512: its bytes are the same with both";
+        for precision in [F32, F16, Bf16] {
+            assert!(told(Avx2, Avx512, precision).unwrap().ends_with(same));
+            assert!(told(Avx512, Plain, precision).unwrap().contains("rounds otherwise"));
+            let rounds_otherwise = precision == Bf16;
+            let found = told(Avx512, Avx512Bf16, precision).unwrap();
+            assert_eq!(found.contains("rounds otherwise"), rounds_otherwise, "{found}");
+        }
     }
 }

@@ -453,29 +453,30 @@ mod tests {
     #[test]
     fn threads_change_no_bit() {
         let Some(out) = std::env::var_os("KPIPE_TEST_TRAIN_OUT") else {
-            let outcomes: Vec<Vec<Vec<u8>>> = ["1", "2"]
-                .iter()
-                .map(|threads| {
-                    let out = tempfile::tempdir().unwrap();
-                    let status = std::process::Command::new(std::env::current_exe().unwrap())
-                        .args(["--exact", "train::run::trainer::tests::threads_change_no_bit"])
-                        .env("KPIPE_TEST_TRAIN_OUT", out.path())
-                        .env("RAYON_NUM_THREADS", threads)
-                        .stdout(std::process::Stdio::null())
-                        .status()
-                        .unwrap();
+            let run = |threads: &str, precision: &str| -> Vec<Vec<u8>> {
+                let out = tempfile::tempdir().unwrap();
+                let status = std::process::Command::new(std::env::current_exe().unwrap())
+                    .args(["--exact", "train::run::trainer::tests::threads_change_no_bit"])
+                    .env("KPIPE_TEST_TRAIN_OUT", out.path())
+                    .env("KPIPE_TEST_TRAIN_PRECISION", precision)
+                    .env("RAYON_NUM_THREADS", threads)
+                    .stdout(std::process::Stdio::null())
+                    .status()
+                    .unwrap();
 
-                    assert!(status.success());
-                    outcome(out.path())
-                })
-                .collect();
-
-            assert!(outcomes[0] == outcomes[1], "the bytes differ");
+                assert!(status.success());
+                outcome(out.path())
+            };
+            for precision in ["f32", "bf16"] {
+                assert!(run("1", precision) == run("2", precision), "the bytes of {precision}");
+            }
             return;
         };
 
         let folder = shard_folder(&grammar(50, 3), &[]);
-        let mut params = tiny_params();
+        let is_bf16 = std::env::var("KPIPE_TEST_TRAIN_PRECISION").unwrap() == "bf16";
+        let precision = if is_bf16 { Precision::Bf16 } else { Precision::F32 };
+        let mut params = Params { precision, ..tiny_params() };
         (params.steps, params.model.hidden, params.model.feed_forward, params.batch) =
             (4, 64, 256, 16);
         train(&job(folder.path(), Path::new(&out), &Silent), &params).unwrap();
