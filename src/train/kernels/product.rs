@@ -16,8 +16,9 @@ use half::bf16;
 use rayon::prelude::*;
 
 /// The depth that is summed up before it is added to what came before. `gemmkit` cuts the depth by
-/// itself, but never below this, and where it cuts follows the size of the caches.
-const DEPTH: usize = 512;
+/// itself, but never below this, and where it cuts follows the size of the caches. With twice as
+/// much, gradients by weights were slower with AVX2, whose packed panels are half as wide.
+const DEPTH: usize = 256;
 
 /// With fewer rows than this for each thread, or little more rows than columns, `gemmkit` shares
 /// both; otherwise sharing rows alone is faster (`rooms -- products`).
@@ -26,6 +27,11 @@ const FEW_ROWS: usize = 64;
 /// it comes from far away, unlike in a loop that measures one product; `gemmkit` begins with 1,024,
 /// with which GPT-2's step was slower on an EPYC Zen 4.
 const PACKED_FROM: usize = 64;
+/// Columns whose places in memory are a multiple of so many bytes apart share the few places of a
+/// cache that these have, and push one another out before all of them are packed.
+const CROWDED: usize = 4_096;
+/// Numbers that are left between columns instead: a line of the cache.
+const GAP: usize = 16;
 /// Rows of a task are a multiple of this, so that no block of a kernel is cut.
 const ROWS: usize = 16;
 
@@ -105,10 +111,26 @@ impl<'a, T> Matrix<'a, T> {
         self.t().rows(first, columns).t()
     }
 
+    /// Whether it stands column by column, and so that they are in each other's way.
+    fn is_crowded(self) -> bool {
+        self.down == 1 && (self.right * size_of::<T>()).is_multiple_of(CROWDED)
+    }
+
     fn view(self) -> MatRef<'a, T> {
         let Matrix { numbers, rows, columns, down, right } = self;
         MatRef::new(numbers, rows, columns, down as isize, right as isize)
     }
+}
+
+/// The columns of a matrix that [is crowded](Matrix::is_crowded), a little further apart.
+fn spaced<T: Factor>(matrix: Matrix<T>) -> Vec<T> {
+    let gap = [T::from_f64(0.0); GAP];
+    let mut numbers = Vec::with_capacity((matrix.rows + GAP) * matrix.columns);
+    for column in 0..matrix.columns {
+        numbers.extend_from_slice(&matrix.numbers[column * matrix.right..][..matrix.rows]);
+        numbers.extend_from_slice(&gap);
+    }
+    numbers
 }
 
 /// What stands in the place of a product before.
@@ -180,9 +202,14 @@ fn write<T: Factor>(
         let deep = T::BLOCK.min(depth - first);
         let of_before = if first == 0 && before == Before::Nothing { zero } else { one };
         let bias = bias.filter(|_| first + deep == depth).map(Bias::PerCol);
+        let mut block = a.columns(first, deep);
+        let copied = block.is_crowded().then(|| spaced(block));
+        if let Some(numbers) = &copied {
+            block = Matrix { numbers, right: a.rows + GAP, ..block };
+        }
         gemmkit::gemm_fused(
             one,
-            a.columns(first, deep).view(),
+            block.view(),
             b.rows(first, deep).view(),
             of_before,
             MatMut::from_row_major(out, a.rows, b.columns),
@@ -235,6 +262,8 @@ mod tests {
             (5, 7, 3),
             (130, 33, 600),
             (300, 40, 1100),
+            // Columns that are in each other's way.
+            (1024, 9, 70),
         ];
         for (rows, columns, depth) in shapes {
             let (x, y) = (numbers(rows * depth, 0.7), numbers(depth * columns, 1.3));
