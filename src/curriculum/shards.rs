@@ -5,6 +5,7 @@
 //! a shard (`spill-NNNNN.parquet`); then every shard gathers its stretches from all spills. Both
 //! steps leave whole files behind, so a run that was killed goes on with the next.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use arrow::datatypes::UInt64Type;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::curriculum::Params;
@@ -224,15 +226,18 @@ impl Rows {
     }
 }
 
-/// A batch without the room that its buffers were left with when they were read, which is up to as
-/// much as they hold.
-fn fitted(batch: Result<RecordBatch>) -> Result<RecordBatch> {
-    let batch = batch?;
-    let (schema, mut columns) = (batch.schema(), batch.columns().to_vec());
-    // Only what nobody else holds is fitted.
-    drop(batch);
-    columns.iter_mut().for_each(Array::shrink_to_fit);
-    Ok(RecordBatch::try_new(schema, columns)?)
+/// Reads some batches by all threads. They lose the room that their buffers were left with when
+/// they were read, which is up to as much as they hold.
+fn read(batches: &Batches, which: Range<usize>) -> Result<Vec<RecordBatch>> {
+    let fitted = |idx: usize| -> Result<RecordBatch> {
+        let batch = batches.read(idx)?;
+        let (schema, mut columns) = (batch.schema(), batch.columns().to_vec());
+        // Only what nobody else holds is fitted.
+        drop(batch);
+        columns.iter_mut().for_each(Array::shrink_to_fit);
+        Ok(RecordBatch::try_new(schema, columns)?)
+    };
+    which.into_par_iter().map(fitted).collect()
 }
 
 /// Writes the rows of one part in training order, one or more row groups a shard.
@@ -249,9 +254,8 @@ fn spill(
     if let Some(index) = read_json(&index_place)? {
         return Ok((place, index));
     }
-    let rows = Rows::new(
-        Batches::open(&part.path, Some(enters), None)?.map(fitted).collect::<Result<_>>()?,
-    );
+    let batches = Batches::open(&part.path, Some(enters), None)?;
+    let rows = Rows::new(read(&batches, 0..batches.rows().len())?);
     let shard_contract = contract("shard")?;
     let mut index = SpillIndex { groups: Vec::new() };
     let mut writer = PartWriter::create(&place, shard_contract)?;
@@ -313,9 +317,8 @@ fn gather(
         let before: usize =
             index.groups.iter().take_while(|(shard, _)| *shard != shard_idx).map(|(_, n)| n).sum();
         if let Some((_, n)) = index.groups.iter().find(|(shard, _)| *shard == shard_idx) {
-            let mut groups = Batches::open(path, Some(shard_contract), None)?;
-            groups.skip_batches(before);
-            batches.extend(groups.take(*n).map(fitted).collect::<Result<Vec<RecordBatch>>>()?);
+            let spilled = Batches::open(path, Some(shard_contract), None)?;
+            batches.extend(read(&spilled, before..before + n)?);
         }
     }
 

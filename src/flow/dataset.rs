@@ -475,7 +475,7 @@ impl PartWriter {
     }
 
     /// Makes and encodes a batch of each chunk on all threads, a few at a time, and writes them in
-    /// order.
+    /// order while the next are made.
     ///
     /// # Errors
     /// The first of `make`; or if a batch breaks the contract or the file cannot be written.
@@ -485,12 +485,21 @@ impl PartWriter {
         make: impl Fn(&T) -> Result<RecordBatch> + Sync,
     ) -> Result<()> {
         let encoder = self.encoder();
+        let encoded = |some: &[T]| -> Vec<Result<RowGroup>> {
+            some.par_iter().map(|chunk| encoder.encode(&make(chunk)?)).collect()
+        };
+        let mut ready = Vec::new();
+
         for some in chunks.chunks(2 * rayon::current_num_threads()) {
-            let groups: Vec<Result<RowGroup>> =
-                some.par_iter().map(|chunk| encoder.encode(&make(chunk)?)).collect();
-            groups.into_iter().try_for_each(|group| self.append(group?))?;
+            let (written, next) = rayon::join(|| self.append_all(ready), || encoded(some));
+            written?;
+            ready = next;
         }
-        Ok(())
+        self.append_all(ready)
+    }
+
+    fn append_all(&mut self, groups: Vec<Result<RowGroup>>) -> Result<()> {
+        groups.into_iter().try_for_each(|group| self.append(group?))
     }
 
     /// Writes a row group that this file's [`Encoder`] made. One without rows is left out.
