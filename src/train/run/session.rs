@@ -422,11 +422,9 @@ impl<'a> Session<'a> {
         }
         checkpoint::tidy(job.out, params.keep)?;
         let before = found.as_ref().and_then(|(state, _)| state.instructions);
-        other_instructions(before, Instructions::used(), params.precision).iter().for_each(
-            |told| {
-                job.progress.note(told);
-            },
-        );
+        if let Some(told) = other_instructions(before, Instructions::used(), params.precision) {
+            job.progress.note(&told);
+        }
 
         let trained: BTreeSet<&str> = declared.iter().map(|one| one.name.as_str()).collect();
         let is_whole = declared.len() == data.declared(&strategies).trained(&[]).len();
