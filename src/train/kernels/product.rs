@@ -112,7 +112,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 
     /// Whether it stands column by column, and so that they are in each other's way.
-    fn is_crowded(self) -> bool {
+    fn has_crowded_columns(self) -> bool {
         self.down == 1 && (self.right * size_of::<T>()).is_multiple_of(CROWDED)
     }
 
@@ -122,7 +122,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// The columns of a matrix that [is crowded](Matrix::is_crowded), a little further apart.
+/// Columns that [are crowded](Matrix::has_crowded_columns), a little further apart.
 fn spaced<T: Factor>(matrix: Matrix<T>) -> Vec<T> {
     let gap = [T::from_f64(0.0); GAP];
     let mut numbers = Vec::with_capacity((matrix.rows + GAP) * matrix.columns);
@@ -203,7 +203,7 @@ fn write<T: Factor>(
         let of_before = if first == 0 && before == Before::Nothing { zero } else { one };
         let bias = bias.filter(|_| first + deep == depth).map(Bias::PerCol);
         let mut block = a.columns(first, deep);
-        let copied = block.is_crowded().then(|| spaced(block));
+        let copied = block.has_crowded_columns().then(|| spaced(block));
         if let Some(numbers) = &copied {
             block = Matrix { numbers, right: a.rows + GAP, ..block };
         }
