@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::flow::books::{Books, Refusal, refusals_to_batch};
 use crate::flow::contract::{Contract, contract};
 use crate::flow::dataset::{
-    BATCH_ROWS, Batches, Dataset, Part, PartWriter, RowGroup, columns_writer, link_part, read_json,
+    BATCH_ROWS, Batches, Dataset, Part, PartWriter, columns_writer, link_part, read_json,
     write_json,
 };
 use crate::flow::disk::sync_folder;
@@ -130,10 +130,8 @@ impl Context<'_> {
     /// # Errors
     /// If the file cannot be written.
     pub fn write_refused(&self, writer: &mut PartWriter, refused: &[Refusal]) -> Result<()> {
-        let encoder = writer.encoder();
-        let encode = |refused: &[Refusal]| encoder.encode(&refusals_to_batch(self.room, refused)?);
-        let groups: Vec<Result<RowGroup>> = refused.par_chunks(BATCH_ROWS).map(encode).collect();
-        groups.into_iter().try_for_each(|group| writer.append(group?))
+        let chunks: Vec<&[Refusal]> = refused.chunks(BATCH_ROWS).collect();
+        writer.write_in_order(&chunks, |some| refusals_to_batch(self.room, some))
     }
 
     /// Maps every part of `input` onto a part of this room: a pure kernel over each batch, run in
