@@ -6,12 +6,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, Device, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, DType, Device, Layout, Result, Shape, Tensor, WithDType};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::cross_entropy::exp_above;
-use super::instructions::vectorised;
+use super::instructions::{Instructions, vectorised};
 use super::operation::Operation;
 use super::product::{Factor, Matrix, product};
 use super::real::Real;
@@ -39,7 +40,13 @@ impl LinearCrossEntropy {
     }
 
     /// Logits and the sum are `T`; their gradient is of the type of `x` before it is multiplied.
-    fn sum<T: Real, S: Simd>(&self, simd: S, inputs: &[(&CpuStorage, &Layout)]) -> Result<T> {
+    /// The gradients by `x` and the weight become `dtype`.
+    fn sum<T: Real, S: Simd>(
+        &self,
+        simd: S,
+        inputs: &[(&CpuStorage, &Layout)],
+        dtype: DType,
+    ) -> Result<T> {
         let ((x, x_at), weight) = (inputs[0], inputs[1]);
         let bias = inputs.get(2).map(|(bias, layout)| T::read(bias, layout)).transpose()?;
         let (n, width) = x_at.shape().dims2()?;
@@ -86,7 +93,8 @@ impl LinearCrossEntropy {
             let of_weight = self
                 .is_trained
                 .then(|| tensor(T::store(gradients.weight, weight.0)?, (classes, width)));
-            let mut kept = vec![Some(of_x), of_weight.transpose()?];
+            let of_weight = of_weight.transpose()?.map(|of_weight| of_weight.to_dtype(dtype));
+            let mut kept = vec![Some(of_x.to_dtype(dtype)?), of_weight.transpose()?];
 
             if bias.is_some() {
                 kept.push(Some(Tensor::from_vec(gradients.bias, classes, &Device::Cpu)?));
@@ -174,12 +182,28 @@ impl WithSimd for Forward<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Result<CpuStorage> {
         let Forward { of, inputs } = self;
-        Ok(match inputs.first() {
-            Some((CpuStorage::F64(_), _)) => {
-                f64::to_cpu_storage_owned(vec![of.sum::<f64, S>(simd, inputs)?])
+        let dtype = inputs.first().map_or(DType::F32, |(storage, _)| storage.dtype());
+        let as_they_are = match dtype {
+            DType::F16 => false,
+            DType::BF16 => Instructions::used().multiplies_bf16(),
+            _ => true,
+        };
+        // Logits and losses of halves are f32.
+        Ok(match (dtype, as_they_are) {
+            (DType::F64, _) => {
+                f64::to_cpu_storage_owned(vec![of.sum::<f64, S>(simd, inputs, dtype)?])
             }
-            // Logits and losses of halves are f32.
-            _ => f32::to_cpu_storage_owned(vec![of.sum::<f32, S>(simd, inputs)?]),
+            (_, true) => f32::to_cpu_storage_owned(vec![of.sum::<f32, S>(simd, inputs, dtype)?]),
+            // What is multiplied in f32 becomes so once, not with each of the products.
+            (_, false) => {
+                let wide = |(storage, at): &(&CpuStorage, &Layout)| {
+                    Ok((storage.to_dtype(at, DType::F32)?, Layout::contiguous(at.shape())))
+                };
+                let inputs: Vec<(CpuStorage, Layout)> =
+                    inputs.iter().map(wide).collect::<Result<_>>()?;
+                let inputs: Vec<_> = inputs.iter().map(|(storage, at)| (storage, at)).collect();
+                f32::to_cpu_storage_owned(vec![of.sum::<f32, S>(simd, &inputs, dtype)?])
+            }
         })
     }
 }
