@@ -9,14 +9,17 @@
 //! Heads are read where the layers before wrote them, side by side in each place, and heads that
 //! share keys and values (arXiv:2305.13245) read the same. The products of a head are small, so
 //! the heads that share are one task, and no product is split over threads.
+//!
+//! Some queries are taken at a time, with those keys alone that one of them sees: of a long row
+//! that looks back, half is never computed, and of packed texts most of it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::{CpuStorage, D, DType, Layout, Result, Shape, Tensor, bail};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::Projected;
 use super::dropout::Dropout;
 use super::instructions::vectorised;
 use super::operation::{Operation, apply};
@@ -24,6 +27,13 @@ use super::product::{Matrix, add_product_into, product_into};
 use super::real::Real;
 use super::rows::{by_rows, of_numbers, tensor, with_numbers, with_storages};
 use super::softmax::{flow_back, soften};
+use super::{MASKED, Projected};
+
+/// Queries of a stretch. With fewer, more that is masked is left out, but products become thin.
+const QUERIES: usize = 128;
+/// Keys of a stretch begin and end at a multiple of this, so that rows stay aligned, and sums over
+/// them have the lanes that they have over all keys.
+const KEYS: usize = 16;
 
 /// What attention is computed from besides queries, keys and values.
 pub(super) struct Settings {
@@ -72,6 +82,57 @@ struct Part {
     heads: usize,
 }
 
+/// Queries of a row that are computed together, and the keys that they see.
+#[derive(Debug, PartialEq)]
+struct Stretch {
+    queries: Range<usize>,
+    keys: Range<usize>,
+    /// Where its weights begin among those of a head, `[queries, keys]`.
+    first: usize,
+}
+
+impl Stretch {
+    /// All of a row; `mask` gives the mask of a query.
+    fn all<'a, T: Real>(
+        queries: usize,
+        keys: usize,
+        mask: impl Fn(usize) -> &'a [T],
+    ) -> Vec<Stretch> {
+        let is_seen = |mask: &T| mask.to_f64() > f64::from(MASKED);
+        let mut all: Vec<Stretch> = Vec::with_capacity(queries.div_ceil(QUERIES));
+
+        for first in (0..queries).step_by(QUERIES) {
+            let queries = first..queries.min(first + QUERIES);
+            let [mut from, mut to] = [keys, 0];
+            for query in queries.clone() {
+                let mask = mask(query);
+                // Where nothing is seen, softmax gives each key the same.
+                from = from.min(mask.iter().position(is_seen).unwrap_or(0));
+                to = to.max(mask.iter().rposition(is_seen).map_or(keys, |last| last + 1));
+            }
+
+            let keys = from / KEYS * KEYS..keys.min(to.next_multiple_of(KEYS));
+            let first = all.last().map_or(0, |before| before.weights().end);
+            all.push(Stretch { queries, keys, first });
+        }
+
+        all
+    }
+
+    fn weights(&self) -> Range<usize> {
+        self.first..self.first + self.queries.len() * self.keys.len()
+    }
+}
+
+/// Numbers of a head's weights that are kept for a row in which each place sees those before it.
+pub fn causal_weights(length: usize) -> usize {
+    let of = |first: usize| {
+        let to = length.min(first + QUERIES);
+        (to - first) * length.min(to.next_multiple_of(KEYS))
+    };
+    (0..length).step_by(QUERIES).map(of).sum()
+}
+
 /// See the module.
 struct Attention {
     rows: usize,
@@ -81,7 +142,9 @@ struct Attention {
     with: Settings,
     /// Whether anything is to learn.
     is_tracked: bool,
-    /// `P` by row and shared head: `[heads that share, queries, keys]`.
+    /// By row.
+    stretches: OnceLock<Vec<Vec<Stretch>>>,
+    /// `P` by row and shared head: of each head that shares, stretch after stretch.
     kept: Mutex<Vec<CpuStorage>>,
     /// The gradients by the inputs, where they came with that by the bias.
     found: Mutex<Option<Vec<Tensor>>>,
@@ -95,7 +158,7 @@ struct Found<T> {
     key: Vec<T>,
     /// The same.
     value: Vec<T>,
-    /// `[heads that share, queries, keys]`; empty where no bias learns.
+    /// Of each head that shares, stretch after stretch; empty where no bias learns.
     bias: Vec<T>,
 }
 
@@ -144,8 +207,8 @@ impl Attention {
             Some(bias) => Some(bias.detach().to_dtype(wide)?.contiguous()?),
             None => None,
         };
-        let (kept, found) = (Mutex::default(), Mutex::default());
-        Ok(Attention { rows, query, key, value, with, is_tracked, kept, found })
+        let (stretches, kept, found) = Default::default();
+        Ok(Attention { rows, query, key, value, with, is_tracked, stretches, kept, found })
     }
 
     /// Heads that share keys and values.
@@ -168,8 +231,30 @@ impl Attention {
     /// Which weights of a head in a row are kept.
     fn dropout(&self, row: usize, head: usize) -> Option<Dropout> {
         let (share, seed, place) = self.with.dropout.as_ref()?;
-        let n = self.query.places * self.key.places;
+        let n = self.weights(row);
         Some(Dropout::new(n, *share, *seed, &format!("{place}/{row}/{head}")))
+    }
+
+    /// The stretches of a row.
+    fn stretches(&self, row: usize) -> &[Stretch] {
+        self.stretches.get().map_or(&[], |all| &all[row])
+    }
+
+    /// How many weights a head has in a row.
+    fn weights(&self, row: usize) -> usize {
+        self.stretches(row).last().map_or(0, |last| last.weights().end)
+    }
+
+    /// The queries of a stretch, of some head in a row.
+    fn queries<'a, T>(
+        &self,
+        inputs: &[&'a [T]],
+        row: usize,
+        head: usize,
+        stretch: &Stretch,
+    ) -> Matrix<'a, T> {
+        let all = self.head(inputs, self.query, row, head);
+        all.rows(stretch.queries.start, stretch.queries.len())
     }
 
     /// The row of a mask for a query.
@@ -178,6 +263,13 @@ impl Attention {
         let of_row = mask.len() / (self.rows * keys).max(1);
         let query = if of_row > 1 { query } else { 0 };
         &mask[(row * of_row + query) * keys..][..keys]
+    }
+
+    /// The stretches of all rows under a mask.
+    fn seen<T: Real>(&self, mask: &[T]) -> Vec<Vec<Stretch>> {
+        let (queries, keys) = (self.query.places, self.key.places);
+        let rows = (0..self.rows).into_par_iter();
+        rows.map(|row| Stretch::all(queries, keys, |query| self.masked(mask, row, query))).collect()
     }
 
     /// `P̃ V` of the heads that share, `[heads that share, queries, width]`, and their `P`.
@@ -190,36 +282,48 @@ impl Attention {
         task: usize,
     ) -> (Vec<T>, Vec<T>) {
         let (row, shared) = (task / self.key.heads, task % self.key.heads);
-        let (queries, keys, group) = (self.query.places, self.key.places, self.group());
+        let (keys, width, group) = (self.key.places, self.with.width, self.group());
+        let (queries, n) = (self.query.places, self.weights(row));
         let zero = T::from_f64(0.0);
-        let mut weights = vec![zero; group * queries * keys];
-        let mut mixed = vec![zero; group * queries * self.with.width];
+        let mut weights = vec![zero; group * n];
+        let mut mixed = vec![zero; group * queries * width];
         let [key, value] = [self.key, self.value].map(|part| self.head(inputs, part, row, shared));
+        let scale = T::from_f64(self.with.scale);
         let mut left = Vec::new();
 
         for nth in 0..group {
             let head = shared * group + nth;
-            let weights = &mut weights[nth * queries * keys..][..queries * keys];
-            product_into(self.head(inputs, self.query, row, head), key.t(), weights);
+            let dropout = self.dropout(row, head);
 
-            let scale = T::from_f64(self.with.scale);
-            simd.vectorize(|| {
-                for (query, scores) in weights.chunks_mut(keys.max(1)).enumerate() {
-                    let bias = bias.map(|bias| &bias[(head * queries + query) * keys..][..keys]);
-                    soften(scores, scale, bias, self.masked(mask, row, query));
-                }
-            });
+            for stretch in self.stretches(row) {
+                let seen = &stretch.keys;
+                let [key, value] = [key, value].map(|part| part.rows(seen.start, seen.len()));
+                let weights = &mut weights[nth * n..][stretch.weights()];
+                product_into(self.queries(inputs, row, head, stretch), key.t(), weights);
 
-            let weights = match self.dropout(row, head) {
-                Some(dropout) => {
-                    left.resize(weights.len(), zero);
-                    dropout.drop(simd, weights, &mut left);
-                    &left
-                }
-                None => &*weights,
-            };
-            let mixed = &mut mixed[nth * queries * self.with.width..][..queries * self.with.width];
-            product_into(Matrix::new(weights, queries, keys), value, mixed);
+                simd.vectorize(|| {
+                    let scores = weights.chunks_mut(seen.len().max(1));
+                    for (query, scores) in stretch.queries.clone().zip(scores) {
+                        let mask = &self.masked(mask, row, query)[seen.clone()];
+                        let bias = bias.map(|bias| {
+                            &bias[(head * queries + query) * keys..][..keys][seen.clone()]
+                        });
+                        soften(scores, scale, bias, mask);
+                    }
+                });
+
+                let weights = match &dropout {
+                    Some(dropout) => {
+                        left.resize(weights.len(), zero);
+                        dropout.drop(simd, stretch.weights(), weights, &mut left);
+                        &left
+                    }
+                    None => &*weights,
+                };
+                let first = (nth * queries + stretch.queries.start) * width;
+                let mixed = &mut mixed[first..][..stretch.queries.len() * width];
+                product_into(Matrix::new(weights, stretch.queries.len(), seen.len()), value, mixed);
+            }
         }
 
         (mixed, weights)
@@ -236,6 +340,7 @@ impl Attention {
                 std::iter::once(&self.with.mask).chain(&self.with.bias).collect();
             with_numbers(&besides, |besides| {
                 let (mask, bias) = (besides[0], besides.get(1).copied());
+                self.stretches.get_or_init(|| self.seen(mask));
                 let tasks = (0..tasks).into_par_iter();
                 tasks
                     .map(|task| {
@@ -275,7 +380,7 @@ impl Attention {
     ) -> Found<T> {
         let (row, shared) = (task / self.key.heads, task % self.key.heads);
         let (queries, keys) = (self.query.places, self.key.places);
-        let (width, group, n) = (self.with.width, self.group(), queries * keys);
+        let (width, group, n) = (self.with.width, self.group(), self.weights(row));
         let zeros = |n: usize| vec![T::from_f64(0.0); n];
         let [key, value] = [self.key, self.value].map(|part| self.head(inputs, part, row, shared));
         let mut found = Found {
@@ -284,46 +389,59 @@ impl Attention {
             value: zeros(keys * width),
             bias: Vec::new(),
         };
-        let (mut left, mut flowing, mut flowing_left) = (zeros(n), zeros(n), zeros(n));
+        // With a bias, what flows into it comes before the scale.
+        let scale = T::from_f64(self.with.scale);
+        let [early, late] = match is_biased {
+            true => [T::from_f64(1.0), scale],
+            false => [scale, T::from_f64(1.0)],
+        };
+        let most = self.stretches(row).iter().map(|stretch| stretch.weights().len()).max();
+        let [mut left, mut flowing, mut flowing_left] = [0; 3].map(|_| zeros(most.unwrap_or(0)));
 
         for nth in 0..group {
             let head = shared * group + nth;
-            let weights = &weights[nth * n..][..n];
+            let dropout = self.dropout(row, head);
             let grad = &grad[(row * queries * self.query.heads + head) * width..];
             let grad = Matrix::apart(grad, queries, width, self.query.heads * width);
 
-            product_into(grad, value.t(), &mut flowing);
-            let dropout = self.dropout(row, head);
-            let weights_left = match &dropout {
-                Some(dropout) => {
-                    dropout.drop(simd, weights, &mut left);
-                    dropout.drop(simd, &flowing, &mut flowing_left);
-                    std::mem::swap(&mut flowing, &mut flowing_left);
-                    &left[..]
+            for stretch in self.stretches(row) {
+                let (first, places, seen) =
+                    (stretch.queries.start, stretch.queries.len(), &stretch.keys);
+                let [key, value] = [key, value].map(|part| part.rows(seen.start, seen.len()));
+                let of_keys = seen.start * width..seen.end * width;
+                let weights = &weights[nth * n..][stretch.weights()];
+                let [left, flowing, flowing_left] = [&mut left, &mut flowing, &mut flowing_left]
+                    .map(|all| &mut all[..weights.len()]);
+                let grad = grad.rows(first, places);
+
+                product_into(grad, value.t(), flowing);
+                let (weights_left, flowing) = match &dropout {
+                    Some(dropout) => {
+                        dropout.drop(simd, stretch.weights(), weights, left);
+                        dropout.drop(simd, stretch.weights(), flowing, flowing_left);
+                        (&*left, flowing_left)
+                    }
+                    None => (weights, flowing),
+                };
+                let weights_left = Matrix::new(weights_left, places, seen.len());
+                add_product_into(weights_left.t(), grad, &mut found.value[of_keys.clone()]);
+
+                simd.vectorize(|| {
+                    let each = seen.len().max(1);
+                    let rows = flowing.chunks_mut(each).zip(weights.chunks(each));
+                    rows.for_each(|(grad, weights)| flow_back(weights, grad, early));
+                });
+                if is_biased {
+                    found.bias.extend_from_slice(flowing);
+                    flowing.iter_mut().for_each(|grad| *grad *= late);
                 }
-                None => weights,
-            };
-            add_product_into(Matrix::new(weights_left, queries, keys).t(), grad, &mut found.value);
 
-            // With a bias, what flows into it comes before the scale.
-            let scale = T::from_f64(self.with.scale);
-            let [early, late] = match is_biased {
-                true => [T::from_f64(1.0), scale],
-                false => [scale, T::from_f64(1.0)],
-            };
-            simd.vectorize(|| {
-                let rows = flowing.chunks_mut(keys.max(1)).zip(weights.chunks(keys.max(1)));
-                rows.for_each(|(grad, weights)| flow_back(weights, grad, early));
-            });
-            if is_biased {
-                found.bias.extend_from_slice(&flowing);
-                flowing.iter_mut().for_each(|grad| *grad *= late);
+                let scores = Matrix::new(&*flowing, places, seen.len());
+                let of_query = &mut found.query[(nth * queries + first) * width..];
+                product_into(scores, key, &mut of_query[..places * width]);
+                let query = self.queries(inputs, row, head, stretch);
+                add_product_into(scores.t(), query, &mut found.key[of_keys]);
             }
-
-            let scores = Matrix::new(&flowing, queries, keys);
-            product_into(scores, key, &mut found.query[nth * queries * width..][..queries * width]);
-            let query = self.head(inputs, self.query, row, head);
-            add_product_into(scores.t(), query, &mut found.key);
         }
 
         found
@@ -347,8 +465,8 @@ impl Attention {
             let tasks = kept.into_par_iter().enumerate();
             tasks
                 .map(|(task, weights)| {
-                    let layout =
-                        Layout::contiguous(self.group() * self.query.places * self.key.places);
+                    let n = self.group() * self.weights(task / self.key.heads);
+                    let layout = Layout::contiguous(n);
                     let weights = T::read(&weights, &layout)?;
                     Ok(self.differentiate(simd, inputs, grad, &weights, is_biased, task))
                 })
@@ -403,9 +521,11 @@ impl Attention {
         let sum = by_rows(simd, heads * queries, keys, |at, out| {
             let (head, query) = (at / queries, at % queries);
             for row in 0..self.rows {
-                let found = &found[row * self.key.heads + head / group].bias;
-                let found = &found[(head % group * queries + query) * keys..][..keys];
-                out.iter_mut().zip(found).for_each(|(sum, found)| *sum += *found);
+                let stretch = &self.stretches(row)[query / QUERIES];
+                let (seen, nth) = (stretch.keys.clone(), query - stretch.queries.start);
+                let first = head % group * self.weights(row) + stretch.first + nth * seen.len();
+                let found = &found[row * self.key.heads + head / group].bias[first..];
+                out[seen].iter_mut().zip(found).for_each(|(sum, found)| *sum += *found);
             }
         });
         tensor(T::to_cpu_storage_owned(sum), (1, heads, queries, keys))
@@ -503,5 +623,48 @@ impl Operation for Biased {
         let bias = bias.map(|bias| bias.to_dtype(inputs[1].dtype())).transpose()?;
         *self.attention.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         Ok(vec![Some(grad.clone()), bias])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stretches(queries: usize, keys: usize, sees: impl Fn(usize, usize) -> bool) -> Vec<Stretch> {
+        let mask = |query| (0..keys).map(move |key| (query, key)).collect::<Vec<_>>();
+        let mask: Vec<Vec<f32>> = (0..queries)
+            .map(mask)
+            .map(|row| row.iter().map(|(q, k)| if sees(*q, *k) { 0.0 } else { MASKED }).collect())
+            .collect();
+        Stretch::all(queries, keys, |query| &mask[query])
+    }
+
+    #[test]
+    fn stretches_hold_what_is_seen() {
+        let of =
+            |queries: Range<usize>, keys: Range<usize>, first| Stretch { queries, keys, first };
+        let causal = stretches(300, 300, |query, key| key <= query);
+        let right = [
+            of(0..128, 0..128, 0),
+            of(128..256, 0..256, 128 * 128),
+            of(256..300, 0..300, 128 * 384),
+        ];
+        assert_eq!(causal, right);
+        for length in [1, 40, 128, 129, 300, 700] {
+            let all = stretches(length, length, |query, key| key <= query);
+            assert_eq!(all.last().unwrap().weights().end, causal_weights(length), "{length}");
+        }
+
+        // Packed texts, of which one is longer than a stretch.
+        let packed = stretches(200, 200, |query, key| (query < 180) == (key < 180));
+        assert_eq!(packed, [of(0..128, 0..192, 0), of(128..200, 0..200, 128 * 192)]);
+        let packed = stretches(256, 256, |query, key| query / 150 == key / 150);
+        assert_eq!(packed[1], of(128..256, 0..256, 128 * 160));
+
+        // Padding on both sides; and a query that sees nothing, which is given all.
+        assert_eq!(stretches(2, 90, |_, key| (17..40).contains(&key)), [of(0..2, 16..48, 0)]);
+        assert_eq!(stretches(2, 90, |query, _| query == 0), [of(0..2, 0..90, 0)]);
+        assert_eq!(stretches(0, 5, |_, _| true), []);
+        assert_eq!(stretches(3, 0, |_, _| true), [of(0..3, 0..0, 0)]);
     }
 }

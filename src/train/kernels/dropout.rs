@@ -1,6 +1,8 @@
 //! Dropout (Srivastava et al. 2014) with the draws made beforehand: `y = kept · x / (1 − p)`, `dx =
 //! kept · g / (1 − p)`.
 
+use std::ops::Range;
+
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
 use pulp::Simd;
 
@@ -48,9 +50,9 @@ impl Dropout {
         [T::from_f64(0.0), T::from_f64(self.scale)]
     }
 
-    /// What is left of `x`, on this thread alone.
-    pub(super) fn drop<T: Real, S: Simd>(&self, simd: S, x: &[T], out: &mut [T]) {
-        simd.vectorize(|| self.write(x, &self.kept, out));
+    /// What is left of `x`, which are the numbers `at`, on this thread alone.
+    pub(super) fn drop<T: Real, S: Simd>(&self, simd: S, at: Range<usize>, x: &[T], out: &mut [T]) {
+        simd.vectorize(|| self.write(x, &self.kept[at], out));
     }
 
     #[inline(always)]

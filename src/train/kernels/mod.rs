@@ -33,6 +33,7 @@ mod squares;
 mod tape;
 
 pub use activation::Activation;
+pub use attention::causal_weights;
 use candle_core::{D, DType, Device, Result, Tensor};
 pub use instructions::{Instructions, PIN};
 use operation::apply;
@@ -633,6 +634,50 @@ mod tests {
             let joined = Projected::Joined(x.reshape((2, 5, 18))?);
             attention(&joined, Attention { key, ..plain(2, 3, &mask) })
         });
+    }
+
+    /// Whatever is never computed since it is masked: of long rows that look back, of packed texts,
+    /// of padding, and of queries that see nothing.
+    #[test]
+    fn attention_leaves_out_what_is_masked_alone() {
+        let (rows, length, heads, width) = (3, 300, 2, 4);
+        let far = f64::from(MASKED);
+        let seen = |row: usize, query: usize, key: usize| match row {
+            0 => key <= query,
+            1 => key / 70 == query / 70 && query < 280,
+            _ => (20..150).contains(&key),
+        };
+        let places = (0..rows * length * length)
+            .map(|at| (at / (length * length), at / length % length, at % length));
+        let mask = places.map(|(row, query, key)| if seen(row, query, key) { 0.0 } else { far });
+        let mask: Vec<f64> = mask.collect();
+        let mask = Tensor::from_vec(mask, (rows, length, length), &Device::Cpu).unwrap();
+
+        let joined = Var::from_tensor(&random(&[rows, length, 3 * heads * width], "joined"));
+        let bias = Var::from_tensor(&random(&[1, heads, length, length], "bias"));
+        let (joined, bias) = (joined.unwrap(), bias.unwrap());
+        let flowing = random(&[rows, length, heads * width], "flowing");
+        let projected = Projected::Joined(joined.as_tensor().clone());
+        let [query, key, value] = projected.apart().unwrap();
+
+        for bias in [None, Some(bias.as_tensor())] {
+            let with = Attention { bias, ..plain(heads, width, &mask) };
+            let weights = attention_weights(&query, &key, with).unwrap();
+            let twin = attention_of(&weights, &value, with).unwrap();
+            let ours = attention(&projected, with).unwrap();
+            let [ours, twin] = [ours, twin].map(|out| {
+                let loss = (&out * &flowing).unwrap().sum_all().unwrap();
+                let gradients = loss.backward().unwrap();
+                let learns = [Some(joined.as_tensor()), bias];
+                let gradients = learns.into_iter().flatten().map(|x| gradients.get(x).unwrap());
+                gradients.cloned().chain([out]).collect::<Vec<Tensor>>()
+            });
+            for (ours, twin) in ours.iter().zip(&twin) {
+                let off = (ours - twin).unwrap().abs().unwrap().flatten_all().unwrap();
+                let off = number(&off.max(0).unwrap()).unwrap();
+                assert!(off < 1e-12, "{:?} is off by {off}", ours.dims());
+            }
+        }
     }
 
     fn plain(heads: usize, width: usize, mask: &Tensor) -> Attention<'_> {

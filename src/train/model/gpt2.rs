@@ -9,7 +9,7 @@ use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Role};
 use super::{Activations, Adapter, Architecture, Family, Head, Inputs, Language, Size, Special};
 use crate::error::Error;
-use crate::train::kernels::{Activation, Attention, Projected};
+use crate::train::kernels::{self, Activation, Attention, Projected};
 
 /// See the module.
 pub static GPT2: Family = Family {
@@ -182,7 +182,7 @@ impl Architecture for Gpt2 {
 
     fn kept(&self, rows: usize, length: usize, _: usize) -> Vec<Activations> {
         let (tokens, width) = (rows * length, self.n_embd);
-        let weights = rows * self.n_head * length * length;
+        let weights = rows * self.n_head * kernels::causal_weights(length);
         let mut all = vec![
             Activations::of(tokens, width, 10 * width + 2 * self.inner(), weights);
             self.steps()

@@ -230,7 +230,7 @@ impl Architecture for Llama {
         let (tokens, width, heads) = (rows * length, self.hidden_size, self.num_attention_heads);
         let (queries, keys) = (heads * self.head_width(), self.key_heads() * self.head_width());
         let of_attention = 4 * queries + 3 * keys;
-        let weights = rows * heads * length * length;
+        let weights = rows * heads * kernels::causal_weights(length);
         let graph = 5 * width + of_attention + 3 * self.intermediate_size;
         let mut all = vec![Activations::of(tokens, width, graph, weights); self.steps()];
         all[0] = Activations::of(tokens, width, 0, 0);

@@ -278,17 +278,18 @@ impl Architecture for T5Config {
     fn kept(&self, rows: usize, length: usize, decoded: usize) -> Vec<Activations> {
         let (width, heads, inner) = (self.d_model, self.num_heads, self.num_heads * self.d_kv);
         let feed_forward = 2 * width + if self.is_gated() { 4 } else { 3 } * self.d_ff;
-        let own = |length: usize| {
+        let own = |length: usize, weights: usize| {
             let block = Activations::of(
                 rows * length,
                 width,
                 3 * width + 5 * inner + feed_forward,
-                rows * heads * length * length,
+                rows * heads * weights,
             );
             (block, Activations::of(rows * length, width, width, 0))
         };
 
-        let ((encoder, turn), (decoder, _)) = (own(length), own(decoded));
+        let (encoder, turn) = own(length, length * length);
+        let (decoder, _) = own(decoded, kernels::causal_weights(decoded));
         let crossed = rows * decoded * (3 * width + 3 * inner)
             + rows * length * 2 * inner
             + rows * heads * decoded * length;
