@@ -1,5 +1,7 @@
 //! What a model reads: rows of token ids of one length, padded, with what attention must not see.
 
+use std::sync::OnceLock;
+
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::train::kernels;
@@ -18,6 +20,8 @@ pub struct Tokens {
     /// Number of the text each place belongs to, from 1 in each row, and 0 at padding; `None` where
     /// each row is one text.
     pub(super) texts: Option<Vec<u32>>,
+    /// The mask, and the causal one: every block asks for them.
+    masks: [OnceLock<Tensor>; 2],
 }
 
 /// What a model reads.
@@ -46,13 +50,12 @@ impl Tokens {
         // A mask in halves would not hold its large numbers.
         let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
         let present = Tensor::from_vec(present, shape, device)?.to_dtype(wide)?;
-        Ok(Tokens {
-            ids: Tensor::from_vec(ids, shape, device)?,
-            present,
-            dtype,
-            types: None,
-            texts: None,
-        })
+        Ok(Tokens::of(Tensor::from_vec(ids, shape, device)?, present, dtype))
+    }
+
+    /// Rows that are padded already.
+    pub(super) fn of(ids: Tensor, present: Tensor, dtype: DType) -> Self {
+        Tokens { ids, present, dtype, types: None, texts: None, masks: Default::default() }
     }
 
     /// The same rows, each of them several texts of these lengths.
@@ -68,7 +71,7 @@ impl Tokens {
             numbers.resize((row + 1) * length, 0);
         }
 
-        Tokens { texts: Some(numbers), ..self }
+        Tokens { texts: Some(numbers), masks: Default::default(), ..self }
     }
 
     /// Position of each place in its text, `[rows, length]`; `None` where each row is one text.
@@ -108,7 +111,7 @@ impl Tokens {
     /// 0 where attention may look and a large negative number at padding, `[rows, 1, length]`, and
     /// at other texts where rows are packed, `[rows, length, length]`.
     pub(super) fn mask(&self) -> Result<Tensor> {
-        self.mask_from(self)
+        once(&self.masks[0], || self.mask_from(self))
     }
 
     /// The same for attention from the places of other rows, `[rows, 1 or their length, length]`:
@@ -136,12 +139,23 @@ impl Tokens {
     /// The same for attention that looks at its own place and those before only, `[rows, length,
     /// length]`.
     pub(super) fn causal_mask(&self) -> Result<Tensor> {
-        let length = self.length()?;
-        let ahead = |idx: usize| if idx % length > idx / length { kernels::MASKED } else { 0.0 };
-        let ahead: Vec<f32> = (0..length * length).map(ahead).collect();
-        let ahead = Tensor::from_vec(ahead, (1, length, length), self.ids.device())?
-            .to_dtype(self.present.dtype())?;
-        self.mask()?.broadcast_add(&ahead)
+        once(&self.masks[1], || {
+            let length = self.length()?;
+            let is_ahead = |idx: usize| idx % length > idx / length;
+            let ahead = |idx: usize| if is_ahead(idx) { kernels::MASKED } else { 0.0 };
+            let ahead: Vec<f32> = (0..length * length).map(ahead).collect();
+            let ahead = Tensor::from_vec(ahead, (1, length, length), self.ids.device())?
+                .to_dtype(self.present.dtype())?;
+            self.mask()?.broadcast_add(&ahead)
+        })
+    }
+}
+
+/// What was made before, or is made now.
+fn once(kept: &OnceLock<Tensor>, make: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+    match kept.get() {
+        Some(made) => Ok(made.clone()),
+        None => make().map(|made| kept.get_or_init(|| made).clone()),
     }
 }
 

@@ -45,13 +45,9 @@ impl Case {
             |name: &str| expected.get(name).map(|tensor| tensor.to_dtype(DType::U32).unwrap());
         let tokens = |ids: &str, present: &str| {
             let present = get(present)?.to_dtype(wide).unwrap();
-            Some(Tokens {
-                ids: get(ids)?,
-                present,
-                dtype,
-                types: get("types").filter(|_| ids == "ids"),
-                texts: None,
-            })
+            let mut tokens = Tokens::of(get(ids)?, present, dtype);
+            tokens.types = get("types").filter(|_| ids == "ids");
+            Some(tokens)
         };
 
         let inputs = Inputs {
