@@ -1,7 +1,7 @@
 """A full training step in PyTorch: what `kpipe train` is measured against.
 
 Run by the bench `rooms -- train` with the same shapes, batch and threads:
-python torch_peer.py FAMILY THREADS eager|compiled f32|bf16
+python torch_peer.py FAMILY THREADS eager|compiled f32|bf16 TOKENS_A_ROW
 Prints `tokens/s of training, tokens/s of inference, peak resident MiB`.
 """
 
@@ -10,12 +10,13 @@ import resource
 import sys
 import time
 
-family, threads, way, precision = sys.argv[1:]
+family, threads, way, precision, length = sys.argv[1:]
 os.environ["OMP_NUM_THREADS"] = threads
 import torch
 import transformers as tf
 
-ROWS, LENGTH, DECODED, VOCABULARY, WARM, STEPS = 16, 128, 32, 4096, 2, 8
+LENGTH, DECODED, VOCABULARY, WARM, STEPS = int(length), 32, 4096, 2, 8
+ROWS = 2048 // LENGTH
 torch.set_num_threads(int(threads))
 torch.manual_seed(0)
 

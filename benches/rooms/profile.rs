@@ -54,7 +54,7 @@ pub(crate) fn bench(_: &Inputs) -> Result<()> {
         return Ok(());
     }
 
-    for way in Way::here() {
+    for way in &Way::here() {
         for family in FAMILIES {
             let samples = sampled(family.name, way)?;
             say!("{}, {}, {} samples", family.name, way.name(), samples.n);

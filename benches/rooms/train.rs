@@ -1,14 +1,15 @@
 //! A full training step, beside PyTorch on the same shapes, batch, threads and vector instructions:
 //! forward, backward, clipping, AdamW.
 //!
-//! Every family with 6 blocks (T5 with 6 in each stack), 384 wide, 16 rows of 128 tokens, dropout
-//! 0.1 where the family has it. Both sides draw their own weights and tokens; what they
+//! Every family with 6 blocks (T5 with 6 in each stack), 384 wide, 2,048 tokens in rows of 128,
+//! dropout 0.1 where the family has it. Both sides draw their own weights and tokens; what they
 //! compute does not depend on them. BERT predicts 15 % of the tokens, GPT-2 and LLaMA all but the
 //! first, and T5 decodes 32 for each row.
 //!
 //! Torch runs eagerly, and once compiled (`torch.compile`). Where the processor has AVX-512, f32
 //! is measured again with AVX2 on both sides. Where it multiplies bf16, mixed precision is measured
-//! beside `torch.autocast`.
+//! beside `torch.autocast`. The widest instructions are measured with rows of 1,024 tokens as well,
+//! of which attention is a larger share.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -29,8 +30,7 @@ use crate::Result;
 use crate::inputs::Inputs as Corpus;
 use crate::measure::{line, numbers, status_mib, trainer};
 
-const ROWS: usize = 16;
-const LENGTH: usize = 128;
+const TOKENS: usize = 2_048;
 /// Tokens that T5 decodes for each row.
 const DECODED: usize = 32;
 const VOCABULARY: u32 = 4_096;
@@ -38,38 +38,45 @@ const VOCABULARY: u32 = 4_096;
 const RUNS: (usize, usize) = (2, 8);
 /// Names the family in the process of one measurement, so that its peak memory is its own.
 const CHILD: &str = "KPIPE_BENCH_FAMILY";
+/// Says how many tokens a row has.
+const LENGTH: &str = "KPIPE_BENCH_LENGTH";
 /// Names what the model computes in.
 const PRECISION: &str = "KPIPE_BENCH_PRECISION";
 /// Has the step run inside of the pool, where a profile sees all of it on one thread.
 pub(crate) const WITHIN: &str = "KPIPE_BENCH_WITHIN";
 
-/// With which instructions a step is measured, and in which type.
+/// With which instructions a step is measured, in which type, and with how many tokens a row.
 pub(crate) struct Way {
     set: Instructions,
     dtype: DType,
+    length: usize,
 }
-
-static WAYS: [Way; 4] = [
-    Way { set: Instructions::Avx512, dtype: DType::F32 },
-    Way { set: Instructions::Avx2, dtype: DType::F32 },
-    Way { set: Instructions::Neon, dtype: DType::F32 },
-    Way { set: Instructions::Avx512Bf16, dtype: DType::BF16 },
-];
 
 impl Way {
     /// Those that this processor has, the widest instructions for f32 first.
-    pub(crate) fn here() -> impl Iterator<Item = &'static Way> {
-        WAYS.iter().filter(|way| way.set.is_here())
+    pub(crate) fn here() -> Vec<Way> {
+        let way = |set, dtype, length| Way { set, dtype, length };
+        let sets = [Instructions::Avx512, Instructions::Avx2, Instructions::Neon];
+        let here: Vec<Instructions> = sets.into_iter().filter(|set| set.is_here()).collect();
+
+        let mut ways: Vec<Way> = here.iter().map(|set| way(*set, DType::F32, 128)).collect();
+        if Instructions::Avx512Bf16.is_here() {
+            ways.push(way(Instructions::Avx512Bf16, DType::BF16, 128));
+        }
+        ways.extend(here.first().map(|widest| way(*widest, DType::F32, 1_024)));
+        ways
     }
 
     pub(crate) fn name(&self) -> String {
-        format!("{}, {}", self.set.name(), self.dtype.as_str())
+        let rows = TOKENS / self.length;
+        format!("{}, {}, {rows} x {}", self.set.name(), self.dtype.as_str(), self.length)
     }
 
     /// The process that measures a family so.
     pub(crate) fn process(&self, family: &str) -> Result<Command> {
         let mut command = trainer("train", CHILD, family)?;
         command.env(PRECISION, self.dtype.as_str()).env(PIN, self.set.pin());
+        command.env(LENGTH, self.length.to_string());
         Ok(command)
     }
 }
@@ -81,7 +88,7 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
         return measure(&family, &corpus.pipeline.train.optimiser);
     }
     let python = std::env::var_os("KPIPE_BENCH_PYTHON");
-    for (nth, way) in Way::here().enumerate() {
+    for (nth, way) in Way::here().iter().enumerate() {
         for family in FAMILIES {
             beside_torch(family.name, way, corpus.rounds, python.as_deref(), nth == 0)?;
         }
@@ -102,12 +109,13 @@ fn beside_torch(
     compiled: bool,
 ) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
-    say!("{family}, {}, {threads} threads, {ROWS} x {LENGTH} tokens", way.name());
+    say!("{family}, {} tokens, {threads} threads", way.name());
     let torch = |how: &str| -> Result<Numbers> {
         let Some(python) = python else { return Ok(NOTHING) };
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/torch_peer.py");
         let mut command = Command::new(python);
-        command.arg(script).args([family, &threads, how, way.dtype.as_str()]);
+        let length = way.length.to_string();
+        command.arg(script).args([family, &threads, how, way.dtype.as_str(), &length]);
         // Each of its libraries has a name of its own for the same.
         if way.set == Instructions::Avx2 {
             command.env("ATEN_CPU_CAPABILITY", "avx2");
@@ -159,21 +167,21 @@ fn told(name: &str, [training, inference, peak]: &Numbers, own: Option<&Numbers>
     );
 }
 
-fn config(family: &str) -> Result<Value> {
+fn config(family: &str, length: usize) -> Result<Value> {
     Ok(match family {
         "bert" => json!({
             "vocab_size": VOCABULARY, "hidden_size": 384, "num_hidden_layers": 6,
             "num_attention_heads": 6, "intermediate_size": 1536,
-            "max_position_embeddings": LENGTH
+            "max_position_embeddings": length
         }),
         "gpt2" => json!({
             "vocab_size": VOCABULARY, "n_embd": 384, "n_layer": 6, "n_head": 6,
-            "n_positions": LENGTH
+            "n_positions": length
         }),
         "llama" => json!({
             "vocab_size": VOCABULARY, "hidden_size": 384, "num_hidden_layers": 6,
             "num_attention_heads": 6, "num_key_value_heads": 2, "intermediate_size": 1024,
-            "max_position_embeddings": LENGTH
+            "max_position_embeddings": length
         }),
         "t5" => json!({
             "vocab_size": VOCABULARY, "d_model": 384, "d_kv": 64, "num_heads": 6, "d_ff": 1536,
@@ -183,10 +191,9 @@ fn config(family: &str) -> Result<Value> {
     })
 }
 
-/// Rows of some length.
-fn tokens(length: usize, dtype: DType) -> Result<Tokens> {
+fn tokens(rows: usize, length: usize, dtype: DType) -> Result<Tokens> {
     let rows: Vec<Vec<u32>> =
-        (0..ROWS).map(|row| (0..length).map(|at| token(row * length + at)).collect()).collect();
+        (0..rows).map(|row| (0..length).map(|at| token(row * length + at)).collect()).collect();
     let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
     Ok(Tokens::new(&rows, 0, dtype, &Device::Cpu)?)
 }
@@ -197,24 +204,26 @@ fn token(at: usize) -> u32 {
 
 fn measure(name: &str, settings: &kpipe::train::params::Optimiser) -> Result<()> {
     let family = FAMILIES.iter().find(|family| family.name == name).ok_or("no such family")?;
-    let model = (family.read)(&config(name)?, &|_| false)?;
+    let length: usize = std::env::var(LENGTH)?.parse()?;
+    let rows = TOKENS / length;
+    let model = (family.read)(&config(name, length)?, &|_| false)?;
     let parameters = Parameters::draw(&model.declare(), 1, DType::F32, &Device::Cpu)?;
 
     let dtype: DType = std::env::var(PRECISION)?.parse()?;
     let decoder =
-        (family.language == Language::Spans).then(|| tokens(DECODED, dtype)).transpose()?;
-    let seen = if decoder.is_some() { DECODED } else { LENGTH };
+        (family.language == Language::Spans).then(|| tokens(rows, DECODED, dtype)).transpose()?;
+    let seen = if decoder.is_some() { DECODED } else { length };
     let predicted = |at: &usize| match family.language {
         Language::Masked => at % 20 < 3,
         Language::Causal => at % seen < seen - 1,
         Language::Spans => true,
     };
 
-    let places: Vec<u32> = (0..ROWS * seen).filter(predicted).map(|at| at as u32).collect();
+    let places: Vec<u32> = (0..rows * seen).filter(predicted).map(|at| at as u32).collect();
     let batch = Batch {
         model: model.as_ref(),
-        n_tokens: ROWS * (LENGTH + decoder.as_ref().map_or(0, |_| DECODED)),
-        inputs: Inputs { tokens: tokens(LENGTH, dtype)?, decoder },
+        n_tokens: rows * (length + decoder.as_ref().map_or(0, |_| DECODED)),
+        inputs: Inputs { tokens: tokens(rows, length, dtype)?, decoder },
         labels: places.iter().map(|at| token(*at as usize + 1)).collect(),
         places: Tensor::new(places, &Device::Cpu)?,
     };
