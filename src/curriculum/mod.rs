@@ -28,7 +28,7 @@ use order::Row;
 use shards::{ShardInfo, Split};
 
 /// Version of what this room computes; part of its fingerprint.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Keys of `[curriculum]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub struct Params {
     pub hard_max: f64,
     /// Least share of general, not hard, text at any position, in `[0, 1)`.
     pub replay_min: f64,
+    /// How often a general document stands in the order at most; 0 sets no limit.
+    pub repeat_max: u64,
     /// Documents of this bucket and above count as hard.
     pub hard_from_bucket: u8,
     /// Competence at the start, in `(0, 1]`.

@@ -61,14 +61,7 @@ pub fn train(rows: &[Row], train: &[u32], params: &Params, seed: u64) -> Ordered
     }
 
     let pacing = Pacing::new(docs, params);
-    if pacing.n_of[0] > docs[0] {
-        notes.push(format!(
-            "general text is short: its {} documents fill {} positions, so that domain text stays \
-             below {} and hard \
-             text below {} of any window",
-            docs[0], pacing.n_of[0], params.domain_max, params.hard_max
-        ));
-    }
+    notes.extend(short(docs[0], &pacing, params));
 
     let mut queues = [0, 1, 2, 3].map(|s| {
         let mut queue = Vec::with_capacity(pacing.n_of[s] as usize);
@@ -90,6 +83,28 @@ pub fn train(rows: &[Row], train: &[u32], params: &Params, seed: u64) -> Ordered
     }
 
     Ordered { sequence, pacing, notes }
+}
+
+/// What to say where general text is repeated.
+fn short(docs: u64, pacing: &Pacing, params: &Params) -> Option<String> {
+    let Params { domain_max, hard_max, repeat_max, .. } = *params;
+    let filled = pacing.n_of[0];
+    if filled < pacing.n_wanted {
+        let needed = pacing.n_wanted.div_ceil(repeat_max.max(1)) - docs;
+        return Some(format!(
+            "general text is short: its {docs} documents fill {filled} positions, {repeat_max} \
+             times each (`curriculum.repeat_max`), so domain text reaches {:.2} and hard text {:.2} \
+             of a window; {needed} more general documents keep them below {domain_max} and \
+             {hard_max}",
+            pacing.domain_peak, pacing.hard_peak
+        ));
+    }
+    (filled > docs).then(|| {
+        format!(
+            "general text is short: its {docs} documents fill {filled} positions, so that domain \
+             text stays below {domain_max} and hard text below {hard_max} of any window"
+        )
+    })
 }
 
 /// One pass over a stratum: each document once, drawn among those the competence admits.
@@ -134,6 +149,7 @@ pub(super) mod tests {
             domain_max: 0.8,
             hard_max: 0.5,
             replay_min: 0.05,
+            repeat_max: 0,
             hard_from_bucket: 4,
             competence_start: 0.01,
             competence_power: 2.0,

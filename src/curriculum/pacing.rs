@@ -7,7 +7,9 @@
 //!
 //! Every document is used, so the peaks follow from the counts: the number of positions `T` is the
 //! smallest for which no peak passes its cap. Where the caps need more general text than there is,
-//! general documents are repeated.
+//! general documents are repeated, up to `repeat_max` times: more than about four repetitions teach
+//! next to nothing (Muennighoff et al. 2023, arXiv:2305.16264). Where that does not do, the shares
+//! bend: the opening and the replay keep their proportion, and paced text fills what is left.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,9 +40,19 @@ pub struct Pacing {
     pub domain_peak: f64,
     /// Share of hard text at the last position.
     pub hard_peak: f64,
+    /// Positions of general, not hard, text that the caps ask for.
+    #[serde(default)]
+    pub n_wanted: u64,
+    /// Greatest share of paced text at any position.
+    #[serde(default = "whole")]
+    most: f64,
     window: usize,
     start: f64,
     power: f64,
+}
+
+fn whole() -> f64 {
+    1.0
 }
 
 impl Pacing {
@@ -57,6 +69,8 @@ impl Pacing {
             n_of: docs,
             domain_peak: 0.0,
             hard_peak: 0.0,
+            n_wanted: easy,
+            most: 1.0,
             window: params.window,
             start: params.competence_start,
             power: params.competence_power,
@@ -74,11 +88,30 @@ impl Pacing {
             .max(need(paced, 1.0 - params.replay_min));
         pacing.n_first = (pacing.n_positions as f64 * params.general_first).floor() as u64;
         pacing.n_of[0] = pacing.n_positions - paced;
-        let peak = |n: u64| n as f64 / (mean * pacing.n_positions as f64);
-        (pacing.domain_peak, pacing.hard_peak) =
-            (peak(domain + domain_hard), peak(general_hard + domain_hard));
+        pacing.n_wanted = pacing.n_of[0];
+        let most = params.repeat_max.saturating_mul(easy);
+        let peak = match most > 0 && most < pacing.n_wanted {
+            true => pacing.bend(most, paced, params.replay_min) / paced as f64,
+            false => 1.0 / (mean * pacing.n_positions as f64),
+        };
+        pacing.domain_peak = peak * (domain + domain_hard) as f64;
+        pacing.hard_peak = peak * (general_hard + domain_hard) as f64;
 
         pacing
+    }
+
+    /// Makes do with `most` positions of general text; gives the share of paced text at the last
+    /// position.
+    fn bend(&mut self, most: u64, paced: u64, replay_min: f64) -> f64 {
+        let opening = self.n_first as f64 / self.n_wanted as f64;
+        self.n_of[0] = most;
+        self.n_positions = paced + most;
+        self.n_first = (opening * most as f64).floor() as u64;
+        let n = self.n_positions - self.n_first;
+        // Replay is kept up where there is enough for it, and spread evenly where there is not.
+        self.most = (1.0 - replay_min).max(paced as f64 / n as f64);
+        let grows = self.grown_share(n);
+        (grows[n as usize] - grows[n as usize - 1]) * paced as f64
     }
 
     /// How far the paced shares have grown at progress `t`, in `[0, 1]`; 0 up to `first`.
@@ -140,20 +173,44 @@ impl Pacing {
     /// 1 last.
     fn grown_share(&self, n: u64) -> Vec<f64> {
         let first = self.n_first as f64 / self.n_positions as f64;
+        let share = |position: u64| {
+            let t = (self.n_first as f64 + position as f64 + 0.5) / self.n_positions as f64;
+            // Without an opening and without easy general text nothing can wait: the share is even.
+            if self.n_of[0] == 0 { 1.0 } else { self.share(t, first) }
+        };
+        let most = self.steepest(&(0..n).map(share).collect::<Vec<f64>>());
         let mut sums = Vec::with_capacity(n as usize + 1);
         let mut sum = 0.0;
         sums.push(sum);
 
         for position in 0..n {
-            let t = (self.n_first as f64 + position as f64 + 0.5) / self.n_positions as f64;
-            // Without an opening and without easy general text nothing can wait: the share is even.
-            sum += if self.n_of[0] == 0 { 1.0 } else { self.share(t, first) };
+            sum += share(position).min(most);
             sums.push(sum);
         }
 
         let last = if sum > 0.0 { sum } else { 1.0 };
         sums.iter_mut().for_each(|sum| *sum /= last);
         sums
+    }
+}
+
+impl Pacing {
+    /// Where shares that grow so are cut off, so that with all paced text below them none is above
+    /// the greatest share: that of `x` for which `Σ min(share, x) · most / x` is the paced text.
+    fn steepest(&self, shares: &[f64]) -> f64 {
+        let paced = self.n_of[1..].iter().sum::<u64>() as f64;
+        let top = shares.iter().copied().fold(0.0, f64::max);
+        let held = |x: f64| shares.iter().map(|share| share.min(x)).sum::<f64>() * self.most / x;
+        if self.most >= 1.0 || held(top) >= paced {
+            return top;
+        }
+        // The lower the cut, the flatter the shares and the more they hold.
+        let (mut low, mut high) = (0.0, top);
+        for _ in 0..64 {
+            let middle = f64::midpoint(low, high);
+            if held(middle) >= paced { low = middle } else { high = middle }
+        }
+        high
     }
 }
 
@@ -209,6 +266,57 @@ mod tests {
                 }
             }
         }
+    }
+
+    proptest! {
+        /// General text is repeated so often and no more, and everything is used all the same.
+        #[test]
+        fn short_general_text_bends_the_shares(
+            easy in 1_u64..300, general_hard in 0_u64..100, domain in 0_u64..2000,
+                domain_hard in 0_u64..500, repeat_max in 1_u64..6,
+        ) {
+            let params = Params { repeat_max, ..params() };
+            let docs = [easy, general_hard, domain, domain_hard];
+            let (free, pacing) = (
+                Pacing::new(docs, &Params { repeat_max: 0, ..params.clone() }),
+                Pacing::new(docs, &params),
+            );
+            let windows = pacing.windows();
+            let mut sums = [pacing.n_first, 0, 0, 0];
+            windows.iter().for_each(|window| (0..4).for_each(|s| sums[s] += window[s]));
+            prop_assert_eq!(sums, pacing.n_of);
+            prop_assert_eq!(sums.iter().sum::<u64>(), pacing.n_positions);
+            prop_assert!((easy..=easy * repeat_max).contains(&pacing.n_of[0]));
+            prop_assert_eq!(pacing.n_wanted, free.n_of[0]);
+
+            if free.n_of[0] <= easy * repeat_max {
+                prop_assert_eq!(&pacing.n_of, &free.n_of);
+                prop_assert_eq!(windows, free.windows());
+            } else {
+                // The opening keeps its proportion, and the caps are what bends.
+                let of = |pacing: &Pacing| pacing.n_first as f64 / pacing.n_of[0] as f64;
+                prop_assert!((of(&pacing) - of(&free)).abs() <= 1.0 / pacing.n_of[0] as f64);
+                prop_assert!(pacing.domain_peak <= 1.0 && pacing.hard_peak <= 1.0);
+                for window in &windows {
+                    let n = window.iter().sum::<u64>() as f64;
+                    prop_assert!((window[2] + window[3]) as f64 <= pacing.domain_peak * n + 4.0);
+                    prop_assert!((window[1] + window[3]) as f64 <= pacing.hard_peak * n + 4.0);
+                }
+            }
+        }
+    }
+
+    /// 76 general documents beside 1,500 of the domain: once they filled 1,892 positions.
+    #[test]
+    fn a_handful_of_general_documents_is_not_repeated_for_ever() {
+        let pacing = Pacing::new([76, 0, 1200, 300], &Params { repeat_max: 4, ..params() });
+        assert_eq!(pacing.n_of[0], 304);
+        assert!(pacing.n_wanted > 1500 && pacing.n_first > 60, "{pacing:?}");
+        let windows = pacing.windows();
+        let domain = |window: &Counts| window[2] + window[3];
+        let last = &windows[windows.len() - 2];
+        assert!(2 * domain(&windows[0]) < domain(last), "it still begins with little");
+        assert!(windows[windows.len() - 2][0] >= 4, "and some replay is left at the end");
     }
 
     #[test]
