@@ -95,7 +95,7 @@ fn a_training_run_is_planned() {
     fails(
         "12G",
         &[
-            "the run needs about 15.7 GiB",
+            "the run needs about 16.1 GiB",
             "this fits: --set train.batch=8 --set train.accumulate=512",
         ],
     );

@@ -189,8 +189,8 @@ fn rooms_of_the_trainer_use_only_what_lies_below_them() {
     compare(TRAINER, &arrows("crate::train::", room));
 }
 
-/// Folders of which every file is a component, or helps those that are, is in the slice of its
-/// registry.
+/// In some folders every file is a component and in the slice of its registry, or a private helper
+/// of those, which declares none.
 #[test]
 fn every_file_of_a_registry_folder_is_registered() {
     let sources = sources();
@@ -201,8 +201,11 @@ fn every_file_of_a_registry_folder_is_registered() {
         {
             let stem = Path::new(path).file_stem().unwrap().to_str().unwrap();
             let line = format!("&{stem}::{},", stem.to_uppercase());
+            let is_helper = door.contains(&format!("\nmod {stem};"))
+                && !sources[path].contains("pub static")
+                && !sources[path].contains("pub(super) static");
             assert!(
-                door.contains(&line),
+                is_helper || door.contains(&line),
                 "{path} is not in the slice: `{line}` is missing in {folder}/mod.rs"
             );
         }

@@ -2,6 +2,8 @@
 //! tables of the README and the names in `pipelines/default.toml` are made of these, and a test
 //! fails where they are stale.
 
+use std::collections::BTreeSet;
+
 use crate::error::Result;
 use crate::flow::contract::contract;
 use crate::flow::registry::{self, Entry};
@@ -123,7 +125,10 @@ fn objectives() -> Result<Vec<Entry>> {
             .map(|family| family.name)
             .collect();
         let about = format!("{}, in {} ({})", kind.about, kind.unit, families.join(", "));
-        entry(kind.name, about, [keys_of(&kind.section()), keys_of(&kind.rows.section())].concat())
+        let sections: BTreeSet<String> =
+            kind.languages.iter().map(|language| (kind.rows)(*language).section()).collect();
+        let rows = sections.iter().flat_map(|section| keys_of(section)).collect();
+        entry(kind.name, about, [keys_of(&kind.section()), rows].concat())
     });
     Ok(all.collect())
 }

@@ -1,8 +1,10 @@
-//! Small inputs for the tests of the trainer: a toy grammar, shards of it, a tiny encoder.
+//! Small inputs for the tests of the trainer: a toy grammar, shards of it, tiny models, and runs on
+//! them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{
     ArrayRef, Float32Array, Float32Builder, ListBuilder, RecordBatch, StringArray, StringBuilder,
@@ -15,7 +17,7 @@ use serde_json::json;
 use crate::draw;
 use crate::flow::contract::contract;
 use crate::flow::dataset::PartWriter;
-use crate::train::Params;
+use crate::flow::progress::Progress;
 use crate::train::data::batch::Batcher;
 use crate::train::data::rows::RowKind;
 use crate::train::data::stream::{Document, Rewrite};
@@ -23,6 +25,9 @@ use crate::train::data::tokenizer::Tokenizer;
 use crate::train::model::bert::Bert;
 use crate::train::model::hugging_face::Pretrained;
 use crate::train::model::{Family, Language, Parameters};
+use crate::train::run::checkpoint;
+use crate::train::run::metrics::Metric;
+use crate::train::{Job, Params, train};
 
 /// The parameters of `pipelines/default.toml`.
 pub(crate) fn default_params() -> Params {
@@ -274,4 +279,54 @@ fn rewrite_builder(fields: &Fields) -> StructBuilder {
     ];
 
     StructBuilder::new(fields.clone(), columns)
+}
+
+/// Panics when the given number of steps is done, as a kill would end the run.
+struct Kill(AtomicU64);
+
+impl Progress for Kill {
+    fn begin(&self, _: &str, _: Option<u64>, _: &'static str) {}
+    fn expect(&self, _: u64) {}
+    fn advance(&self, n: u64) {
+        assert!(self.0.fetch_sub(n, Ordering::Relaxed) > n, "killed");
+    }
+    fn message(&self, _: &str) {}
+    fn note(&self, _: &str) {}
+    fn end(&self, _: &str) {}
+}
+
+/// A run on the CPU.
+pub(crate) fn job<'a>(shards: &'a Path, out: &'a Path, progress: &'a dyn Progress) -> Job<'a> {
+    Job { shards, out, seed: 17, device: &Device::Cpu, losses: false, progress }
+}
+
+/// The lines of a run's `metrics.jsonl`.
+pub(crate) fn metrics(out: &Path) -> Vec<Metric> {
+    let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The bytes of everything a run leaves, with `tokens_per_s` taken out of the metrics.
+pub(crate) fn outcome(out: &Path) -> Vec<Vec<u8>> {
+    let read = |name: &str| std::fs::read(out.join(name)).unwrap();
+    let steady = |metric| Metric { tokens_per_s: 0.0, ..metric }.line().unwrap();
+    let metrics: Vec<String> = metrics(out).into_iter().map(steady).collect();
+    let checkpoint = checkpoint::latest(out).unwrap().unwrap();
+    let mut all: Vec<Vec<u8>> =
+        ["model.safetensors", "config.json", "tokenizer.json", "consumed.jsonl"]
+            .into_iter()
+            .map(read)
+            .collect();
+    let saved = ["model.safetensors", "optimiser.safetensors", "state.json"];
+    all.extend(saved.into_iter().map(|name| std::fs::read(checkpoint.join(name)).unwrap()));
+    all.push(metrics.join("\n").into_bytes());
+
+    all
+}
+
+/// A run that is killed when so many more steps are done.
+pub(crate) fn dies_after(steps: u64, shards: &Path, out: &Path, params: &Params) {
+    let kill = Kill(AtomicU64::new(steps));
+    let run = || train(&job(shards, out, &kill), params);
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
 }

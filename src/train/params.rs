@@ -55,6 +55,8 @@ pub struct Params {
     pub rows: Sections,
     /// Loss terms by name: a section for each of [`crate::train::objective`].
     pub objective: Sections,
+    /// How the two ways to learn language are mixed.
+    pub mixed: Mixed,
     /// Strategies by name: a section for each of [`crate::train::strategy`].
     pub strategy: Sections,
     /// The optimiser.
@@ -162,6 +164,28 @@ pub enum Norm {
     Pre,
     /// After each residual sum, as in BERT.
     Post,
+}
+
+/// How the two ways to learn language are mixed: `(1 − α) · restore + α · continue`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mixed {
+    /// Whether they are; else a model learns in the way it is made for alone.
+    pub on: bool,
+    /// Share of going on with a text, `clm` or `prefix`; the rest is for `mlm` or `span`.
+    pub alpha: f64,
+    /// How much of each is computed.
+    pub how: How,
+}
+
+/// How much of each of two terms is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// Both for every microbatch.
+    Both,
+    /// One of them for each, drawn by its share.
+    Sampled,
 }
 
 /// Which AdamW.

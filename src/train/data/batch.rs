@@ -14,11 +14,11 @@ use crate::draw;
 use crate::error::{Error, Result};
 use crate::train::data::consumed::Range;
 use crate::train::data::rows::passages::{self, Compared, Passages};
-use crate::train::data::rows::{Lengths, RowKind, RowMaker, RowSet};
+use crate::train::data::rows::{Lengths, RowKind, RowMaker, RowSet, Task};
 use crate::train::data::stream::Document;
 use crate::train::data::tokenizer::{Pieces, Tokenizer};
 use crate::train::data::windows::{Window, Windows};
-use crate::train::params::Params;
+use crate::train::params::{How, Params};
 
 /// Rows for one forward and backward pass of each objective: one set of each kind.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,6 +63,8 @@ pub struct Batcher<'a> {
     /// What makes the rows of each kind, but for passages.
     makers: Vec<(RowKind, Box<dyn RowMaker + 'a>)>,
     passages: Option<passages::Params>,
+    /// The kinds that a step learns from.
+    kinds: BTreeSet<RowKind>,
 }
 
 impl<'a> Batcher<'a> {
@@ -98,7 +100,7 @@ impl<'a> Batcher<'a> {
             .hint(format!("set `train.rows.passages.tokens={most}` or less")));
         }
 
-        Ok(Batcher { tokenizer, params, seed, makers, passages })
+        Ok(Batcher { tokenizer, params, seed, makers, passages, kinds: kinds.clone() })
     }
 
     /// Most pieces of a window, so that every row of it fits.
@@ -129,13 +131,33 @@ impl<'a> Batcher<'a> {
                 (0..self.params.batch).map(|_| self.next_row(windows)).collect::<Result<_>>()?;
             taken.iter().flatten().for_each(|window| Range::extend(&mut step.ranges, window));
 
-            let microbatch = self.microbatch(index, taken.iter().map(Vec::as_slice), "mask");
+            let mut microbatch = self.microbatch(index, taken.iter().map(Vec::as_slice), "mask");
+            let left_out = self.left_out(number, index);
+            microbatch.sets.retain(|kind, _| self.learns(*kind) && left_out != Some(*kind));
             let (tokens, places) = microbatch.size();
             step.tokens += tokens;
             step.padding += places - tokens;
             step.microbatches.push(microbatch);
         }
         Ok(step)
+    }
+
+    /// Whether a step learns from rows of this kind: where nothing else is asked for, from those
+    /// that the model learns language by.
+    fn learns(&self, kind: RowKind) -> bool {
+        let own = RowKind::of_language(self.tokenizer.frame.language);
+        let has_others = self.kinds.iter().any(|kind| *kind != RowKind::Passages);
+        self.kinds.contains(&kind) || kind == own && !has_others
+    }
+
+    /// The rows that a microbatch does without, where one of two tasks is drawn for it.
+    fn left_out(&self, step: u64, index: u64) -> Option<RowKind> {
+        let mixed = self.params.mixed;
+        (mixed.on && mixed.how == How::Sampled).then(|| {
+            let drawn = draw::unit(self.seed, "task", format!("{step}/{index}").as_bytes());
+            let left_out = if drawn < mixed.alpha { Task::Restore } else { Task::Continue };
+            RowKind::of(left_out, self.tokenizer.frame.language)
+        })
     }
 
     /// The next window, and where rows are packed those behind it that fit into its row.
@@ -179,7 +201,7 @@ impl<'a> Batcher<'a> {
         let mut batch = Microbatch { index, ..Microbatch::default() };
         for windows in rows {
             for (kind, _) in &self.makers {
-                batch.sets.entry(*kind).or_default().begin(*kind == RowKind::Spans);
+                batch.sets.entry(*kind).or_default().begin(kind.has_decoder());
             }
             for window in windows {
                 self.add(&mut batch, window, purpose);
@@ -220,6 +242,7 @@ impl<'a> Batcher<'a> {
             }
             (None, None) => around(&passages.anchor),
         });
+        compared.owners.extend(passages.hard.iter().map(|_| compared.anchors.len() - 1));
         compared.hard.extend(passages.hard.iter().map(around));
     }
 }

@@ -4,10 +4,12 @@
 //! knows where it stands; [`shuffle`] mixes blocks of that order where it is asked to;
 //! [`tokenizer`] makes pieces of text and [`windows`] cuts documents into them; [`rows`] makes rows
 //! and labels of windows, one kind a file, and [`batch`] puts those of a step together.
-//! [`consumed`] keeps the proof of what was read.
+//! [`curriculum`] counts the quotas of the order again, [`consumed`] keeps the proof of what was
+//! read.
 
 pub mod batch;
 pub mod consumed;
+pub mod curriculum;
 pub mod rows;
 pub mod shards;
 pub mod shuffle;

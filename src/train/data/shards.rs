@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::UInt32Type;
+use arrow::datatypes::{ArrowPrimitiveType, UInt32Type};
 use serde_json::Value;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -21,6 +21,7 @@ use crate::flow::disk::{files_named, hash_file};
 use crate::flow::objects::{Folder, is_address};
 use crate::flow::place::Place;
 use crate::flow::watched::{State, unchanged, unreadable};
+use crate::train::data::curriculum::Declared;
 
 const MANIFEST: &str = "manifest.json";
 const DATA: &str = "data";
@@ -89,7 +90,15 @@ impl Row<'_> {
     /// # Errors
     /// If there is no such column.
     pub fn number(&self, name: &str) -> Result<u64> {
-        Ok(u64::from(numbers::<UInt32Type>(self.batch, name)?.value(self.row)))
+        self.value::<UInt32Type>(name).map(u64::from)
+    }
+
+    /// The number in the column `name` of this type.
+    ///
+    /// # Errors
+    /// If there is no such column.
+    pub fn value<T: ArrowPrimitiveType>(&self, name: &str) -> Result<T::Native> {
+        Ok(numbers::<T>(self.batch, name)?.value(self.row))
     }
 }
 
@@ -132,6 +141,23 @@ impl Shards {
             manifests.check(place, &seen.content, split)?;
         }
         Ok((!places.is_empty()).then_some(Shards { places, seen }))
+    }
+
+    /// What the build declared of the order, where its manifest stands beside the shards.
+    ///
+    /// # Errors
+    /// If the manifest is damaged.
+    pub fn declared(&self) -> Result<Option<Declared>> {
+        let Some(first) = self.places.first() else { return Ok(None) };
+        let mut manifest = manifest(first)?;
+        let pacing = manifest["curriculum"]["pacing"].take();
+        let hard = manifest["pipeline"]["curriculum"]["hard_from_bucket"].as_u64();
+        let (false, Some(hard)) = (pacing.is_null(), hard) else { return Ok(None) };
+        let declared: Declared = serde_json::from_value(pacing).map_err(|cause| {
+            Error::data(format!("`{MANIFEST}`: `curriculum.pacing`: {cause}")).at(first)
+        })?;
+        let hard_from_bucket = u8::try_from(hard).unwrap_or(u8::MAX);
+        Ok(Some(Declared { hard_from_bucket, ..declared }))
     }
 
     /// Stops if the shard number `idx` is not what it was when the run was begun or resumed.

@@ -99,6 +99,9 @@ impl Pieces {
     }
 }
 
+/// What may stand for a masked piece, the first one first. The last is how a byte-level vocabulary
+/// writes the byte 0, which no text holds.
+const MASKS: [&str; 5] = ["[MASK]", "<mask>", "<unk>", "[UNK]", "Ā"];
 /// Larger files are no tokenizers: the largest known has 35 MB.
 const MAX_BYTES: u64 = 512 << 20;
 
@@ -219,6 +222,28 @@ impl Tokenizer {
             Some(*last)
         });
         Ok(Pieces { words: words.collect(), ids: encoding.get_ids().to_vec() })
+    }
+
+    /// The piece that stands for a masked one: the one called `named`, or where that is empty the
+    /// tokenizer's own, or one that no text holds.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn mask(&self, named: &str) -> Result<u32> {
+        let no_piece = |what: String| {
+            Error::usage(what)
+                .hint("`train.rows.masked.token` names a piece that texts do not hold")
+        };
+        if !named.is_empty() {
+            let id = self.inner.token_to_id(named);
+            return id.ok_or_else(|| no_piece(format!("the tokenizer has no piece `{named}`")));
+        }
+        if self.frame.language == Language::Masked {
+            return Ok(self.frame.mask);
+        }
+        let ids = MASKS.iter().filter_map(|name| self.inner.token_to_id(name));
+        let mut free = ids.filter(|id| self.frame.end != Some(*id) && *id != self.frame.pad);
+        free.next().ok_or_else(|| no_piece("no piece of the tokenizer can mask another".into()))
     }
 
     /// The piece with this id.

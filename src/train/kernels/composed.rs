@@ -60,6 +60,20 @@ pub(super) fn cross_entropy_sum(logits: &Tensor, labels: &Tensor) -> Result<Tens
         .neg()
 }
 
+/// Sum of divergences of rows from a teacher's.
+pub(super) fn divergence_sum(
+    student: &Tensor,
+    teacher: &Tensor,
+    temperature: f64,
+) -> Result<Tensor> {
+    let log = |logits: &Tensor| {
+        candle_nn::ops::log_softmax(&logits.affine(1.0 / temperature, 0.0)?, D::Minus1)
+    };
+    let (student, teacher) = (log(student)?, log(teacher)?);
+    let apart = (teacher.exp()? * (&teacher - student)?)?.sum_all()?;
+    apart.affine(temperature * temperature, 0.0)
+}
+
 /// Scales what is kept and zeroes the rest.
 pub(super) fn dropout(x: &Tensor, kept: &[bool], scale: f64) -> Result<Tensor> {
     let factors: Vec<f64> = kept.iter().map(|kept| if *kept { scale } else { 0.0 }).collect();

@@ -14,6 +14,7 @@ mod activation;
 mod attention;
 mod composed;
 mod cross_entropy;
+mod divergence;
 mod dropout;
 mod gated;
 mod instructions;
@@ -359,6 +360,25 @@ pub fn cross_entropy_sum(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
             .apply_op1(cross_entropy::CrossEntropySum { labels: labels.to_vec(), classes }),
         false => composed::cross_entropy_sum(logits, &Tensor::new(labels, logits.device())?),
     }
+}
+
+/// Sum over rows of `T² KL(softmax(teacher / T) ‖ softmax(student / T))`, in nats; both are `[n,
+/// classes]`, and no gradient reaches the teacher.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn divergence_sum(student: &Tensor, teacher: &Tensor, temperature: f64) -> Result<Tensor> {
+    let (_, classes) = student.dims2()?;
+    if student.dims() != teacher.dims() {
+        let (student, teacher) = (student.dims(), teacher.dims());
+        candle_core::bail!("logits {student:?} do not fit those of a teacher, {teacher:?}");
+    }
+    if !student.device().is_cpu() {
+        return composed::divergence_sum(student, &teacher.detach(), temperature);
+    }
+    let teacher = teacher.detach().to_dtype(student.dtype())?.contiguous()?;
+    let kernel = divergence::DivergenceSum { teacher, temperature, classes };
+    apply(kernel, &[&student.contiguous()?])
 }
 
 /// [`cross_entropy_sum`] of `x · weightᵀ + bias`, for `x` `[n, width]` and `weight` `[classes,
@@ -779,6 +799,15 @@ mod tests {
             cross_entropy_sum(&linear(&x, &weight, Some(&bias)).unwrap(), &vec![3; 130]).unwrap();
         let ours = linear_cross_entropy_sum(&x, &weight, Some(&bias), &[3; 130], 1.0).unwrap();
         same("linear_cross_entropy", ours.reshape(1).unwrap(), of_logits.reshape(1).unwrap());
+        let teacher = random(&[130, 6], "teacher");
+        for temperature in [0.5, 1.0, 2.0] {
+            let twin = composed::divergence_sum(&x, &teacher, temperature).unwrap();
+            let ours = divergence_sum(&x, &teacher, temperature).unwrap();
+            same("divergence", ours.reshape(1).unwrap(), twin.reshape(1).unwrap());
+        }
+        let none = divergence_sum(&teacher, &teacher, 2.0).unwrap().to_scalar::<f64>().unwrap();
+        assert!(none.abs() < 1e-12, "{none}");
+        assert!(divergence_sum(&x, &random(&[130, 5], "other"), 1.0).is_err());
         assert!(attention(&joined, plain(5, 3, &mask())).is_err());
         assert!(attention(&apart, plain(4, 2, &mask())).is_err());
         assert!(gated(&x, &gate, &up.t().unwrap(), Activation::Silu).is_err());

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::{deviation, tenth, yes};
 use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Role};
-use super::{Activations, Architecture, Family, Head, Inputs, Language, Size, Special};
+use super::{Activations, Architecture, Family, Head, Inputs, Language, Size, Special, View};
 use crate::error::Error;
 use crate::train::kernels::{Activation, Attention, Projected};
 use crate::train::params::Norm;
@@ -195,7 +195,7 @@ impl Architecture for Bert {
     ) -> Result<Vec<Tensor>> {
         let next = match step {
             0 => self.embed(pass, inputs)?.to_dtype(inputs.tokens.dtype)?,
-            _ => self.block(pass, step - 1, &state[0], &inputs.tokens.mask()?)?,
+            _ => self.block(pass, step - 1, &state[0], &inputs.tokens.mask_of(View::Both)?)?,
         };
         Ok(vec![next])
     }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::defaults::{deviation, tenth, yes};
 use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Role};
-use super::{Activations, Adapter, Architecture, Family, Head, Inputs, Language, Size, Special};
+use super::{
+    Activations, Adapter, Architecture, Family, Head, Inputs, Language, Size, Special, View,
+};
 use crate::error::Error;
 use crate::train::kernels::{self, Activation, Attention, Projected};
 
@@ -167,7 +169,7 @@ impl Architecture for Gpt2 {
     ) -> Result<Vec<Tensor>> {
         let next = match step {
             0 => self.embed(pass, inputs)?.to_dtype(inputs.tokens.dtype)?,
-            _ => self.block(pass, step - 1, &state[0], &inputs.tokens.causal_mask()?)?,
+            _ => self.block(pass, step - 1, &state[0], &inputs.tokens.mask_of(View::Before)?)?,
         };
         Ok(vec![next])
     }

@@ -6,6 +6,15 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use crate::train::kernels;
 
+/// What a place sees of its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// All of it.
+    Both,
+    /// Itself and what stands before it.
+    Before,
+}
+
 /// Token rows of one length.
 pub struct Tokens {
     /// Token ids `[rows, length]`.
@@ -17,6 +26,8 @@ pub struct Tokens {
     pub dtype: DType,
     /// Token types of BERT, `[rows, length]`; `None` where all are 0.
     pub types: Option<Tensor>,
+    /// What a place sees, where that is not what the model is made for.
+    pub view: Option<View>,
     /// Number of the text each place belongs to, from 1 in each row, and 0 at padding; `None` where
     /// each row is one text.
     pub(super) texts: Option<Vec<u32>>,
@@ -55,7 +66,8 @@ impl Tokens {
 
     /// Rows that are padded already.
     pub(super) fn of(ids: Tensor, present: Tensor, dtype: DType) -> Self {
-        Tokens { ids, present, dtype, types: None, texts: None, masks: Default::default() }
+        let (types, view, texts, masks) = Default::default();
+        Tokens { ids, present, dtype, types, view, texts, masks }
     }
 
     /// The same rows, each of them several texts of these lengths.
@@ -106,6 +118,14 @@ impl Tokens {
         let zeros = self.present.narrow(1, 0, 1)?.zeros_like()?;
         let behind = Tensor::cat(&[self.present.narrow(1, 1, length - 1)?, zeros], 1)?;
         (&self.present - behind)?.reshape((rows, length))
+    }
+
+    /// The mask of a model that is made for this view, or of the one that is asked for instead.
+    pub(super) fn mask_of(&self, own: View) -> Result<Tensor> {
+        match self.view.unwrap_or(own) {
+            View::Both => self.mask(),
+            View::Before => self.causal_mask(),
+        }
     }
 
     /// 0 where attention may look and a large negative number at padding, `[rows, 1, length]`, and

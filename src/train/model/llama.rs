@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::defaults::deviation;
 use super::layers::Pass;
 use super::parameters::{Declarations, Declared, Role};
-use super::{Activations, Adapter, Architecture, Family, Head, Inputs, Language, Size, Special};
+use super::{
+    Activations, Adapter, Architecture, Family, Head, Inputs, Language, Size, Special, View,
+};
 use crate::error::{Error, Result as Checked};
 use crate::train::kernels::{self, Activation, Attention, Projected};
 
@@ -213,7 +215,7 @@ impl Architecture for Llama {
     ) -> Result<Vec<Tensor>> {
         let next = match step {
             0 => pass.embedding(WORDS, &inputs.tokens.ids)?.to_dtype(inputs.tokens.dtype)?,
-            _ => self.block(pass, step - 1, &state[0], &inputs.tokens.causal_mask()?)?,
+            _ => self.block(pass, step - 1, &state[0], &inputs.tokens.mask_of(View::Before)?)?,
         };
         Ok(vec![next])
     }

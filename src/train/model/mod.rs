@@ -40,7 +40,7 @@ use crate::train::kernels;
 
 pub use adapter::Adapter;
 pub use engine::Engine;
-pub use inputs::{Inputs, Tokens};
+pub use inputs::{Inputs, Tokens, View};
 pub use layers::Pass;
 pub use parameters::{Declared, Parameters, Weights};
 pub use taps::{Needs, Seen, Tap};

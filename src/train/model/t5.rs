@@ -239,10 +239,6 @@ impl Architecture for T5Config {
         state: &[Tensor],
     ) -> Result<Vec<Tensor>> {
         let turn = 1 + self.layers(Stack::Encoder);
-        let decoder = inputs
-            .decoder
-            .as_ref()
-            .ok_or_else(|| candle_core::Error::msg("T5 needs rows to decode"))?;
         if step == 0 {
             return Ok(vec![self.embed(pass, &inputs.tokens, Stack::Encoder)?]);
         }
@@ -252,6 +248,14 @@ impl Architecture for T5Config {
             return Ok(vec![self.encoder_block(pass, step - 1, &state[0], &mask)?]);
         }
 
+        // Without rows to decode, what the encoder found is the end.
+        let Some(decoder) = &inputs.decoder else {
+            let at_turn = step == turn;
+            return Ok(vec![match at_turn {
+                true => self.end(pass, &state[0], Stack::Encoder)?,
+                false => state[0].clone(),
+            }]);
+        };
         if step == turn {
             let encoded = self.end(pass, &state[0], Stack::Encoder)?;
             return Ok(vec![self.embed(pass, decoder, Stack::Decoder)?, encoded]);
@@ -264,7 +268,10 @@ impl Architecture for T5Config {
     }
 
     fn hidden(&self, pass: &Pass, state: &[Tensor]) -> Result<Tensor> {
-        self.end(pass, &state[0], Stack::Decoder)
+        match state {
+            [encoded] => Ok(encoded.clone()),
+            _ => self.end(pass, &state[0], Stack::Decoder),
+        }
     }
 
     fn head(&self, pass: &Pass, hidden: &Tensor) -> Result<Head> {

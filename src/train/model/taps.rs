@@ -13,8 +13,18 @@ pub struct Needs {
     pub hidden: BTreeSet<usize>,
     /// The attention weights of these steps.
     pub attention: BTreeSet<usize>,
-    /// Whether the same is needed of a teacher, which is what some strategies keep.
-    pub teacher: bool,
+    /// The strategy whose teacher the same is needed of.
+    pub teacher: Option<&'static str>,
+}
+
+impl Needs {
+    /// What two want together.
+    #[must_use]
+    pub fn and(mut self, other: Needs) -> Self {
+        self.hidden.extend(other.hidden);
+        self.attention.extend(other.attention);
+        Needs { teacher: self.teacher.or(other.teacher), ..self }
+    }
 }
 
 /// What a pass showed.

@@ -3,14 +3,15 @@
 //! Its sum is the cross-entropy at the labelled places, as of every objective that predicts tokens:
 //! see `Labels` in the folder's `mod.rs`.
 
-use super::{Kind, Language, RowKind, language};
+use super::{Kind, Language, RowKind, Task, language};
 
 /// See the module.
 pub static CLM: Kind = Kind {
     name: "clm",
     about: "predict the next token",
     unit: "nats per token",
-    languages: &[Language::Causal],
-    rows: RowKind::Causal,
+    languages: &[Language::Masked, Language::Causal],
+    rows: |language| RowKind::of(Task::Continue, language),
+    task: Some(Task::Continue),
     build: language,
 };

@@ -4,16 +4,23 @@
 //! Anchors and what they are compared with: [`crate::train::data::rows::passages`]. An anchor
 //! without a paraphrase has itself as positive, masked anew and under another dropout mask.
 //!
-//! The loss of anchor `i` is `−ln softmax_i(cos(aᵢ, ·) / τ)` over the positives of all anchors and
-//! all hard negatives of the microbatch. A column whose text is the anchor's own, or that of its
-//! positive, is left out: it is no negative. Accumulating microbatches does not widen the set of
-//! negatives.
+//! As `simcse` has it, the loss of anchor `i` is `−ln softmax_i(cos(aᵢ, ·) / τ)` over the positives
+//! of all anchors and all hard negatives of the microbatch; `hard_weight` is added to the logit of
+//! its own hard negatives. As `simclr` has it (arXiv:2002.05709), each of all anchors and positives
+//! is told from all others but itself, and an anchor's loss is the mean of both directions; hard
+//! negatives are not in it. A column whose text is the anchor's own, or that of its positive, is
+//! left out: it is no negative. Accumulating microbatches does not widen the set of negatives.
+//!
+//! A hard negative that may still mean nearly the same, such as a negation, should not be pushed
+//! away without end. So `margin · (relu(Δ + α) + relu(−Δ − β))` can be added for each, with
+//! `Δ = cos(aᵢ, hard) − cos(aᵢ, positive)`: it is to be at least `α` and at most `β` further off
+//! (SNCSE, arXiv:2201.05979).
 
 use candle_core::{D, DType, Result, Tensor};
 
 use serde::Deserialize;
 
-use super::{At, Forward, Kind, Language, Objective, RowKind, RowSet, Section, Seen};
+use super::{At, Forward, Kind, Language, Objective, RowKind, RowSet, Section, Seen, Taught};
 use crate::train::data::rows::passages::Compared;
 use crate::train::kernels::{self, MASKED};
 use crate::train::model::Architecture;
@@ -29,8 +36,9 @@ pub static CONTRASTIVE: Kind = Kind {
     name: "contrastive",
     about: "tell a passage from its hard negatives and from other passages",
     unit: "nats per anchor",
-    languages: &[Language::Masked, Language::Causal],
-    rows: RowKind::Passages,
+    languages: &[Language::Masked, Language::Causal, Language::Spans],
+    rows: |_| RowKind::Passages,
+    task: None,
     build: |section: Section| Ok(Box::new(section.parse::<Contrastive>()?)),
 };
 
@@ -40,17 +48,38 @@ pub static CONTRASTIVE: Kind = Kind {
 pub struct Contrastive {
     /// Weight of the term, 0 and more.
     pub weight: f64,
+    /// Which loss.
+    pub form: Form,
     /// Temperature of the softmax, [0.001, 10].
     pub temperature: f64,
     /// What stands for a passage.
     pub pooling: Pooling,
+    /// Added to the logit of an anchor's own hard negatives.
+    pub hard_weight: f64,
+    /// Weight of the margin, 0 and more.
+    pub margin: f64,
+    /// By how much a hard negative is to be further off at least, [0, 2].
+    pub margin_least: f64,
+    /// By how much at most, [0, 2].
+    pub margin_most: f64,
+}
+
+/// Which loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// Anchors against positives and hard negatives.
+    Simcse,
+    /// Anchors and positives against one another.
+    Simclr,
 }
 
 /// What stands for a passage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
-    /// The last hidden state of `[CLS]`, or of the last token of a model that looks back only.
+    /// The last hidden state of the first token, `[CLS]` for BERT, or of the last token of a model
+    /// that looks back only; of T5 that of its encoder.
     Cls,
     /// The mean of the last hidden states of all tokens.
     Mean,
@@ -61,7 +90,7 @@ impl Objective for Contrastive {
         self.weight
     }
 
-    fn declare(&self, model: &dyn Architecture) -> Vec<Declared> {
+    fn declare(&self, model: &dyn Architecture, _: Option<&dyn Architecture>) -> Vec<Declared> {
         declare(model)
     }
 
@@ -78,24 +107,62 @@ impl Objective for Contrastive {
     }
 
     /// Sum of the losses of all anchors.
-    fn sum(&self, cx: &Forward, rows: &RowSet, seen: &Seen, _: Option<&Seen>) -> Result<Tensor> {
-        let Compared { anchors, hard, .. } = &rows.compared;
+    fn sum(&self, cx: &Forward, rows: &RowSet, seen: &Seen, _: Option<&Taught>) -> Result<Tensor> {
+        let Compared { anchors, hard, owners, .. } = &rows.compared;
         let vectors = self.vectors(cx, rows, &seen.last)?;
         let (n, columns) = (anchors.len(), anchors.len() + hard.len());
         let (left, right) = (vectors.narrow(0, 0, n)?, vectors.narrow(0, n, columns)?);
-        let bias = Tensor::from_vec(left_out(&rows.compared), (n, columns), cx.device)?
-            .to_dtype(vectors.dtype())?;
-        info_nce_sum(&left, &right, &bias, self.temperature)
+        let bias = |numbers: Vec<f32>, columns: usize| {
+            let rows = numbers.len() / columns.max(1);
+            Tensor::from_vec(numbers, (rows, columns), cx.device)?.to_dtype(vectors.dtype())
+        };
+
+        let mut left_out = left_out(&rows.compared);
+        let sum = match self.form {
+            Form::Simcse => {
+                for (nth, owner) in owners.iter().enumerate() {
+                    left_out[owner * columns + n + nth] += self.hard_weight as f32;
+                }
+                info_nce_sum(&left, &right, &bias(left_out, columns)?, self.temperature)?
+            }
+            Form::Simclr => {
+                let views = vectors.narrow(0, 0, 2 * n)?;
+                let bias = bias(both_ways(&left_out, n, columns), 2 * n)?;
+                nt_xent_sum(&views, &bias, self.temperature)?
+            }
+        };
+
+        if self.margin == 0.0 || hard.is_empty() {
+            return Ok(sum);
+        }
+        let owners: Vec<u32> = owners.iter().map(|owner| *owner as u32).collect();
+        let owners = Tensor::new(owners, cx.device)?;
+        let of_owner = |part: &Tensor| part.index_select(&owners, 0);
+        let (anchor, positive) = (of_owner(&left)?, of_owner(&right.narrow(0, 0, n)?)?);
+        let hard = right.narrow(0, n, hard.len())?;
+        sum + self.margin_sum(&anchor, &positive, &hard)?.affine(self.margin, 0.0)?
     }
 }
 
 impl Contrastive {
+    /// `Σ relu(Δ + α) + relu(−Δ − β)` over hard negatives; see the module.
+    fn margin_sum(&self, anchor: &Tensor, positive: &Tensor, hard: &Tensor) -> Result<Tensor> {
+        let anchor = unit(anchor)?;
+        let cosine = |other: &Tensor| (&anchor * unit(other)?)?.sum(D::Minus1);
+        let further = (cosine(hard)? - cosine(positive)?)?;
+        let near = further.affine(1.0, self.margin_least)?.relu()?;
+        let far = further.affine(-1.0, -self.margin_most)?.relu()?;
+        (near + far)?.sum_all()
+    }
+
     /// One vector for each passage.
     fn vectors(&self, cx: &Forward, rows: &RowSet, hidden: &Tensor) -> Result<Tensor> {
         let tokens = &cx.inputs(rows)?.tokens;
         let hidden = hidden.to_dtype(tokens.present.dtype())?;
         let pooled = match (self.pooling, cx.frame.language) {
-            (Pooling::Cls, Language::Masked) => hidden.narrow(1, 0, 1)?.squeeze(1)?,
+            (Pooling::Cls, Language::Masked | Language::Spans) => {
+                hidden.narrow(1, 0, 1)?.squeeze(1)?
+            }
             // A model that looks back only has read the whole passage at its last token.
             (Pooling::Cls, _) => hidden.broadcast_mul(&tokens.last()?.unsqueeze(2)?)?.sum(1)?,
             (Pooling::Mean, _) => {
@@ -127,7 +194,7 @@ fn declare(model: &dyn Architecture) -> Vec<Declared> {
 
 /// [`MASKED`] where a column is no negative of the row's anchor, else 0; row by row.
 fn left_out(compared: &Compared) -> Vec<f32> {
-    let Compared { anchors, positives, hard } = compared;
+    let Compared { anchors, positives, hard, .. } = compared;
     let mut bias = Vec::with_capacity(anchors.len() * (anchors.len() + hard.len()));
 
     for (row, (anchor, positive)) in anchors.iter().zip(positives).enumerate() {
@@ -140,6 +207,32 @@ fn left_out(compared: &Compared) -> Vec<f32> {
     }
 
     bias
+}
+
+/// The same for all views, `[2n, 2n]`, from that of anchors against positives: a view is none of
+/// its own negatives.
+fn both_ways(left_out: &[f32], n: usize, columns: usize) -> Vec<f32> {
+    let at = |row: usize, column: usize| {
+        let (one, other) = (row % n, column % n);
+        if row == column || one != other && left_out[one * columns + other] == MASKED {
+            MASKED
+        } else {
+            0.0
+        }
+    };
+    (0..2 * n).flat_map(|row| (0..2 * n).map(move |column| at(row, column))).collect()
+}
+
+/// Half the sum over `2n` views `i` of `−ln softmax(cos(viewᵢ, viewⱼ) / τ + biasᵢⱼ)` at the other
+/// view of the same text, `i ± n`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn nt_xent_sum(views: &Tensor, bias: &Tensor, temperature: f64) -> Result<Tensor> {
+    let (views, n) = (unit(views)?, views.dim(0)? / 2);
+    let logits = views.matmul(&views.t()?)?.affine(1.0 / temperature, 0.0)?.add(bias)?;
+    let other: Vec<u32> = (0..2 * n).map(|view| ((view + n) % (2 * n)) as u32).collect();
+    kernels::cross_entropy_sum(&logits, &other)?.affine(0.5, 0.0)
 }
 
 /// Sum over rows `i` of `−ln softmax_i(cos(leftᵢ, rightⱼ) / τ + biasᵢⱼ)`; the positive of row `i`
@@ -197,12 +290,55 @@ mod tests {
         check(&both, &own, 0.274_057_215_928_102_95);
     }
 
+    /// Reference: NT-Xent of `chen2020simclr` over both views, τ = 0.5, in float64; exchanging the
+    /// views changes nothing.
+    #[test]
+    fn agrees_with_simclr() {
+        let anchors = [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]];
+        let positives = [[1.0, 0.1], [0.2, 1.0], [0.9, 1.0]];
+        for views in [[anchors, positives], [positives, anchors]] {
+            let bias = both_ways(&[0.0; 9], 3, 3);
+            let bias = Tensor::from_vec(bias, (6, 6), &Device::Cpu).unwrap();
+            let bias = bias.to_dtype(DType::F64).unwrap();
+            let sum = nt_xent_sum(&tensor(&views.concat()), &bias, 0.5).unwrap();
+            let mean = kernels::number(&sum).unwrap() / 3.0;
+            assert!((mean - 1.061_120_994_249_947).abs() < 1e-9, "{mean}");
+        }
+    }
+
+    /// A hard negative may be between 0.1 and 0.3 further off than the positive.
+    #[test]
+    fn the_margin_bounds_both_sides() {
+        let contrastive = CONTRASTIVE_OF_TESTS;
+        let at = |angle: f64| tensor(&[[angle.cos(), angle.sin()]]);
+        let found = |further: f64| {
+            let hard = at((0.9 - further).acos());
+            let sum = contrastive.margin_sum(&at(0.0), &at(0.9_f64.acos()), &hard).unwrap();
+            kernels::number(&sum).unwrap()
+        };
+        for (further, right) in [(0.0, 0.1), (0.05, 0.05), (0.2, 0.0), (0.5, 0.2)] {
+            assert!((found(further) - right).abs() < 1e-9, "{further}: {}", found(further));
+        }
+    }
+
+    const CONTRASTIVE_OF_TESTS: Contrastive = Contrastive {
+        weight: 1.0,
+        form: Form::Simcse,
+        temperature: 0.05,
+        pooling: Pooling::Cls,
+        hard_weight: 0.0,
+        margin: 1.0,
+        margin_least: 0.1,
+        margin_most: 0.3,
+    };
+
     #[test]
     fn texts_that_mean_the_anchor_are_no_negatives() {
         let compared = Compared {
             anchors: vec![vec![1], vec![2], vec![1]],
             positives: vec![vec![8], vec![9], vec![7]],
             hard: vec![vec![9], vec![5]],
+            owners: vec![0, 2],
         };
         let bias: Vec<Vec<bool>> = left_out(&compared)
             .chunks(5)
@@ -211,12 +347,13 @@ mod tests {
         assert_eq!(bias[0], [false, false, true, false, false]);
         assert_eq!(bias[1], [false, false, false, true, false]);
         assert_eq!(bias[2], [true, false, false, false, false]);
-        let simcse = Contrastive { weight: 1.0, temperature: 0.05, pooling: Pooling::Cls };
+        let simcse = CONTRASTIVE_OF_TESTS;
         assert_eq!(simcse.count(&RowSet { compared, ..RowSet::default() }), 3);
         let compared = Compared {
             anchors: vec![vec![1]],
             positives: vec![vec![8]],
             hard: vec![vec![1], vec![8]],
+            owners: vec![0, 0],
         };
 
         assert_eq!(

@@ -9,7 +9,15 @@
 
 pub mod clm;
 pub mod contrastive;
+pub mod distill;
+pub mod distill_attention;
+pub mod distill_cls;
+pub mod distill_hidden;
 pub mod mlm;
+pub mod momentum;
+#[cfg(test)]
+mod parity_tests;
+pub mod prefix;
 pub mod span;
 #[cfg(test)]
 mod toy;
@@ -18,11 +26,11 @@ use candle_core::{DType, Device, Result as Computed, Tensor};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::train::data::rows::{RowKind, RowSet};
+use crate::train::data::rows::{RowKind, RowSet, Task};
 use crate::train::data::tokenizer::Frame;
 use crate::train::model::parameters::{Declared, Part, Role};
 use crate::train::model::{Architecture, Inputs, Language, Needs, Pass, Seen};
-use crate::train::params::{Params, Section};
+use crate::train::params::{How, Mixed, Params, Section};
 use crate::train::strategy::At;
 
 /// Where the sections of objectives stand in a pipeline file.
@@ -33,6 +41,12 @@ pub static OBJECTIVES: &[&Kind] = &[
     &mlm::MLM,
     &clm::CLM,
     &span::SPAN,
+    &prefix::PREFIX,
+    &momentum::MOMENTUM,
+    &distill::DISTILL,
+    &distill_cls::DISTILL_CLS,
+    &distill_hidden::DISTILL_HIDDEN,
+    &distill_attention::DISTILL_ATTENTION,
     &contrastive::CONTRASTIVE,
     #[cfg(test)]
     &toy::TOY,
@@ -48,8 +62,10 @@ pub struct Kind {
     pub unit: &'static str,
     /// The models it is for.
     pub languages: &'static [Language],
-    /// The rows it learns from.
-    pub rows: RowKind,
+    /// The rows it learns from, for a model that learns language in this way.
+    pub rows: fn(Language) -> RowKind,
+    /// The task it teaches language by, where it does: `[train.mixed]` says how much of each.
+    pub task: Option<Task>,
     /// Makes one of its section.
     pub build: fn(Section) -> Result<Box<dyn Objective>>,
 }
@@ -60,9 +76,14 @@ pub trait Objective: Send + Sync {
     /// Its weight at a step; pure.
     fn weight(&self, at: At) -> f64;
 
-    /// Parameters it trains beside the model, as parts with [`Role::Beside`] its name.
-    fn declare(&self, model: &dyn Architecture) -> Vec<Declared> {
-        let _ = model;
+    /// Parameters it trains beside the model, as parts with [`Role::Beside`] its name; `teacher` is
+    /// what it learns from, where that is another model.
+    fn declare(
+        &self,
+        model: &dyn Architecture,
+        teacher: Option<&dyn Architecture>,
+    ) -> Vec<Declared> {
+        let _ = (model, teacher);
         Vec::new()
     }
 
@@ -77,11 +98,17 @@ pub trait Objective: Send + Sync {
         Needs::default()
     }
 
+    /// The same of its teacher.
+    fn teacher_needs(&self, model: &dyn Architecture, teacher: &dyn Architecture) -> Needs {
+        let _ = teacher;
+        self.needs(model)
+    }
+
     /// What its sum is divided by, for the rows of one microbatch; 0 where it has nothing to teach.
     fn count(&self, rows: &RowSet) -> usize;
 
-    /// Its sum over the rows, from what the model showed of them. `teacher` is what the weights of
-    /// a strategy showed of the same rows, without a graph, where it needs one.
+    /// Its sum over the rows, from what the model showed of them. `teacher` is what the weights
+    /// that a strategy keeps show of the same rows, without a graph, where it needs one.
     ///
     /// # Errors
     /// If the shapes do not fit or the device fails.
@@ -90,8 +117,18 @@ pub trait Objective: Send + Sync {
         cx: &Forward,
         rows: &RowSet,
         seen: &Seen,
-        teacher: Option<&Seen>,
+        teacher: Option<&Taught>,
     ) -> Computed<Tensor>;
+}
+
+/// A teacher, and what it showed of some rows.
+pub struct Taught<'a> {
+    /// Its model; that of the student where it has the same shape.
+    pub model: &'a dyn Architecture,
+    /// Its weights; nothing is dropped.
+    pub pass: Pass<'a>,
+    /// What it showed.
+    pub seen: Seen,
 }
 
 impl Kind {
@@ -101,7 +138,7 @@ impl Kind {
     }
 
     /// The objective of a run; `None` where it has no section or no weight at any time.
-    fn active(&'static self, params: &Params) -> Result<Option<Active>> {
+    fn active(&self, params: &Params) -> Result<Option<Box<dyn Objective>>> {
         #[derive(Deserialize)]
         struct Weighted {
             weight: f64,
@@ -110,8 +147,17 @@ impl Kind {
         if section.parse::<Weighted>()?.weight == 0.0 {
             return Ok(None);
         }
-        let objective = (self.build)(section)?;
-        Ok(Some(Active { kind: self, objective }))
+        Ok(Some((self.build)(section)?))
+    }
+
+    /// Its share of the loss by `[train.mixed]`: that of its task.
+    fn share(&self, mixed: Mixed, language: Language) -> f64 {
+        match self.task {
+            None => 1.0,
+            Some(task) if !mixed.on => f64::from(u8::from(task == Task::own(language))),
+            Some(Task::Restore) => 1.0 - mixed.alpha,
+            Some(Task::Continue) => mixed.alpha,
+        }
     }
 }
 
@@ -121,15 +167,29 @@ pub struct Active {
     pub kind: &'static Kind,
     /// Itself.
     pub objective: Box<dyn Objective>,
+    /// The rows it learns from.
+    pub rows: RowKind,
+    /// Its share beside its own weight, by `[train.mixed]`.
+    share: f64,
+    /// Whether its microbatches are drawn by that share, which is then no weight.
+    is_drawn: bool,
 }
 
-/// The objectives of a run: those that have a weight, with those among them that are not for models
-/// that learn in this way.
+impl Active {
+    /// Its weight at a step in which this share of the microbatches has its rows.
+    pub fn weight(&self, at: At, seen: f64) -> f64 {
+        self.objective.weight(at) * if self.is_drawn { seen } else { self.share }
+    }
+}
+
+/// The objectives of a run: those that teach, and those that have a weight and do not.
 pub struct Chosen {
     /// Those that teach.
     pub active: Vec<Active>,
-    /// Those that are left out.
-    pub left_out: Vec<&'static Kind>,
+    /// Those that are not for models that learn in this way.
+    pub unfit: Vec<&'static Kind>,
+    /// Those of a task that `[train.mixed]` gives no share.
+    pub unshared: Vec<&'static Kind>,
 }
 
 /// The objectives that a run's parameters give a weight.
@@ -137,12 +197,15 @@ pub struct Chosen {
 /// # Errors
 /// If a section does not fit.
 pub fn chosen(params: &Params, language: Language) -> Result<Chosen> {
-    let mut chosen = Chosen { active: Vec::new(), left_out: Vec::new() };
+    let mut chosen = Chosen { active: Vec::new(), unfit: Vec::new(), unshared: Vec::new() };
     for kind in OBJECTIVES {
-        let Some(active) = kind.active(params)? else { continue };
+        let Some(objective) = kind.active(params)? else { continue };
+        let (share, rows) = (kind.share(params.mixed, language), (kind.rows)(language));
+        let is_drawn = kind.task.is_some() && params.mixed.on && params.mixed.how == How::Sampled;
         match kind.languages.contains(&language) {
-            true => chosen.active.push(active),
-            false => chosen.left_out.push(kind),
+            false => chosen.unfit.push(kind),
+            true if share == 0.0 => chosen.unshared.push(kind),
+            true => chosen.active.push(Active { kind, objective, rows, share, is_drawn }),
         }
     }
     Ok(chosen)
@@ -152,12 +215,12 @@ pub fn chosen(params: &Params, language: Language) -> Result<Chosen> {
 ///
 /// # Errors
 /// If its section does not fit.
-pub fn of_language(params: &Params, language: Language) -> Result<Active> {
-    let rows = RowKind::of_language(language);
+pub fn of_language(params: &Params, language: Language) -> Result<Box<dyn Objective>> {
+    let own = Some(Task::own(language));
     let kind =
-        OBJECTIVES.iter().find(|kind| kind.rows == rows && kind.languages.contains(&language));
-    let active = kind.map(|kind| kind.active(params)).transpose()?.flatten();
-    active.ok_or_else(|| {
+        OBJECTIVES.iter().find(|kind| kind.task == own && kind.languages.contains(&language));
+    let objective = kind.map(|kind| kind.active(params)).transpose()?.flatten();
+    objective.ok_or_else(|| {
         Error::usage("the objective that the model learns language by has no weight")
     })
 }
@@ -173,6 +236,8 @@ pub struct Forward<'a> {
     pub frame: &'a Frame,
     /// What the sum will be multiplied with before it is differentiated.
     pub share: f64,
+    /// What the rows are of.
+    pub rows: RowKind,
     /// What the model computes with.
     pub dtype: DType,
     /// Where it is computed.
@@ -185,7 +250,9 @@ impl Forward<'_> {
     /// # Errors
     /// If there is no row or the device fails.
     pub fn inputs(&self, rows: &RowSet) -> Computed<Inputs> {
-        rows.inputs(self.frame.pad, self.dtype, self.device)
+        let mut inputs = rows.inputs(self.frame.pad, self.dtype, self.device)?;
+        inputs.tokens.view = self.rows.view();
+        Ok(inputs)
     }
 }
 
@@ -215,13 +282,15 @@ impl Objective for Labels {
     }
 
     /// Sum of the cross-entropy at all labelled places; only there is the head computed.
-    fn sum(&self, cx: &Forward, rows: &RowSet, seen: &Seen, _: Option<&Seen>) -> Computed<Tensor> {
-        let length = seen.last.dim(1)?;
-        let places: Vec<u32> =
-            rows.labels.iter().map(|(row, place, _)| (row * length + place) as u32).collect();
+    fn sum(
+        &self,
+        cx: &Forward,
+        rows: &RowSet,
+        seen: &Seen,
+        _: Option<&Taught>,
+    ) -> Computed<Tensor> {
         let tokens: Vec<u32> = rows.labels.iter().map(|(_, _, token)| *token).collect();
-
-        let chosen = seen.last.flatten_to(1)?.index_select(&Tensor::new(places, cx.device)?, 0)?;
+        let chosen = rows.predicted(&seen.last)?;
         cx.model.head(&cx.pass, &chosen)?.cross_entropy_sum(&tokens, cx.share)
     }
 }
@@ -258,26 +327,58 @@ mod tests {
             section.into_iter().for_each(|section| drop((kind.build)(section).unwrap()));
         }
 
-        for language in [Language::Masked, Language::Causal, Language::Spans] {
-            assert_eq!(
-                of_language(&params, language).unwrap().kind.rows,
-                RowKind::of_language(language)
-            );
-            let chosen = chosen(&params, language).unwrap();
+        for language in LANGUAGES {
+            of_language(&params, language).unwrap();
+            let Chosen { active, unfit, unshared } = chosen(&params, language).unwrap();
+            let tasks: Vec<RowKind> = active
+                .iter()
+                .filter(|active| active.kind.task.is_some())
+                .map(|active| active.rows)
+                .collect();
+            assert_eq!(tasks, [RowKind::of_language(language)], "its own alone");
             let is_on = |kind: &&&'static Kind| kind.active(&params).unwrap().is_some();
             let n_on = OBJECTIVES.iter().filter(is_on).count();
-            assert_eq!(chosen.active.len() + chosen.left_out.len(), n_on);
+            assert_eq!(active.len() + unfit.len() + unshared.len(), n_on);
         }
     }
 
-    /// The rows of two objectives.
-    fn rows(kind: &Kind) -> RowSet {
-        match kind.rows {
+    const LANGUAGES: [Language; 3] = [Language::Masked, Language::Causal, Language::Spans];
+
+    /// `(1 − α) · restore + α · continue`, by the names of each family; with α at an end, that
+    /// task alone.
+    #[test]
+    fn two_tasks_are_mixed_by_their_share() {
+        let at = At { step: 3, total: 10 };
+        let weights = |language, alpha: f64, how: How| {
+            let mut params = default_params();
+            params.objective.set("mlm", "weight", 2.0);
+            params.objective.set("contrastive", "weight", 0.0);
+            params.mixed = Mixed { on: true, alpha, how };
+            let active = chosen(&params, language).unwrap().active;
+            let weight = |active: &Active| (active.kind.name, active.weight(at, 0.75));
+            active.iter().map(weight).collect::<Vec<(&str, f64)>>()
+        };
+
+        let both = |language, alpha| weights(language, alpha, How::Both);
+        assert_eq!(both(Language::Masked, 0.25), [("mlm", 1.5), ("clm", 0.25)]);
+        assert_eq!(both(Language::Causal, 0.25), [("mlm", 1.5), ("clm", 0.25)]);
+        assert_eq!(both(Language::Spans, 0.25), [("span", 0.75), ("prefix", 0.25)]);
+        assert_eq!(both(Language::Masked, 0.0), [("mlm", 2.0)]);
+        assert_eq!(both(Language::Causal, 1.0), [("clm", 1.0)]);
+        // Drawn, each weighs what it was drawn.
+        let drawn = weights(Language::Masked, 0.25, How::Sampled);
+        assert_eq!(drawn, [("mlm", 1.5), ("clm", 0.75)]);
+    }
+
+    /// Rows of each kind.
+    fn rows(kind: RowKind) -> RowSet {
+        match kind {
             RowKind::Passages => RowSet {
                 compared: Compared {
                     anchors: vec![vec![2, 5, 6, 3], vec![2, 7, 3]],
                     positives: vec![vec![2, 5, 11, 3], vec![2, 7, 8, 3]],
                     hard: vec![vec![2, 9, 6, 5, 3]],
+                    owners: vec![1],
                 },
                 ..RowSet::default()
             },
@@ -304,36 +405,54 @@ mod tests {
         }
     }
 
-    /// Masked language, passages, and what looks inside the model, with a teacher of these weights.
-    fn three(pooling: &str) -> Vec<Active> {
+    /// Both tasks, passages, a teacher of these weights, and what looks inside the model.
+    fn all(pooling: &str) -> Vec<Active> {
         let mut params = default_params();
+        params.mixed.on = true;
         params.objective.set("contrastive", "pooling", pooling);
+        // Both forms are tried, and the margin where its kinks are far away.
+        let form = if pooling == "cls" { "simcse" } else { "simclr" };
+        params.objective.set("contrastive", "form", form);
+        params.objective.set("contrastive", "hard_weight", 0.5);
+        params.objective.set("contrastive", "margin", 1.0);
+        params.objective.set("contrastive", "margin_least", 1.9);
         params.objective.set("toy", "weight", 1.0);
+        params.objective.set("momentum", "weight", 1.0);
+        params.objective.set("momentum", "temperature", 2.0);
+        for name in ["distill_cls", "distill_hidden", "distill_attention"] {
+            params.objective.set(name, "weight", 1.0);
+        }
         chosen(&params, Language::Masked).unwrap().active
     }
 
-    fn forward<'a>(model: &'a Bert, frame: &'a Frame, pass: Pass<'a>) -> Forward<'a> {
-        Forward { model, pass, frame, share: 1.0, dtype: DType::F64, device: &Device::Cpu }
+    fn forward<'a>(
+        model: &'a Bert,
+        frame: &'a Frame,
+        pass: Pass<'a>,
+        rows: RowKind,
+    ) -> Forward<'a> {
+        Forward { model, pass, frame, share: 1.0, rows, dtype: DType::F64, device: &Device::Cpu }
     }
 
-    fn taught(cx: &Forward, active: &Active, teacher: &Weights) -> Seen {
-        let needs = active.objective.needs(cx.model);
-        show(cx.model, &Pass::new(teacher, None), &cx.inputs(&rows(active.kind)).unwrap(), &needs)
-            .unwrap()
+    fn taught<'a>(cx: &Forward<'a>, active: &Active, teacher: &'a Weights) -> Taught<'a> {
+        let (needs, pass) = (active.objective.needs(cx.model), Pass::new(teacher, None));
+        let inputs = cx.inputs(&rows(active.rows)).unwrap();
+        let seen = show(cx.model, &pass, &inputs, &needs).unwrap();
+        Taught { model: cx.model, pass, seen }
     }
 
     fn loss(weights: &Weights, teacher: &Weights, model: &Bert, pooling: &str) -> f64 {
         let frame = frame();
-        let cx = forward(model, &frame, Pass::new(weights, Some(KEY)));
         let sum = |active: &Active| {
-            let rows = rows(active.kind);
+            let cx = forward(model, &frame, Pass::new(weights, Some(KEY)), active.rows);
+            let rows = rows(active.rows);
             let needs = active.objective.needs(model);
             let seen = show(model, &cx.pass, &cx.inputs(&rows).unwrap(), &needs).unwrap();
             let taught = taught(&cx, active, teacher);
             kernels::number(&active.objective.sum(&cx, &rows, &seen, Some(&taught)).unwrap())
                 .unwrap()
         };
-        three(pooling).iter().map(sum).sum()
+        all(pooling).iter().map(sum).sum()
     }
 
     fn gradients(
@@ -347,9 +466,9 @@ mod tests {
         let mut gradients = empty();
         let engine = Engine::new(model, parameters, every).unwrap();
 
-        for active in three(pooling) {
-            let cx = forward(model, &frame, engine.pass(Some(KEY)));
-            let rows = rows(active.kind);
+        for active in all(pooling) {
+            let cx = forward(model, &frame, engine.pass(Some(KEY)), active.rows);
+            let rows = rows(active.rows);
             let (inputs, needs) = (cx.inputs(&rows).unwrap(), active.objective.needs(model));
             let taught = taught(&cx, &active, teacher);
             let run = engine.forward(&inputs, Some(KEY), &needs).unwrap();
@@ -376,7 +495,7 @@ mod tests {
             };
 
             let beside =
-                three(pooling).into_iter().flat_map(|active| active.objective.declare(&model));
+                all(pooling).into_iter().flat_map(|active| active.objective.declare(&model, None));
             let declared: Vec<Declared> =
                 model.declare().into_iter().chain(beside).map(larger).collect();
             let parameters = Parameters::draw(&declared, 7, DType::F64, &Device::Cpu).unwrap();
@@ -472,11 +591,11 @@ mod tests {
             let run = |rows: &RowSet| {
                 let engine = Engine::new(model, &parameters, 0).unwrap();
                 let (frame, dtype, device) = (&tokenizer.frame, DType::F64, &Device::Cpu);
-                let cx =
-                    Forward { model, pass: engine.pass(None), frame, share: 1.0, dtype, device };
+                let (pass, rows_of, share) = (engine.pass(None), kind, 1.0);
+                let cx = Forward { model, pass, frame, share, rows: rows_of, dtype, device };
                 let (inputs, needs) = (cx.inputs(rows).unwrap(), Needs::default());
                 let run = engine.forward(&inputs, None, &needs).unwrap();
-                let sum = term.objective.sum(&cx, rows, &run.seen().unwrap(), None).unwrap();
+                let sum = term.sum(&cx, rows, &run.seen().unwrap(), None).unwrap();
                 let mut gradients = empty();
                 run.backward(&sum, &mut gradients).unwrap();
 

@@ -4,7 +4,7 @@
 //! Its sum is the cross-entropy at the labelled places, as of every objective that predicts tokens:
 //! see `Labels` in the folder's `mod.rs`.
 
-use super::{Kind, Language, RowKind, language};
+use super::{Kind, Language, RowKind, Task, language};
 
 /// See the module.
 pub static SPAN: Kind = Kind {
@@ -12,6 +12,7 @@ pub static SPAN: Kind = Kind {
     about: "restore spans that were left out",
     unit: "nats per target token",
     languages: &[Language::Spans],
-    rows: RowKind::Spans,
+    rows: |language| RowKind::of(Task::Restore, language),
+    task: Some(Task::Restore),
     build: language,
 };

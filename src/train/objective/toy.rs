@@ -7,7 +7,9 @@
 use candle_core::{Result, Tensor};
 use serde::Deserialize;
 
-use super::{At, Forward, Kind, Language, Needs, Objective, RowKind, RowSet, Section, Seen};
+use super::{
+    At, Forward, Kind, Language, Needs, Objective, RowKind, RowSet, Section, Seen, Taught,
+};
 use crate::train::model::Architecture;
 
 /// See the module.
@@ -16,7 +18,8 @@ pub(super) static TOY: Kind = Kind {
     about: "be like the teacher inside",
     unit: "squares per row",
     languages: &[Language::Masked],
-    rows: RowKind::Masked,
+    rows: |_| RowKind::Masked,
+    task: None,
     build: |section: Section| Ok(Box::new(section.parse::<Toy>()?)),
 };
 
@@ -32,7 +35,7 @@ impl Objective for Toy {
     }
 
     fn needs(&self, _: &dyn Architecture) -> Needs {
-        Needs { hidden: [1].into(), attention: [1].into(), teacher: true }
+        Needs { hidden: [1].into(), attention: [1].into(), teacher: Some("toy") }
     }
 
     fn reaches(&self, part: &super::Part) -> bool {
@@ -43,8 +46,9 @@ impl Objective for Toy {
         rows.rows.ids.len()
     }
 
-    fn sum(&self, _: &Forward, _: &RowSet, seen: &Seen, teacher: Option<&Seen>) -> Result<Tensor> {
-        let teacher = teacher.ok_or_else(|| candle_core::Error::msg("no teacher"))?;
+    fn sum(&self, _: &Forward, _: &RowSet, seen: &Seen, taught: Option<&Taught>) -> Result<Tensor> {
+        let taught = taught.ok_or_else(|| candle_core::Error::msg("no teacher"))?;
+        let teacher = &taught.seen;
         let apart = |a: &Tensor, b: &Tensor| (a - b)?.sqr()?.sum_all();
         apart(&seen.hidden[&1], &teacher.hidden[&1])?
             + apart(&seen.attention[&1][0], &teacher.attention[&1][0])?

@@ -9,7 +9,7 @@ use crate::train::data::shards::Shards;
 use crate::train::data::windows::{Window, Windows};
 use crate::train::kernels;
 use crate::train::model::{Architecture, Pass, Seen, Weights, infer};
-use crate::train::objective::{self, Active, Forward};
+use crate::train::objective::{self, Forward, Objective};
 
 /// A model as it is measured: by the objective that it learns language by, without a graph, with
 /// nothing dropped.
@@ -22,7 +22,7 @@ pub struct Measured<'a> {
     pub device: &'a Device,
     /// What makes its rows.
     pub batcher: &'a Batcher<'a>,
-    language: Active,
+    language: Box<dyn Objective>,
 }
 
 impl<'a> Measured<'a> {
@@ -58,12 +58,13 @@ impl<'a> Measured<'a> {
             pass: Pass::new(self.weights, None),
             frame: &self.batcher.tokenizer.frame,
             share: 1.0,
+            rows: RowKind::of_language(self.batcher.tokenizer.frame.language),
             dtype: self.batcher.params.precision.compute(),
             device: self.device,
         };
 
         let seen = Seen::last(infer(self.model, &forward.pass, &forward.inputs(rows)?)?);
-        Ok(kernels::number(&self.language.objective.sum(&forward, rows, &seen, None)?)?)
+        Ok(kernels::number(&self.language.sum(&forward, rows, &seen, None)?)?)
     }
 }
 

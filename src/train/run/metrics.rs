@@ -33,6 +33,10 @@ pub struct Metric {
     pub grad_norm: Option<f64>,
     /// What the loss was multiplied with for its gradient; none where the precision is not f16.
     pub loss_scale: Option<f64>,
+    /// Share of the documents that are domain text; none in lines of versions before 5.
+    pub domain: Option<f64>,
+    /// Share of the documents that are hard, likewise.
+    pub hard: Option<f64>,
     /// Tokens read by the model, padding left out.
     pub tokens: u64,
     /// Share of the places computed that held padding.
@@ -58,6 +62,8 @@ struct Line {
     lr: f64,
     grad_norm: Option<f64>,
     loss_scale: Option<f64>,
+    domain: Option<f64>,
+    hard: Option<f64>,
     tokens: u64,
     padding: f64,
     tokens_per_s: f64,
@@ -91,6 +97,8 @@ impl From<Line> for Metric {
             lr: line.lr,
             grad_norm: line.grad_norm,
             loss_scale: line.loss_scale,
+            domain: line.domain,
+            hard: line.hard,
             tokens: line.tokens,
             padding: line.padding,
             tokens_per_s: line.tokens_per_s,
@@ -200,6 +208,8 @@ mod tests {
             lr: 0.1,
             grad_norm: Some(1.0),
             loss_scale: None,
+            domain: Some(0.5),
+            hard: Some(0.25),
             tokens: 100,
             padding: 0.25,
             tokens_per_s: 10.0,
@@ -222,7 +232,7 @@ mod tests {
             "contrastive_loss":null,"val_loss":null,"ema_val_loss":3.5,"lr":0.1,"grad_norm":1.0,"loss_scale":null,
             "tokens":100,"padding":0.25,"tokens_per_s":10.0,"seq_first":0,"seq_last":3}"#;
         let strategies = [("ema_val_loss".to_string(), 3.5)].into();
-        let expected = Metric { strategies, ..metric(1) };
+        let expected = Metric { strategies, domain: None, hard: None, ..metric(1) };
         assert_eq!(serde_json::from_str::<Metric>(old).unwrap(), expected);
         assert_eq!(serde_json::from_str::<Metric>(&expected.line().unwrap()).unwrap(), expected);
     }

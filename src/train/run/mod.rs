@@ -15,4 +15,6 @@ pub mod plan;
 pub mod preset;
 pub(super) mod session;
 mod shape;
+#[cfg(test)]
+mod tests;
 pub(super) mod trainer;

@@ -403,6 +403,7 @@ mod tests {
                 "n_positions": 128
         });
         params.config = config.as_object().unwrap().clone();
+        params.strategy.set("average", "last", 0);
         params
     }
 

@@ -15,18 +15,19 @@ use crate::flow::disk::hash_file;
 use crate::flow::stop;
 use crate::train::data::batch::{Batcher, Step};
 use crate::train::data::consumed::{self, Consumed};
+use crate::train::data::curriculum::{Curriculum, Shares};
 use crate::train::data::rows::RowKind;
 use crate::train::data::rows::passages::{self, ParaphraseAs};
 use crate::train::data::shards::Shards;
 use crate::train::data::tokenizer::{Frame, Tokenizer};
-use crate::train::data::windows::Position;
+use crate::train::data::windows::{Position, Window, Windows};
 use crate::train::kernels::Instructions;
 use crate::train::model::gradients::Gradients;
 use crate::train::model::hub;
 use crate::train::model::hugging_face::{self, Pretrained, TOKENIZER};
 use crate::train::model::moves::Moves;
 use crate::train::model::parameters::{Role, write_tensors};
-use crate::train::model::{Architecture, Declared, Family, Parameters, Weights, bert};
+use crate::train::model::{Architecture, Declared, Family, Inputs, Parameters, Weights, bert};
 use crate::train::objective;
 use crate::train::optimiser::{AdamW, LossScale};
 use crate::train::params::{Params, Precision};
@@ -37,16 +38,23 @@ use crate::train::run::losses;
 use crate::train::run::metrics::{Log, Metric};
 use crate::train::run::plan;
 use crate::train::run::trainer::share;
-use crate::train::strategy::{self, At, Did, Layout, Probe};
+use crate::train::schedule::learning_rate;
+use crate::train::strategy::{self, At, Did, Layout, Probe, Sample};
 use crate::train::{Job, Summary};
 
 const METRICS: &str = "metrics.jsonl";
 const CONSUMED: &str = "consumed.jsonl";
 const LOSSES: &str = "losses.jsonl";
+/// A share of the highest rate that teaches little.
+const LOW: f64 = 0.1;
+/// Rows that strategies look at the model with. Their attention weights are kept: with 12 heads of
+/// 128 tokens 6 MB a block.
+const SAMPLE: usize = 8;
 
 /// The shards, the tokenizer and the shape of the model of a run.
 pub(crate) struct Data {
     pub(crate) train: Shards,
+    curriculum: Curriculum,
     pub(crate) tokenizer: Tokenizer,
     pretrained: Pretrained,
     /// The folder the run goes on from, where there is one.
@@ -78,6 +86,10 @@ impl Data {
             job.progress.note("there is no validation split: the held-out loss is not measured");
         }
         let (documents, ids) = train.identity()?;
+        let curriculum = Curriculum::read(&train)?;
+        if let Some(told) = too_low_at_the_end(params, &curriculum)? {
+            job.progress.note(&told);
+        }
         std::fs::create_dir_all(job.out).map_err(|cause| Error::file("create", job.out, cause))?;
         let origin = match params.init.as_str() {
             "" => None,
@@ -138,6 +150,7 @@ impl Data {
 
         Ok(Data {
             train,
+            curriculum,
             tokenizer,
             pretrained,
             origin,
@@ -151,8 +164,11 @@ impl Data {
     /// Every parameter: the model's, and what objectives and strategies declare beside it.
     fn declared(&self, strategies: &[strategy::Active]) -> DeclaredBy {
         let model = self.pretrained.model.as_ref();
-        let beside =
-            self.objectives.iter().flat_map(|active| active.objective.declare(model)).collect();
+        let beside = self
+            .objectives
+            .iter()
+            .flat_map(|active| active.objective.declare(model, shape(active, model, strategies)))
+            .collect();
         let added = strategies.iter().flat_map(|active| active.strategy.declare(model)).collect();
         DeclaredBy { model: model.declare(), beside, added }
     }
@@ -184,10 +200,27 @@ impl Data {
         Ok(all)
     }
 
+    /// Rows that strategies look at the model with: the first of the validation split, or of the
+    /// train split where there is none.
+    fn sample(&self, job: &Job, params: &Params, batcher: &Batcher) -> Result<Inputs> {
+        let shards = self.validation.as_ref().unwrap_or(&self.train);
+        let mut windows = Windows::in_order(shards, batcher)?;
+        let mut taken: Vec<Window> = Vec::with_capacity(SAMPLE);
+        while taken.len() < SAMPLE {
+            let Some(window) = windows.next_window()? else { break };
+            taken.push(Window { passages: None, ..window });
+        }
+
+        let mut batch = batcher.microbatch(0, taken.chunks(1), "validation");
+        let rows = batch.sets.remove(&RowKind::of_language(self.pretrained.family.language));
+        let rows = rows.ok_or_else(|| Error::data("the shards hold no document"))?;
+        let dtype = params.precision.compute();
+        Ok(rows.inputs(self.tokenizer.frame.pad, dtype, job.device)?)
+    }
+
     /// The rows of the kinds that the run's objectives learn from.
     pub(crate) fn batcher<'a>(&'a self, job: &Job, params: &'a Params) -> Result<Batcher<'a>> {
-        let kinds: BTreeSet<RowKind> =
-            self.objectives.iter().map(|active| active.kind.rows).collect();
+        let kinds: BTreeSet<RowKind> = self.objectives.iter().map(|active| active.rows).collect();
         if kinds.contains(&RowKind::Passages)
             && passages::Params::of(params)?.paraphrase_as == ParaphraseAs::Negative
         {
@@ -221,6 +254,19 @@ impl DeclaredBy {
     }
 }
 
+/// What to say where the rate is nearly nothing when the hardest text comes.
+fn too_low_at_the_end(params: &Params, curriculum: &Curriculum) -> Result<Option<String>> {
+    let last = learning_rate(params.steps.saturating_sub(1), params.steps, 1.0, &params.schedule)?;
+    let is_low = params.steps > 1 && last < LOW && curriculum.rises();
+    Ok(is_low.then(|| {
+        format!(
+            "the rate falls to {last:.3} of the highest while the text grows harder: the hardest \
+             teaches little; `train.schedule.floor=0.33` or `kind=wsd` keeps it up \
+             (arXiv:2511.18903)"
+        )
+    }))
+}
+
 /// The objectives of a run, and what is left out of it and why.
 fn objectives(
     job: &Job,
@@ -229,10 +275,19 @@ fn objectives(
     strategies: &[strategy::Active],
 ) -> Result<Vec<objective::Active>> {
     let (model, name) = (pretrained.model.as_ref(), pretrained.family.name);
-    let objective::Chosen { mut active, left_out } =
+    let objective::Chosen { mut active, unfit, unshared } =
         objective::chosen(params, pretrained.family.language)?;
 
-    for kind in left_out {
+    for kind in unshared {
+        let section = kind.section();
+        if params.is_given(&section) {
+            let what = format!("`{section}` has no effect: {name} does not learn by it");
+            return Err(Error::usage(what)
+                .hint("`train.mixed.on=true` mixes two tasks, `train.mixed.alpha` says how much"));
+        }
+    }
+
+    for kind in unfit {
         let section = kind.section();
         if params.is_given(&section) {
             let known: Vec<&str> = crate::train::model::FAMILIES
@@ -246,14 +301,14 @@ fn objectives(
             .hint(format!("it is for {}; leave its keys out", known.join(", "))));
         }
         // Each family has a language objective of its own, which nobody misses elsewhere.
-        if kind.rows == RowKind::Passages {
+        if kind.task.is_none() {
             job.progress
                 .note(&format!("`{}` is left out: it is not defined for {name}", kind.name));
         }
     }
 
     active.retain(|active| {
-        let own = active.objective.declare(model);
+        let own = active.objective.declare(model, shape(active, model, strategies));
         let still = own.iter().any(|one| !strategy::trains(strategies, one));
         if still {
             let told = "it would train more than the strategies of this run let it";
@@ -262,14 +317,29 @@ fn objectives(
         !still
     });
 
-    if active.iter().any(|active| active.objective.needs(model).teacher)
-        && !strategies.iter().any(|active| active.kind.teaches)
+    for (name, teacher) in active
+        .iter()
+        .filter_map(|active| Some((active.kind.name, active.objective.needs(model).teacher?)))
     {
-        return Err(Error::usage("an objective learns from a teacher, and no strategy keeps one")
-            .hint("`kpipe list strategies` says which do"));
+        if !strategies.iter().any(|active| active.kind.name == teacher) {
+            return Err(Error::usage(format!(
+                "the objective `{name}` learns from the strategy `{teacher}`, which is off"
+            ))
+            .hint(format!("set `train.strategy.{teacher}.on=true`")));
+        }
     }
 
     Ok(active)
+}
+
+/// The model that an objective learns from, where it is not the one that is trained.
+fn shape<'a>(
+    active: &objective::Active,
+    model: &dyn Architecture,
+    strategies: &'a [strategy::Active],
+) -> Option<&'a dyn Architecture> {
+    let teacher = active.objective.needs(model).teacher?;
+    strategies.iter().find(|active| active.kind.name == teacher)?.strategy.shape()
 }
 
 /// What a run begins with, told by content.
@@ -379,6 +449,12 @@ fn other_instructions(
     Some(format!("the run used {} so far and goes on with {}: {then}", before.name(), now.name()))
 }
 
+/// A model that objectives learn from.
+pub(crate) struct Teacher<'a> {
+    pub(crate) model: &'a dyn Architecture,
+    pub(crate) weights: Weights,
+}
+
 /// A run under way: its model, its optimiser, where it stands, and its logs.
 pub(crate) struct Session<'a> {
     pub(crate) parameters: Parameters,
@@ -392,6 +468,8 @@ pub(crate) struct Session<'a> {
     pub(crate) position: Position,
     data: &'a Data,
     job: &'a Job<'a>,
+    /// Rows that strategies look at the model with.
+    sample: Sample<'a>,
     first_val_loss: Option<f64>,
     metrics: Log,
     consumed: Log,
@@ -405,9 +483,9 @@ impl<'a> Session<'a> {
     /// Resumes the newest checkpoint in `out`, or begins with drawn weights.
     pub(crate) fn open(
         job: &'a Job<'a>,
-        params: &Params,
+        params: &'a Params,
         data: &'a Data,
-        batcher: &Batcher,
+        batcher: &'a Batcher<'a>,
     ) -> Result<Self> {
         let model = data.pretrained.model.as_ref();
         let mut strategies = strategy::chosen(params)?;
@@ -447,7 +525,8 @@ impl<'a> Session<'a> {
             }
         };
 
-        let run = Probe { model, parameters: &parameters };
+        let sample = Sample::new(|| data.sample(job, params, batcher));
+        let run = Probe { model, parameters: &parameters, sample: &sample };
         for active in &mut strategies {
             match &found {
                 Some((state, path)) => {
@@ -456,7 +535,8 @@ impl<'a> Session<'a> {
                 }
                 None => active.strategy.begin(&run)?,
             }
-            active.strategy.note(&parameters).iter().for_each(|told| job.progress.note(told));
+            let told = active.strategy.note(&parameters, params.steps);
+            told.iter().for_each(|told| job.progress.note(told));
         }
 
         let layout = Layout { declared, steps: model.steps() };
@@ -483,6 +563,7 @@ impl<'a> Session<'a> {
             step,
 
             job,
+            sample,
         };
 
         job.progress.begin("train", Some(params.steps - step), "steps");
@@ -537,16 +618,21 @@ impl<'a> Session<'a> {
 
     /// Shows the run to the strategies before a step.
     pub(crate) fn before(&mut self, at: At) -> Result<()> {
-        let run =
-            Probe { model: self.data.pretrained.model.as_ref(), parameters: &self.parameters };
-        self.strategies.iter_mut().try_for_each(|active| active.strategy.before(at, &run))
+        let Session { data, parameters, sample, strategies, .. } = self;
+        let run = Probe { model: data.pretrained.model.as_ref(), parameters, sample };
+        strategies.iter_mut().try_for_each(|active| active.strategy.before(at, &run))
     }
 
     /// Shows the run to the strategies behind a step that moved the weights.
     pub(crate) fn after(&mut self, at: At, did: &Did) -> Result<()> {
-        let run =
-            Probe { model: self.data.pretrained.model.as_ref(), parameters: &self.parameters };
-        self.strategies.iter_mut().try_for_each(|active| active.strategy.after(at, &run, did))
+        let Session { data, parameters, sample, strategies, .. } = self;
+        let run = Probe { model: data.pretrained.model.as_ref(), parameters, sample };
+        strategies.iter_mut().try_for_each(|active| active.strategy.after(at, &run, did))
+    }
+
+    /// What the documents of a step are.
+    pub(crate) fn shares(&self, step: &Step) -> Shares {
+        self.data.curriculum.shares(&step.ranges)
     }
 
     /// What the strategies tell of a step.
@@ -554,9 +640,16 @@ impl<'a> Session<'a> {
         self.strategies.iter().flat_map(|active| active.strategy.tell()).collect()
     }
 
-    /// The weights that objectives learn from: of the first strategy that keeps some.
-    pub(crate) fn teacher(&self) -> Option<Weights> {
-        self.strategies.iter().find_map(|active| active.strategy.teacher(&self.parameters))
+    /// The weights that objectives learn from, by the strategy that keeps them.
+    pub(crate) fn teachers(&self) -> BTreeMap<&'static str, Teacher<'_>> {
+        let mut all = BTreeMap::new();
+        for active in &self.strategies {
+            if let Some(weights) = active.strategy.teacher(&self.parameters) {
+                let model = active.strategy.shape().unwrap_or(self.model());
+                all.insert(active.kind.name, Teacher { model, weights });
+            }
+        }
+        all
     }
 
     /// Steps that moved the weights: those that overflowed in f16 did not.
@@ -686,8 +779,8 @@ impl<'a> Session<'a> {
     fn export(&self) -> Result<PathBuf> {
         let weights = self.parameters.detached();
         for active in &self.data.objectives {
-            let own = active.objective.declare(self.model()).into_iter();
-            let own = own.filter(|one| one.part.role == Role::Beside(active.kind.name));
+            let beside = Role::Beside(active.kind.name);
+            let own = self.layout.declared.iter().filter(|one| one.part.role == beside);
             let tensors: BTreeMap<String, Tensor> = own
                 .map(|one| Ok((one.name.clone(), weights.get(&one.name)?.clone())))
                 .collect::<Result<_>>()?;

@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
 
+use candle_core::Tensor;
+
 use crate::error::{Error, Kind, Result};
 use crate::flow::stop;
 use crate::train::data::batch::{Batcher, Step};
@@ -13,14 +15,14 @@ use crate::train::data::windows::{Position, Windows};
 use crate::train::kernels::{self, DropoutKey};
 use crate::train::model::gradients::{self, Gradients};
 use crate::train::model::moves::Moves;
-use crate::train::model::{Engine, Pass, Weights, show};
-use crate::train::objective::{Active, Forward, Objective};
+use crate::train::model::{Engine, Needs, Pass, show};
+use crate::train::objective::{Active, Forward, Objective, Taught};
 use crate::train::optimiser;
 use crate::train::params::Params;
 use crate::train::run::checkpoint;
 use crate::train::run::coverage::Coverage;
 use crate::train::run::metrics::Metric;
-use crate::train::run::session::{Data, Session};
+use crate::train::run::session::{Data, Session, Teacher};
 use crate::train::schedule::learning_rate;
 use crate::train::strategy::{self, At, Did};
 use crate::train::{Job, Summary};
@@ -144,7 +146,9 @@ impl Training<'_> {
             &self.params.schedule,
         )?;
 
-        let mut metric = losses.metric(&step, at, lr, grad_norm);
+        let mut metric = losses.metric(&step, lr, grad_norm);
+        let shares = session.shares(&step);
+        (metric.domain, metric.hard) = (Some(shares.domain), Some(shares.hard));
         metric.loss_scale = session.loss_scale.map(|scale| scale.scale);
 
         if session.loss_scale.is_some() && !grad_norm.is_finite() {
@@ -204,74 +208,43 @@ impl Training<'_> {
             moves,
         )?;
 
-        let teacher = session.teacher();
-        let count = |active: &Active| {
-            let sets =
-                step.microbatches.iter().filter_map(|batch| batch.sets.get(&active.kind.rows));
-            sets.map(|rows| active.objective.count(rows)).sum()
-        };
-        let term = |active| Loss { active, sum: 0.0, count: count(active) };
-        let mut losses = Losses(self.objectives.iter().map(term).collect());
+        let teachers = session.teachers();
+        let mut losses =
+            Losses(self.objectives.iter().map(|active| Loss::of(active, step, at)).collect());
 
         let mut sums = optimiser::Tree::default();
         for batch in &step.microbatches {
             let mut gradients = gradients::empty();
-            for Loss { active, sum, count } in &mut losses.0 {
-                let Some(rows) = batch.sets.get(&active.kind.rows) else { continue };
-                if active.objective.count(rows) == 0 {
-                    continue;
-                }
-                let pass = OnePass {
-                    objective: active.objective.as_ref(),
-                    rows,
-                    key: DropoutKey {
-                        seed: self.job.seed,
-                        step: step.number,
-                        microbatch: batch.index,
-                        term: active.kind.name,
-                    },
-                    share: scale * active.objective.weight(at) / *count as f64,
+            for (kind, rows) in &batch.sets {
+                let learns = |loss: &&mut Loss| {
+                    loss.active.rows == *kind
+                        && loss.weight != 0.0
+                        && loss.active.objective.count(rows) > 0
                 };
-                *sum += self.one_pass(session, &engine, teacher.as_ref(), &pass, &mut gradients)?;
+                let mut group: Vec<&mut Loss> = losses.0.iter_mut().filter(learns).collect();
+                let Some(first) = group.first() else { continue };
+                let key = DropoutKey {
+                    seed: self.job.seed,
+                    step: step.number,
+                    microbatch: batch.index,
+                    term: first.active.kind.name,
+                };
+                let forward = Forward {
+                    model: session.model(),
+                    pass: engine.pass(Some(key)),
+                    frame: session.frame(),
+                    share: scale,
+                    rows: *kind,
+                    dtype: self.params.precision.compute(),
+                    device: self.job.device,
+                };
+                let pass = OnePass { engine: &engine, forward, key, rows, teachers: &teachers };
+                pass.run(&mut group, &mut gradients)?;
             }
             sums.push(gradients)?;
         }
 
         Ok((sums.sum()?, losses))
-    }
-
-    /// Forward and backward of one objective over one microbatch; gives its sum, of which a share
-    /// is differentiated.
-    fn one_pass(
-        &self,
-        session: &Session,
-        engine: &Engine,
-        teacher: Option<&Weights>,
-        pass: &OnePass,
-        gradients: &mut Gradients,
-    ) -> Result<f64> {
-        let OnePass { objective, rows, key, share } = pass;
-        let model = session.model();
-        let forward = Forward {
-            model,
-            pass: engine.pass(Some(*key)),
-            frame: session.frame(),
-            share: *share,
-            dtype: self.params.precision.compute(),
-            device: self.job.device,
-        };
-
-        let (inputs, needs) = (forward.inputs(rows)?, objective.needs(model));
-        let taught = match teacher.filter(|_| needs.teacher) {
-            Some(weights) => Some(show(model, &Pass::new(weights, None), &inputs, &needs)?),
-            None => None,
-        };
-
-        let run = engine.forward(&inputs, Some(*key), &needs)?;
-        let sum = objective.sum(&forward, rows, &run.seen()?, taught.as_ref())?;
-        let found = kernels::number(&sum.detach())?;
-        run.backward(&sum.affine(*share, 0.0)?, gradients)?;
-        Ok(found)
     }
 
     /// Stops before a loss or a gradient that is not finite reaches the weights.
@@ -296,13 +269,59 @@ impl Training<'_> {
     }
 }
 
-/// One objective over the rows of one microbatch.
+/// A pass of the model over the rows of one kind in a microbatch, which all objectives share that
+/// learn from them.
 struct OnePass<'a> {
-    objective: &'a dyn Objective,
-    rows: &'a RowSet,
+    engine: &'a Engine<'a>,
+    /// What the objectives compute with; its share is the scale of the loss.
+    forward: Forward<'a>,
     key: DropoutKey,
-    /// What its sum is multiplied with before it is differentiated.
-    share: f64,
+    rows: &'a RowSet,
+    teachers: &'a BTreeMap<&'static str, Teacher<'a>>,
+}
+
+impl OnePass<'_> {
+    /// Forward and backward; adds to the sum of each objective.
+    fn run(&self, group: &mut [&mut Loss], gradients: &mut Gradients) -> Result<()> {
+        let OnePass { engine, forward, key, rows, teachers } = self;
+        let inputs = forward.inputs(rows)?;
+        let student = forward.model;
+        let needs = || group.iter().map(|loss| loss.active.objective.needs(student));
+
+        let mut taught: BTreeMap<&str, Taught> = BTreeMap::new();
+        for (name, Teacher { model, weights }) in *teachers {
+            let learn = group.iter().map(|loss| loss.active.objective.as_ref());
+            let learn = learn.filter(|one| one.needs(student).teacher == Some(*name));
+            let needs = learn.map(|one| one.teacher_needs(student, *model)).reduce(Needs::and);
+            if let Some(needs) = needs {
+                let pass = Pass::new(weights, None);
+                let seen = show(*model, &pass, &inputs, &needs)?;
+                taught.insert(name, Taught { model: *model, pass, seen });
+            }
+        }
+
+        let needs = needs().fold(Needs::default(), Needs::and);
+        let run = engine.forward(&inputs, Some(*key), &needs)?;
+        let seen = run.seen()?;
+        let mut total: Option<Tensor> = None;
+        for loss in group {
+            let objective = loss.active.objective.as_ref();
+            let share = forward.share * loss.weight / loss.count as f64;
+            let teacher = objective.needs(forward.model).teacher.and_then(|name| taught.get(name));
+            let sum = objective.sum(&Forward { share, ..*forward }, rows, &seen, teacher)?;
+            loss.sum += kernels::number(&sum.detach())?;
+            let part = sum.affine(share, 0.0)?;
+            total = Some(match total {
+                Some(total) => (total + part)?,
+                None => part,
+            });
+        }
+
+        match total {
+            Some(total) => run.backward(&total, gradients),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Whether something that happens every so many steps (0: at the end only) happens after this one.
@@ -315,6 +334,21 @@ struct Loss<'a> {
     active: &'a Active,
     sum: f64,
     count: usize,
+    weight: f64,
+}
+
+impl<'a> Loss<'a> {
+    /// Of a step that is yet to be computed.
+    fn of(active: &'a Active, step: &Step, at: At) -> Self {
+        let sets = || step.microbatches.iter().filter_map(|batch| batch.sets.get(&active.rows));
+        let seen = sets().count() as f64 / step.microbatches.len().max(1) as f64;
+        Loss {
+            active,
+            sum: 0.0,
+            count: sets().map(|rows| active.objective.count(rows)).sum(),
+            weight: active.weight(at, seen),
+        }
+    }
 }
 
 /// What all came to, in the order of the registry.
@@ -323,21 +357,18 @@ struct Losses<'a>(Vec<Loss<'a>>);
 impl<'a> Losses<'a> {
     /// Those that taught something in this step.
     fn taught(&self) -> impl Iterator<Item = &Loss<'a>> {
-        self.0.iter().filter(|loss| loss.count > 0)
+        self.0.iter().filter(|loss| loss.count > 0 && loss.weight != 0.0)
     }
 
     fn active(&self) -> Vec<&dyn Objective> {
         self.taught().map(|loss| loss.active.objective.as_ref()).collect()
     }
 
-    fn metric(&self, step: &Step, at: At, lr: f64, grad_norm: f64) -> Metric {
+    fn metric(&self, step: &Step, lr: f64, grad_norm: f64) -> Metric {
         let mean = |loss: &Loss| loss.sum / loss.count as f64;
         Metric {
             step: step.number,
-            train_loss: self
-                .taught()
-                .map(|loss| loss.active.objective.weight(at) * mean(loss))
-                .sum(),
+            train_loss: self.taught().map(|loss| loss.weight * mean(loss)).sum(),
             losses: self
                 .taught()
                 .map(|loss| (loss.active.kind.name.to_string(), mean(loss)))
@@ -347,6 +378,8 @@ impl<'a> Losses<'a> {
             lr,
             grad_norm: Some(grad_norm),
             loss_scale: None,
+            domain: None,
+            hard: None,
             tokens: step.tokens,
             padding: share(step.padding, step.tokens + step.padding),
             tokens_per_s: 0.0,
@@ -365,58 +398,17 @@ pub(crate) fn share(part: u64, whole: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::error::Kind;
-    use crate::flow::progress::{Progress, Silent};
+    use crate::flow::progress::Silent;
     use crate::train::data::stream::{Document, Rewrite};
-    use crate::train::fixture::{checkpoint_folder, grammar, shard_folder, tiny_params};
+    use crate::train::fixture::{
+        checkpoint_folder, dies_after, grammar, job, metrics, outcome, shard_folder, tiny_params,
+    };
     use crate::train::model::FAMILIES;
     use crate::train::model::Language;
     use crate::train::params::Precision;
     use crate::train::{Params, train};
     use candle_core::Device;
     use std::path::Path;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    /// Panics when the given number of steps is done, as a kill would end the run.
-    struct Kill(AtomicU64);
-
-    impl Progress for Kill {
-        fn begin(&self, _: &str, _: Option<u64>, _: &'static str) {}
-        fn expect(&self, _: u64) {}
-        fn advance(&self, n: u64) {
-            assert!(self.0.fetch_sub(n, Ordering::Relaxed) > n, "killed");
-        }
-        fn message(&self, _: &str) {}
-        fn note(&self, _: &str) {}
-        fn end(&self, _: &str) {}
-    }
-
-    fn job<'a>(shards: &'a Path, out: &'a Path, progress: &'a dyn Progress) -> Job<'a> {
-        Job { shards, out, seed: 17, device: &Device::Cpu, losses: false, progress }
-    }
-
-    /// The lines of a run's `metrics.jsonl`.
-    fn metrics(out: &Path) -> Vec<Metric> {
-        let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    /// The bytes of everything a run leaves, with `tokens_per_s` taken out of the metrics.
-    fn outcome(out: &Path) -> Vec<Vec<u8>> {
-        let read = |name: &str| std::fs::read(out.join(name)).unwrap();
-        let steady = |metric| Metric { tokens_per_s: 0.0, ..metric }.line().unwrap();
-        let metrics: Vec<String> = metrics(out).into_iter().map(steady).collect();
-        let checkpoint = checkpoint::latest(out).unwrap().unwrap();
-        let mut all: Vec<Vec<u8>> =
-            ["model.safetensors", "config.json", "tokenizer.json", "consumed.jsonl"]
-                .into_iter()
-                .map(read)
-                .collect();
-        let saved = ["model.safetensors", "optimiser.safetensors", "state.json"];
-        all.extend(saved.into_iter().map(|name| std::fs::read(checkpoint.join(name)).unwrap()));
-        all.push(metrics.join("\n").into_bytes());
-
-        all
-    }
 
     #[test]
     fn a_killed_run_goes_on_bit_for_bit() {
@@ -429,9 +421,7 @@ mod tests {
             // Before the first checkpoint, on one, between two; the last attempt finds a run to go
             // on with.
             for steps in [2, 4, 7, 1] {
-                let kill = Kill(AtomicU64::new(steps));
-                let dies = || train(&job(folder.path(), killed.path(), &kill), &params);
-                assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(dies)).is_err());
+                dies_after(steps, folder.path(), killed.path(), &params);
             }
 
             let resumed = train(&job(folder.path(), killed.path(), &Silent), &params).unwrap();
@@ -518,9 +508,7 @@ mod tests {
             let (first, last) = summary.val_loss.unwrap();
             assert!(last < first - 0.5, "{}: held-out loss from {first} to {last}", family.name);
             let sparing = Params { checkpoint_every: 2, ..params.clone() };
-            let kill = Kill(AtomicU64::new(13));
-            let run = || train(&job(shards.path(), killed.path(), &kill), &sparing);
-            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+            dies_after(13, shards.path(), killed.path(), &sparing);
             train(&job(shards.path(), killed.path(), &Silent), &sparing).unwrap();
             assert!(outcome(whole.path()) == outcome(killed.path()), "{}", family.name);
             let means = [&whole, &killed]
@@ -566,9 +554,7 @@ mod tests {
             let alone = train(&job(shards.path(), other.path(), &Silent), &plain).unwrap();
             assert_eq!(alone.val_loss.unwrap().0, first, "{} begins as another model", family.name);
 
-            let kill = Kill(AtomicU64::new(13));
-            let run = || train(&job(shards.path(), killed.path(), &kill), &params);
-            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+            dies_after(13, shards.path(), killed.path(), &params);
             train(&job(shards.path(), killed.path(), &Silent), &params).unwrap();
 
             for name in ["adapter.safetensors", "ema/adapter.safetensors", "consumed.jsonl"] {
@@ -646,15 +632,10 @@ mod tests {
             ..tiny_params()
         };
 
-        let shorter = |out: &Path, steps| {
-            let kill = Kill(AtomicU64::new(steps));
-            let run = || train(&job(shards.path(), out, &kill), &params);
-            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
-        };
         let checkpoint = |out: &Path, step: u64| out.join(format!("checkpoints/step-{step:08}"));
 
         for out in [whole.path(), killed.path()] {
-            shorter(out, 7);
+            dies_after(7, shards.path(), out, &params);
             let place = checkpoint(out, 6).join("state.json");
             let mut state: serde_json::Value =
                 serde_json::from_slice(&std::fs::read(&place).unwrap()).unwrap();
@@ -667,7 +648,7 @@ mod tests {
             }
         }
 
-        shorter(killed.path(), 3);
+        dies_after(3, shards.path(), killed.path(), &params);
         for out in [whole.path(), killed.path()] {
             train(&job(shards.path(), out, &Silent), &params).unwrap();
         }
@@ -870,9 +851,7 @@ mod tests {
         train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
 
         for steps in [3, 5] {
-            let kill = Kill(AtomicU64::new(steps));
-            let dies = || train(&job(shards.path(), killed.path(), &kill), &params);
-            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(dies)).is_err());
+            dies_after(steps, shards.path(), killed.path(), &params);
         }
 
         train(&job(shards.path(), killed.path(), &Silent), &params).unwrap();
@@ -915,6 +894,6 @@ mod tests {
             train(&job(shards.path(), tempfile::tempdir().unwrap().path(), &Silent), &alone)
                 .unwrap_err();
 
-        assert!(error.what().contains("no strategy keeps one"), "{error}");
+        assert!(error.what().contains("`toy`, which is off"), "{error}");
     }
 }

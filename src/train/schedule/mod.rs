@@ -11,6 +11,7 @@ pub mod inverse_sqrt;
 pub mod linear;
 pub mod stlr;
 pub mod wsd;
+pub mod wsd_sqrt;
 
 use crate::error::Result;
 use crate::flow::registry;
@@ -36,6 +37,7 @@ pub static SCHEDULES: &[&Schedule] = &[
     &constant::CONSTANT,
     &inverse_sqrt::INVERSE_SQRT,
     &wsd::WSD,
+    &wsd_sqrt::WSD_SQRT,
     &stlr::STLR,
 ];
 
@@ -50,7 +52,7 @@ pub struct At {
     pub warmup: u64,
     /// Share of the highest rate that is left at the end.
     pub floor: f64,
-    /// Share of the steps in which the rate falls ([`wsd`]).
+    /// Share of the steps in which the rate falls ([`wsd`], [`wsd_sqrt`]).
     pub decay: f64,
 }
 
@@ -75,6 +77,15 @@ impl At {
     /// from 1 to 0.
     fn after_warmup(&self, fall: impl Fn(f64) -> f64) -> f64 {
         self.rising().unwrap_or_else(|| self.floor + (1.0 - self.floor) * fall(self.progress()))
+    }
+
+    /// Rises from 0 over the warm-up, stays, and in the last share of the steps goes to the floor
+    /// as `fall` of the share of them that is done goes from 1 to 0.
+    fn at_the_end(&self, fall: impl Fn(f64) -> f64) -> f64 {
+        let falling = (self.total as f64 * self.decay).round_ties_even();
+        let left = self.total.saturating_sub(self.done) as f64;
+        let share = if left < falling { fall(1.0 - left / falling) } else { 1.0 };
+        self.rising().unwrap_or(self.floor + (1.0 - self.floor) * share)
     }
 }
 
@@ -147,6 +158,10 @@ mod tests {
             ],
         );
         check("wsd", 0.1, &[(80, 1.0), (90, 0.55), (100, 0.1)]);
+        // `decay_type="1-sqrt"`.
+        let half = 0.5_f64.sqrt();
+        check("wsd_sqrt", 0.0, &[(5, 0.5), (80, 1.0), (85, 0.5), (90, 1.0 - half), (100, 0.0)]);
+        check("wsd_sqrt", 0.33, &[(80, 1.0), (85, 0.665), (90, 1.0 - 0.67 * half), (100, 0.33)]);
     }
 
     /// The formula of ULMFiT with cut 0.1 and ratio 32; its rate of 0.01 gives .0003125, .00515625,

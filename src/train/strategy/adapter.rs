@@ -16,7 +16,6 @@ pub static ADAPTER: Kind = Kind {
     name: "adapter",
     about: "trains a few prompts in the upper blocks and leaves the model as it is (LLaMA and \
             GPT-2)",
-    teaches: false,
     build: |section: Section| {
         let keys: Keys = section.parse()?;
         Ok(if keys.on { Some(Box::new(Prompts(keys))) } else { None })
@@ -83,7 +82,7 @@ impl Strategy for Prompts {
         }
     }
 
-    fn note(&self, parameters: &Parameters) -> Option<String> {
+    fn note(&self, parameters: &Parameters, _: u64) -> Option<String> {
         let (n, all) = (parameters.n_numbers(), parameters.n_numbers() + parameters.n_frozen());
         Some(format!("{n} of {all} numbers are trained, those of the adapter"))
     }

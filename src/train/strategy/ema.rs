@@ -3,23 +3,20 @@
 //!
 //! It is evaluated and exported beside the model (GPT-BERT ships such weights), and never trained.
 
-use std::collections::BTreeMap;
-
-use candle_core::Tensor;
 use serde::Deserialize;
 
+use super::mean::Mean;
 use super::{At, Did, Kind, Layout, Probe, Saved, Section, Strategy};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::train::model::{Parameters, Weights};
 
 /// See the module.
 pub static EMA: Kind = Kind {
     name: "ema",
     about: "keeps a running mean of the weights, measured and exported beside the model",
-    teaches: false,
     build: |section: Section| {
         let Keys { decay } = section.parse()?;
-        Ok(if decay > 0.0 { Some(Box::new(Ema { decay, mean: BTreeMap::new() })) } else { None })
+        Ok(if decay > 0.0 { Some(Box::new(Ema { decay, mean: Mean::default() })) } else { None })
     },
 };
 
@@ -34,30 +31,21 @@ struct Keys {
 /// The mean and its decay.
 struct Ema {
     decay: f64,
-    mean: BTreeMap<String, Tensor>,
+    mean: Mean,
 }
 
 impl Strategy for Ema {
     fn begin(&mut self, run: &Probe) -> Result<()> {
-        let copy = |(name, var): (&str, &candle_core::Var)| {
-            Ok((name.to_string(), var.as_detached_tensor().copy()?))
-        };
-        self.mean = run.parameters.iter().map(copy).collect::<Result<_>>()?;
+        self.mean = Mean::of(run.parameters)?;
         Ok(())
     }
 
     fn after(&mut self, _: At, run: &Probe, _: &Did) -> Result<()> {
-        for (name, var) in run.parameters.iter() {
-            if let Some(mean) = self.mean.get_mut(name) {
-                let own = var.as_detached_tensor().affine(1.0 - self.decay, 0.0)?;
-                *mean = (mean.affine(self.decay, 0.0)? + own)?.detach();
-            }
-        }
-        Ok(())
+        self.mean.take(run.parameters, self.decay)
     }
 
     fn beside(&self, parameters: &Parameters) -> Option<Weights> {
-        Some(parameters.beside(self.mean.clone()))
+        Some(self.mean.weights(parameters))
     }
 
     fn extra_bytes(&self, layout: &Layout, number: u64) -> u64 {
@@ -65,25 +53,23 @@ impl Strategy for Ema {
     }
 
     fn save(&self) -> Saved {
-        Saved { tensors: self.mean.clone(), ..Saved::default() }
+        self.mean.save()
     }
 
     fn load(&mut self, kept: Saved, run: &Probe) -> Result<()> {
-        let is_missing = |(name, _): &(&str, _)| !kept.tensors.contains_key(*name);
-        if let Some((name, _)) = run.parameters.iter().find(is_missing) {
-            return Err(Error::data(format!("the running mean lacks `{name}`")));
-        }
-        self.mean = kept.tensors;
+        self.mean = Mean::load(kept, run)?;
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Sample;
     use super::*;
     use crate::train::fixture::tiny_encoder;
     use crate::train::model::parameters::{Declared, Init, Part, Role};
-    use candle_core::{DType, Device};
+    use candle_core::{DType, Device, Tensor};
+    use std::collections::BTreeMap;
 
     /// `θ′ₙ = mⁿ θ₀ + (1 − m) Σ mⁿ⁻ⁱ θᵢ`; over 1 to 5 from 0 with 0.995 it is 0.07450187125312499.
     #[test]
@@ -92,8 +78,9 @@ mod tests {
         let declared = [Declared { name: "w".into(), shape: vec![1], init: Init::Zeros, part }];
         let parameters = Parameters::draw(&declared, 1, DType::F64, &Device::Cpu).unwrap();
         let model = tiny_encoder();
-        let run = Probe { model: &model, parameters: &parameters };
-        let new = || Ema { decay: 0.995, mean: BTreeMap::new() };
+        let sample = Sample::new(|| unreachable!("nobody looks"));
+        let run = Probe { model: &model, parameters: &parameters, sample: &sample };
+        let new = || Ema { decay: 0.995, mean: Mean::default() };
         let mut ema = new();
         ema.begin(&run).unwrap();
         let did = Did { losses: BTreeMap::new(), grad_norm: 0.0 };

@@ -6,12 +6,22 @@
 //! optimiser, the checkpoints, the metrics and the plan take it from there.
 
 pub mod adapter;
+pub mod attention_kl;
+pub mod average;
 pub mod ema;
+mod maps;
+mod mean;
+pub mod momentum;
+pub mod teacher;
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 mod toy;
+pub mod unfreeze;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
@@ -19,7 +29,7 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::train::model::moves::Moves;
 use crate::train::model::parameters::Declared;
-use crate::train::model::{Architecture, Parameters, Weights};
+use crate::train::model::{Architecture, Inputs, Parameters, Weights};
 use crate::train::params::{Params, Section};
 
 /// Where the sections of strategies stand in a pipeline file.
@@ -29,6 +39,11 @@ const PLACE: &str = "train.strategy";
 pub static STRATEGIES: &[&Kind] = &[
     &adapter::ADAPTER,
     &ema::EMA,
+    &average::AVERAGE,
+    &momentum::MOMENTUM,
+    &teacher::TEACHER,
+    &unfreeze::UNFREEZE,
+    &attention_kl::ATTENTION_KL,
     #[cfg(test)]
     &toy::TOY,
 ];
@@ -42,8 +57,6 @@ pub struct Kind {
     pub name: &'static str,
     /// What it does, in one line.
     pub about: &'static str,
-    /// Whether it keeps weights that objectives can learn from ([`Strategy::teacher`]).
-    pub teaches: bool,
     /// Makes one of its section; `None` where that says that it is off.
     pub build: Build,
 }
@@ -72,6 +85,31 @@ impl Layout {
     }
 }
 
+/// A few rows, the same ones throughout a run, for strategies that look at what the model does
+/// with them.
+pub struct Sample<'a> {
+    make: Box<dyn Fn() -> Result<Inputs> + 'a>,
+    made: OnceLock<Inputs>,
+}
+
+impl<'a> Sample<'a> {
+    /// Rows that are made when somebody asks for them.
+    pub fn new(make: impl Fn() -> Result<Inputs> + 'a) -> Self {
+        Sample { make: Box::new(make), made: OnceLock::new() }
+    }
+
+    /// The rows.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn inputs(&self) -> Result<&Inputs> {
+        match self.made.get() {
+            Some(made) => Ok(made),
+            None => (self.make)().map(|made| self.made.get_or_init(|| made)),
+        }
+    }
+}
+
 /// What a run shows to a strategy, outside of any graph.
 #[derive(Clone, Copy)]
 pub struct Probe<'a> {
@@ -79,6 +117,8 @@ pub struct Probe<'a> {
     pub model: &'a dyn Architecture,
     /// Its parameters.
     pub parameters: &'a Parameters,
+    /// Rows to look at it with.
+    pub sample: &'a Sample<'a>,
 }
 
 /// What a step came to.
@@ -177,6 +217,11 @@ pub trait Strategy: Send {
         Ok(())
     }
 
+    /// The model whose weights objectives learn from, where it is not the one that is trained.
+    fn shape(&self) -> Option<&dyn Architecture> {
+        None
+    }
+
     /// Weights that objectives learn from.
     fn teacher(&self, parameters: &Parameters) -> Option<Weights> {
         let _ = parameters;
@@ -214,9 +259,9 @@ pub trait Strategy: Send {
         BTreeMap::new()
     }
 
-    /// Something a person must know about the run, told once.
-    fn note(&self, parameters: &Parameters) -> Option<String> {
-        let _ = parameters;
+    /// Something a person must know about a run of `total` steps, told once.
+    fn note(&self, parameters: &Parameters, total: u64) -> Option<String> {
+        let _ = (parameters, total);
         None
     }
 
@@ -271,21 +316,4 @@ pub fn trains(strategies: &[Active], parameter: &Declared) -> bool {
 pub fn moves(strategies: &[Active], at: At, layout: &Layout) -> Result<Moves> {
     let all = strategies.iter().map(|active| active.strategy.moves(at, layout));
     all.into_iter().try_fold(Moves::all(), Moves::meet)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::train::fixture::default_params;
-
-    #[test]
-    fn strategies_are_named_once_and_explained_and_have_a_section() {
-        let params = default_params();
-        for (idx, kind) in STRATEGIES.iter().enumerate() {
-            assert!(!kind.about.is_empty());
-            assert!(STRATEGIES[..idx].iter().all(|other| other.name != kind.name));
-            assert!(params.strategy.has(kind.name) || kind.name == "toy", "{}", kind.name);
-        }
-        assert!(chosen(&params).unwrap().is_empty(), "all are off if nobody asks");
-    }
 }

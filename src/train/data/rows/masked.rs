@@ -1,5 +1,9 @@
 //! Rows of which some tokens are masked (arXiv:1810.04805), whole words at a time.
 //!
+//! A model that was made to predict the next token predicts each of them at the place before it
+//! (masked next tokens, arXiv:2410.24159), so that both tasks share its head; what it never sees
+//! the place before of is not masked.
+//!
 //! As in `google-research/bert:create_pretraining_data.py`: the words of a row are shuffled and
 //! taken while they fit into `max(1, round(length · share))` tokens; each token taken becomes
 //! `[MASK]` in 80 %, a random word in 10 %, and stays in 10 % of the cases. Two differences: there
@@ -14,16 +18,19 @@ use super::{Lengths, PLACE, Row, RowMaker};
 use crate::draw;
 use crate::error::Result;
 use crate::train::data::tokenizer::{Frame, Pieces, Tokenizer};
+use crate::train::model::Language;
 use crate::train::params;
 
 /// The section `[train.rows.masked]`.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
     /// Share of tokens that are predicted, [0.01, 0.9].
     pub share: f64,
     /// Whether all pieces of a word are masked together.
     pub whole_word: bool,
+    /// The piece that stands for a masked one; empty takes what the tokenizer has for it.
+    pub token: String,
 }
 
 impl Params {
@@ -45,9 +52,13 @@ pub struct Masked<'a> {
 
 impl<'a> Masked<'a> {
     /// Rows of a tokenizer's pieces.
-    pub fn new(params: Params, tokenizer: &'a Tokenizer) -> Self {
-        let vocabulary = Vocabulary { mask: tokenizer.frame.mask, ordinary: &tokenizer.ordinary };
-        Masked { params, frame: &tokenizer.frame, vocabulary }
+    ///
+    /// # Errors
+    /// If no piece can stand for a masked one.
+    pub fn new(params: Params, tokenizer: &'a Tokenizer) -> Result<Self> {
+        let mask = tokenizer.mask(&params.token)?;
+        let vocabulary = Vocabulary { mask, ordinary: &tokenizer.ordinary };
+        Ok(Masked { params, frame: &tokenizer.frame, vocabulary })
     }
 }
 
@@ -62,7 +73,12 @@ impl RowMaker for Masked<'_> {
 
     fn row(&self, pieces: &Pieces, ends: bool, stream: &mut ChaCha8Rng) -> Row {
         let row = self.frame.around(&pieces.ids, ends);
-        let (ids, labels) = mask(&row, &pieces.words, self.vocabulary, &self.params, stream);
+        let (first, is_next) = (self.frame.before.len(), self.frame.language == Language::Causal);
+        let (ids, mut labels) =
+            mask(&row, first, &pieces.words, self.vocabulary, &self.params, stream);
+        if is_next {
+            labels.iter_mut().for_each(|(place, _)| *place -= 1);
+        }
         Row { ids, decoder: None, labels }
     }
 }
@@ -76,12 +92,13 @@ pub struct Vocabulary<'a> {
     pub ordinary: &'a [u32],
 }
 
-/// Masks a row that begins with `[CLS]` and ends with `[SEP]`; `words` tells the word of each piece
-/// between them.
+/// Masks a row; `words` tells the word of each piece, of which the first stands at the place
+/// `first`. The first place of all is never masked.
 ///
 /// Gives the row and, in order, the places to predict with what stood there.
 pub fn mask(
     row: &[u32],
+    first: usize,
     words: &[u32],
     vocabulary: Vocabulary,
     params: &Params,
@@ -90,11 +107,14 @@ pub fn mask(
     let mut groups: Vec<(usize, usize)> = Vec::new();
     for (idx, word) in words.iter().enumerate() {
         match groups.last_mut() {
-            Some((_, end)) if params.whole_word && words[idx - 1] == *word => *end = idx + 2,
-            _ => groups.push((idx + 1, idx + 2)),
+            Some((_, end)) if params.whole_word && words[idx - 1] == *word => {
+                *end = first + idx + 1;
+            }
+            _ => groups.push((first + idx, first + idx + 1)),
         }
     }
 
+    groups.retain(|(start, _)| *start > 0);
     draw::shuffle(&mut groups, stream);
     let room = ((row.len() as f64 * params.share).round_ties_even() as usize).max(1);
     let mut places = Vec::new();
@@ -127,7 +147,7 @@ mod tests {
     use super::*;
 
     const MASK: u32 = 4;
-    const BERTS: Params = Params { share: 0.15, whole_word: true };
+    const BERTS: Params = Params { share: 0.15, whole_word: true, token: String::new() };
 
     fn masked(words: &[u32], key: u64, params: &Params) -> (Vec<u32>, Vec<u32>, Vec<(usize, u32)>) {
         let ordinary: Vec<u32> = (5..1000).collect();
@@ -137,8 +157,14 @@ mod tests {
             .chain([3])
             .collect();
         let mut stream = draw::stream(1, "mask", &key.to_le_bytes());
-        let (masked, labels) =
-            mask(&row, words, Vocabulary { mask: MASK, ordinary: &ordinary }, params, &mut stream);
+        let (masked, labels) = mask(
+            &row,
+            1,
+            words,
+            Vocabulary { mask: MASK, ordinary: &ordinary },
+            params,
+            &mut stream,
+        );
         (row, masked, labels)
     }
 

@@ -7,18 +7,35 @@
 pub mod causal;
 pub mod masked;
 pub mod passages;
+pub mod prefix;
 pub mod spans;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::Result;
 use crate::train::data::tokenizer::{Pieces, Tokenizer};
-use crate::train::model::{Inputs, Language, Tokens};
+use crate::train::model::{Inputs, Language, Tokens, View};
 use crate::train::params::Params;
 
 /// Where the sections of row kinds stand in a pipeline file.
 const PLACE: &str = "train.rows";
+
+/// A way to learn language; each family has its own, and can learn by the other as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// What was taken out of a text is put back, with what stands on both sides in view.
+    Restore,
+    /// A text is gone on with.
+    Continue,
+}
+
+impl Task {
+    /// That of a family's own.
+    pub fn own(language: Language) -> Self {
+        if language == Language::Causal { Task::Continue } else { Task::Restore }
+    }
+}
 
 /// A kind of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,26 +48,52 @@ pub enum RowKind {
     Spans,
     /// Passages that are compared with one another.
     Passages,
+    /// Some tokens are masked, and predicted from both sides at the place before them.
+    MaskedNext,
+    /// A decoder goes on with what an encoder has read the beginning of.
+    Prefix,
 }
 
 impl RowKind {
+    /// The rows of a task for a model that learns language in this way.
+    pub fn of(task: Task, language: Language) -> Self {
+        match (task, language) {
+            (Task::Restore, Language::Masked) => RowKind::Masked,
+            (Task::Restore, Language::Causal) => RowKind::MaskedNext,
+            (Task::Restore, Language::Spans) => RowKind::Spans,
+            (Task::Continue, Language::Masked | Language::Causal) => RowKind::Causal,
+            (Task::Continue, Language::Spans) => RowKind::Prefix,
+        }
+    }
+
     /// The rows that a model learns language from in its own way; windows are cut so that these
     /// fit.
     pub fn of_language(language: Language) -> Self {
-        match language {
-            Language::Masked => RowKind::Masked,
-            Language::Causal => RowKind::Causal,
-            Language::Spans => RowKind::Spans,
+        Self::of(Task::own(language), language)
+    }
+
+    /// Whether a decoder reads its labels.
+    pub fn has_decoder(self) -> bool {
+        matches!(self, RowKind::Spans | RowKind::Prefix)
+    }
+
+    /// What a place of such rows sees; `None` where the model decides.
+    pub fn view(self) -> Option<View> {
+        match self {
+            RowKind::Masked | RowKind::MaskedNext => Some(View::Both),
+            RowKind::Causal => Some(View::Before),
+            RowKind::Spans | RowKind::Prefix | RowKind::Passages => None,
         }
     }
 
     /// The section of a pipeline file that says how such rows are made.
     pub fn section(self) -> String {
         let name = match self {
-            RowKind::Masked => "masked",
+            RowKind::Masked | RowKind::MaskedNext => "masked",
             RowKind::Causal => "causal",
             RowKind::Spans => "spans",
             RowKind::Passages => "passages",
+            RowKind::Prefix => "prefix",
         };
         format!("{PLACE}.{name}")
     }
@@ -66,9 +109,10 @@ impl RowKind {
         tokenizer: &'a Tokenizer,
     ) -> Result<Option<Box<dyn RowMaker + 'a>>> {
         Ok(match self {
-            RowKind::Masked => {
-                Some(Box::new(masked::Masked::new(masked::Params::of(params)?, tokenizer)))
+            RowKind::Masked | RowKind::MaskedNext => {
+                Some(Box::new(masked::Masked::new(masked::Params::of(params)?, tokenizer)?))
             }
+            RowKind::Prefix => Some(Box::new(prefix::Prefix { frame: &tokenizer.frame })),
             RowKind::Causal => Some(Box::new(causal::Causal { frame: &tokenizer.frame })),
             RowKind::Spans => Some(Box::new(spans::Spans {
                 params: spans::Params::of(params)?,
@@ -203,6 +247,17 @@ impl RowSet {
         Ok(Inputs { tokens: self.rows.tokens(pad, dtype, device)?, decoder })
     }
 
+    /// The hidden states, `[n, width]` of `[rows, length, width]`, where its labels are predicted.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn predicted(&self, hidden: &Tensor) -> candle_core::Result<Tensor> {
+        let length = hidden.dim(1)?;
+        let places = self.labels.iter().map(|(row, place, _)| (row * length + place) as u32);
+        let places = Tensor::from_iter(places, hidden.device())?;
+        hidden.flatten_to(1)?.index_select(&places, 0)
+    }
+
     /// Tokens of all rows, and places they are padded to.
     pub fn size(&self) -> (u64, u64) {
         let compared: Vec<&Vec<u32>> = self.compared.rows().collect();
@@ -230,7 +285,7 @@ mod tests {
             |lengths: &[usize]| lengths.iter().map(|n| vec![1; *n]).collect::<Vec<Vec<u32>>>();
         let of = |lengths: &[usize]| rows(lengths).into_iter().collect();
         let compared =
-            passages::Compared { anchors: rows(&[3]), positives: rows(&[5]), hard: Vec::new() };
+            passages::Compared { anchors: rows(&[3]), positives: rows(&[5]), ..Default::default() };
         let set = RowSet { rows: of(&[4, 2, 7]), decoder: Some(of(&[2, 2])), ..RowSet::default() };
         assert_eq!(set.size(), (13 + 4, 21 + 4));
         assert_eq!(RowSet { compared, ..RowSet::default() }.size(), (8, 10));

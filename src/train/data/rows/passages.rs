@@ -60,6 +60,8 @@ pub struct Compared {
     pub positives: Vec<Vec<u32>>,
     /// Passages every anchor is to be far from.
     pub hard: Vec<Vec<u32>>,
+    /// For each of them, the anchor that it was made of.
+    pub owners: Vec<usize>,
 }
 
 impl Compared {

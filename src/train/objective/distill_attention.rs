@@ -1,0 +1,88 @@
+//! `distill_attention`: what the heads of all blocks look at like those of a teacher as far up: `Σ
+//! (s − t)²` over keys, the mean over heads, over tokens that are no padding. Where the two have
+//! other numbers of heads, the means of their heads are compared. These are the weights behind
+//! softmax; TinyBERT compares what stands before it, where what is masked would swamp the rest.
+
+use candle_core::{D, Result, Tensor};
+use serde::Deserialize;
+
+use super::distill::{TEACHER, has_begun, mapped, present, wide};
+use super::{
+    At, Forward, Kind, Language, Needs, Objective, RowKind, RowSet, Section, Seen, Taught,
+};
+use crate::train::model::Architecture;
+use crate::train::model::parameters::{Part, Role};
+
+/// See the module.
+pub static DISTILL_ATTENTION: Kind = Kind {
+    name: "distill_attention",
+    about: "the attention weights of all blocks like a teacher's",
+    unit: "squares per token",
+    languages: &[Language::Masked, Language::Causal],
+    rows: RowKind::of_language,
+    task: None,
+    build: |section: Section| Ok(Box::new(section.parse::<DistillAttention>()?)),
+};
+
+/// The section `[train.objective.distill_attention]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DistillAttention {
+    /// Weight of the term, 0 and more.
+    weight: f64,
+    /// Steps before it begins.
+    begin: u64,
+    /// The same as a share of the steps, [0, 1]; 0 goes by `begin`.
+    begin_share: f64,
+}
+
+impl Objective for DistillAttention {
+    fn weight(&self, at: At) -> f64 {
+        if has_begun(at, self.begin, self.begin_share) { self.weight } else { 0.0 }
+    }
+
+    fn reaches(&self, part: &Part) -> bool {
+        !matches!(part.role, Role::Beside(_) | Role::Head)
+    }
+
+    fn needs(&self, model: &dyn Architecture) -> Needs {
+        let attention = (1..model.steps()).collect();
+        Needs { attention, teacher: Some(TEACHER), ..Needs::default() }
+    }
+
+    fn teacher_needs(&self, model: &dyn Architecture, teacher: &dyn Architecture) -> Needs {
+        let attention = (1..model.steps()).map(|step| mapped(step, model, teacher)).collect();
+        Needs { attention, ..self.needs(model) }
+    }
+
+    fn count(&self, rows: &RowSet) -> usize {
+        rows.rows.ids.iter().map(Vec::len).sum()
+    }
+
+    fn sum(
+        &self,
+        cx: &Forward,
+        rows: &RowSet,
+        seen: &Seen,
+        teacher: Option<&Taught>,
+    ) -> Result<Tensor> {
+        let teacher = present(teacher)?;
+        let present = cx.inputs(rows)?.tokens.present.unsqueeze(1)?;
+        let share = 1.0 / seen.attention.len().max(1) as f64;
+        let mut total = Tensor::zeros((), present.dtype(), cx.device)?;
+
+        for (step, student) in &seen.attention {
+            let other = &teacher.seen.attention[&mapped(*step, cx.model, teacher.model)];
+            for (student, other) in student.iter().zip(other) {
+                let [mut student, mut other] = [wide(student)?, wide(&other.detach())?];
+                if student.dim(1)? != other.dim(1)? {
+                    (student, other) = (student.mean_keepdim(1)?, other.mean_keepdim(1)?);
+                }
+                let heads = student.dim(1)? as f64;
+                let apart = (student - other)?.sqr()?.sum(D::Minus1)?.broadcast_mul(&present)?;
+                total = (total + apart.sum_all()?.affine(1.0 / heads, 0.0)?)?;
+            }
+        }
+        total.affine(share, 0.0)
+    }
+}

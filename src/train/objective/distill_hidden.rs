@@ -1,0 +1,94 @@
+//! `distill_hidden`: the hidden states of all blocks, and of the embeddings, like those of a
+//! teacher as far up: `Σ (s W − t)² / width`, over tokens that are no padding (TinyBERT,
+//! arXiv:1909.10351). Where the teacher is wider, one projection for all blocks is learnt beside
+//! the model.
+
+use candle_core::{D, Result, Tensor};
+use serde::Deserialize;
+
+use super::distill::{
+    TEACHER, has_begun, mapped, present, projected, projection, reaches_states, wide,
+};
+use super::{
+    At, Forward, Kind, Language, Needs, Objective, RowKind, RowSet, Section, Seen, Taught,
+};
+use crate::train::model::Architecture;
+use crate::train::model::parameters::{Declared, Part};
+
+const NAME: &str = "distill_hidden";
+
+/// See the module.
+pub static DISTILL_HIDDEN: Kind = Kind {
+    name: NAME,
+    about: "the hidden states of all blocks like a teacher's",
+    unit: "mean square per token",
+    languages: &[Language::Masked, Language::Causal],
+    rows: RowKind::of_language,
+    task: None,
+    build: |section: Section| Ok(Box::new(section.parse::<DistillHidden>()?)),
+};
+
+/// The section `[train.objective.distill_hidden]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DistillHidden {
+    /// Weight of the term, 0 and more.
+    weight: f64,
+    /// Steps before it begins.
+    begin: u64,
+    /// The same as a share of the steps, [0, 1]; 0 goes by `begin`.
+    begin_share: f64,
+}
+
+impl Objective for DistillHidden {
+    fn weight(&self, at: At) -> f64 {
+        if has_begun(at, self.begin, self.begin_share) { self.weight } else { 0.0 }
+    }
+
+    fn declare(
+        &self,
+        model: &dyn Architecture,
+        teacher: Option<&dyn Architecture>,
+    ) -> Vec<Declared> {
+        projection(NAME, model, teacher)
+    }
+
+    fn reaches(&self, part: &Part) -> bool {
+        reaches_states(part, NAME)
+    }
+
+    fn needs(&self, model: &dyn Architecture) -> Needs {
+        let hidden = (0..model.steps()).collect();
+        Needs { hidden, teacher: Some(TEACHER), ..Needs::default() }
+    }
+
+    fn teacher_needs(&self, model: &dyn Architecture, teacher: &dyn Architecture) -> Needs {
+        let hidden = (0..model.steps()).map(|step| mapped(step, model, teacher)).collect();
+        Needs { hidden, ..self.needs(model) }
+    }
+
+    fn count(&self, rows: &RowSet) -> usize {
+        rows.rows.ids.iter().map(Vec::len).sum()
+    }
+
+    fn sum(
+        &self,
+        cx: &Forward,
+        rows: &RowSet,
+        seen: &Seen,
+        teacher: Option<&Taught>,
+    ) -> Result<Tensor> {
+        let teacher = present(teacher)?;
+        let present = cx.inputs(rows)?.tokens.present;
+        let share = 1.0 / seen.hidden.len().max(1) as f64;
+        let mut total = Tensor::zeros((), present.dtype(), cx.device)?;
+
+        for (step, student) in &seen.hidden {
+            let other = &teacher.seen.hidden[&mapped(*step, cx.model, teacher.model)];
+            let student = projected(NAME, cx, teacher, student)?;
+            let apart = (wide(&student)? - wide(&other.detach())?)?.sqr()?.mean(D::Minus1)?;
+            total = (total + (apart * &present)?.sum_all()?)?;
+        }
+        total.affine(share, 0.0)
+    }
+}

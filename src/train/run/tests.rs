@@ -1,0 +1,259 @@
+//! Objectives in whole runs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::flow::progress::Silent;
+use crate::train::fixture::{
+    checkpoint_folder, dies_after, grammar, job, metrics, outcome, shard_folder, tiny_params,
+};
+use crate::train::model::{FAMILIES, Family};
+use crate::train::params::How;
+use crate::train::run::metrics::Metric;
+use crate::train::{Params, train};
+
+fn settings(init: &Path) -> Params {
+    let mut params = tiny_params();
+    (params.steps, params.max_tokens, params.eval_every) = (10, 20, 5);
+    params.init = init.to_str().unwrap().into();
+    params.objective.set("contrastive", "weight", 0.0);
+    params
+}
+
+fn own(family: &Family) -> &'static str {
+    match family.name {
+        "bert" => "mlm",
+        "t5" => "span",
+        _ => "clm",
+    }
+}
+
+/// With no share of the other task, a mixed run is the plain one bit for bit.
+#[test]
+fn a_share_of_nothing_is_the_plain_run() {
+    let shards = shard_folder(&grammar(50, 3), &grammar(12, 9));
+    for family in FAMILIES {
+        let init = checkpoint_folder(family);
+        let plain = settings(init.path());
+        let alpha = if own(family) == "clm" { 1.0 } else { 0.0 };
+
+        let learnt = |params: &Params| {
+            let out = tempfile::tempdir().unwrap();
+            train(&job(shards.path(), out.path(), &Silent), params).unwrap();
+            let losses = metrics(out.path()).into_iter().map(|metric| metric.train_loss);
+            let losses = losses.collect::<Vec<f64>>();
+            (std::fs::read(out.path().join("model.safetensors")).unwrap(), losses)
+        };
+        let plainly = learnt(&plain);
+        for how in [How::Both, How::Sampled] {
+            let mut mixed = plain.clone();
+            (mixed.mixed.on, mixed.mixed.alpha, mixed.mixed.how) = (true, alpha, how);
+            assert!(learnt(&mixed) == plainly, "{}, {how:?}", family.name);
+        }
+    }
+}
+
+/// Both tasks and the teacher, in every family; the terms are told apart, add up, and a killed run
+/// goes on bit for bit.
+#[test]
+fn two_tasks_and_a_teacher_are_learnt_together() {
+    let shards = shard_folder(&grammar(50, 3), &grammar(12, 9));
+    for (family, how) in
+        FAMILIES.iter().flat_map(|family| [(family, How::Both), (family, How::Sampled)])
+    {
+        let init = checkpoint_folder(family);
+        let mut params = settings(init.path());
+        (params.mixed.on, params.mixed.alpha, params.mixed.how) = (true, 0.25, how);
+        params.packing = how == How::Both;
+        params.strategy.set("momentum", "on", true);
+        params.strategy.set("momentum", "schedule", "mean_teacher");
+        params.objective.set("momentum", "weight", 2.0);
+        params.objective.set("momentum", "warmup", 4);
+
+        let [whole, killed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
+        dies_after(3, shards.path(), killed.path(), &params);
+        train(&job(shards.path(), killed.path(), &Silent), &params).unwrap();
+        assert!(outcome(whole.path()) == outcome(killed.path()), "{}, {how:?}", family.name);
+
+        let metrics = metrics(whole.path());
+        let tasks = if own(family) == "span" { ["span", "prefix"] } else { ["mlm", "clm"] };
+        let seen =
+            |task: &str| metrics.iter().filter(|metric| metric.losses.contains_key(task)).count();
+        match how {
+            How::Both => {
+                assert_eq!(tasks.map(seen), [10, 10]);
+                metrics.iter().for_each(|metric| adds_up(metric, tasks));
+            }
+            // Two microbatches a step, of which three in four restore.
+            How::Sampled => assert!(seen(tasks[0]) > 6 && (1..10).contains(&seen(tasks[1]))),
+        }
+    }
+}
+
+/// `(1 − α) · restore + α · continue + β · momentum`, with α = 0.25 and β = 2 min(1, step / 4).
+fn adds_up(metric: &Metric, tasks: [&str; 2]) {
+    let term = |name: &str| metric.losses[name];
+    let beta = 2.0 * (metric.step as f64 / 4.0).min(1.0);
+    let sum = 0.75 * term(tasks[0]) + 0.25 * term(tasks[1]) + beta * term("momentum");
+    assert!((metric.train_loss - sum).abs() < 1e-9, "{} is not {sum}", metric.train_loss);
+}
+
+/// While the teacher is the model itself nothing is to learn from it.
+#[test]
+fn a_teacher_that_is_the_model_teaches_nothing() {
+    let shards = shard_folder(&grammar(50, 3), &[]);
+    let mut params = tiny_params();
+    (params.steps, params.model.dropout) = (3, 0.0);
+    params.objective.set("contrastive", "weight", 0.0);
+    let mut learning = params.clone();
+    learning.objective.set("momentum", "weight", 1.0);
+
+    let out = || tempfile::tempdir().unwrap();
+    let alone = train(&job(shards.path(), out().path(), &Silent), &learning).unwrap_err();
+    assert!(alone.what().contains("`momentum`, which is off"), "{alone}");
+    assert!(alone.hints()[0].contains("train.strategy.momentum.on=true"), "{alone}");
+
+    learning.strategy.set("momentum", "on", true);
+    let told = |params: &Params| {
+        let out = out();
+        train(&job(shards.path(), out.path(), &Silent), params).unwrap();
+        metrics(out.path())
+    };
+    let (taught, plain) = (told(&learning), told(&params));
+    assert_eq!(taught[0].losses["momentum"], 0.0);
+    assert_eq!(taught[0].grad_norm, plain[0].grad_norm);
+    assert!(taught[2].losses["momentum"] > 0.0);
+}
+
+/// A section of a task that the model does not learn by is an error, and so is a mixture of a
+/// tokenizer that has nothing to mask with.
+#[test]
+fn settings_without_effect_are_errors() {
+    let shards = shard_folder(&grammar(50, 3), &[]);
+    let init = checkpoint_folder(FAMILIES[0]);
+    let mut params = settings(init.path());
+    params.given.insert("train.objective.clm.weight".into());
+    let run = |params: &Params| {
+        train(&job(shards.path(), tempfile::tempdir().unwrap().path(), &Silent), params)
+    };
+    let error = run(&params).unwrap_err();
+    assert!(error.what().contains("bert does not learn by it"), "{error}");
+    params.mixed.on = true;
+    run(&params).unwrap();
+
+    let gpt2 = FAMILIES.iter().find(|family| family.name == "gpt2").unwrap();
+    let init = checkpoint_folder(gpt2);
+    let mut params = settings(init.path());
+    params.mixed.on = true;
+    params.rows.set("masked", "token", "no such piece");
+    let error = run(&params).unwrap_err();
+    assert!(error.what().contains("has no piece `no such piece`"), "{error}");
+    params.rows.set("masked", "token", "[UNK]");
+    let named: BTreeMap<String, f64> = {
+        let out = tempfile::tempdir().unwrap();
+        train(&job(shards.path(), out.path(), &Silent), &params).unwrap();
+        metrics(out.path()).remove(0).losses
+    };
+    assert_eq!(named.keys().collect::<Vec<_>>(), ["clm", "mlm"]);
+}
+
+const TERMS: [&str; 4] = ["distill", "distill_attention", "distill_cls", "distill_hidden"];
+
+/// A student with all terms, from step 2, 3, 4 and 5 on.
+fn student(from: &str) -> Params {
+    let mut params = tiny_params();
+    (params.steps, params.save_every, params.model.dropout) = (12, 1, 0.0);
+    params.objective.set("contrastive", "weight", 0.0);
+    params.strategy.set("teacher", "on", true);
+    params.strategy.set("teacher", "from", from);
+    for (begin, name) in (1..).zip(TERMS) {
+        params.objective.set(name, "weight", 1.0);
+        params.objective.set(name, "begin", begin);
+    }
+    params
+}
+
+/// A wider and deeper teacher of the same tokenizer: every term begins when it should and falls,
+/// projections are learnt and exported beside the model, and a killed run goes on bit for bit.
+#[test]
+fn a_small_student_learns_from_a_larger_teacher() {
+    let shards = shard_folder(&grammar(50, 3), &grammar(12, 9));
+    let mut large = tiny_params();
+    (large.steps, large.model.hidden, large.model.layers, large.model.heads) = (20, 24, 4, 3);
+    let [taught, whole, killed] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    train(&job(shards.path(), taught.path(), &Silent), &large).unwrap();
+
+    let mut params = student(taught.path().to_str().unwrap());
+    // The teacher alone, which language would lead away from.
+    params.objective.set("mlm", "weight", 1e-6);
+    params.optimiser.lr = 3e-3;
+    train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
+    for steps in [2, 3] {
+        dies_after(steps, shards.path(), killed.path(), &params);
+    }
+    train(&job(shards.path(), killed.path(), &Silent), &params).unwrap();
+    assert!(outcome(whole.path()) == outcome(killed.path()), "the bytes differ");
+
+    let metrics = metrics(whole.path());
+    for (begin, name) in (1..).zip(TERMS) {
+        let told: Vec<f64> =
+            metrics.iter().filter_map(|metric| metric.losses.get(name)).copied().collect();
+        assert_eq!(told.len(), 12 - begin, "{name} begins at its step");
+        assert!(told[told.len() - 1] < told[0], "{name} falls: {told:?}");
+    }
+    for (name, there) in [("distill_cls", true), ("distill_hidden", true), ("distill", false)] {
+        let file = whole.path().join(format!("{name}.safetensors"));
+        assert_eq!(file.exists(), there, "{name}");
+    }
+
+    let other = checkpoint_folder(FAMILIES[0]);
+    let params = student(other.path().to_str().unwrap());
+    let out = tempfile::tempdir().unwrap();
+    let error = train(&job(shards.path(), out.path(), &Silent), &params).unwrap_err();
+    assert!(error.what().contains("they do not read the same"), "{error}");
+}
+
+/// The model as it began is the teacher: at first nothing is to learn from it, and then it holds
+/// back, in every family by what is for it.
+#[test]
+fn a_model_is_held_to_what_it_was() {
+    let shards = shard_folder(&grammar(50, 3), &[]);
+    for family in FAMILIES {
+        let init = checkpoint_folder(family);
+        let mut params = settings(init.path());
+        params.steps = 4;
+        params.strategy.set("teacher", "on", true);
+        let mut terms = TERMS.to_vec();
+        if family.name == "t5" {
+            terms.truncate(1);
+        }
+        for name in &terms {
+            params.objective.set(name, "weight", 1.0);
+            params.objective.set(name, "begin", 0);
+        }
+
+        let config = init.path().join("config.json");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let mut shape: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for key in [
+            "hidden_dropout_prob",
+            "attention_probs_dropout_prob",
+            "resid_pdrop",
+            "embd_pdrop",
+            "attn_pdrop",
+            "dropout_rate",
+        ] {
+            shape[key] = 0.0.into();
+        }
+        std::fs::write(&config, shape.to_string()).unwrap();
+
+        let out = tempfile::tempdir().unwrap();
+        train(&job(shards.path(), out.path(), &Silent), &params).unwrap();
+        let metrics = metrics(out.path());
+        for name in terms {
+            assert!(metrics[0].losses[name] < 1e-12, "{name} of {}", family.name);
+            assert!(metrics[3].losses[name] > 0.0, "{name} of {}", family.name);
+        }
+    }
+}
