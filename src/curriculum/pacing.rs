@@ -178,13 +178,14 @@ impl Pacing {
             // Without an opening and without easy general text nothing can wait: the share is even.
             if self.n_of[0] == 0 { 1.0 } else { self.share(t, first) }
         };
-        let most = self.steepest(&(0..n).map(share).collect::<Vec<f64>>());
+        let shares: Vec<f64> = (0..n).map(share).collect();
+        let most = self.steepest(&shares);
         let mut sums = Vec::with_capacity(n as usize + 1);
         let mut sum = 0.0;
         sums.push(sum);
 
-        for position in 0..n {
-            sum += share(position).min(most);
+        for share in shares {
+            sum += share.min(most);
             sums.push(sum);
         }
 
@@ -192,9 +193,7 @@ impl Pacing {
         sums.iter_mut().for_each(|sum| *sum /= last);
         sums
     }
-}
 
-impl Pacing {
     /// Where shares that grow so are cut off, so that with all paced text below them none is above
     /// the greatest share: that of `x` for which `Σ min(share, x) · most / x` is the paced text.
     fn steepest(&self, shares: &[f64]) -> f64 {
