@@ -15,14 +15,14 @@ pub(super) struct CrossEntropySum {
     pub(super) classes: usize,
 }
 
-/// The largest logit, and `Σ e^(l − largest)`.
+/// The largest logit, and `Σ e^((l − largest) · colder)`.
 #[inline(always)]
-fn sum_above<T: Real>(logits: &[T]) -> (T, T) {
+pub(super) fn sum_above<T: Real>(logits: &[T], colder: T) -> (T, T) {
     let most = largest(logits, |logit| logit);
-    (most, sum(logits, |logit| (logit - most).exp()))
+    (most, sum(logits, |logit| ((logit - most) * colder).exp()))
 }
 
-/// The same, where each logit becomes its `e^(l − largest)`.
+/// The largest logit, and `Σ e^(l − largest)`, where each logit becomes its `e^(l − largest)`.
 #[inline(always)]
 pub(super) fn exp_above<T: Real>(logits: &mut [T]) -> (T, T) {
     let most = largest(logits, |logit| logit);
@@ -34,7 +34,7 @@ impl Kernel for CrossEntropySum {
     fn run<T: Real, S: Simd>(&self, simd: S, inputs: &[&[T]]) -> Vec<T> {
         let total: Vec<f64> = sum_of_rows(simd, self.labels.len(), 1, |row, total| {
             let logits = &inputs[0][row * self.classes..][..self.classes];
-            let (most, above) = sum_above(logits);
+            let (most, above) = sum_above(logits, T::from_f64(1.0));
             total[0] += (most - logits[self.labels[row] as usize]).to_f64() + above.to_f64().ln();
         });
         total.into_iter().map(T::from_f64).collect()
@@ -63,7 +63,7 @@ impl Kernel for Backward<'_> {
         let grad = inputs[1][0];
         by_rows(simd, labels.len(), *classes, |row, out| {
             let logits = &inputs[0][row * classes..][..*classes];
-            let (most, above) = sum_above(logits);
+            let (most, above) = sum_above(logits, T::from_f64(1.0));
             let scale = grad / above;
             out.iter_mut().zip(logits).for_each(|(dl, logit)| *dl = scale * (*logit - most).exp());
             out[labels[row] as usize] -= grad;

@@ -5,8 +5,9 @@
 use candle_core::{CpuStorage, Layout, Result, Shape, Tensor};
 use pulp::Simd;
 
+use super::cross_entropy::sum_above;
 use super::operation::Operation;
-use super::real::{Real, largest, sum, sum2};
+use super::real::{Real, sum2};
 use super::rows::{Kernel, by_rows, run, run_detached, sum_of_rows, with_storages};
 
 /// See the module.
@@ -15,13 +16,6 @@ pub(super) struct DivergenceSum {
     pub(super) teacher: Tensor,
     pub(super) temperature: f64,
     pub(super) classes: usize,
-}
-
-/// The largest of a row of logits, and `Σ e^((l − largest) / T)`.
-#[inline(always)]
-fn sum_above<T: Real>(logits: &[T], colder: T) -> (T, T) {
-    let most = largest(logits, |logit| logit);
-    (most, sum(logits, |logit| ((logit - most) * colder).exp()))
 }
 
 impl Operation for DivergenceSum {

@@ -159,13 +159,9 @@ impl Contrastive {
     fn vectors(&self, cx: &Forward, rows: &RowSet, hidden: &Tensor) -> Result<Tensor> {
         let tokens = &cx.inputs(rows)?.tokens;
         let hidden = hidden.to_dtype(tokens.present.dtype())?;
-        let pooled = match (self.pooling, cx.frame.language) {
-            (Pooling::Cls, Language::Masked | Language::Spans) => {
-                hidden.narrow(1, 0, 1)?.squeeze(1)?
-            }
-            // A model that looks back only has read the whole passage at its last token.
-            (Pooling::Cls, _) => hidden.broadcast_mul(&tokens.last()?.unsqueeze(2)?)?.sum(1)?,
-            (Pooling::Mean, _) => {
+        let pooled = match self.pooling {
+            Pooling::Cls => cx.whole(tokens, &hidden)?,
+            Pooling::Mean => {
                 let total = hidden.broadcast_mul(&tokens.present.unsqueeze(2)?)?.sum(1)?;
                 total.broadcast_div(&tokens.present.sum_keepdim(D::Minus1)?)?
             }

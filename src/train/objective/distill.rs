@@ -16,6 +16,7 @@ use super::{
 use crate::train::kernels;
 use crate::train::model::parameters::{Declared, Init, Part, Role};
 use crate::train::model::{Architecture, Pass};
+use crate::train::strategy::steps_or_share;
 
 /// The strategy whose teacher it is.
 pub(super) const TEACHER: &str = "teacher";
@@ -47,7 +48,8 @@ struct Distill {
 
 impl Objective for Distill {
     fn weight(&self, at: At) -> f64 {
-        if has_begun(at, self.begin, self.begin_share) { self.weight } else { 0.0 }
+        let Distill { weight, begin, begin_share, .. } = *self;
+        Staged { weight, begin, begin_share }.at(at)
     }
 
     fn needs(&self, _: &dyn Architecture) -> Needs {
@@ -69,13 +71,29 @@ impl Objective for Distill {
     }
 }
 
-/// Whether a term has begun that waits for so many steps, or for a share of them.
-pub(super) fn has_begun(at: At, begin: u64, begin_share: f64) -> bool {
-    let begin = match begin_share > 0.0 {
-        true => (begin_share * at.total as f64).round_ties_even() as u64,
-        false => begin,
-    };
-    at.step > begin
+/// The section of a term of which nothing but its weight and its beginning is set.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Staged {
+    /// Weight of the term, 0 and more.
+    weight: f64,
+    /// Steps before it begins.
+    begin: u64,
+    /// The same as a share of the steps, [0, 1]; 0 goes by `begin`.
+    begin_share: f64,
+}
+
+impl Staged {
+    /// The weight at a step: none before the term begins.
+    pub(super) fn at(&self, at: At) -> f64 {
+        let begin = steps_or_share(self.begin, self.begin_share, at.total);
+        if at.step > begin { self.weight } else { 0.0 }
+    }
+}
+
+/// Tokens of all rows, padding left out.
+pub(super) fn n_tokens(rows: &RowSet) -> usize {
+    rows.rows.ids.iter().map(Vec::len).sum()
 }
 
 /// The divergence of the student from a teacher, where something is predicted.
@@ -165,6 +183,8 @@ mod tests {
     #[test]
     fn terms_follow_on_one_another() {
         let at = |done: u64| At { step: done + 1, total: 100_000 };
+        let has_begun =
+            |at, begin, begin_share| Staged { weight: 2.0, begin, begin_share }.at(at) == 2.0;
         for (begin, table) in [
             (0, [(0, true), (9_999, true)]),
             (10_000, [(9_999, false), (10_000, true)]),

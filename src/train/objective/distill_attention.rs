@@ -4,9 +4,8 @@
 //! softmax; TinyBERT compares what stands before it, where what is masked would swamp the rest.
 
 use candle_core::{D, Result, Tensor};
-use serde::Deserialize;
 
-use super::distill::{TEACHER, has_begun, mapped, present, wide};
+use super::distill::{Staged, TEACHER, mapped, n_tokens, present, wide};
 use super::{
     At, Forward, Kind, Language, Needs, Objective, RowKind, RowSet, Section, Seen, Taught,
 };
@@ -21,24 +20,15 @@ pub static DISTILL_ATTENTION: Kind = Kind {
     languages: &[Language::Masked, Language::Causal],
     rows: RowKind::of_language,
     task: None,
-    build: |section: Section| Ok(Box::new(section.parse::<DistillAttention>()?)),
+    build: |section: Section| Ok(Box::new(DistillAttention(section.parse()?))),
 };
 
 /// The section `[train.objective.distill_attention]`.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DistillAttention {
-    /// Weight of the term, 0 and more.
-    weight: f64,
-    /// Steps before it begins.
-    begin: u64,
-    /// The same as a share of the steps, [0, 1]; 0 goes by `begin`.
-    begin_share: f64,
-}
+struct DistillAttention(Staged);
 
 impl Objective for DistillAttention {
     fn weight(&self, at: At) -> f64 {
-        if has_begun(at, self.begin, self.begin_share) { self.weight } else { 0.0 }
+        self.0.at(at)
     }
 
     fn reaches(&self, part: &Part) -> bool {
@@ -56,7 +46,7 @@ impl Objective for DistillAttention {
     }
 
     fn count(&self, rows: &RowSet) -> usize {
-        rows.rows.ids.iter().map(Vec::len).sum()
+        n_tokens(rows)
     }
 
     fn sum(

@@ -3,14 +3,13 @@
 //! its norm). Where the teacher is wider, a projection is learnt beside the model.
 
 use candle_core::{D, Result, Tensor};
-use serde::Deserialize;
 
-use super::distill::{TEACHER, has_begun, present, projected, projection, reaches_states, wide};
+use super::distill::{Staged, TEACHER, present, projected, projection, reaches_states, wide};
 use super::{
     At, Forward, Kind, Language, Needs, Objective, RowKind, RowSet, Section, Seen, Taught,
 };
+use crate::train::model::Architecture;
 use crate::train::model::parameters::{Declared, Part};
-use crate::train::model::{Architecture, Tokens};
 
 const NAME: &str = "distill_cls";
 
@@ -22,24 +21,15 @@ pub static DISTILL_CLS: Kind = Kind {
     languages: &[Language::Masked, Language::Causal],
     rows: RowKind::of_language,
     task: None,
-    build: |section: Section| Ok(Box::new(section.parse::<DistillCls>()?)),
+    build: |section: Section| Ok(Box::new(DistillCls(section.parse()?))),
 };
 
 /// The section `[train.objective.distill_cls]`.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DistillCls {
-    /// Weight of the term, 0 and more.
-    weight: f64,
-    /// Steps before it begins.
-    begin: u64,
-    /// The same as a share of the steps, [0, 1]; 0 goes by `begin`.
-    begin_share: f64,
-}
+struct DistillCls(Staged);
 
 impl Objective for DistillCls {
     fn weight(&self, at: At) -> f64 {
-        if has_begun(at, self.begin, self.begin_share) { self.weight } else { 0.0 }
+        self.0.at(at)
     }
 
     fn declare(
@@ -71,19 +61,8 @@ impl Objective for DistillCls {
     ) -> Result<Tensor> {
         let teacher = present(teacher)?;
         let tokens = &cx.inputs(rows)?.tokens;
-        let student = projected(NAME, cx, teacher, &pooled(cx, tokens, &seen.last)?)?;
-        let teacher = pooled(cx, tokens, &teacher.seen.last)?.detach();
+        let student = projected(NAME, cx, teacher, &cx.whole(tokens, &seen.last)?)?;
+        let teacher = cx.whole(tokens, &teacher.seen.last)?.detach();
         (wide(&student)? - wide(&teacher)?)?.sqr()?.mean(D::Minus1)?.sum_all()
-    }
-}
-
-/// What stands for a row, `[rows, width]`.
-fn pooled(cx: &Forward, tokens: &Tokens, hidden: &Tensor) -> Result<Tensor> {
-    match cx.frame.language {
-        Language::Masked => hidden.narrow(1, 0, 1)?.squeeze(1),
-        _ => {
-            let last = tokens.last()?.to_dtype(hidden.dtype())?.unsqueeze(2)?;
-            hidden.broadcast_mul(&last)?.sum(1)
-        }
     }
 }

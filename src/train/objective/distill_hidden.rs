@@ -4,10 +4,9 @@
 //! the model.
 
 use candle_core::{D, Result, Tensor};
-use serde::Deserialize;
 
 use super::distill::{
-    TEACHER, has_begun, mapped, present, projected, projection, reaches_states, wide,
+    Staged, TEACHER, mapped, n_tokens, present, projected, projection, reaches_states, wide,
 };
 use super::{
     At, Forward, Kind, Language, Needs, Objective, RowKind, RowSet, Section, Seen, Taught,
@@ -25,24 +24,15 @@ pub static DISTILL_HIDDEN: Kind = Kind {
     languages: &[Language::Masked, Language::Causal],
     rows: RowKind::of_language,
     task: None,
-    build: |section: Section| Ok(Box::new(section.parse::<DistillHidden>()?)),
+    build: |section: Section| Ok(Box::new(DistillHidden(section.parse()?))),
 };
 
 /// The section `[train.objective.distill_hidden]`.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DistillHidden {
-    /// Weight of the term, 0 and more.
-    weight: f64,
-    /// Steps before it begins.
-    begin: u64,
-    /// The same as a share of the steps, [0, 1]; 0 goes by `begin`.
-    begin_share: f64,
-}
+struct DistillHidden(Staged);
 
 impl Objective for DistillHidden {
     fn weight(&self, at: At) -> f64 {
-        if has_begun(at, self.begin, self.begin_share) { self.weight } else { 0.0 }
+        self.0.at(at)
     }
 
     fn declare(
@@ -68,7 +58,7 @@ impl Objective for DistillHidden {
     }
 
     fn count(&self, rows: &RowSet) -> usize {
-        rows.rows.ids.iter().map(Vec::len).sum()
+        n_tokens(rows)
     }
 
     fn sum(

@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::train::data::rows::{RowKind, RowSet, Task};
 use crate::train::data::tokenizer::Frame;
 use crate::train::model::parameters::{Declared, Part, Role};
-use crate::train::model::{Architecture, Inputs, Language, Needs, Pass, Seen};
+use crate::train::model::{Architecture, Inputs, Language, Needs, Pass, Seen, Tokens};
 use crate::train::params::{How, Mixed, Params, Section};
 use crate::train::strategy::At;
 
@@ -253,6 +253,21 @@ impl Forward<'_> {
         let mut inputs = rows.inputs(self.frame.pad, self.dtype, self.device)?;
         inputs.tokens.view = self.rows.view();
         Ok(inputs)
+    }
+}
+
+impl Forward<'_> {
+    /// The state that stands for a whole row, `[rows, width]` of `[rows, length, width]`: that of
+    /// its first token, or of the last one of a model that looks back only, which has read all of
+    /// the row there.
+    fn whole(&self, tokens: &Tokens, hidden: &Tensor) -> Computed<Tensor> {
+        match self.frame.language {
+            Language::Masked | Language::Spans => hidden.narrow(1, 0, 1)?.squeeze(1),
+            Language::Causal => {
+                let last = tokens.last()?.to_dtype(hidden.dtype())?.unsqueeze(2)?;
+                hidden.broadcast_mul(&last)?.sum(1)
+            }
+        }
     }
 }
 

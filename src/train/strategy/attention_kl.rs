@@ -47,7 +47,8 @@ struct AttentionKl {
 
 impl Strategy for AttentionKl {
     fn begin(&mut self, run: &Probe) -> Result<()> {
-        (self.initial, self.last) = (Maps::of(run)?, Maps::of(run)?);
+        self.initial = Maps::of(run)?;
+        self.last = self.initial.clone();
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::train::model::{Inputs, Needs, Pass, Tokens, show};
 
 /// Maps of each step of the model that attends: its own first, and behind it that of a decoder over
 /// its encoder.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Maps(BTreeMap<usize, Vec<Tensor>>);
 
 /// The weights of one attention over the sample.

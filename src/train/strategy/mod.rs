@@ -70,6 +70,11 @@ pub struct At {
     pub total: u64,
 }
 
+/// So many steps, or where `share` is above 0, that share of the `total`.
+pub fn steps_or_share(steps: u64, share: f64, total: u64) -> u64 {
+    if share > 0.0 { (share * total as f64).round_ties_even() as u64 } else { steps }
+}
+
 /// What a run trains: its parameters as they were declared, and the model's steps.
 pub struct Layout {
     /// The parameters that the run trains.

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::maps::Maps;
-use super::{At, Kind, Layout, Probe, Saved, Section, Strategy};
+use super::{At, Kind, Layout, Probe, Saved, Section, Strategy, steps_or_share};
 use crate::error::{Error, Result};
 use crate::train::model::moves::{Moves, Share};
 use crate::train::model::parameters::{Part, Role};
@@ -97,10 +97,7 @@ struct Unfreeze {
 impl Keys {
     /// Steps of stage 1 in a run of so many.
     fn first(&self, total: u64) -> u64 {
-        match self.first_share > 0.0 {
-            true => (self.first_share * total as f64).round_ties_even() as u64,
-            false => self.first_steps,
-        }
+        steps_or_share(self.first_steps, self.first_share, total)
     }
 
     /// How many of `n` groups have joined in a step.
@@ -137,31 +134,24 @@ impl Unfreeze {
     }
 
     /// Whether a parameter moves from the beginning.
-    fn is_first(&self, part: &Part, layout: &Layout) -> bool {
+    fn is_first(&self, part: &Part, lowest: usize, steps: usize) -> bool {
         match part.role {
-            Role::FeedForward => part.step >= self.lowest(layout),
+            Role::FeedForward => part.step >= lowest,
             Role::Beside(_) | Role::Prompt => true,
             Role::Head => self.keys.head,
-            Role::Norm => self.keys.head && part.step == layout.steps,
+            Role::Norm => self.keys.head && part.step == steps,
             Role::Attention | Role::Embedding => false,
         }
     }
 
-    /// What of a parameter moves when so many groups have joined.
-    fn share(&self, one: &Declared, joined: usize, layout: &Layout) -> Option<Share> {
-        let top = layout.steps - 1;
-        let below = top.saturating_sub(one.part.step) as i32;
-        let rate = self.keys.discriminative.powi(-below);
-
-        let is_whole = joined == self.n_groups(layout)
-            || self.is_first(&one.part, layout)
-            || self.keys.order == Order::Layers && joined > 0 && one.part.step + joined > top;
-        if is_whole {
-            return Some(Share::Whole { rate });
-        }
+    /// What of a parameter that is not whole yet moves when so many groups have joined.
+    fn share(&self, one: &Declared, joined: usize, top: usize, rate: f64) -> Option<Share> {
         match self.keys.order {
+            Order::Layers => {
+                (joined > 0 && one.part.step + joined > top).then_some(Share::Whole { rate })
+            }
             Order::Heads if one.part.role == Role::Attention => self.of_heads(one, joined, rate),
-            _ => None,
+            Order::Heads => None,
         }
     }
 
@@ -216,12 +206,22 @@ impl Strategy for Unfreeze {
     }
 
     fn moves(&self, at: At, layout: &Layout) -> Moves {
-        let joined = self.keys.joined(at, self.n_groups(layout));
-        if joined == self.n_groups(layout) && self.keys.discriminative == 1.0 {
+        let n_groups = self.n_groups(layout);
+        let joined = self.keys.joined(at, n_groups);
+        if joined == n_groups && self.keys.discriminative == 1.0 {
             return Moves::all();
         }
+
+        let (lowest, top) = (self.lowest(layout), layout.steps - 1);
         let shares = layout.declared.iter().filter_map(|one| {
-            self.share(one, joined, layout).map(|share| (one.name.clone(), share))
+            let below = top.saturating_sub(one.part.step) as i32;
+            let rate = self.keys.discriminative.powi(-below);
+            let is_whole = joined == n_groups || self.is_first(&one.part, lowest, layout.steps);
+            let share = match is_whole {
+                true => Share::Whole { rate },
+                false => self.share(one, joined, top, rate)?,
+            };
+            Some((one.name.clone(), share))
         });
         Moves::some(shares.collect())
     }
