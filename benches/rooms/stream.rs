@@ -73,7 +73,8 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
 
 /// Makes the rows of one epoch; gives their tokens.
 fn read(shards: &Shards, tokenizer: &Tokenizer, params: &Params) -> Result<u64> {
-    let batcher = Batcher::new(tokenizer, params, 17, &[RowKind::Passages].into())?;
+    let batcher =
+        Batcher::new(tokenizer, params, 17, &[RowKind::Masked, RowKind::Passages].into())?;
     let mut windows = Windows::new(shards, &batcher, Position::default())?;
     let (mut tokens, mut number) = (0, 0);
 

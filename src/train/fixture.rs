@@ -54,7 +54,8 @@ pub(crate) fn tiny_params() -> Params {
 
 /// Rows that a model learns language from, and passages, drawn from the seed 1.
 pub(crate) fn batcher<'a>(tokenizer: &'a Tokenizer, params: &'a Params) -> Batcher<'a> {
-    Batcher::new(tokenizer, params, 1, &[RowKind::Passages].into()).unwrap()
+    let own = RowKind::of_language(tokenizer.frame.language);
+    Batcher::new(tokenizer, params, 1, &[own, RowKind::Passages].into()).unwrap()
 }
 
 /// An encoder small enough for central differences.

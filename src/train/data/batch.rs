@@ -68,7 +68,8 @@ pub struct Batcher<'a> {
 }
 
 impl<'a> Batcher<'a> {
-    /// Makes rows of these kinds; those that the model learns language from are always among them.
+    /// Makes steps of rows of these kinds. Those that the model learns language from can always be
+    /// made: by them it is measured.
     ///
     /// # Errors
     /// If the section of a kind does not fit.
@@ -133,21 +134,13 @@ impl<'a> Batcher<'a> {
 
             let mut microbatch = self.microbatch(index, taken.iter().map(Vec::as_slice), "mask");
             let left_out = self.left_out(number, index);
-            microbatch.sets.retain(|kind, _| self.learns(*kind) && left_out != Some(*kind));
+            microbatch.sets.retain(|kind, _| self.kinds.contains(kind) && left_out != Some(*kind));
             let (tokens, places) = microbatch.size();
             step.tokens += tokens;
             step.padding += places - tokens;
             step.microbatches.push(microbatch);
         }
         Ok(step)
-    }
-
-    /// Whether a step learns from rows of this kind: where nothing else is asked for, from those
-    /// that the model learns language by.
-    fn learns(&self, kind: RowKind) -> bool {
-        let own = RowKind::of_language(self.tokenizer.frame.language);
-        let has_others = self.kinds.iter().any(|kind| *kind != RowKind::Passages);
-        self.kinds.contains(&kind) || kind == own && !has_others
     }
 
     /// The rows that a microbatch does without, where one of two tasks is drawn for it.

@@ -116,6 +116,19 @@ impl<'a> Windows<'a> {
         Ok(self.pending.pop_front())
     }
 
+    /// The next windows, at most `n` before the end of the epoch, without their passages.
+    ///
+    /// # Errors
+    /// If a shard or the tokenizer fails.
+    pub fn next_windows(&mut self, n: usize) -> Result<Vec<Window>> {
+        let mut taken = Vec::new();
+        while taken.len() < n {
+            let Some(window) = self.next_window()? else { break };
+            taken.push(Window { passages: None, ..window });
+        }
+        Ok(taken)
+    }
+
     /// The next window, from the beginning again where the epoch ends.
     ///
     /// # Errors

@@ -250,11 +250,10 @@ impl Architecture for T5Config {
 
         // Without rows to decode, what the encoder found is the end.
         let Some(decoder) = &inputs.decoder else {
-            let at_turn = step == turn;
-            return Ok(vec![match at_turn {
-                true => self.end(pass, &state[0], Stack::Encoder)?,
-                false => state[0].clone(),
-            }]);
+            return match step == turn {
+                true => Ok(vec![self.end(pass, &state[0], Stack::Encoder)?]),
+                false => Ok(state.to_vec()),
+            };
         };
         if step == turn {
             let encoded = self.end(pass, &state[0], Stack::Encoder)?;

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::train::data::batch::{Batcher, Microbatch};
 use crate::train::data::rows::{RowKind, RowSet};
 use crate::train::data::shards::Shards;
-use crate::train::data::windows::{Window, Windows};
+use crate::train::data::windows::Windows;
 use crate::train::kernels;
 use crate::train::model::{Architecture, Pass, Seen, Weights, infer};
 use crate::train::objective::{self, Forward, Objective};
@@ -80,11 +80,7 @@ pub fn evaluate(shards: &Shards, measured: &Measured) -> Result<Option<f64>> {
     let (mut total, mut labels, mut left) = (0.0, 0, params.eval_windows);
 
     loop {
-        let mut taken: Vec<Window> = Vec::new();
-        while taken.len() < params.batch.min(left) {
-            let Some(window) = windows.next_window()? else { break };
-            taken.push(Window { passages: None, ..window });
-        }
+        let taken = windows.next_windows(params.batch.min(left))?;
         if taken.is_empty() {
             return Ok((labels > 0).then(|| total / labels as f64));
         }

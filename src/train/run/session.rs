@@ -20,7 +20,7 @@ use crate::train::data::rows::RowKind;
 use crate::train::data::rows::passages::{self, ParaphraseAs};
 use crate::train::data::shards::Shards;
 use crate::train::data::tokenizer::{Frame, Tokenizer};
-use crate::train::data::windows::{Position, Window, Windows};
+use crate::train::data::windows::{Position, Windows};
 use crate::train::kernels::Instructions;
 use crate::train::model::gradients::Gradients;
 use crate::train::model::hub;
@@ -204,12 +204,7 @@ impl Data {
     /// train split where there is none.
     fn sample(&self, job: &Job, params: &Params, batcher: &Batcher) -> Result<Inputs> {
         let shards = self.validation.as_ref().unwrap_or(&self.train);
-        let mut windows = Windows::in_order(shards, batcher)?;
-        let mut taken: Vec<Window> = Vec::with_capacity(SAMPLE);
-        while taken.len() < SAMPLE {
-            let Some(window) = windows.next_window()? else { break };
-            taken.push(Window { passages: None, ..window });
-        }
+        let taken = Windows::in_order(shards, batcher)?.next_windows(SAMPLE)?;
 
         let mut batch = batcher.microbatch(0, taken.chunks(1), "validation");
         let rows = batch.sets.remove(&RowKind::of_language(self.pretrained.family.language));

@@ -286,8 +286,6 @@ impl OnePass<'_> {
         let OnePass { engine, forward, key, rows, teachers } = self;
         let inputs = forward.inputs(rows)?;
         let student = forward.model;
-        let needs = || group.iter().map(|loss| loss.active.objective.needs(student));
-
         let mut taught: BTreeMap<&str, Taught> = BTreeMap::new();
         for (name, Teacher { model, weights }) in *teachers {
             let learn = group.iter().map(|loss| loss.active.objective.as_ref());
@@ -300,7 +298,8 @@ impl OnePass<'_> {
             }
         }
 
-        let needs = needs().fold(Needs::default(), Needs::and);
+        let needs = group.iter().map(|loss| loss.active.objective.needs(student));
+        let needs = needs.fold(Needs::default(), Needs::and);
         let run = engine.forward(&inputs, Some(*key), &needs)?;
         let seen = run.seen()?;
         let mut total: Option<Tensor> = None;
