@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("difficulty", &["error", "flow", "text"]),
     ("negatives", &["draw", "error", "files", "flow", "knowledge", "text"]),
     ("curriculum", &["draw", "error", "flow"]),
-    ("train", &["draw", "error", "flow"]),
+    ("train", &["draw", "error", "flow", "knowledge", "text"]),
     (
         "build",
         &[
@@ -49,7 +49,7 @@ const TRAINER: &[(&str, &[&str])] = &[
     ("data", &["model", "params"]),
     ("schedule", &["params"]),
     ("optimiser", &["model", "params"]),
-    ("strategy", &["model", "params"]),
+    ("strategy", &["data", "model", "params"]),
     ("objective", &["data", "kernels", "model", "params", "strategy"]),
     (
         "run",

@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use kpipe::train::kernels::DropoutKey;
+use kpipe::train::kernels::{DropoutKey, Targets};
 use kpipe::train::model::gradients;
 use kpipe::train::model::{Engine, FAMILIES, Inputs, Needs, Parameters, Tokens};
 use kpipe::train::run::plan;
@@ -115,7 +115,8 @@ fn measure(setting: &str) -> Result<()> {
         let pass = engine.forward(&inputs, dropout, &needs)?;
         let hidden = pass.seen()?.last;
         let chosen = hidden.flatten_to(1)?.index_select(&places, 0)?;
-        let loss = model.head(&engine.pass(dropout), &chosen)?.cross_entropy_sum(&labels, 1.0)?;
+        let head = model.head(&engine.pass(dropout), &chosen)?;
+        let loss = head.cross_entropy_sum(&Targets::of(&labels), 1.0)?;
         let mut gradients = gradients::empty();
         pass.backward(&loss, &mut gradients)?;
         std::hint::black_box(&gradients);

@@ -13,7 +13,9 @@ use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 use kpipe::flow::contract::contract;
 use kpipe::flow::dataset::{Batches, PartWriter};
 use kpipe::train::Params;
+use kpipe::train::data::again::Again;
 use kpipe::train::data::batch::Batcher;
+use kpipe::train::data::marks::PLAIN;
 use kpipe::train::data::rows::RowKind;
 use kpipe::train::data::shards::Shards;
 use kpipe::train::data::tokenizer::Tokenizer;
@@ -73,14 +75,14 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
 
 /// Makes the rows of one epoch; gives their tokens.
 fn read(shards: &Shards, tokenizer: &Tokenizer, params: &Params) -> Result<u64> {
-    let batcher =
-        Batcher::new(tokenizer, params, 17, &[RowKind::Masked, RowKind::Passages].into())?;
+    let kinds = [RowKind::Masked, RowKind::Passages].into();
+    let batcher = Batcher::new(tokenizer, &PLAIN, params, 17, &kinds)?;
     let mut windows = Windows::new(shards, &batcher, Position::default())?;
     let (mut tokens, mut number) = (0, 0);
 
     while windows.position().cursor.epoch == 0 {
         number += 1;
-        let step = batcher.step(number, &mut windows)?;
+        let step = batcher.step(number, &mut windows, &mut Again::default())?;
         if step.ranges.iter().any(|range| range.epoch > 0) {
             break;
         }

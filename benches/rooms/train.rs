@@ -17,7 +17,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use kpipe::train::kernels::{self, DropoutKey, Instructions, PIN};
+use kpipe::train::kernels::{self, DropoutKey, Instructions, PIN, Targets};
 use kpipe::train::model::gradients;
 use kpipe::train::model::moves::Moves;
 use kpipe::train::model::{
@@ -271,7 +271,7 @@ impl Batch<'_> {
         Ok(self
             .model
             .head(pass, &chosen)?
-            .cross_entropy_sum(&self.labels, share)?
+            .cross_entropy_sum(&Targets::of(&self.labels), share)?
             .affine(share, 0.0)?)
     }
 

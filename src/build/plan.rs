@@ -64,6 +64,10 @@ impl Pipeline {
         }
 
         pipeline.train.given = settings.given().map(str::to_string).collect();
+        pipeline.train.names = train::params::Names {
+            lexicon: pipeline.density.lexicon.clone(),
+            rules: pipeline.density.names(),
+        };
         // Ranges were checked where each key was read; here, what depends on more than one.
         pipeline.dedup.check()?;
         pipeline.density.check()?;

@@ -23,7 +23,7 @@ pub(super) struct TrainArgs {
     /// Folder for model, checkpoints and metrics; a run that was stopped there goes on
     #[arg(long, value_name = "FOLDER", default_value = "run")]
     out: PathBuf,
-    /// Afterwards write the loss of every training document into `losses.jsonl`, for the key
+    /// Afterwards write the loss of every training document into `losses.parquet`, for the key
     /// `difficulty.losses`
     #[arg(long)]
     losses: bool,

@@ -34,6 +34,7 @@ static FILES: &[(&str, &str)] = &[
     ("change", include_str!("../../schemas/change.toml")),
     ("refused", include_str!("../../schemas/refused.toml")),
     ("duplicate", include_str!("../../schemas/duplicate.toml")),
+    ("loss", include_str!("../../schemas/loss.toml")),
     ("metric", include_str!("../../schemas/metric.toml")),
 ];
 

@@ -39,7 +39,7 @@ pub(super) struct Name {
 }
 
 /// Which names are looked for; the keys of `[density]` with the same names.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct NameRules {
     /// Shortest name in letters and digits, at least 1.
     pub min_name_chars: usize,

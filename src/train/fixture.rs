@@ -19,6 +19,7 @@ use crate::flow::contract::contract;
 use crate::flow::dataset::PartWriter;
 use crate::flow::progress::Progress;
 use crate::train::data::batch::Batcher;
+use crate::train::data::marks::PLAIN;
 use crate::train::data::rows::RowKind;
 use crate::train::data::stream::{Document, Rewrite};
 use crate::train::data::tokenizer::Tokenizer;
@@ -55,7 +56,7 @@ pub(crate) fn tiny_params() -> Params {
 /// Rows that a model learns language from, and passages, drawn from the seed 1.
 pub(crate) fn batcher<'a>(tokenizer: &'a Tokenizer, params: &'a Params) -> Batcher<'a> {
     let own = RowKind::of_language(tokenizer.frame.language);
-    Batcher::new(tokenizer, params, 1, &[own, RowKind::Passages].into()).unwrap()
+    Batcher::new(tokenizer, &PLAIN, params, 1, &[own, RowKind::Passages].into()).unwrap()
 }
 
 /// An encoder small enough for central differences.
@@ -176,7 +177,13 @@ pub(crate) fn grammar(n: usize, seed: u64) -> Vec<Document> {
             _ => vec![rewrite(anchor.replace("reduce", "raise"), false)],
         };
 
-        Document { seq: seq as u64, id: format!("toy:{seq}"), text: sentences.join(" "), rewrites }
+        Document {
+            seq: seq as u64,
+            id: format!("toy:{seq}"),
+            text: sentences.join(" "),
+            rewrites,
+            line: String::new(),
+        }
     };
     (0..n).map(document).collect()
 }
@@ -307,10 +314,10 @@ pub(crate) fn metrics(out: &Path) -> Vec<Metric> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The bytes of everything a run leaves, with `tokens_per_s` taken out of the metrics.
+/// The bytes of everything a run leaves, with `tokens_per_s` and `memory` taken out of the metrics.
 pub(crate) fn outcome(out: &Path) -> Vec<Vec<u8>> {
     let read = |name: &str| std::fs::read(out.join(name)).unwrap();
-    let steady = |metric| Metric { tokens_per_s: 0.0, ..metric }.line().unwrap();
+    let steady = |metric| Metric { tokens_per_s: 0.0, memory: None, ..metric }.line().unwrap();
     let metrics: Vec<String> = metrics(out).into_iter().map(steady).collect();
     let checkpoint = checkpoint::latest(out).unwrap().unwrap();
     let mut all: Vec<Vec<u8>> =

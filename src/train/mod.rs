@@ -64,7 +64,7 @@ pub struct Job<'a> {
     pub seed: u64,
     /// Where the numbers are computed, from [`device`].
     pub device: &'a Device,
-    /// Whether to write the loss of every training document into `losses.jsonl` after the last
+    /// Whether to write the loss of every training document into `losses.parquet` after the last
     /// step.
     pub losses: bool,
     /// Where to tell how far the run is.

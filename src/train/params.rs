@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{Error, Result};
+use crate::knowledge::lexicon::LexiconSpec;
+use crate::knowledge::names::NameRules;
 use crate::train::VERSION;
 
 /// Parameters of the trainer; units, ranges and reasons stand in `pipelines/default.toml`.
@@ -63,9 +65,82 @@ pub struct Params {
     pub optimiser: Optimiser,
     /// The learning rate over the steps.
     pub schedule: Schedule,
+    /// What the names of concepts are for.
+    pub concepts: Concepts,
+    /// What documents say of their source.
+    pub source_line: SourceLine,
+    /// Whether a step learns from its hardest rows alone.
+    pub selective: Selective,
+    /// Whether `metrics.jsonl` is written as TensorBoard's event files as well.
+    pub tensorboard: bool,
+    /// Names of concepts: `[density]` says which.
+    #[serde(skip)]
+    pub names: Names,
     /// Keys that a person gave, by their whole names; the others have their defaults.
     #[serde(skip)]
     pub given: BTreeSet<String>,
+}
+
+/// What the names of concepts are for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Concepts {
+    /// With what probability a name is masked, or left out for T5, before anything else.
+    pub mask: f64,
+    /// Share of the windows that are cut down to a sentence with a name and its neighbour.
+    pub focus: f64,
+    /// What the first piece of a name counts more than others, where each token is predicted.
+    pub weight: f64,
+}
+
+impl Concepts {
+    /// Whether names have to be found.
+    pub fn are_used(&self) -> bool {
+        self.mask > 0.0 || self.focus > 0.0 || self.weight > 0.0
+    }
+}
+
+/// The names of concepts that are looked for in texts.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Files of the lexicon.
+    pub lexicon: Vec<LexiconSpec>,
+    /// Which names of it.
+    pub rules: NameRules,
+}
+
+/// A line about its source before the first window of a document, on which nothing is learned
+/// (metadata conditioning with cool-down, arXiv:2501.01956).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceLine {
+    /// Share of the steps, the first ones, in which it is read; 0 leaves it out.
+    pub share: f64,
+    /// Most tokens of it.
+    pub tokens: usize,
+    /// Columns of the shards, and fields of their column `metadata`.
+    pub fields: Vec<String>,
+}
+
+impl SourceLine {
+    /// Whether it is read in a step.
+    pub fn is_read(&self, step: u64, steps: u64) -> bool {
+        step as f64 <= self.share * steps as f64
+    }
+}
+
+/// Steps that learn from their hardest rows alone (Selective-Backprop, arXiv:1910.00762).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selective {
+    /// Share of the rows that are kept; 1 keeps all.
+    pub keep: f64,
+    /// Share of the steps before it begins.
+    pub start: f64,
+    /// Share of the steps at which it ends.
+    pub end: f64,
+    /// Every so many steps all rows are learned from; 0 makes no such break.
+    pub interrupt: u64,
 }
 
 /// What the model computes with. Weights, optimiser, norms, softmax and losses are never halves.

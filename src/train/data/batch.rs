@@ -12,12 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::draw;
 use crate::error::{Error, Result};
+use crate::train::data::again::{Again, name};
 use crate::train::data::consumed::Range;
+use crate::train::data::marks::Marker;
 use crate::train::data::rows::passages::{self, Compared, Passages};
-use crate::train::data::rows::{Lengths, RowKind, RowMaker, RowSet, Task};
+use crate::train::data::rows::{Lengths, RowKind, RowMaker, RowSet, Task, Text};
 use crate::train::data::stream::Document;
 use crate::train::data::tokenizer::{Pieces, Tokenizer};
-use crate::train::data::windows::{Window, Windows};
+use crate::train::data::windows::{Cut, Window, Windows};
 use crate::train::params::{How, Params};
 
 /// Rows for one forward and backward pass of each objective: one set of each kind.
@@ -44,8 +46,14 @@ pub struct Step {
     pub number: u64,
     /// Its microbatches in order.
     pub microbatches: Vec<Microbatch>,
-    /// What was consumed.
+    /// What was consumed in the order of the shards.
     pub ranges: Vec<Range>,
+    /// `seq` of what was read again.
+    pub again: Vec<u64>,
+    /// Whether documents began with a line about their source.
+    pub source_line: bool,
+    /// Names of the documents by their `seq`; see [`name`].
+    pub names: BTreeMap<u64, u64>,
     /// Tokens the model reads, padding left out.
     pub tokens: u64,
     /// Places that hold padding, up to the longest row that is computed with it.
@@ -56,6 +64,8 @@ pub struct Step {
 pub struct Batcher<'a> {
     /// The tokenizer.
     pub tokenizer: &'a Tokenizer,
+    /// What tells more of a text than its pieces.
+    marker: &'a Marker,
     /// The parameters.
     pub params: &'a Params,
     /// Seed of the run.
@@ -75,6 +85,7 @@ impl<'a> Batcher<'a> {
     /// If the section of a kind does not fit.
     pub fn new(
         tokenizer: &'a Tokenizer,
+        marker: &'a Marker,
         params: &'a Params,
         seed: u64,
         kinds: &BTreeSet<RowKind>,
@@ -101,12 +112,43 @@ impl<'a> Batcher<'a> {
             .hint(format!("set `train.rows.passages.tokens={most}` or less")));
         }
 
-        Ok(Batcher { tokenizer, params, seed, makers, passages, kinds: kinds.clone() })
+        Ok(Batcher { tokenizer, marker, params, seed, makers, passages, kinds: kinds.clone() })
     }
 
-    /// Most pieces of a window, so that every row of it fits.
-    pub fn room(&self) -> usize {
-        self.makers.iter().map(|(_, maker)| maker.room(self.params.max_tokens)).min().unwrap_or(0)
+    /// Most pieces of a window behind a line of so many, so that every row of it fits.
+    pub fn room(&self, line: usize) -> usize {
+        let most = self.params.max_tokens - line;
+        self.makers.iter().map(|(_, maker)| maker.room(most)).min().unwrap_or(0)
+    }
+
+    /// The pieces of a text, with what the run wants to know of them.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn pieces(&self, text: &str) -> Result<Pieces> {
+        self.marker.pieces(self.tokenizer, text)
+    }
+
+    /// What the lines about sources are made of; nothing where there are none.
+    pub fn fields(&self, cut: Cut) -> &'a [String] {
+        let has_lines = self.params.source_line.share > 0.0 && cut != Cut::Measured;
+        if has_lines { &self.params.source_line.fields } else { &[] }
+    }
+
+    /// The pieces of the line about a source, with an empty line behind it.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn line(&self, line: &str) -> Result<Vec<u32>> {
+        if line.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ids = self.tokenizer.pieces(line)?.ids;
+        // Nothing, of a tokenizer to which spaces are.
+        let behind = self.tokenizer.pieces("\n\n")?.ids;
+        ids.truncate(self.params.source_line.tokens.saturating_sub(behind.len()));
+        ids.extend(behind);
+        Ok(ids)
     }
 
     /// What a document's passages are compared with, where that is asked for.
@@ -115,22 +157,48 @@ impl<'a> Batcher<'a> {
     /// If the tokenizer fails.
     pub fn passages(&self, document: &Document, epoch: u64) -> Result<Option<Passages>> {
         match &self.passages {
-            Some(params) => params.passages(document, epoch, self.tokenizer, self.seed),
+            Some(params) => {
+                let width = self.tokenizer.frame.width();
+                params.passages(document, epoch, self.seed, width, |text| self.pieces(text))
+            }
             None => Ok(None),
         }
     }
 
-    /// Takes the next windows and makes the step `number` of them.
+    /// Takes the next windows, and some that are to be read again, and makes the step `number` of
+    /// them.
     ///
     /// # Errors
     /// If a shard or the tokenizer fails.
-    pub fn step(&self, number: u64, windows: &mut Windows) -> Result<Step> {
-        let mut step =
-            Step { number, microbatches: Vec::new(), ranges: Vec::new(), tokens: 0, padding: 0 };
+    pub fn step(&self, number: u64, windows: &mut Windows, again: &mut Again) -> Result<Step> {
+        let mut step = Step {
+            number,
+            microbatches: Vec::new(),
+            ranges: Vec::new(),
+            again: Vec::new(),
+            source_line: self.params.source_line.is_read(number, self.params.steps),
+            names: BTreeMap::new(),
+            tokens: 0,
+            padding: 0,
+        };
         for index in 0..self.params.accumulate as u64 {
-            let taken: Vec<Vec<Window>> =
-                (0..self.params.batch).map(|_| self.next_row(windows)).collect::<Result<_>>()?;
+            let n_again = again.rows(self.params.batch);
+            let mut taken: Vec<Vec<Window>> = (n_again..self.params.batch)
+                .map(|_| self.next_row(windows))
+                .collect::<Result<_>>()?;
             taken.iter().flatten().for_each(|window| Range::extend(&mut step.ranges, window));
+
+            for seq in again.documents.drain(..n_again) {
+                taken.push(vec![windows.again(seq, number)?]);
+                step.again.push(seq);
+            }
+            for window in taken.iter_mut().flatten() {
+                window.weight = again.weight(&window.id);
+                step.names.insert(window.seq, name(&window.id));
+                if !step.source_line {
+                    window.line.clear();
+                }
+            }
 
             let mut microbatch = self.microbatch(index, taken.iter().map(Vec::as_slice), "mask");
             let left_out = self.left_out(number, index);
@@ -177,10 +245,11 @@ impl<'a> Batcher<'a> {
     /// Most tokens that a window takes in a row of any kind.
     fn lengths(&self, window: &Window) -> Lengths {
         let all = self.makers.iter().map(|(_, maker)| maker.lengths(window.pieces.ids.len()));
-        all.fold(Lengths::default(), |most, one| Lengths {
+        let most = all.fold(Lengths::default(), |most, one| Lengths {
             tokens: most.tokens.max(one.tokens),
             decoded: most.decoded.max(one.decoded),
-        })
+        });
+        Lengths { tokens: most.tokens + window.line.len(), ..most }
     }
 
     /// Makes rows and labels of the windows of each row; the draws depend on seed, `purpose`,
@@ -205,10 +274,14 @@ impl<'a> Batcher<'a> {
 
     /// Adds a window to the last row of each kind.
     fn add(&self, batch: &mut Microbatch, window: &Window, purpose: &str) {
-        let key = format!("{}/{}/{}", window.epoch, window.seq, window.index);
+        let mut key = format!("{}/{}/{}", window.epoch, window.seq, window.index);
+        if window.again > 0 {
+            key += &format!("/{}", window.again);
+        }
+        let text = Text { pieces: &window.pieces, line: &window.line, ends: window.ends };
         for (kind, maker) in &self.makers {
-            let row = maker.row(&window.pieces, window.last, &mut self.draws(purpose, &key));
-            batch.sets.entry(*kind).or_default().add(row);
+            let row = maker.row(&text, &mut self.draws(purpose, &key));
+            batch.sets.entry(*kind).or_default().add(row, window.seq, window.weight);
         }
 
         if let (Some(passages), Some(params)) = (&window.passages, &self.passages) {
@@ -224,14 +297,14 @@ impl<'a> Batcher<'a> {
     }
 
     fn compare(&self, compared: &mut Compared, passages: &Passages, key: &str) {
-        let around = |pieces: &Pieces| self.tokenizer.frame.around(&pieces.ids, true);
+        let around = |pieces: &Pieces| self.tokenizer.frame.around(&[], &pieces.ids, true);
         compared.anchors.push(around(&passages.anchor));
         compared.positives.push(match (&passages.positive, self.makers.first()) {
             (Some(positive), _) => around(positive),
             // The anchor again, as the model reads it to learn language: masked, where it learns
             // so.
             (None, Some((_, language))) => {
-                language.row(&passages.anchor, true, &mut self.draws("view", key)).ids
+                language.row(&Text::whole(&passages.anchor), &mut self.draws("view", key)).ids
             }
             (None, None) => around(&passages.anchor),
         });
@@ -243,6 +316,7 @@ impl<'a> Batcher<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::data::marks::PLAIN;
     use crate::train::data::shards::Shards;
     use crate::train::data::windows::Position;
     use crate::train::fixture::{batcher, grammar, shard_folder, tiny_params};
@@ -258,7 +332,7 @@ mod tests {
             let params = Params { batch, accumulate, ..params.clone() };
             let batcher = batcher(&tokenizer, &params);
             let mut windows = Windows::new(&shards, &batcher, Position::default()).unwrap();
-            let step = batcher.step(1, &mut windows).unwrap();
+            let step = batcher.step(1, &mut windows, &mut Again::default()).unwrap();
             let sets = step.microbatches.iter().map(|batch| &batch.sets[&RowKind::Masked]);
             let rows: Vec<Vec<u32>> = sets.flat_map(|set| set.rows.ids.clone()).collect();
             (rows, step.ranges)
@@ -275,13 +349,13 @@ mod tests {
         let params = tiny_params();
         let tokenizer = Tokenizer::train(&shards, &BERT, &params.tokenizer, 1).unwrap();
         let kinds = [RowKind::Masked, RowKind::Causal].into();
-        let both = Batcher::new(&tokenizer, &params, 1, &kinds).unwrap();
+        let both = Batcher::new(&tokenizer, &PLAIN, &params, 1, &kinds).unwrap();
         let mut windows = Windows::new(&shards, &both, Position::default()).unwrap();
-        let step = both.step(1, &mut windows).unwrap();
+        let step = both.step(1, &mut windows, &mut Again::default()).unwrap();
 
         let plain = batcher(&tokenizer, &params);
         let mut windows = Windows::new(&shards, &plain, Position::default()).unwrap();
-        let alone = plain.step(1, &mut windows).unwrap();
+        let alone = plain.step(1, &mut windows, &mut Again::default()).unwrap();
 
         for (both, alone) in step.microbatches.iter().zip(&alone.microbatches) {
             let (masked, causal) = (&both.sets[&RowKind::Masked], &both.sets[&RowKind::Causal]);

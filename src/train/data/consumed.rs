@@ -25,6 +25,12 @@ pub struct Consumed {
     pub step: u64,
     /// What it consumed, in order.
     pub ranges: Vec<Range>,
+    /// Whether documents began with a line about their source.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub source_line: bool,
+    /// `seq` of the documents that it read again because they are hard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<u64>,
 }
 
 /// Consecutive windows of one epoch.
@@ -179,6 +185,7 @@ impl Order<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::data::again::Again;
     use crate::train::data::tokenizer::Tokenizer;
     use crate::train::data::windows::{Position, Windows};
     use crate::train::fixture::{batcher, grammar, shard_folder, tiny_params};
@@ -193,7 +200,10 @@ mod tests {
         let batcher = batcher(&tokenizer, &params);
         let mut windows = Windows::new(shards, &batcher, Position::default()).unwrap();
         (1..=30)
-            .map(|step| Consumed { step, ranges: batcher.step(step, &mut windows).unwrap().ranges })
+            .map(|step| {
+                let made = batcher.step(step, &mut windows, &mut Again::default()).unwrap();
+                Consumed { step, ranges: made.ranges, source_line: false, again: Vec::new() }
+            })
             .collect()
     }
 

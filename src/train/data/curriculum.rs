@@ -43,6 +43,12 @@ pub struct Declared {
 pub struct Curriculum {
     /// What each document is.
     kinds: Vec<u8>,
+    /// The bucket of each.
+    buckets: Vec<u8>,
+    /// The source of each, by its number.
+    sources: Vec<u16>,
+    /// Their names.
+    names: Vec<String>,
     /// Mean difficulty of the last fifth less that of the first.
     rise: f64,
 }
@@ -64,8 +70,9 @@ impl Curriculum {
     pub fn read(shards: &Shards) -> Result<Self> {
         let declared = shards.declared()?;
         let (mut kinds, mut difficulties, mut buckets) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut sources, mut names): (Vec<u16>, Vec<String>) = (Vec::new(), Vec::new());
 
-        shards.texts(&["role", "bucket", "phase", "difficulty", "seq"], |row| {
+        shards.texts(&["role", "source", "bucket", "phase", "difficulty", "seq"], |row| {
             let at = kinds.len() as u64;
             let seq = row.value::<UInt64Type>("seq")?;
             if seq != at {
@@ -77,25 +84,42 @@ impl Curriculum {
             kinds.push(u8::from(is_domain) * DOMAIN + u8::from(is_opening) * OPENING);
             difficulties.push(row.value::<Float32Type>("difficulty")?);
             buckets.push(row.value::<UInt8Type>("bucket")?);
+            let source = row.string("source")?;
+            let known = names.iter().position(|name| name == source);
+            sources.push(known.unwrap_or(names.len()) as u16);
+            if known.is_none() {
+                names.push(source.to_string());
+            }
             Ok(0)
         })?;
 
         // Where nobody says what is hard, it is the uppermost bucket.
         let hardest = buckets.iter().copied().max().unwrap_or(0).max(1);
         let hard = declared.map_or(hardest, |declared| declared.hard_from_bucket);
-        for (kind, bucket) in kinds.iter_mut().zip(buckets) {
-            *kind |= if bucket >= hard { HARD } else { 0 };
+        for (kind, bucket) in kinds.iter_mut().zip(&buckets) {
+            *kind |= if *bucket >= hard { HARD } else { 0 };
         }
 
         if let Some(declared) = declared {
             check(&kinds, &declared)?;
         }
-        Ok(Curriculum { rise: rise(&difficulties), kinds })
+        Ok(Curriculum { rise: rise(&difficulties), kinds, buckets, sources, names })
     }
 
     /// Whether the text at the end is harder than that at the beginning.
     pub fn rises(&self) -> bool {
         self.rise > 0.05
+    }
+
+    /// The source of the document at `seq`.
+    pub fn source(&self, seq: u64) -> Option<&str> {
+        let source = *self.sources.get(seq as usize)?;
+        self.names.get(usize::from(source)).map(String::as_str)
+    }
+
+    /// The bucket of the document at `seq`.
+    pub fn bucket(&self, seq: u64) -> Option<u8> {
+        self.buckets.get(seq as usize).copied()
     }
 
     /// What the documents of a step are.
@@ -225,7 +249,13 @@ mod tests {
 
     #[test]
     fn a_step_tells_what_it_was_made_of() {
-        let curriculum = Curriculum { kinds: order(8, 5), rise: 0.0 };
+        let kinds = order(8, 5);
+        let (buckets, sources) = (vec![0; kinds.len()], vec![0; kinds.len()]);
+        let names = vec!["toy".to_string()];
+        let curriculum = Curriculum { kinds, buckets, sources, names, rise: 0.0 };
+        assert_eq!((curriculum.source(3), curriculum.bucket(3)), (Some("toy"), Some(0)));
+        assert_eq!((curriculum.source(1_000), curriculum.bucket(1_000)), (None, None));
+
         let range = |first: u64, last: u64| Range {
             epoch: 0,
             first,

@@ -1,15 +1,17 @@
 //! shards → rows: what one optimiser step learns from, in the order of the curriculum.
 //!
 //! [`shards`] finds them, on disk or in an object store; [`stream`] reads them in `seq` order and
-//! knows where it stands; [`shuffle`] mixes blocks of that order where it is asked to;
-//! [`tokenizer`] makes pieces of text and [`windows`] cuts documents into them; [`rows`] makes rows
-//! and labels of windows, one kind a file, and [`batch`] puts those of a step together.
-//! [`curriculum`] counts the quotas of the order again, [`consumed`] keeps the proof of what was
-//! read.
+//! knows where it stands; [`shuffle`] mixes blocks of that order where it is asked to, [`again`]
+//! names documents that come once more; [`tokenizer`] makes pieces of text, [`marks`] tells their
+//! words and concepts, and [`windows`] cuts documents into them; [`rows`] makes rows and labels of
+//! windows, one kind a file, and [`batch`] puts those of a step together. [`curriculum`] counts the
+//! quotas of the order again, [`consumed`] keeps the proof of what was read.
 
+pub mod again;
 pub mod batch;
 pub mod consumed;
 pub mod curriculum;
+pub mod marks;
 pub mod rows;
 pub mod shards;
 pub mod shuffle;

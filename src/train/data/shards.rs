@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{ArrowPrimitiveType, UInt32Type};
@@ -22,6 +22,7 @@ use crate::flow::objects::{Folder, is_address};
 use crate::flow::place::Place;
 use crate::flow::watched::{State, unchanged, unreadable};
 use crate::train::data::curriculum::Declared;
+use crate::train::data::stream::Cursor;
 
 const MANIFEST: &str = "manifest.json";
 const DATA: &str = "data";
@@ -31,6 +32,8 @@ pub struct Shards {
     places: Vec<Place>,
     /// Of each: what it was when it was opened, in the order of the places.
     seen: Vec<Seen>,
+    /// The first row of each row group, once somebody looks for a row.
+    groups: OnceLock<Vec<Cursor>>,
 }
 
 /// What a shard was when it was opened.
@@ -140,7 +143,8 @@ impl Shards {
         for (place, seen) in places.iter().zip(&seen) {
             manifests.check(place, &seen.content, split)?;
         }
-        Ok((!places.is_empty()).then_some(Shards { places, seen }))
+        let groups = OnceLock::new();
+        Ok((!places.is_empty()).then_some(Shards { places, seen, groups }))
     }
 
     /// What the build declared of the order, where its manifest stands beside the shards.
@@ -201,6 +205,37 @@ impl Shards {
             }
         }
         Ok(total)
+    }
+
+    /// Where the row `seq` stands.
+    ///
+    /// # Errors
+    /// If there is none, or a shard cannot be read.
+    pub fn find(&self, seq: u64) -> Result<Cursor> {
+        let groups = match self.groups.get() {
+            Some(groups) => groups,
+            None => {
+                let groups = self.read_groups()?;
+                self.groups.get_or_init(|| groups)
+            }
+        };
+        let behind = groups.partition_point(|group| group.seq <= seq);
+        let group = behind.checked_sub(1).map(|idx| groups[idx]).ok_or_else(|| {
+            Error::data(format!("no document stands at {seq}")).hint("build the shards again")
+        })?;
+        Ok(Cursor { row: (seq - group.seq) as usize, seq, ..group })
+    }
+
+    /// The first row of each row group.
+    fn read_groups(&self) -> Result<Vec<Cursor>> {
+        let (mut groups, mut seq) = (Vec::new(), 0);
+        for (shard, place) in self.places.iter().enumerate() {
+            for (group, rows) in Batches::at(place, None, None)?.rows().into_iter().enumerate() {
+                groups.push(Cursor { epoch: 0, shard, group, row: 0, seq });
+                seq += rows;
+            }
+        }
+        Ok(groups)
     }
 
     /// Rows of the split, and a hash of their ids in order and of all that the shards hold: what a
@@ -364,7 +399,7 @@ fn number_in_set(name: &str, split: &str) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::data::stream::{Cursor, Stream};
+    use crate::train::data::stream::Stream;
     use crate::train::fixture::{grammar, shard_folder, write_shard};
 
     #[test]
@@ -377,6 +412,19 @@ mod tests {
         write_shard(&data.join("train-00000-of-00002.parquet"), &grammar(3, 1), "train");
         std::fs::write(data.join("train-00001-of-00002.parquet"), b"no parquet").unwrap();
         assert!(Shards::open(folder.path(), "train").err().unwrap().what().contains("Parquet"));
+    }
+
+    #[test]
+    fn any_row_is_found() {
+        let documents = grammar(57, 3);
+        let folder = shard_folder(&documents, &[]);
+        let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
+        for document in &documents {
+            let mut stream = Stream::new(&shards, shards.find(document.seq).unwrap());
+            assert_eq!(stream.next_document().unwrap().as_ref(), Some(document));
+        }
+        let behind = shards.find(57).unwrap();
+        assert_eq!(Stream::new(&shards, behind).next_document().unwrap(), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::flow::contract::{column, contract, numbers, strings};
@@ -25,6 +26,8 @@ pub struct Document {
     pub text: String,
     /// Rewritten passages.
     pub rewrites: Vec<Rewrite>,
+    /// What it says about its source; empty where nobody asked.
+    pub line: String,
 }
 
 /// A passage of a document and one rewriting of it.
@@ -57,7 +60,9 @@ pub struct Cursor {
 /// Documents of a split in order, from a cursor on.
 pub struct Stream<'a> {
     shards: &'a Shards,
-    columns: &'static [&'static str],
+    columns: Vec<&'a str>,
+    /// What the lines about sources are made of.
+    fields: &'a [String],
     cursor: Cursor,
     batches: Option<Batches>,
     batch: Option<RecordBatch>,
@@ -68,16 +73,31 @@ impl<'a> Stream<'a> {
     pub fn new(shards: &'a Shards, cursor: Cursor) -> Self {
         Stream {
             shards,
-            columns: &["id", "text", "seq", "negatives"],
+            columns: vec!["id", "text", "seq", "negatives"],
+            fields: &[],
             cursor,
             batches: None,
             batch: None,
         }
     }
 
+    /// The same, with a line about the source of each document, made of columns of the shards and
+    /// of fields of their column `metadata`.
+    #[must_use]
+    pub fn telling(mut self, fields: &'a [String]) -> Self {
+        self.fields = fields;
+        for field in fields {
+            let column = if COLUMNS.contains(&field.as_str()) { field } else { METADATA };
+            if !self.columns.contains(&column) {
+                self.columns.push(column);
+            }
+        }
+        self
+    }
+
     /// A stream from the first row on that reads names and places only: its documents have no text.
     pub fn names(shards: &'a Shards) -> Self {
-        Stream { columns: &["id", "seq"], ..Stream::new(shards, Cursor::default()) }
+        Stream { columns: vec!["id", "seq"], ..Stream::new(shards, Cursor::default()) }
     }
 
     /// Where the stream stands.
@@ -87,8 +107,8 @@ impl<'a> Stream<'a> {
 
     /// Goes back to the first row, one epoch later.
     pub fn begin_next_epoch(&mut self) {
-        let cursor = Cursor { epoch: self.cursor.epoch + 1, ..Cursor::default() };
-        *self = Stream { columns: self.columns, ..Stream::new(self.shards, cursor) };
+        self.cursor = Cursor { epoch: self.cursor.epoch + 1, ..Cursor::default() };
+        (self.batches, self.batch) = (None, None);
     }
 
     /// The next document; `None` at the end of the epoch.
@@ -103,8 +123,8 @@ impl<'a> Stream<'a> {
                 (self.cursor.group, self.cursor.row) = (self.cursor.group + 1, 0);
                 continue;
             }
-            let document =
-                document(&batch, self.cursor.row).map_err(|error| error.at(self.place()))?;
+            let document = document(&batch, self.cursor.row, self.fields)
+                .map_err(|error| error.at(self.place()))?;
             if document.seq != self.cursor.seq {
                 let (found, expected) = (document.seq, self.cursor.seq);
                 return Err(Error::data(format!("`seq` is {found} where {expected} comes next"))
@@ -122,7 +142,8 @@ impl<'a> Stream<'a> {
             let Some(place) = self.shards.place(self.cursor.shard) else { return Ok(None) };
             if self.batches.is_none() {
                 self.shards.check_unchanged(self.cursor.shard)?;
-                let mut batches = Batches::at(place, Some(contract("shard")?), Some(self.columns))?;
+                let mut batches =
+                    Batches::at(place, Some(contract("shard")?), Some(&self.columns))?;
                 batches.skip_batches(self.cursor.group);
                 self.batches = Some(batches);
             }
@@ -161,14 +182,57 @@ impl<'a> Stream<'a> {
     }
 }
 
-fn document(batch: &RecordBatch, row: usize) -> Result<Document> {
+/// The columns that a line about a source may be made of.
+pub const COLUMNS: [&str; 7] = ["source", "role", "language", "title", "url", "licence", "date"];
+const METADATA: &str = "metadata";
+
+fn document(batch: &RecordBatch, row: usize, fields: &[String]) -> Result<Document> {
     let named = batch.column_by_name("text").is_none();
     Ok(Document {
         seq: numbers::<UInt64Type>(batch, "seq")?.value(row),
         id: strings(batch, "id")?.value(row).to_string(),
         text: if named { String::new() } else { strings(batch, "text")?.value(row).to_string() },
         rewrites: if named { Vec::new() } else { rewrites(batch, row)? },
+        line: line(batch, row, fields)?,
     })
+}
+
+/// What a document says of itself, `pubmed | Journal Article | Asthma`; what it does not say is
+/// left out.
+fn line(batch: &RecordBatch, row: usize, fields: &[String]) -> Result<String> {
+    let cell = |column: &str| -> Result<Option<&str>> {
+        let column = strings(batch, column)?;
+        Ok(column.is_valid(row).then(|| column.value(row)))
+    };
+    let (mut said, mut metadata): (Vec<String>, Option<Value>) = (Vec::new(), None);
+
+    for field in fields {
+        if COLUMNS.contains(&field.as_str()) {
+            said.extend(cell(field)?.map(str::to_string));
+            continue;
+        }
+        if metadata.is_none() {
+            let text = cell(METADATA)?.unwrap_or("null");
+            metadata = Some(serde_json::from_str(text).map_err(|cause| {
+                Error::data(format!("column `{METADATA}` is no JSON: {cause}"))
+            })?);
+        }
+        said.extend(metadata.as_ref().and_then(|metadata| words(&metadata[field.as_str()])));
+    }
+
+    said.retain(|words| !words.trim().is_empty());
+    Ok(said.join(" | "))
+}
+
+/// The words of a value: of several the first, of a record its first words.
+fn words(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(several) => several.first().and_then(words),
+        Value::Object(record) => record.values().find_map(words),
+        Value::Bool(_) | Value::Null => None,
+    }
 }
 
 fn rewrites(batch: &RecordBatch, row: usize) -> Result<Vec<Rewrite>> {
@@ -222,6 +286,21 @@ mod tests {
         stream.begin_next_epoch();
         assert_eq!(stream.cursor().epoch, 1);
         assert_eq!(all(&mut stream), documents);
+    }
+
+    #[test]
+    fn documents_say_what_they_are_asked() {
+        let folder = shard_folder(&grammar(9, 3), &[]);
+        let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
+        let fields = ["source", "title", "role", "mesh"].map(str::to_string);
+        let mut stream = Stream::new(&shards, Cursor::default()).telling(&fields);
+        assert_eq!(stream.next_document().unwrap().unwrap().line, "toy | general");
+        stream.begin_next_epoch();
+        assert_eq!(stream.next_document().unwrap().unwrap().line, "toy | general");
+
+        let value = serde_json::json!({"a": [{"name": "Asthma"}, "x"], "b": 7, "c": [], "d": null});
+        let found = ["a", "b", "c", "d", "e"].map(|field| words(&value[field]));
+        assert_eq!(found, [Some("Asthma".into()), Some("7".into()), None, None, None]);
     }
 
     #[test]

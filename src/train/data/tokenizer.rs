@@ -6,6 +6,7 @@
 //! family they are for. Training is reproducible: see `tokenizer/learn.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::Value;
@@ -27,6 +28,7 @@ use crate::draw;
 use crate::error::{Error, Result};
 use crate::flow::dataset::write_atomically;
 use crate::flow::foreign::caught;
+use crate::train::data::marks::Mark;
 use crate::train::data::shards::Shards;
 use crate::train::model::{Family, Language, Special, bert};
 use crate::train::params::{self, TokenizerKind};
@@ -62,10 +64,11 @@ impl Frame {
         self.before.len() + self.behind.len() + usize::from(self.end.is_some())
     }
 
-    /// A row of these pieces; `ends` where the document ends behind them.
-    pub fn around(&self, ids: &[u32], ends: bool) -> Vec<u32> {
+    /// A row of these pieces, with a `line` about their source before them; `ends` where the
+    /// document ends behind them.
+    pub fn around(&self, line: &[u32], ids: &[u32], ends: bool) -> Vec<u32> {
         let end = self.end.filter(|_| ends);
-        let inner = self.before.iter().chain(ids).copied().chain(end);
+        let inner = self.before.iter().chain(line).chain(ids).copied().chain(end);
         inner.chain(self.behind.iter().copied()).collect()
     }
 }
@@ -89,13 +92,19 @@ pub struct Pieces {
     pub ids: Vec<u32>,
     /// For each piece, the number of the word it belongs to.
     pub words: Vec<u32>,
+    /// What stands at each piece; empty where nobody asked.
+    pub marks: Vec<Mark>,
 }
 
 impl Pieces {
     /// The pieces from `start` to before `end`.
     #[must_use]
     pub fn cut(&self, start: usize, end: usize) -> Pieces {
-        Pieces { ids: self.ids[start..end].to_vec(), words: self.words[start..end].to_vec() }
+        Pieces {
+            ids: self.ids[start..end].to_vec(),
+            words: self.words[start..end].to_vec(),
+            marks: self.marks.get(start..end).unwrap_or_default().to_vec(),
+        }
     }
 }
 
@@ -214,6 +223,14 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer fails on it.
     pub fn pieces(&self, text: &str) -> Result<Pieces> {
+        self.located(text).map(|(pieces, _)| pieces)
+    }
+
+    /// The same, and which bytes of the text each piece stands for.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on it.
+    pub fn located(&self, text: &str) -> Result<(Pieces, Vec<Range<usize>>)> {
         // A pattern of a foreign file may give up on some text, and its library panics.
         let encoding = caught(|| self.inner.encode(text, false)).map_err(|words| failed(&words))?;
         let encoding = encoding.map_err(|cause| failed(&cause))?;
@@ -221,7 +238,10 @@ impl Tokenizer {
             *last = word.unwrap_or(*last);
             Some(*last)
         });
-        Ok(Pieces { words: words.collect(), ids: encoding.get_ids().to_vec() })
+        let pieces =
+            Pieces { words: words.collect(), ids: encoding.get_ids().to_vec(), marks: Vec::new() };
+        let places = encoding.get_offsets().iter().map(|(start, end)| *start..*end).collect();
+        Ok((pieces, places))
     }
 
     /// The piece that stands for a masked one: the one called `named`, or where that is empty the

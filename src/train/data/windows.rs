@@ -2,18 +2,23 @@
 //!
 //! Every document gives at least one window, so that what was consumed can be told by `seq` alone.
 //! A long one gives consecutive windows that end between words. A document's rewritten passages
-//! travel with its first window.
+//! travel with its first window, and so does the line about its source where there is one.
+//!
+//! With `train.concepts.focus`, some windows are cut down to a sentence that names a concept and
+//! its neighbour: what salient spans teach comes from the sentences more than from the masks.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use crate::draw;
 use crate::error::{Error, Result};
 use crate::train::data::batch::Batcher;
+use crate::train::data::marks::Mark;
 use crate::train::data::rows::passages::Passages;
 use crate::train::data::shards::Shards;
 use crate::train::data::shuffle::Documents;
-use crate::train::data::stream::{Cursor, Stream};
+use crate::train::data::stream::{Cursor, Document, Stream};
 use crate::train::data::tokenizer::Pieces;
 use crate::train::params::Long;
 
@@ -30,8 +35,16 @@ pub struct Window {
     pub index: u64,
     /// Whether it is the last of its document.
     pub last: bool,
+    /// Whether the document ends with its pieces.
+    pub ends: bool,
+    /// Pieces about the source, before the others.
+    pub line: Vec<u32>,
     /// The pieces, without what stands around them.
     pub pieces: Pieces,
+    /// What its labels count.
+    pub weight: f32,
+    /// The step in which it is read again; 0 where it comes in its order.
+    pub again: u64,
     /// The passages to compare, on the first window of a document that has some.
     pub passages: Option<Passages>,
 }
@@ -50,12 +63,23 @@ pub struct Position {
     pub given: usize,
 }
 
+/// What windows are cut for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// To be learned from, with all that the run asks for.
+    Taught,
+    /// To be measured: plain text, so that measures can be compared.
+    Measured,
+    /// The same with the lines about sources.
+    MeasuredWithLine,
+}
+
 /// The windows of a split in order.
 pub struct Windows<'a> {
     documents: Documents<'a>,
     batcher: &'a Batcher<'a>,
-    /// Most pieces of a window.
-    room: usize,
+    shards: &'a Shards,
+    cut: Cut,
     pending: VecDeque<Window>,
     position: Position,
 }
@@ -67,30 +91,57 @@ impl<'a> Windows<'a> {
     /// # Errors
     /// If the document there cannot be read.
     pub fn new(shards: &'a Shards, batcher: &'a Batcher<'a>, position: Position) -> Result<Self> {
-        let stream = Stream::new(shards, position.cursor);
+        let stream = Stream::new(shards, position.cursor).telling(batcher.fields(Cut::Taught));
         let documents =
             Documents::new(stream, batcher.params.shuffle, batcher.seed, position.drawn)?;
-        Self::of(documents, batcher, position)
-    }
-
-    /// All windows in the order of `seq`, as they are measured.
-    ///
-    /// # Errors
-    /// If a shard cannot be read.
-    pub fn in_order(shards: &'a Shards, batcher: &'a Batcher<'a>) -> Result<Self> {
-        let documents = Documents::new(Stream::new(shards, Cursor::default()), 0, batcher.seed, 0)?;
-        Self::of(documents, batcher, Position::default())
-    }
-
-    fn of(documents: Documents<'a>, batcher: &'a Batcher<'a>, position: Position) -> Result<Self> {
-        let room = batcher.room();
-        let mut windows = Windows { documents, batcher, room, pending: VecDeque::new(), position };
+        let mut windows = Self::of(documents, shards, batcher, Cut::Taught);
+        windows.position = position;
         if position.given > 0 {
             windows.read_document()?;
             windows.pending.drain(..position.given.min(windows.pending.len()));
             windows.position.given = position.given;
         }
         Ok(windows)
+    }
+
+    /// All windows in the order of `seq`, as they are measured.
+    ///
+    /// # Errors
+    /// If a shard cannot be read.
+    pub fn in_order(shards: &'a Shards, batcher: &'a Batcher<'a>, cut: Cut) -> Result<Self> {
+        let stream = Stream::new(shards, Cursor::default()).telling(batcher.fields(cut));
+        Ok(Self::of(Documents::new(stream, 0, batcher.seed, 0)?, shards, batcher, cut))
+    }
+
+    fn of(
+        documents: Documents<'a>,
+        shards: &'a Shards,
+        batcher: &'a Batcher<'a>,
+        cut: Cut,
+    ) -> Self {
+        let (pending, position) = (VecDeque::new(), Position::default());
+        Windows { documents, batcher, shards, cut, pending, position }
+    }
+
+    /// A window of the document that stands at `seq`, for the step `number`; which of several is
+    /// drawn.
+    ///
+    /// # Errors
+    /// If there is no such document, or it cannot be read.
+    pub fn again(&self, seq: u64, number: u64) -> Result<Window> {
+        let cursor = self.shards.find(seq)?;
+        let mut stream = Stream::new(self.shards, cursor).telling(self.batcher.fields(self.cut));
+        let document = stream.next_document()?.ok_or_else(|| {
+            Error::data(format!("no document stands at {seq}")).hint("build the shards again")
+        })?;
+        let mut windows =
+            windows_of(self.batcher, &document, self.position.cursor.epoch, self.cut)?;
+
+        let key = format!("{number}/{seq}");
+        let mut draws = draw::stream(self.batcher.seed, "again", key.as_bytes());
+        let mut window = windows.swap_remove(draw::next_below(&mut draws, windows.len()));
+        (window.again, window.passages) = (number, None);
+        Ok(window)
     }
 
     /// Where the next window comes from.
@@ -163,33 +214,82 @@ impl<'a> Windows<'a> {
         let Some(document) = self.documents.next_document()? else { return Ok(false) };
         self.position = position;
         let epoch = position.cursor.epoch;
-        let pieces = self.batcher.tokenizer.pieces(&document.text)?;
-        let spans = spans(&pieces.words, self.room, self.batcher.params.long);
-        let mut passages = self.batcher.passages(&document, epoch)?;
-
-        for (index, (start, end)) in spans.iter().enumerate() {
-            self.pending.push_back(Window {
-                epoch,
-                seq: document.seq,
-                id: document.id.clone(),
-                index: index as u64,
-                last: index + 1 == spans.len(),
-                pieces: pieces.cut(*start, *end),
-                passages: passages.take(),
-            });
-        }
-
+        self.pending = windows_of(self.batcher, &document, epoch, self.cut)?.into();
         Ok(true)
     }
 }
 
-/// Where the windows of a document begin and end: at most `room` pieces, cut between words where a
-/// word ends in the second half of the window.
-fn spans(words: &[u32], room: usize, long: Long) -> Vec<(usize, usize)> {
+/// The windows of a document, one at least.
+fn windows_of(batcher: &Batcher, document: &Document, epoch: u64, cut: Cut) -> Result<Vec<Window>> {
+    let pieces = batcher.pieces(&document.text)?;
+    let mut line = batcher.line(&document.line)?;
+    let rooms = [batcher.room(line.len()), batcher.room(0)];
+    let spans = spans(&pieces.words, rooms, batcher.params.long);
+    let mut passages = match cut {
+        Cut::Taught => batcher.passages(document, epoch)?,
+        Cut::Measured | Cut::MeasuredWithLine => None,
+    };
+    let focus = if cut == Cut::Taught { batcher.params.concepts.focus } else { 0.0 };
+
+    let window = |(index, (start, end)): (usize, &(usize, usize))| {
+        let (mut start, mut end) = (*start, *end);
+        if focus > 0.0 {
+            let key = format!("{epoch}/{}/{index}", document.seq);
+            let mut draws = draw::stream(batcher.seed, "focus", key.as_bytes());
+            if draw::next_unit(&mut draws) < focus {
+                let draw = |n| draw::next_below(&mut draws, n);
+                (start, end) = focused(&pieces.marks, start, end, draw);
+            }
+        }
+        Window {
+            epoch,
+            seq: document.seq,
+            id: document.id.clone(),
+            index: index as u64,
+            last: index + 1 == spans.len(),
+            ends: end == pieces.ids.len(),
+            line: std::mem::take(&mut line),
+            pieces: pieces.cut(start, end),
+            weight: 1.0,
+            again: 0,
+            passages: passages.take(),
+        }
+    };
+    Ok(spans.iter().enumerate().map(window).collect())
+}
+
+/// What is left of the pieces `start..end` where a sentence that names a concept is looked at: one
+/// of those, and the next one, or the one before where it is the last. All, where none names any.
+fn focused(
+    marks: &[Mark],
+    start: usize,
+    end: usize,
+    draw: impl FnOnce(usize) -> usize,
+) -> (usize, usize) {
+    let held = &marks[start..end];
+    let naming: BTreeSet<u32> =
+        held.iter().filter(|mark| mark.mention > 0).map(|mark| mark.sentence).collect();
+    let Some(chosen) = (!naming.is_empty()).then(|| draw(naming.len())) else {
+        return (start, end);
+    };
+    let chosen = naming.into_iter().nth(chosen).unwrap_or_default();
+    let is_last = held.last().is_some_and(|last| last.sentence == chosen);
+    let pair = [chosen.saturating_sub(u32::from(is_last)), chosen + u32::from(!is_last)];
+
+    let is_in = |mark: &Mark| (pair[0]..=pair[1]).contains(&mark.sentence);
+    let first = held.iter().position(is_in).unwrap_or(0);
+    let n = held[first..].iter().take_while(|mark| is_in(mark)).count();
+    (start + first, start + first + n)
+}
+
+/// Where the windows of a document begin and end: at most so many pieces in the first and in any
+/// other, cut between words where a word ends in the second half of the window.
+fn spans(words: &[u32], [first, other]: [usize; 2], long: Long) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
     let mut start = 0;
 
     loop {
+        let room = if start == 0 { first } else { other };
         let mut end = words.len().min(start + room);
         while end < words.len() && end > start + room / 2 && words[end] == words[end - 1] {
             end -= 1;
@@ -216,10 +316,24 @@ mod tests {
 
     #[test]
     fn windows_end_between_words_where_they_can() {
-        assert_eq!(spans(&[0, 1, 1, 2, 2, 2, 3], 4, Long::Split), [(0, 3), (3, 7)]);
-        assert_eq!(spans(&[0, 1, 1, 2, 2, 2, 3], 4, Long::Truncate), [(0, 3)]);
-        assert_eq!(spans(&[7; 9], 4, Long::Split), [(0, 4), (4, 8), (8, 9)]);
-        assert_eq!(spans(&[], 4, Long::Split), [(0, 0)]);
+        assert_eq!(spans(&[0, 1, 1, 2, 2, 2, 3], [4; 2], Long::Split), [(0, 3), (3, 7)]);
+        assert_eq!(spans(&[0, 1, 1, 2, 2, 2, 3], [4; 2], Long::Truncate), [(0, 3)]);
+        assert_eq!(spans(&[7; 9], [4; 2], Long::Split), [(0, 4), (4, 8), (8, 9)]);
+        assert_eq!(spans(&[7; 9], [2, 4], Long::Split), [(0, 2), (2, 6), (6, 9)]);
+        assert_eq!(spans(&[], [4; 2], Long::Split), [(0, 0)]);
+    }
+
+    #[test]
+    fn a_window_is_cut_down_to_a_sentence_that_names_a_concept() {
+        // Sentences of two pieces; the second and the last name something.
+        let marks: Vec<Mark> = (0..10)
+            .map(|idx| Mark { mention: u32::from(matches!(idx, 3 | 8)), sentence: idx / 2 })
+            .collect();
+        assert_eq!(focused(&marks, 0, 10, |n| n - 2), (2, 6));
+        assert_eq!(focused(&marks, 0, 10, |n| n - 1), (6, 10));
+        assert_eq!(focused(&marks, 3, 5, |_| 0), (3, 5));
+        assert_eq!(focused(&marks, 3, 4, |_| 0), (3, 4), "a sentence alone is left alone");
+        assert_eq!(focused(&marks, 4, 8, |_| unreachable!()), (4, 8));
     }
 
     proptest! {
@@ -228,7 +342,7 @@ mod tests {
             room in 2_usize..9) {
             let words: Vec<u32> = steps.iter().scan(0, |word,
                 step| { *word += step; Some(*word) }).collect();
-            let spans = spans(&words, room, Long::Split);
+            let spans = spans(&words, [room; 2], Long::Split);
             prop_assert!(spans.windows(2).all(|two| two[0].1 == two[1].0));
             prop_assert!(spans.iter().all(|(start, end)| end - start <= room));
             prop_assert_eq!((spans[0].0, spans[spans.len() - 1].1), (0, words.len()));

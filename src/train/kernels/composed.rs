@@ -3,9 +3,9 @@
 //!
 //! They run where our kernels do not (on a GPU), and the tests hold the kernels against them.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 
-use super::Activation;
+use super::{Activation, Targets};
 
 /// Adds a bias to every row.
 pub(super) fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
@@ -49,6 +49,22 @@ pub(super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
         Activation::GeluNew => x.gelu(),
         Activation::Silu => x.silu(),
         Activation::Relu => x.relu(),
+    }
+}
+
+/// Sum of cross-entropies of rows, each by its weight.
+pub(super) fn targets_sum(logits: &Tensor, targets: &Targets) -> Result<Tensor> {
+    let labels = Tensor::new(targets.labels, logits.device())?.unsqueeze(1)?;
+    let each = candle_nn::ops::log_softmax(logits, D::Minus1)?.gather(&labels, 1)?.squeeze(1)?;
+    let each = each.neg()?;
+    if let Some(losses) = targets.losses {
+        losses.add(each.detach().to_dtype(DType::F32)?.to_vec1::<f32>()?.into_iter());
+    }
+    match targets.weights {
+        Some(weights) => {
+            each.mul(&Tensor::new(weights, logits.device())?.to_dtype(each.dtype())?)?.sum_all()
+        }
+        None => each.sum_all(),
     }
 }
 

@@ -17,6 +17,7 @@ use super::operation::Operation;
 use super::product::{Factor, Matrix, product};
 use super::real::Real;
 use super::rows::{Products, ROWS, run_products, sum_of_rows, tensor};
+use super::{Losses, Targets};
 
 /// Bytes of logits at once.
 const LOGITS: usize = 128 << 20;
@@ -24,6 +25,10 @@ const LOGITS: usize = 128 << 20;
 /// See the module; `x` is `[n, width]`, the weight `[classes, width]`.
 pub(super) struct LinearCrossEntropy {
     labels: Vec<u32>,
+    /// What the loss of each row counts; 1 where there is nothing.
+    weights: Option<Vec<f32>>,
+    /// Where the losses go, before they are weighted.
+    losses: Option<Losses>,
     /// What the gradient by the sum will be; `None` where none will be asked for.
     expected: Option<f64>,
     /// Whether the gradient by the weight will be asked for as well.
@@ -34,9 +39,16 @@ pub(super) struct LinearCrossEntropy {
 }
 
 impl LinearCrossEntropy {
-    pub(super) fn new(labels: &[u32], expected: Option<f64>, is_trained: bool) -> Self {
-        let (labels, gradients) = (labels.to_vec(), Mutex::new(None));
-        LinearCrossEntropy { labels, expected, is_trained, gradients, most_logits: LOGITS }
+    pub(super) fn new(targets: &Targets, expected: Option<f64>, is_trained: bool) -> Self {
+        LinearCrossEntropy {
+            labels: targets.labels.to_vec(),
+            weights: targets.weights.map(<[f32]>::to_vec),
+            losses: targets.losses.cloned(),
+            expected,
+            is_trained,
+            gradients: Mutex::new(None),
+            most_logits: LOGITS,
+        }
     }
 
     /// Logits and the sum are `T`; their gradient is of the type of `x` before it is multiplied.
@@ -115,29 +127,48 @@ impl LinearCrossEntropy {
         classes: usize,
     ) -> f64 {
         let expected = self.expected.map(T::from_f64);
-        let of_row = |label: u32, logits: &mut [T]| {
-            let (own, (most, above)) = (logits[label as usize], exp_above(logits));
+        let of_row = |row: usize, logits: &mut [T]| {
+            let label = self.labels[row] as usize;
+            let (own, (most, above)) = (logits[label], exp_above(logits));
             if let Some(grad) = expected {
+                let grad = grad * T::from_f64(self.weight(row));
                 let scale = grad / above;
                 logits.iter_mut().for_each(|logit| *logit *= scale);
-                logits[label as usize] -= grad;
+                logits[label] -= grad;
             }
             (most - own).to_f64() + above.to_f64().ln()
         };
 
-        let labels = &self.labels[first..][..logits.len() / classes];
-        let groups = logits.par_chunks_mut(ROWS * classes).zip(labels.par_chunks(ROWS));
-        let sums = groups.map(|(logits, labels)| {
-            let rows = labels.iter().zip(logits.chunks_mut(classes));
-            let mut sum = 0.0;
+        let groups = logits.par_chunks_mut(ROWS * classes).enumerate();
+        let groups = groups.map(|(group, logits)| {
+            let mut losses = Vec::with_capacity(ROWS);
             simd.vectorize(|| {
-                for (label, logits) in rows {
-                    sum += of_row(*label, logits);
+                for (nth, logits) in logits.chunks_mut(classes).enumerate() {
+                    losses.push(of_row(first + group * ROWS + nth, logits));
                 }
             });
+            losses
+        });
+
+        let groups: Vec<Vec<f64>> = groups.collect();
+        let mut row = first;
+        let sums = groups.iter().map(|group| {
+            let mut sum = 0.0;
+            for loss in group {
+                sum += self.weight(row) * loss;
+                row += 1;
+            }
             sum
         });
-        sums.collect::<Vec<f64>>().into_iter().sum()
+        let total = sums.sum();
+        if let Some(losses) = &self.losses {
+            losses.add(groups.iter().flatten().map(|loss| *loss as f32));
+        }
+        total
+    }
+
+    fn weight(&self, row: usize) -> f64 {
+        self.weights.as_ref().map_or(1.0, |weights| f64::from(weights[row]))
     }
 }
 
@@ -311,7 +342,7 @@ mod tests {
         let run = |most_logits: usize, grad: f64| {
             let kernel = LinearCrossEntropy {
                 most_logits,
-                ..LinearCrossEntropy::new(&labels, Some(0.25), true)
+                ..LinearCrossEntropy::new(&Targets::of(&labels), Some(0.25), true)
             };
             let sum = apply(kernel, &[&x, &weight, &bias]).unwrap();
             let found = sum.affine(grad, 0.0).unwrap().backward().unwrap();

@@ -33,6 +33,8 @@ mod softmax;
 mod squares;
 mod tape;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 pub use activation::Activation;
 pub use attention::causal_weights;
 use candle_core::{D, DType, Device, Result, Tensor};
@@ -381,10 +383,43 @@ pub fn divergence_sum(student: &Tensor, teacher: &Tensor, temperature: f64) -> R
     apply(kernel, &[&student.contiguous()?])
 }
 
+/// What the rows of a cross-entropy are to predict.
+#[derive(Clone, Copy)]
+pub struct Targets<'a> {
+    /// The label of each row.
+    pub labels: &'a [u32],
+    /// What the loss of each counts; 1 where there is nothing.
+    pub weights: Option<&'a [f32]>,
+    /// Where the loss of each goes, before it is weighted.
+    pub losses: Option<&'a Losses>,
+}
+
+impl<'a> Targets<'a> {
+    /// Labels that count the same.
+    pub fn of(labels: &'a [u32]) -> Self {
+        Targets { labels, weights: None, losses: None }
+    }
+}
+
+/// Losses of rows, in their order, as a kernel leaves them behind.
+#[derive(Clone, Debug, Default)]
+pub struct Losses(Arc<Mutex<Vec<f32>>>);
+
+impl Losses {
+    /// Those that were left since this was asked last.
+    pub fn take(&self) -> Vec<f32> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, losses: impl Iterator<Item = f32>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(losses);
+    }
+}
+
 /// [`cross_entropy_sum`] of `x · weightᵀ + bias`, for `x` `[n, width]` and `weight` `[classes,
-/// width]`. Logits are held for some rows at a time, in f32 where `x` is of halves; `expected` is
-/// what the sum will be multiplied with before it is differentiated, which saves doing so with its
-/// gradients.
+/// width]`, each row by its weight. Logits are held for some rows at a time, in f32 where `x` is of
+/// halves; `expected` is what the sum will be multiplied with before it is differentiated, which
+/// saves doing so with its gradients.
 ///
 /// # Errors
 /// If the shapes do not fit or a label is no class.
@@ -392,21 +427,27 @@ pub fn linear_cross_entropy_sum(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
-    labels: &[u32],
+    targets: &Targets,
     expected: f64,
 ) -> Result<Tensor> {
+    check_labels(targets.labels, x.dim(0)?, weight.dim(0)?)?;
+    if targets.weights.is_some_and(|weights| weights.len() != targets.labels.len()) {
+        candle_core::bail!("there is not one weight for each of {} labels", targets.labels.len());
+    }
     if !x.device().is_cpu() {
         let logits = linear(x, weight, bias)?;
         return match x.dtype() {
-            DType::BF16 | DType::F16 => cross_entropy_sum(&logits.to_dtype(DType::F32)?, labels),
-            _ => cross_entropy_sum(&logits, labels),
+            DType::BF16 | DType::F16 => {
+                composed::targets_sum(&logits.to_dtype(DType::F32)?, targets)
+            }
+            _ => composed::targets_sum(&logits, targets),
         };
     }
 
-    check_labels(labels, x.dim(0)?, weight.dim(0)?)?;
     let tracked = [Some(x), Some(weight), bias].into_iter().flatten().any(Tensor::track_op);
     let expected = tracked.then_some(expected);
-    let kernel = linear_cross_entropy::LinearCrossEntropy::new(labels, expected, weight.track_op());
+    let kernel =
+        linear_cross_entropy::LinearCrossEntropy::new(targets, expected, weight.track_op());
     let (x, weight) = (x.contiguous()?, weight.to_dtype(x.dtype())?.contiguous()?);
     let inputs: Vec<&Tensor> = [&x, &weight].into_iter().chain(bias).collect();
     apply(kernel, &inputs)
@@ -584,7 +625,8 @@ mod tests {
         let (head, bias) = (random(&[5, 4], "head"), random(&[5], "head bias"));
         let chosen = random(&[3, 4], "chosen");
         let entropy = |x: &Tensor, w: &Tensor, b: Option<&Tensor>| {
-            linear_cross_entropy_sum(x, w, b, &[2, 0, 4], 1.0)
+            let targets = Targets { weights: Some(&[1.0, 0.25, 2.0]), ..Targets::of(&[2, 0, 4]) };
+            linear_cross_entropy_sum(x, w, b, &targets, 1.0)
         };
         check("linear_cross_entropy", &[3, 4], |x| entropy(x, &head, Some(&bias)));
         check("linear_cross_entropy_weight", &[5, 4], |w| entropy(&chosen, w, None));
@@ -797,8 +839,21 @@ mod tests {
         same("residual", residual(&x, &x, 0.3, key, "here").unwrap(), twin);
         let of_logits =
             cross_entropy_sum(&linear(&x, &weight, Some(&bias)).unwrap(), &vec![3; 130]).unwrap();
-        let ours = linear_cross_entropy_sum(&x, &weight, Some(&bias), &[3; 130], 1.0).unwrap();
+        let targets = Targets::of(&[3; 130]);
+        let ours = linear_cross_entropy_sum(&x, &weight, Some(&bias), &targets, 1.0).unwrap();
         same("linear_cross_entropy", ours.reshape(1).unwrap(), of_logits.reshape(1).unwrap());
+        let weights: Vec<f32> = (0..130).map(|row| row as f32 / 65.0).collect();
+        let (left, right) = (Losses::default(), Losses::default());
+        let weighted = Targets { weights: Some(&weights), ..targets };
+        let ours = Targets { losses: Some(&left), ..weighted };
+        let ours = linear_cross_entropy_sum(&x, &weight, Some(&bias), &ours, 1.0).unwrap();
+        let logits = linear(&x, &weight, Some(&bias)).unwrap();
+        let twin = Targets { losses: Some(&right), ..weighted };
+        let twin = composed::targets_sum(&logits, &twin).unwrap();
+        same("targets", ours.reshape(1).unwrap(), twin.reshape(1).unwrap());
+        let (left, right) = (left.take(), right.take());
+        assert_eq!((left.len(), right.len()), (130, 130));
+        assert!(left.iter().zip(&right).all(|(a, b)| (a - b).abs() < 1e-5));
         let teacher = random(&[130, 6], "teacher");
         for temperature in [0.5, 1.0, 2.0] {
             let twin = composed::divergence_sum(&x, &teacher, temperature).unwrap();
@@ -812,7 +867,10 @@ mod tests {
         assert!(attention(&apart, plain(4, 2, &mask())).is_err());
         assert!(gated(&x, &gate, &up.t().unwrap(), Activation::Silu).is_err());
         assert!(cross_entropy_sum(&x, &[7; 130]).is_err());
-        assert!(linear_cross_entropy_sum(&x, &weight, None, &[5; 130], 1.0).is_err());
+        let wrong =
+            |targets: Targets| linear_cross_entropy_sum(&x, &weight, None, &targets, 1.0).is_err();
+        assert!(wrong(Targets::of(&[5; 130])));
+        assert!(wrong(Targets { weights: Some(&[1.0]), ..Targets::of(&[3; 130]) }));
         let kept: Vec<bool> = (0..780).map(|idx| idx % 3 > 0).collect();
         let twin = composed::dropout(&x, &kept, 1.5).unwrap();
 

@@ -36,7 +36,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::train::kernels;
+use crate::train::kernels::{self, Losses, Targets};
 
 pub use adapter::Adapter;
 pub use engine::Engine;
@@ -212,14 +212,30 @@ impl Head {
     ///
     /// # Errors
     /// If the labels do not fit or the device fails.
-    pub fn cross_entropy_sum(&self, labels: &[u32], expected: f64) -> Result<Tensor> {
+    pub fn cross_entropy_sum(&self, targets: &Targets, expected: f64) -> Result<Tensor> {
         kernels::linear_cross_entropy_sum(
             &self.x,
             &self.weight,
             self.bias.as_ref(),
-            labels,
+            targets,
             expected,
         )
+    }
+
+    /// The cross-entropies of the logits against labels, one for each, outside of any graph.
+    ///
+    /// # Errors
+    /// If the labels do not fit or the device fails.
+    pub fn cross_entropies(&self, labels: &[u32]) -> Result<Vec<f32>> {
+        let apart = Head {
+            x: self.x.detach(),
+            weight: self.weight.detach(),
+            bias: self.bias.as_ref().map(Tensor::detach),
+        };
+        let losses = Losses::default();
+        let targets = Targets { losses: Some(&losses), ..Targets::of(labels) };
+        apart.cross_entropy_sum(&targets, 1.0)?;
+        Ok(losses.take())
     }
 }
 

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 
-use super::Parameters;
 use super::gradients::Gradients;
+use super::{Declared, Parameters};
 
 /// How a parameter moves.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +79,19 @@ impl Moves {
         }
 
         Ok(Moves(Some(both)))
+    }
+
+    /// How many numbers of these parameters move.
+    pub fn n_numbers(&self, declared: &[Declared]) -> u64 {
+        let of = |one: &Declared| match self.of(&one.name) {
+            None => 0,
+            Some(Share::Whole { .. }) => one.n_numbers(),
+            Some(Share::Slices { dim, ranges, .. }) => {
+                let moving: usize = ranges.iter().map(ExactSizeIterator::len).sum();
+                one.n_numbers() / one.shape[*dim].max(1) as u64 * moving as u64
+            }
+        };
+        declared.iter().map(of).sum()
     }
 
     /// The first step of the model with a parameter that moves; below it no graph is needed. The

@@ -11,7 +11,7 @@ use super::moves::Moves;
 use super::parameters::{Role, read_tensors, write_tensors};
 use super::{Engine, FAMILIES, Inputs, Needs, Parameters, Pass, Tokens, infer};
 use crate::train::fixture::default_params;
-use crate::train::kernels::{self, DropoutKey};
+use crate::train::kernels::{self, DropoutKey, Targets};
 use crate::train::model::gradients::{Gradients, empty};
 use crate::train::optimiser::AdamW;
 use crate::train::params;
@@ -83,7 +83,8 @@ impl Case {
         let chosen = hidden.flatten_to(1).unwrap().index_select(&places, 0).unwrap();
         let (head, share) =
             (model.head(&engine.pass(dropout), &chosen).unwrap(), 1.0 / self.labels.len() as f64);
-        let loss = head.cross_entropy_sum(&tokens, share).unwrap().affine(share, 0.0).unwrap();
+        let loss = head.cross_entropy_sum(&Targets::of(&tokens), share).unwrap();
+        let loss = loss.affine(share, 0.0).unwrap();
         let mut gradients = empty();
         run.backward(&loss, &mut gradients).unwrap();
 

@@ -9,7 +9,8 @@
 //! its own hard negatives. As `simclr` has it (arXiv:2002.05709), each of all anchors and positives
 //! is told from all others but itself, and an anchor's loss is the mean of both directions; hard
 //! negatives are not in it. A column whose text is the anchor's own, or that of its positive, is
-//! left out: it is no negative. Accumulating microbatches does not widen the set of negatives.
+//! left out: it is no negative. Accumulating microbatches widens the set of negatives only with
+//! `gather`.
 //!
 //! A hard negative that may still mean nearly the same, such as a negation, should not be pushed
 //! away without end. So `margin · (relu(Δ + α) + relu(−Δ − β))` can be added for each, with
@@ -20,7 +21,9 @@ use candle_core::{D, DType, Result, Tensor};
 
 use serde::Deserialize;
 
-use super::{At, Forward, Kind, Language, Objective, RowKind, RowSet, Section, Seen, Taught};
+use super::{
+    At, Forward, Gathered, Kind, Language, Objective, RowKind, RowSet, Section, Seen, Taught,
+};
 use crate::train::data::rows::passages::Compared;
 use crate::train::kernels::{self, MASKED};
 use crate::train::model::Architecture;
@@ -56,6 +59,8 @@ pub struct Contrastive {
     pub pooling: Pooling,
     /// Added to the logit of an anchor's own hard negatives.
     pub hard_weight: f64,
+    /// Whether the passages of all microbatches of a step are compared with one another.
+    pub gather: bool,
     /// Weight of the margin, 0 and more.
     pub margin: f64,
     /// By how much a hard negative is to be further off at least, [0, 2].
@@ -102,14 +107,41 @@ impl Objective for Contrastive {
     fn count(&self, rows: &RowSet) -> usize {
         let Compared { anchors, hard, .. } = &rows.compared;
         let bias = left_out(&rows.compared);
-        let is_compared = |row: &&[f32]| row.iter().filter(|bias| **bias == 0.0).count() > 1;
+        // Views of images have no hard negatives.
+        let seen = anchors.len() + if self.form == Form::Simcse { hard.len() } else { 0 };
+        let is_compared =
+            |row: &&[f32]| row[..seen].iter().filter(|bias| **bias == 0.0).count() > 1;
         bias.chunks((anchors.len() + hard.len()).max(1)).filter(is_compared).count()
     }
 
     /// Sum of the losses of all anchors.
     fn sum(&self, cx: &Forward, rows: &RowSet, seen: &Seen, _: Option<&Taught>) -> Result<Tensor> {
-        let Compared { anchors, hard, owners, .. } = &rows.compared;
-        let vectors = self.vectors(cx, rows, &seen.last)?;
+        self.sum_of(cx, &rows.compared, &self.vectors(cx, rows, seen)?)
+    }
+
+    fn gathered(&self) -> Option<&dyn Gathered> {
+        self.gather.then_some(self)
+    }
+}
+
+impl Gathered for Contrastive {
+    fn vectors(&self, cx: &Forward, rows: &RowSet, seen: &Seen) -> Result<Tensor> {
+        let tokens = &cx.inputs(rows)?.tokens;
+        let hidden = seen.last.to_dtype(tokens.present.dtype())?;
+        let pooled = match self.pooling {
+            Pooling::Cls => cx.whole(tokens, &hidden)?,
+            Pooling::Mean => {
+                let total = hidden.broadcast_mul(&tokens.present.unsqueeze(2)?)?.sum(1)?;
+                total.broadcast_div(&tokens.present.sum_keepdim(D::Minus1)?)?
+            }
+        };
+
+        let get = |part: &str| cx.pass.weights.get(&format!("{PROJECTION}.{part}"));
+        kernels::linear(&pooled, get("weight")?, Some(get("bias")?))?.tanh()
+    }
+
+    fn sum_of(&self, cx: &Forward, compared: &Compared, vectors: &Tensor) -> Result<Tensor> {
+        let Compared { anchors, hard, owners, .. } = compared;
         let (n, columns) = (anchors.len(), anchors.len() + hard.len());
         let (left, right) = (vectors.narrow(0, 0, n)?, vectors.narrow(0, n, columns)?);
         let bias = |numbers: Vec<f32>, columns: usize| {
@@ -117,7 +149,7 @@ impl Objective for Contrastive {
             Tensor::from_vec(numbers, (rows, columns), cx.device)?.to_dtype(vectors.dtype())
         };
 
-        let mut left_out = left_out(&rows.compared);
+        let mut left_out = left_out(compared);
         let sum = match self.form {
             Form::Simcse => {
                 for (nth, owner) in owners.iter().enumerate() {
@@ -153,22 +185,6 @@ impl Contrastive {
         let near = further.affine(1.0, self.margin_least)?.relu()?;
         let far = further.affine(-1.0, -self.margin_most)?.relu()?;
         (near + far)?.sum_all()
-    }
-
-    /// One vector for each passage.
-    fn vectors(&self, cx: &Forward, rows: &RowSet, hidden: &Tensor) -> Result<Tensor> {
-        let tokens = &cx.inputs(rows)?.tokens;
-        let hidden = hidden.to_dtype(tokens.present.dtype())?;
-        let pooled = match self.pooling {
-            Pooling::Cls => cx.whole(tokens, &hidden)?,
-            Pooling::Mean => {
-                let total = hidden.broadcast_mul(&tokens.present.unsqueeze(2)?)?.sum(1)?;
-                total.broadcast_div(&tokens.present.sum_keepdim(D::Minus1)?)?
-            }
-        };
-
-        let get = |part: &str| cx.pass.weights.get(&format!("{PROJECTION}.{part}"));
-        kernels::linear(&pooled, get("weight")?, Some(get("bias")?))?.tanh()
     }
 }
 
@@ -323,6 +339,7 @@ mod tests {
         temperature: 0.05,
         pooling: Pooling::Cls,
         hard_weight: 0.0,
+        gather: false,
         margin: 1.0,
         margin_least: 0.1,
         margin_most: 0.3,
@@ -357,5 +374,14 @@ mod tests {
             0,
             "nothing to tell it from"
         );
+        let compared = Compared {
+            anchors: vec![vec![1]],
+            positives: vec![vec![8]],
+            hard: vec![vec![9]],
+            owners: vec![0],
+        };
+        let rows = RowSet { compared, ..RowSet::default() };
+        let simclr = Contrastive { form: Form::Simclr, ..simcse };
+        assert_eq!((simcse.count(&rows), simclr.count(&rows)), (1, 0), "it sees no hard negative");
     }
 }

@@ -22,12 +22,16 @@ pub mod span;
 #[cfg(test)]
 mod toy;
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::{DType, Device, Result as Computed, Tensor};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::train::data::rows::passages::Compared;
 use crate::train::data::rows::{RowKind, RowSet, Task};
 use crate::train::data::tokenizer::Frame;
+use crate::train::kernels::{Losses, Targets};
 use crate::train::model::parameters::{Declared, Part, Role};
 use crate::train::model::{Architecture, Inputs, Language, Needs, Pass, Seen, Tokens};
 use crate::train::params::{How, Mixed, Params, Section};
@@ -119,6 +123,54 @@ pub trait Objective: Send + Sync {
         seen: &Seen,
         teacher: Option<&Taught>,
     ) -> Computed<Tensor>;
+
+    /// How it compares the rows of all microbatches of a step with one another, where it does.
+    fn gathered(&self) -> Option<&dyn Gathered> {
+        None
+    }
+}
+
+/// An objective whose rows of all microbatches are compared at once, in two passes (GradCache,
+/// arXiv:2101.06983): vectors of all rows without a graph, the gradient of the loss by them, and
+/// each microbatch again with a graph, into which that gradient flows.
+pub trait Gathered {
+    /// A vector for each passage, in the order of [`Compared::rows`].
+    ///
+    /// # Errors
+    /// If the shapes do not fit or the device fails.
+    fn vectors(&self, cx: &Forward, rows: &RowSet, seen: &Seen) -> Computed<Tensor>;
+
+    /// The sum over passages with these vectors.
+    ///
+    /// # Errors
+    /// If the shapes do not fit or the device fails.
+    fn sum_of(&self, cx: &Forward, compared: &Compared, vectors: &Tensor) -> Computed<Tensor>;
+}
+
+/// What single labels came to, as the objective tells that a model learns language by.
+#[derive(Default)]
+pub struct Told(Mutex<Vec<LabelLoss>>);
+
+/// What a label came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LabelLoss {
+    /// `seq` of its document.
+    pub document: u64,
+    /// Its loss, before any weight.
+    pub loss: f32,
+    /// The same less that of the teacher, where one was shown.
+    pub excess: Option<f32>,
+}
+
+impl Told {
+    /// All that was told.
+    pub fn all(self) -> Vec<LabelLoss> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, more: impl Iterator<Item = LabelLoss>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(more);
+    }
 }
 
 /// A teacher, and what it showed of some rows.
@@ -242,6 +294,8 @@ pub struct Forward<'a> {
     pub dtype: DType,
     /// Where it is computed.
     pub device: &'a Device,
+    /// Who wants to know what single labels come to.
+    pub told: Option<&'a Told>,
 }
 
 impl Forward<'_> {
@@ -271,20 +325,36 @@ impl Forward<'_> {
     }
 }
 
-/// An objective that predicts the labelled tokens of its rows.
+/// An objective that predicts the labelled tokens of its rows, or of them only those whose loss is
+/// furthest above a teacher's (selective language modelling, Rho-1, arXiv:2404.07965).
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Labels {
+    /// Weight of the term, above 0.
     weight: f64,
+    /// Share of the labels that it learns, (0, 1].
+    keep: f64,
 }
 
 /// See [`Labels`].
 fn language(section: Section) -> Result<Box<dyn Objective>> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Keys {
-        weight: f64,
+    Ok(Box::new(section.parse::<Labels>()?))
+}
+
+impl Labels {
+    /// How many of `n` labels are learned.
+    fn kept(&self, n: usize) -> usize {
+        if self.keep < 1.0 { (self.keep * n as f64).ceil() as usize } else { n }
     }
-    let Keys { weight } = section.parse()?;
-    Ok(Box::new(Labels { weight }))
+}
+
+/// The numbers of the `n` largest values, in order; of equal ones the first.
+fn largest(values: &[f32], n: usize) -> Vec<u32> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| values[*b].total_cmp(&values[*a]).then(a.cmp(b)));
+    let mut kept: Vec<u32> = order.into_iter().take(n).map(|at| at as u32).collect();
+    kept.sort_unstable();
+    kept
 }
 
 impl Objective for Labels {
@@ -292,28 +362,68 @@ impl Objective for Labels {
         self.weight
     }
 
-    fn count(&self, rows: &RowSet) -> usize {
-        rows.labels.len()
+    fn needs(&self, _: &dyn Architecture) -> Needs {
+        let teacher = (self.keep < 1.0).then_some(distill::TEACHER);
+        Needs { teacher, ..Needs::default() }
     }
 
-    /// Sum of the cross-entropy at all labelled places; only there is the head computed.
+    fn count(&self, rows: &RowSet) -> usize {
+        self.kept(rows.labels.len())
+    }
+
+    /// Sum of the cross-entropy at all labelled places, each by its weight; only there is the head
+    /// computed. Without a teacher all are learned: so a model is measured.
     fn sum(
         &self,
         cx: &Forward,
         rows: &RowSet,
         seen: &Seen,
-        _: Option<&Taught>,
+        teacher: Option<&Taught>,
     ) -> Computed<Tensor> {
-        let tokens: Vec<u32> = rows.labels.iter().map(|(_, _, token)| *token).collect();
-        let chosen = rows.predicted(&seen.last)?;
-        cx.model.head(&cx.pass, &chosen)?.cross_entropy_sum(&tokens, cx.share)
+        let mut tokens: Vec<u32> = rows.labels.iter().map(|label| label.token).collect();
+        let mut weights: Vec<f32> = rows.labels.iter().map(|label| label.weight).collect();
+        let mut chosen = rows.predicted(&seen.last)?;
+        let theirs = |taught: &Taught| {
+            let chosen = rows.predicted(&taught.seen.last)?;
+            taught.model.head(&taught.pass, &chosen)?.cross_entropies(&tokens)
+        };
+        let theirs: Option<Vec<f32>> = teacher.map(theirs).transpose()?;
+
+        let mut ours = None;
+        if let Some(theirs) = theirs.as_ref().filter(|_| self.keep < 1.0) {
+            let own = cx.model.head(&cx.pass, &chosen)?.cross_entropies(&tokens)?;
+            let excess: Vec<f32> = own.iter().zip(theirs).map(|(own, other)| own - other).collect();
+            let kept = largest(&excess, self.kept(tokens.len()));
+            tokens = kept.iter().map(|at| tokens[*at as usize]).collect();
+            weights = kept.iter().map(|at| weights[*at as usize]).collect();
+            let n = kept.len();
+            chosen = chosen.index_select(&Tensor::from_vec(kept, n, cx.device)?, 0)?;
+            ours = Some(own);
+        }
+
+        let losses = Losses::default();
+        let targets = Targets {
+            labels: &tokens,
+            weights: weights.iter().any(|weight| *weight != 1.0).then_some(&weights),
+            losses: cx.told.map(|_| &losses),
+        };
+        let sum = cx.model.head(&cx.pass, &chosen)?.cross_entropy_sum(&targets, cx.share)?;
+        if let Some(told) = cx.told {
+            let ours = ours.unwrap_or_else(|| losses.take());
+            told.add(rows.labels.iter().zip(ours).enumerate().map(|(at, (label, loss))| {
+                let excess = theirs.as_ref().map(|theirs| loss - theirs[at]);
+                LabelLoss { document: label.document, loss, excess }
+            }));
+        }
+        Ok(sum)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::data::rows::passages::Compared;
+    use crate::train::data::again::Again;
+    use crate::train::data::rows::Label;
     use crate::train::data::shards::Shards;
     use crate::train::data::stream::Document;
     use crate::train::data::tokenizer::Tokenizer;
@@ -399,7 +509,9 @@ mod tests {
             },
             _ => RowSet {
                 rows: [vec![2, 5, 4, 7, 8, 3], vec![2, 4, 9, 3]].into_iter().collect(),
-                labels: vec![(0, 2, 6), (1, 1, 10), (1, 2, 9)],
+                labels: [(0, 2, 6), (1, 1, 10), (1, 2, 9)]
+                    .map(|(row, place, token)| Label { row, ..Label::new(place, token) })
+                    .into(),
                 ..RowSet::default()
             },
         }
@@ -446,7 +558,8 @@ mod tests {
         pass: Pass<'a>,
         rows: RowKind,
     ) -> Forward<'a> {
-        Forward { model, pass, frame, share: 1.0, rows, dtype: DType::F64, device: &Device::Cpu }
+        let (share, dtype, device, told) = (1.0, DType::F64, &Device::Cpu, None);
+        Forward { model, pass, frame, share, rows, dtype, device, told }
     }
 
     fn taught<'a>(cx: &Forward<'a>, active: &Active, teacher: &'a Weights) -> Taught<'a> {
@@ -493,6 +606,55 @@ mod tests {
         }
 
         gradients
+    }
+
+    /// Of three labels the two whose loss is furthest above the teacher's are learned, as if the
+    /// third were none; without a teacher, or with a share of 1, all are.
+    #[test]
+    fn tokens_are_chosen_by_what_is_above_a_teacher() {
+        let model = tiny_encoder();
+        let draw = |seed| {
+            let declared: Vec<Declared> = model
+                .declare()
+                .into_iter()
+                .map(|one| Declared { init: Init::Normal(0.5), ..one })
+                .collect();
+            Parameters::draw(&declared, seed, DType::F64, &Device::Cpu).unwrap().detached()
+        };
+        let (weights, teacher, frame) = (draw(7), draw(8), frame());
+        let rows = rows(RowKind::Masked);
+        let sum = |labels: &[Label], keep: f64, with_teacher: bool, told: Option<&Told>| {
+            let rows = RowSet { labels: labels.to_vec(), ..rows.clone() };
+            let cx = forward(&model, &frame, Pass::new(&weights, None), RowKind::Masked);
+            let cx = Forward { told, ..cx };
+            let show = |weights: &Weights| {
+                let pass = Pass::new(weights, None);
+                show(&model, &pass, &cx.inputs(&rows).unwrap(), &Needs::default()).unwrap()
+            };
+            let taught =
+                Taught { model: &model, pass: Pass::new(&teacher, None), seen: show(&teacher) };
+            let labels = Labels { weight: 1.0, keep };
+            let teacher = with_teacher.then_some(&taught);
+            let sum = labels.sum(&cx, &rows, &show(&weights), teacher).unwrap();
+            (kernels::number(&sum).unwrap(), labels.count(&rows))
+        };
+
+        let all = &rows.labels;
+        let told = Told::default();
+        assert_eq!(sum(all, 0.5, true, Some(&told)).1, 2);
+        let told = told.all();
+        let excess: Vec<f32> = told.iter().map(|label| label.excess.unwrap()).collect();
+        let least = (0..3).min_by(|a, b| excess[*a].total_cmp(&excess[*b])).unwrap();
+        let others: Vec<Label> =
+            all.iter().enumerate().filter(|(at, _)| *at != least).map(|(_, one)| *one).collect();
+
+        let (found, right) = (sum(all, 0.5, true, None).0, sum(&others, 1.0, false, None).0);
+        assert!((found - right).abs() < 1e-12, "{found}, not {right}");
+        let plain = sum(all, 1.0, false, None);
+        assert_eq!(sum(all, 1.0, true, None), plain);
+        assert_eq!(sum(all, 0.5, false, None).0.to_bits(), plain.0.to_bits());
+        let losses: f32 = told.iter().map(|label| label.loss).sum();
+        assert!((f64::from(losses) - plain.0).abs() < 1e-5);
     }
 
     /// Central differences at random places of every tensor of the whole model, dropout on, with
@@ -583,7 +745,7 @@ mod tests {
             let (position, kind) = (Position::default(), RowKind::of_language(family.language));
             let mut windows = Windows::new(&shards, &batcher, position).unwrap();
             let packed = batcher
-                .step(1, &mut windows)
+                .step(1, &mut windows, &mut Again::default())
                 .unwrap()
                 .microbatches
                 .remove(0)
@@ -606,8 +768,9 @@ mod tests {
             let run = |rows: &RowSet| {
                 let engine = Engine::new(model, &parameters, 0).unwrap();
                 let (frame, dtype, device) = (&tokenizer.frame, DType::F64, &Device::Cpu);
-                let (pass, rows_of, share) = (engine.pass(None), kind, 1.0);
-                let cx = Forward { model, pass, frame, share, rows: rows_of, dtype, device };
+                let (pass, share, told) = (engine.pass(None), 1.0, None);
+                let rows_of = kind;
+                let cx = Forward { model, pass, frame, share, rows: rows_of, dtype, device, told };
                 let (inputs, needs) = (cx.inputs(rows).unwrap(), Needs::default());
                 let run = engine.forward(&inputs, None, &needs).unwrap();
                 let sum = term.sum(&cx, rows, &run.seen().unwrap(), None).unwrap();

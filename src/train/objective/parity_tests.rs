@@ -5,7 +5,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 
 use super::*;
-use crate::train::data::rows::Rows;
+use crate::train::data::rows::{Label, Rows};
 use crate::train::fixture::default_params;
 use crate::train::kernels;
 use crate::train::model::gradients::empty;
@@ -42,7 +42,7 @@ fn a_mixture_agrees_with_torch() {
         let labels = given["labels"].to_vec2::<i64>().unwrap();
         let labels = labels.iter().enumerate().flat_map(|(row, labels)| {
             let of_row = labels.iter().enumerate().filter(|(_, token)| **token >= 0);
-            of_row.map(move |(place, token)| (row, place, *token as u32))
+            of_row.map(move |(place, token)| Label { row, ..Label::new(place, *token as u32) })
         });
         let set = RowSet {
             rows: rows(&given["ids"], &given["present"]),
@@ -77,7 +77,8 @@ fn a_mixture_agrees_with_torch() {
             let (pass, rows) = (engine.pass(None), active.rows);
             let share = active.weight(at, 1.0) / set.labels.len() as f64;
             let (frame, dtype, device) = (&frame, DType::F64, &Device::Cpu);
-            let cx = Forward { model, pass, frame, share, rows, dtype, device };
+            let told = None;
+            let cx = Forward { model, pass, frame, share, rows, dtype, device, told };
             let (inputs, needs) = (cx.inputs(&set).unwrap(), active.objective.needs(model));
             let pass = Pass::new(&teacher, None);
             let taught = Taught { model, pass, seen: show(model, &pass, &inputs, &needs).unwrap() };

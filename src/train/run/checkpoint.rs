@@ -49,6 +49,9 @@ pub struct Identity {
     pub tokenizer: String,
     /// Hashes of the files the run began with, where it did not begin anew.
     pub init: Option<String>,
+    /// Hash of the lexicon and the rules by which words and concepts were found, where they were.
+    #[serde(default)]
+    pub marks: Option<String>,
 }
 
 /// Everything a run needs to go on, beside its tensors.
@@ -100,6 +103,7 @@ impl Identity {
             ("validation shards", self.validation != found.validation),
             ("tokenizer", self.tokenizer != found.tokenizer),
             ("model it began with", self.init != found.init),
+            ("lexicon", self.marks != found.marks),
         ];
 
         let names: Vec<&str> =
@@ -265,6 +269,7 @@ mod tests {
                 validation: None,
                 tokenizer: "k".into(),
                 init: None,
+                marks: None,
             },
             step,
             position: Position::default(),

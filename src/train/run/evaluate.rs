@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::train::data::batch::{Batcher, Microbatch};
 use crate::train::data::rows::{RowKind, RowSet};
 use crate::train::data::shards::Shards;
-use crate::train::data::windows::Windows;
+use crate::train::data::windows::{Cut, Windows};
 use crate::train::kernels;
 use crate::train::model::{Architecture, Pass, Seen, Weights, infer};
 use crate::train::objective::{self, Forward, Objective};
@@ -61,6 +61,7 @@ impl<'a> Measured<'a> {
             rows: RowKind::of_language(self.batcher.tokenizer.frame.language),
             dtype: self.batcher.params.precision.compute(),
             device: self.device,
+            told: None,
         };
 
         let seen = Seen::last(infer(self.model, &forward.pass, &forward.inputs(rows)?)?);
@@ -74,9 +75,9 @@ impl<'a> Measured<'a> {
 ///
 /// # Errors
 /// If a shard cannot be read or the device fails.
-pub fn evaluate(shards: &Shards, measured: &Measured) -> Result<Option<f64>> {
+pub fn evaluate(shards: &Shards, measured: &Measured, cut: Cut) -> Result<Option<f64>> {
     let params = measured.batcher.params;
-    let mut windows = Windows::in_order(shards, measured.batcher)?;
+    let mut windows = Windows::in_order(shards, measured.batcher, cut)?;
     let (mut total, mut labels, mut left) = (0.0, 0, params.eval_windows);
 
     loop {
@@ -116,7 +117,7 @@ mod tests {
             let params = Params { batch, ..params.clone() };
             let (weights, batcher) = (parameters.detached(), batcher(&tokenizer, &params));
             let measured = Measured::new(&model, &weights, &Device::Cpu, &batcher).unwrap();
-            evaluate(&validation, &measured).unwrap().unwrap()
+            evaluate(&validation, &measured, Cut::Measured).unwrap().unwrap()
         };
 
         let guess = (tokenizer.vocabulary as f64).ln();

@@ -37,12 +37,20 @@ pub struct Metric {
     pub domain: Option<f64>,
     /// Share of the documents that are hard, likewise.
     pub hard: Option<f64>,
+    /// Mean language loss of the documents of each source.
+    pub sources: BTreeMap<String, f64>,
+    /// The same of each difficulty bucket, by its number.
+    pub buckets: BTreeMap<String, f64>,
+    /// Share of the trained numbers that move; none in lines of versions before 6.
+    pub moving: Option<f64>,
     /// Tokens read by the model, padding left out.
     pub tokens: u64,
     /// Share of the places computed that held padding.
     pub padding: f64,
-    /// Tokens read by the model each second; the only field that may differ between two equal runs.
+    /// Tokens read by the model each second; this and `memory` may differ between two equal runs.
     pub tokens_per_s: f64,
+    /// Memory of the process, in MiB; none where the system does not say.
+    pub memory: Option<f64>,
     /// First position of the training order in this step.
     pub seq_first: u64,
     /// Last position of the training order in this step.
@@ -64,9 +72,15 @@ struct Line {
     loss_scale: Option<f64>,
     domain: Option<f64>,
     hard: Option<f64>,
+    #[serde(default)]
+    sources: BTreeMap<String, f64>,
+    #[serde(default)]
+    buckets: BTreeMap<String, f64>,
+    moving: Option<f64>,
     tokens: u64,
     padding: f64,
     tokens_per_s: f64,
+    memory: Option<f64>,
     seq_first: u64,
     seq_last: u64,
     mlm_loss: Option<f64>,
@@ -99,9 +113,13 @@ impl From<Line> for Metric {
             loss_scale: line.loss_scale,
             domain: line.domain,
             hard: line.hard,
+            sources: line.sources,
+            buckets: line.buckets,
+            moving: line.moving,
             tokens: line.tokens,
             padding: line.padding,
             tokens_per_s: line.tokens_per_s,
+            memory: line.memory,
             seq_first: line.seq_first,
             seq_last: line.seq_last,
         }
@@ -190,6 +208,13 @@ impl Log {
     }
 }
 
+/// Memory of this process, in MiB, as Linux tells it.
+pub fn memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(resident.trim().strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)
+}
+
 fn step_of(line: &str) -> Option<u64> {
     serde_json::from_str::<serde_json::Value>(line).ok()?.get("step")?.as_u64()
 }
@@ -210,9 +235,13 @@ mod tests {
             loss_scale: None,
             domain: Some(0.5),
             hard: Some(0.25),
+            sources: [("wiki".to_string(), 2.0)].into(),
+            buckets: [("3".to_string(), 2.0)].into(),
+            moving: Some(1.0),
             tokens: 100,
             padding: 0.25,
             tokens_per_s: 10.0,
+            memory: Some(90.0),
             seq_first: 0,
             seq_last: 3,
         }
@@ -232,7 +261,16 @@ mod tests {
             "contrastive_loss":null,"val_loss":null,"ema_val_loss":3.5,"lr":0.1,"grad_norm":1.0,"loss_scale":null,
             "tokens":100,"padding":0.25,"tokens_per_s":10.0,"seq_first":0,"seq_last":3}"#;
         let strategies = [("ema_val_loss".to_string(), 3.5)].into();
-        let expected = Metric { strategies, domain: None, hard: None, ..metric(1) };
+        let expected = Metric {
+            strategies,
+            domain: None,
+            hard: None,
+            sources: BTreeMap::new(),
+            buckets: BTreeMap::new(),
+            moving: None,
+            memory: None,
+            ..metric(1)
+        };
         assert_eq!(serde_json::from_str::<Metric>(old).unwrap(), expected);
         assert_eq!(serde_json::from_str::<Metric>(&expected.line().unwrap()).unwrap(), expected);
     }

@@ -3,8 +3,8 @@
 //! `shape` makes the model that the settings describe, [`plan`] tells what a run needs and
 //! [`preset`] holds the settings of well-known models; `session` begins, resumes and ends a run,
 //! and `trainer` is the loop. [`coverage`] fails the run if a parameter gets no gradient;
-//! [`checkpoint`] saves and resumes; [`evaluate`] measures the validation split, [`losses`] every
-//! training document; [`metrics`] keeps the log.
+//! [`selective`] keeps the hardest rows; [`checkpoint`] saves and resumes; [`evaluate`] measures
+//! the validation split, [`losses`] every training document; [`metrics`] keeps the log.
 
 pub mod checkpoint;
 pub mod coverage;
@@ -13,7 +13,10 @@ pub mod losses;
 pub mod metrics;
 pub mod plan;
 pub mod preset;
+pub mod selective;
 pub(super) mod session;
+#[cfg(test)]
+mod settings_tests;
 mod shape;
 #[cfg(test)]
 mod tests;

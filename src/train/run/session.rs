@@ -13,14 +13,16 @@ use crate::error::{Error, Result};
 use crate::flow::contract::contract;
 use crate::flow::disk::hash_file;
 use crate::flow::stop;
+use crate::train::data::again::Again;
 use crate::train::data::batch::{Batcher, Step};
 use crate::train::data::consumed::{self, Consumed};
 use crate::train::data::curriculum::{Curriculum, Shares};
+use crate::train::data::marks::Marker;
 use crate::train::data::rows::RowKind;
 use crate::train::data::rows::passages::{self, ParaphraseAs};
 use crate::train::data::shards::Shards;
 use crate::train::data::tokenizer::{Frame, Tokenizer};
-use crate::train::data::windows::{Position, Windows};
+use crate::train::data::windows::{Cut, Position, Windows};
 use crate::train::kernels::Instructions;
 use crate::train::model::gradients::Gradients;
 use crate::train::model::hub;
@@ -39,12 +41,12 @@ use crate::train::run::metrics::{Log, Metric};
 use crate::train::run::plan;
 use crate::train::run::trainer::share;
 use crate::train::schedule::learning_rate;
-use crate::train::strategy::{self, At, Did, Layout, Probe, Sample};
+use crate::train::strategy::{self, At, Did, DocumentLoss, Layout, Probe, Sample};
 use crate::train::{Job, Summary};
 
 const METRICS: &str = "metrics.jsonl";
 const CONSUMED: &str = "consumed.jsonl";
-const LOSSES: &str = "losses.jsonl";
+const LOSSES: &str = "losses.parquet";
 /// A share of the highest rate that teaches little.
 const LOW: f64 = 0.1;
 /// Rows that strategies look at the model with. Their attention weights are kept: with 12 heads of
@@ -56,6 +58,8 @@ pub(crate) struct Data {
     pub(crate) train: Shards,
     curriculum: Curriculum,
     pub(crate) tokenizer: Tokenizer,
+    /// What tells more of a text than its pieces.
+    marker: Marker,
     pretrained: Pretrained,
     /// The folder the run goes on from, where there is one.
     origin: Option<PathBuf>,
@@ -134,6 +138,7 @@ impl Data {
         }
 
         check_fit(job, params, &tokenizer, &pretrained)?;
+        let marker = Marker::new(params)?;
         let identity = Identity {
             seed: job.seed,
             params: params.fingerprint()?,
@@ -146,12 +151,14 @@ impl Data {
             tokenizer: tokenizer.hash(),
 
             init: origin.as_deref().map(|folder| model_hash(folder, &strategies)).transpose()?,
+            marks: marker.hash().map(str::to_string),
         };
 
         Ok(Data {
             train,
             curriculum,
             tokenizer,
+            marker,
             pretrained,
             origin,
             validation,
@@ -204,7 +211,7 @@ impl Data {
     /// train split where there is none.
     fn sample(&self, job: &Job, params: &Params, batcher: &Batcher) -> Result<Inputs> {
         let shards = self.validation.as_ref().unwrap_or(&self.train);
-        let taken = Windows::in_order(shards, batcher)?.next_windows(SAMPLE)?;
+        let taken = Windows::in_order(shards, batcher, Cut::Measured)?.next_windows(SAMPLE)?;
 
         let mut batch = batcher.microbatch(0, taken.chunks(1), "validation");
         let rows = batch.sets.remove(&RowKind::of_language(self.pretrained.family.language));
@@ -225,7 +232,30 @@ impl Data {
                  the literature uses them as positives",
             );
         }
-        Batcher::new(&self.tokenizer, params, job.seed, &kinds)
+        check_rows_are_read(params, &kinds, self.pretrained.family.name)?;
+        Batcher::new(&self.tokenizer, &self.marker, params, job.seed, &kinds)
+    }
+}
+
+/// Refuses settings of rows that the run does not read.
+fn check_rows_are_read(params: &Params, kinds: &BTreeSet<RowKind>, family: &str) -> Result<()> {
+    let reads = |some: &[RowKind]| some.iter().any(|kind| kinds.contains(kind));
+    let masked = [RowKind::Masked, RowKind::MaskedNext];
+    let left_out = [RowKind::Masked, RowKind::MaskedNext, RowKind::Spans];
+    let given = |section: &str| params.is_given(section);
+    let unused = [
+        ("train.concepts.mask", params.concepts.mask > 0.0 && !reads(&left_out)),
+        ("train.concepts.weight", params.concepts.weight > 0.0 && !reads(&[RowKind::Causal])),
+        ("train.rows.masked", given("train.rows.masked") && !reads(&masked)),
+        ("train.rows.spans", given("train.rows.spans") && !reads(&[RowKind::Spans])),
+        ("train.rows.passages", given("train.rows.passages") && !reads(&[RowKind::Passages])),
+    ];
+    match unused.iter().find(|(_, is_unused)| *is_unused) {
+        Some((key, _)) => Err(Error::usage(format!(
+            "`{key}` has no effect: this run of {family} does not read such rows"
+        ))
+        .hint("leave it out; `train.mixed.on=true` has a model learn in both ways")),
+        None => Ok(()),
     }
 }
 
@@ -521,7 +551,7 @@ impl<'a> Session<'a> {
         };
 
         let sample = Sample::new(|| data.sample(job, params, batcher));
-        let run = Probe { model, parameters: &parameters, sample: &sample };
+        let run = Probe { model, parameters: &parameters, sample: &sample, seed: job.seed };
         for active in &mut strategies {
             match &found {
                 Some((state, path)) => {
@@ -586,7 +616,8 @@ impl<'a> Session<'a> {
     ) -> Result<(Option<f64>, BTreeMap<String, f64>)> {
         let Some(shards) = &self.data.validation else { return Ok((None, BTreeMap::new())) };
         let loss = |weights: &Weights| {
-            evaluate(shards, &Measured::new(self.model(), weights, self.job.device, batcher)?)
+            let measured = Measured::new(self.model(), weights, self.job.device, batcher)?;
+            evaluate(shards, &measured, Cut::Measured)
         };
         let mut beside = BTreeMap::new();
 
@@ -598,6 +629,19 @@ impl<'a> Session<'a> {
         }
 
         Ok((loss(&self.parameters.detached())?, beside))
+    }
+
+    /// The loss on the validation split where documents begin with the line about their source, by
+    /// its name; nothing where they do not in this run.
+    pub(crate) fn evaluate_with_lines(&self, batcher: &Batcher) -> Result<Option<(String, f64)>> {
+        let Some(shards) = &self.data.validation else { return Ok(None) };
+        if batcher.params.source_line.share == 0.0 {
+            return Ok(None);
+        }
+        let weights = self.parameters.detached();
+        let measured = Measured::new(self.model(), &weights, self.job.device, batcher)?;
+        let loss = evaluate(shards, &measured, Cut::MeasuredWithLine)?;
+        Ok(loss.map(|loss| ("source_line_val_loss".to_string(), loss)))
     }
 
     /// One step of the optimiser, with the gradients times `scale`.
@@ -613,21 +657,39 @@ impl<'a> Session<'a> {
 
     /// Shows the run to the strategies before a step.
     pub(crate) fn before(&mut self, at: At) -> Result<()> {
-        let Session { data, parameters, sample, strategies, .. } = self;
-        let run = Probe { model: data.pretrained.model.as_ref(), parameters, sample };
+        let Session { data, job, parameters, sample, strategies, .. } = self;
+        let model = data.pretrained.model.as_ref();
+        let run = Probe { model, parameters, sample, seed: job.seed };
         strategies.iter_mut().try_for_each(|active| active.strategy.before(at, &run))
     }
 
     /// Shows the run to the strategies behind a step that moved the weights.
     pub(crate) fn after(&mut self, at: At, did: &Did) -> Result<()> {
-        let Session { data, parameters, sample, strategies, .. } = self;
-        let run = Probe { model: data.pretrained.model.as_ref(), parameters, sample };
+        let Session { data, job, parameters, sample, strategies, .. } = self;
+        let model = data.pretrained.model.as_ref();
+        let run = Probe { model, parameters, sample, seed: job.seed };
         strategies.iter_mut().try_for_each(|active| active.strategy.after(at, &run, did))
     }
 
     /// What the documents of a step are.
     pub(crate) fn shares(&self, step: &Step) -> Shares {
         self.data.curriculum.shares(&step.ranges)
+    }
+
+    /// Mean losses of a step's documents, by source and by bucket.
+    pub(crate) fn by_source_and_bucket(
+        &self,
+        documents: &[DocumentLoss],
+    ) -> (BTreeMap<String, f64>, BTreeMap<String, f64>) {
+        let curriculum = &self.data.curriculum;
+        let source = |one: &DocumentLoss| curriculum.source(one.seq).map(str::to_string);
+        let bucket = |one: &DocumentLoss| curriculum.bucket(one.seq).map(|it| it.to_string());
+        (means(documents, source), means(documents, bucket))
+    }
+
+    /// What is read again beside the order of the shards, where a strategy asks for that.
+    pub(crate) fn again(&self) -> Option<Again> {
+        self.strategies.iter().find_map(|active| active.strategy.again()).cloned()
     }
 
     /// What the strategies tell of a step.
@@ -656,9 +718,13 @@ impl<'a> Session<'a> {
     pub(crate) fn write_losses(&self, batcher: &Batcher) -> Result<()> {
         let place = self.job.out.join(LOSSES);
         self.job.progress.message("measuring the loss of every document");
-        let weights = self.parameters.detached();
+        let (weights, teachers) = (self.parameters.detached(), self.teachers());
         let measured = Measured::new(self.model(), &weights, self.job.device, batcher)?;
-        let n = losses::write(&self.data.train, &measured, &place)?;
+        let teacher = teachers.get(strategy::teacher::TEACHER.name).map(|teacher| {
+            Measured::new(teacher.model, &teacher.weights, self.job.device, batcher)
+        });
+        let teacher = teacher.transpose()?;
+        let n = losses::write(&self.data.train, &measured, teacher.as_ref(), &place)?;
         self.job.progress.note(&format!("`{}` holds the losses of {n} documents", place.display()));
         Ok(())
     }
@@ -675,6 +741,8 @@ impl<'a> Session<'a> {
         }
 
         (self.step, self.position) = (step.number, position);
+        let strategies = self.strategies.iter_mut();
+        strategies.for_each(|active| active.strategy.read_again(&step.again));
         self.tokens += step.tokens;
         self.padding += step.padding;
     }
@@ -682,12 +750,9 @@ impl<'a> Session<'a> {
     /// Writes the lines of a step.
     pub(crate) fn log(&mut self, metric: &Metric, step: Step) -> Result<()> {
         self.metrics.write(&metric.line()?)?;
-        self.consumed.write(&line(&Consumed { step: step.number, ranges: step.ranges })?)?;
-        let val_loss =
-            metric.val_loss.map(|loss| format!(", held-out {loss:.3}")).unwrap_or_default();
-        let told =
-            format!("loss {:.3}{val_loss}, {:.0} tokens/s", metric.train_loss, metric.tokens_per_s);
-        self.job.progress.message(&told);
+        let Step { number, ranges, source_line, again, .. } = step;
+        self.consumed.write(&line(&Consumed { step: number, ranges, source_line, again })?)?;
+        self.job.progress.message(&told(metric));
         Ok(())
     }
 
@@ -821,6 +886,33 @@ impl Summary {
             self.steps, self.tokens, self.seconds
         )
     }
+}
+
+/// Means of the losses by what `of` says of a document.
+fn means(
+    documents: &[DocumentLoss],
+    of: impl Fn(&DocumentLoss) -> Option<String>,
+) -> BTreeMap<String, f64> {
+    let mut sums: BTreeMap<String, (f64, u32)> = BTreeMap::new();
+    for one in documents {
+        let Some(name) = of(one) else { continue };
+        let (sum, n) = sums.entry(name).or_default();
+        (*sum, *n) = (*sum + f64::from(one.loss), *n + 1);
+    }
+    sums.into_iter().map(|(name, (sum, n))| (name, sum / f64::from(n))).collect()
+}
+
+/// A step in one line, its terms apart where there are several.
+fn told(metric: &Metric) -> String {
+    let mut told = format!("loss {:.3}", metric.train_loss);
+    if metric.losses.len() > 1 {
+        let terms = metric.losses.iter().map(|(name, loss)| format!("{name} {loss:.3}"));
+        told += &format!(" ({})", terms.collect::<Vec<_>>().join(", "));
+    }
+    if let Some(loss) = metric.val_loss {
+        told += &format!(", held-out {loss:.3}");
+    }
+    told + &format!(", {:.0} tokens/s", metric.tokens_per_s)
 }
 
 fn line(value: &impl Serialize) -> Result<String> {

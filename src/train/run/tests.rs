@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::draw;
 use crate::flow::progress::Silent;
 use crate::train::fixture::{
     checkpoint_folder, dies_after, grammar, job, metrics, outcome, shard_folder, tiny_params,
@@ -255,5 +256,177 @@ fn a_model_is_held_to_what_it_was() {
             assert!(metrics[0].losses[name] < 1e-12, "{name} of {}", family.name);
             assert!(metrics[3].losses[name] > 0.0, "{name} of {}", family.name);
         }
+    }
+}
+
+/// A line about the source is read in the first part of a run, and a killed run goes on through
+/// the switch bit for bit, in every family.
+#[test]
+fn a_source_line_is_read_at_first_and_never_learnt() {
+    let shards = shard_folder(&grammar(50, 3), &grammar(12, 9));
+    for family in FAMILIES {
+        let init = checkpoint_folder(family);
+        let mut params = settings(init.path());
+        (params.source_line.share, params.packing, params.save_every) = (0.5, true, 2);
+        let [whole, killed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
+        for steps in [3, 4] {
+            dies_after(steps, shards.path(), killed.path(), &params);
+        }
+        train(&job(shards.path(), killed.path(), &Silent), &params).unwrap();
+        assert!(outcome(whole.path()) == outcome(killed.path()), "{}", family.name);
+
+        let lines = consumed(whole.path());
+        let with: Vec<bool> = lines.iter().map(|line| line["source_line"] == true).collect();
+        assert_eq!(with, [[true; 5], [false; 5]].concat(), "{}", family.name);
+        let metrics = metrics(whole.path());
+        assert!(metrics[9].strategies.contains_key("source_line_val_loss"));
+        assert!(!metrics[4].strategies.contains_key("source_line_val_loss"));
+    }
+}
+
+fn consumed(out: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(out.join("consumed.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// One document in five is of four words in any order, which is harder than the grammar; one in
+/// twenty of any words, which nobody can learn. The ones are read again, the others count less. A
+/// killed run goes on bit for bit.
+#[test]
+fn hard_documents_are_read_again_and_noise_is_not() {
+    let mut documents = grammar(80, 3);
+    let words = ["tree", "lamp", "road", "bird", "fish", "wine", "king", "snow", "gate", "ship"];
+    let others = ["aspirin", "fever", "children", "sugar", "meals", "adults", "oxygen", "asthma"];
+    let all = [words.as_slice(), &others].concat();
+    for (idx, document) in documents.iter_mut().enumerate().filter(|(idx, _)| idx % 5 == 0) {
+        let mut draws = draw::stream(1, "words", &idx.to_le_bytes());
+        let some = if idx % 20 == 0 { all.as_slice() } else { &words[..4] };
+        let drawn = (0..20).map(|_| some[draw::next_below(&mut draws, some.len())]);
+        document.text = drawn.collect::<Vec<_>>().join(" ");
+    }
+    let shards = shard_folder(&documents, &[]);
+    let mut params = tiny_params();
+    (params.steps, params.accumulate, params.save_every) = (120, 1, 10);
+    (params.batch, params.eval_every, params.max_tokens) = (8, 0, 48);
+    params.optimiser.lr = 1e-2;
+    params.objective.set("contrastive", "weight", 0.0);
+    for (key, value) in [("share", 0.25), ("low", 0.7), ("high", 0.95)] {
+        params.strategy.set("mining", key, value);
+    }
+    params.strategy.set("mining", "every", 10);
+    params.strategy.set("mining", "reuse", 100);
+
+    let [whole, killed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
+    for steps in [27, 33] {
+        dies_after(steps, shards.path(), killed.path(), &params);
+    }
+    train(&job(shards.path(), killed.path(), &Silent), &params).unwrap();
+    assert!(outcome(whole.path()) == outcome(killed.path()), "the bytes differ");
+
+    let lines = consumed(whole.path());
+    let again =
+        lines[40..].iter().flat_map(|line| line["again"].as_array().cloned().unwrap_or_default());
+    let again: Vec<u64> = again.map(|seq| seq.as_u64().unwrap()).collect();
+    let of = |kind: fn(u64) -> bool| again.iter().filter(|seq| kind(**seq)).count();
+    let (noise, hard) = (of(|seq| seq % 20 == 0), of(|seq| seq % 5 == 0 && seq % 20 != 0));
+    assert!(again.len() > 30, "{}", again.len());
+    // They are 15 and 5 % of the documents.
+    assert!(hard * 5 > again.len() * 2, "{hard} of {} are hard", again.len());
+    assert!(noise * 40 < again.len(), "{noise} of {} are noise", again.len());
+    let told = &metrics(whole.path())[119].strategies;
+    assert_eq!((told["mining.hard"], told["mining.noisy"]), (20.0, 4.0));
+}
+
+/// With a teacher, what is hard is told by what is above its loss; tokens are chosen by it too.
+#[test]
+fn a_teacher_tells_what_is_worth_learning() {
+    let shards = shard_folder(&grammar(50, 3), &grammar(12, 9));
+    for family in FAMILIES {
+        let init = checkpoint_folder(family);
+        let mut params = settings(init.path());
+        params.strategy.set("teacher", "on", true);
+        params.strategy.set("mining", "share", 0.3);
+        params.strategy.set("mining", "every", 3);
+        params.objective.set(own(family), "keep", 0.6);
+        let [whole, killed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
+        dies_after(5, shards.path(), killed.path(), &params);
+        train(&job(shards.path(), killed.path(), &Silent), &params).unwrap();
+        assert!(outcome(whole.path()) == outcome(killed.path()), "{}", family.name);
+
+        params.strategy.set("teacher", "on", false);
+        let out = tempfile::tempdir().unwrap();
+        let error = train(&job(shards.path(), out.path(), &Silent), &params).unwrap_err();
+        assert!(error.what().contains("`teacher`, which is off"), "{error}");
+    }
+}
+
+/// Passages of all microbatches compared at once: with one microbatch the bits are those of the
+/// plain form, with several the gradient is that of all of them in one.
+#[test]
+fn gathered_passages_are_compared_as_if_they_were_of_one_batch() {
+    let shards = shard_folder(&grammar(50, 3), &[]);
+    let found = |gather: bool, batch: usize, accumulate: usize| {
+        let mut params = Params { batch, accumulate, ..tiny_params() };
+        (params.steps, params.model.dropout) = (3, 0.0);
+        params.precision = crate::train::params::Precision::F64;
+        params.rows.set("passages", "anchors", 1_000);
+        params.objective.set("contrastive", "gather", gather);
+        params.objective.set("contrastive", "margin", 0.5);
+        let out = tempfile::tempdir().unwrap();
+        train(&job(shards.path(), out.path(), &Silent), &params).unwrap();
+        let metrics = metrics(out.path());
+        let losses: Vec<f64> = metrics
+            .iter()
+            .flat_map(|metric| {
+                let loss = metric.losses.get("contrastive").copied();
+                assert!(loss.is_some(), "{gather} {batch} {accumulate} {}", metric.step);
+                [loss.unwrap_or(0.0), metric.grad_norm.unwrap()]
+            })
+            .collect();
+        (std::fs::read(out.path().join("model.safetensors")).unwrap(), losses)
+    };
+
+    assert!(found(true, 12, 1) == found(false, 12, 1), "the bits of one microbatch");
+    let (apart, whole, gathered) = (found(false, 6, 2), found(false, 12, 1), found(true, 6, 2));
+    let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a / b - 1.0).abs() < 1e-9);
+    assert!(near(&gathered.1, &whole.1), "{:?} {:?}", gathered.1, whole.1);
+    assert!(!near(&apart.1, &whole.1), "apart there are fewer negatives");
+}
+
+/// Everything at once, in each family: a killed run goes on bit for bit.
+#[test]
+fn all_of_it_together_goes_on_bit_for_bit() {
+    let shards = shard_folder(&grammar(50, 3), &grammar(12, 9));
+    for family in FAMILIES {
+        let init = checkpoint_folder(family);
+        let mut params = settings(init.path());
+        (params.packing, params.checkpoint_every, params.accumulate) = (true, 1, 2);
+        params.precision = crate::train::params::Precision::Bf16;
+        (params.save_every, params.source_line.share) = (2, 0.6);
+        (params.selective.keep, params.selective.interrupt) = (0.5, 3);
+        params.objective.set("contrastive", "weight", 0.1);
+        params.objective.set("contrastive", "gather", true);
+        params.objective.set("distill", "weight", 0.5);
+        params.objective.set("distill_hidden", "weight", 0.5);
+        params.objective.set("distill_hidden", "begin", 4);
+        for (name, key) in [("teacher", "on"), ("unfreeze", "on")] {
+            params.strategy.set(name, key, true);
+        }
+        params.strategy.set("unfreeze", "first_steps", 3);
+        params.strategy.set("attention_kl", "every", 3);
+        params.strategy.set("mining", "share", 0.25);
+        params.strategy.set("mining", "every", 2);
+        params.strategy.set("ema", "decay", 0.9);
+
+        let [whole, killed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
+        for steps in [1, 3, 2, 3] {
+            dies_after(steps, shards.path(), killed.path(), &params);
+        }
+        train(&job(shards.path(), killed.path(), &Silent), &params).unwrap();
+        assert!(outcome(whole.path()) == outcome(killed.path()), "{}", family.name);
     }
 }

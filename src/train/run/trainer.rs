@@ -2,29 +2,32 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::time::Instant;
 
-use candle_core::Tensor;
+use candle_core::{Tensor, Var};
 
 use crate::error::{Error, Kind, Result};
 use crate::flow::stop;
+use crate::train::data::again::Again;
 use crate::train::data::batch::{Batcher, Step};
-use crate::train::data::rows::RowSet;
+use crate::train::data::rows::passages::Compared;
+use crate::train::data::rows::{RowKind, RowSet, Task};
 use crate::train::data::windows::{Position, Windows};
 use crate::train::kernels::{self, DropoutKey};
 use crate::train::model::gradients::{self, Gradients};
 use crate::train::model::moves::Moves;
 use crate::train::model::{Engine, Needs, Pass, show};
-use crate::train::objective::{Active, Forward, Objective, Taught};
+use crate::train::objective::{Active, Forward, LabelLoss, Objective, Taught, Told};
 use crate::train::optimiser;
 use crate::train::params::Params;
 use crate::train::run::checkpoint;
 use crate::train::run::coverage::Coverage;
-use crate::train::run::metrics::Metric;
+use crate::train::run::metrics::{Metric, memory};
+use crate::train::run::selective::{self, Ranks};
 use crate::train::run::session::{Data, Session, Teacher};
 use crate::train::schedule::learning_rate;
-use crate::train::strategy::{self, At, Did};
+use crate::train::strategy::{self, At, Did, DocumentLoss};
 use crate::train::{Job, Summary};
 
 /// Steps whose rows are made before they are needed.
@@ -40,7 +43,9 @@ pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
     let mut coverage = Coverage::new(&session.parameters)?;
 
     std::thread::scope(|scope| {
-        let steps = read_ahead(scope, &batcher, windows, session.step + 1..=params.steps)?;
+        let numbers = session.step + 1..=params.steps;
+        let again = session.again();
+        let Reading { steps, chosen } = read_ahead(scope, &batcher, windows, numbers, again)?;
         while session.step < params.steps {
             let clock = Instant::now();
             let made = match steps
@@ -59,6 +64,10 @@ pub(crate) fn run(job: &Job, params: &Params) -> Result<Summary> {
             let training =
                 Training { job, params, batcher: &batcher, objectives: &data.objectives };
             training.learn(&mut session, &mut coverage, made, clock)?;
+            if let Some(again) = session.again().filter(|again| is_chosen(again, session.step)) {
+                // Nobody listens behind the last step.
+                _ = chosen.send(again);
+            }
 
             if let Some(signal) = stop::requested().filter(|_| session.step < params.steps) {
                 session.save_if_new(params)?;
@@ -84,19 +93,39 @@ struct Made {
     position: Position,
 }
 
+/// A thread that makes rows.
+struct Reading {
+    /// The steps it made.
+    steps: Receiver<Result<Made>>,
+    /// Takes what is to be read again, behind each step that chose.
+    chosen: Sender<Again>,
+}
+
+/// Whether what is read again is chosen anew behind this step.
+fn is_chosen(again: &Again, step: u64) -> bool {
+    again.every > 0 && step.is_multiple_of(again.every)
+}
+
 /// Makes the steps' rows on a thread of their own, a few ahead; what is made does not depend on how
-/// far ahead it is.
+/// far ahead it is, since the thread waits for what is to be read again.
 fn read_ahead<'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
     batcher: &'scope Batcher,
     mut windows: Windows<'scope>,
     numbers: RangeInclusive<u64>,
-) -> Result<Receiver<Result<Made>>> {
+    again: Option<Again>,
+) -> Result<Reading> {
     let (made, steps) = sync_channel(READ_AHEAD);
+    let (chosen, choices) = channel();
+    let (first, mut again) = (*numbers.start(), again.unwrap_or_default());
     let make = move || {
         for number in numbers {
+            if number > first && is_chosen(&again, number - 1) {
+                let Ok(next) = choices.recv() else { return };
+                again = next;
+            }
             let step = batcher
-                .step(number, &mut windows)
+                .step(number, &mut windows, &mut again)
                 .map(|step| Made { step, position: windows.position() });
             let failed = step.is_err();
             // Where nobody listens any more, the run failed or was stopped.
@@ -108,7 +137,7 @@ fn read_ahead<'scope>(
 
     let started = std::thread::Builder::new().name("rows".to_string()).spawn_scoped(scope, make);
     started.map_err(Error::no_thread)?;
-    Ok(steps)
+    Ok(Reading { steps, chosen })
 }
 
 /// What stays the same from step to step.
@@ -129,13 +158,16 @@ impl Training<'_> {
         made: Made,
         clock: Instant,
     ) -> Result<()> {
-        let Made { step, position } = made;
+        let Made { mut step, position } = made;
         let at = At { step: step.number, total: self.params.steps };
         session.before(at)?;
         let moves = strategy::moves(&session.strategies, at, &session.layout)?;
         let scale = session.loss_scale.map_or(1.0, |scale| scale.scale);
 
-        let (mut gradients, losses) = self.backward(session, &step, at, &moves, scale)?;
+        self.select(session, &mut step, at)?;
+
+        let (mut gradients, losses, told) = self.backward(session, &step, at, &moves, scale)?;
+        let documents = documents(&told, &step);
         // Clipping goes by the norm of what moves.
         moves.mask(&mut gradients)?;
         let grad_norm = gradients::norm(&gradients)? / scale;
@@ -149,6 +181,9 @@ impl Training<'_> {
         let mut metric = losses.metric(&step, lr, grad_norm);
         let shares = session.shares(&step);
         (metric.domain, metric.hard) = (Some(shares.domain), Some(shares.hard));
+        (metric.sources, metric.buckets) = session.by_source_and_bucket(&documents);
+        let n_moving = moves.n_numbers(&session.layout.declared);
+        metric.moving = Some(share(n_moving, session.layout.n_numbers()));
         metric.loss_scale = session.loss_scale.map(|scale| scale.scale);
 
         if session.loss_scale.is_some() && !grad_norm.is_finite() {
@@ -166,7 +201,8 @@ impl Training<'_> {
             coverage.check(&gradients, &losses.active(), &moves)?;
             let factor = optimiser::clip(grad_norm, self.params.optimiser.clip) / scale;
             session.learn(&gradients, &moves, lr, factor)?;
-            session.after(at, &Did { losses: metric.losses.clone(), grad_norm })?;
+            let did = Did { losses: metric.losses.clone(), grad_norm, documents };
+            session.after(at, &did)?;
         }
 
         session
@@ -175,12 +211,16 @@ impl Training<'_> {
             .map_or(Ok(()), |scale| scale.update(metric.grad_norm.is_some()))?;
         session.advance(&step, position);
         metric.tokens_per_s = step.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
+        metric.memory = memory();
 
         metric.strategies = session.told();
         if due(session.step, self.params.eval_every, self.params.steps) {
             let (val_loss, beside) = session.evaluate(self.batcher)?;
             metric.val_loss = val_loss;
             metric.strategies.extend(beside);
+        }
+        if session.step == self.params.steps {
+            metric.strategies.extend(session.evaluate_with_lines(self.batcher)?);
         }
 
         session.log(&metric, step)?;
@@ -189,6 +229,23 @@ impl Training<'_> {
         }
         session.tell();
         Ok(())
+    }
+
+    /// Leaves the hardest rows of a step that learns from those alone.
+    fn select(&self, session: &Session, step: &mut Step, at: At) -> Result<()> {
+        if !selective::is_active(&self.params.selective, at) {
+            return Ok(());
+        }
+        let own = RowKind::of_language(session.frame().language);
+        let ranks = Ranks {
+            model: session.model(),
+            weights: &session.parameters.detached(),
+            pad: session.frame().pad,
+            precision: self.params.precision,
+            device: self.job.device,
+            seed: self.job.seed,
+        };
+        ranks.select(step, own, self.params.selective.keep)
     }
 
     /// Forward and backward of all microbatches of a step, in order, and of all objectives in each;
@@ -200,7 +257,7 @@ impl Training<'_> {
         at: At,
         moves: &Moves,
         scale: f64,
-    ) -> Result<(Gradients, Losses<'o>)> {
+    ) -> Result<(Gradients, Losses<'o>, Vec<LabelLoss>)> {
         let engine = Engine::moving(
             session.model(),
             &session.parameters,
@@ -212,39 +269,45 @@ impl Training<'_> {
         let mut losses =
             Losses(self.objectives.iter().map(|active| Loss::of(active, step, at)).collect());
 
+        let told = Told::default();
+        let passes = Passes {
+            training: self,
+            session,
+            engine: &engine,
+            step,
+            scale,
+            teachers: &teachers,
+            told: &told,
+            tells_excess: session.again().is_some(),
+        };
+        let gathered = passes.gather(&mut losses)?;
+
         let mut sums = optimiser::Tree::default();
-        for batch in &step.microbatches {
+        for (nth, batch) in step.microbatches.iter().enumerate() {
             let mut gradients = gradients::empty();
             for (kind, rows) in &batch.sets {
                 let learns = |loss: &&mut Loss| {
                     loss.active.rows == *kind
                         && loss.weight != 0.0
+                        && loss.active.objective.gathered().is_none()
                         && loss.active.objective.count(rows) > 0
                 };
                 let mut group: Vec<&mut Loss> = losses.0.iter_mut().filter(learns).collect();
-                let Some(first) = group.first() else { continue };
-                let key = DropoutKey {
-                    seed: self.job.seed,
-                    step: step.number,
-                    microbatch: batch.index,
-                    term: first.active.kind.name,
-                };
-                let forward = Forward {
-                    model: session.model(),
-                    pass: engine.pass(Some(key)),
-                    frame: session.frame(),
-                    share: scale,
-                    rows: *kind,
-                    dtype: self.params.precision.compute(),
-                    device: self.job.device,
-                };
-                let pass = OnePass { engine: &engine, forward, key, rows, teachers: &teachers };
-                pass.run(&mut group, &mut gradients)?;
+                if let Some(first) = group.first() {
+                    let pass = passes.of(first.active, nth, rows);
+                    pass.run(&mut group, &mut gradients)?;
+                }
+                for part in gathered.iter().filter(|part| part.active.rows == *kind) {
+                    if let Some(gradient) = part.gradients.get(&nth) {
+                        let pass = passes.of(part.active, nth, rows);
+                        pass.flow(part.active.objective.as_ref(), gradient, &mut gradients)?;
+                    }
+                }
             }
             sums.push(gradients)?;
         }
 
-        Ok((sums.sum()?, losses))
+        Ok((sums.sum()?, losses, told.all()))
     }
 
     /// Stops before a loss or a gradient that is not finite reaches the weights.
@@ -269,6 +332,121 @@ impl Training<'_> {
     }
 }
 
+/// What all passes of a step have in common.
+struct Passes<'a> {
+    training: &'a Training<'a>,
+    session: &'a Session<'a>,
+    engine: &'a Engine<'a>,
+    step: &'a Step,
+    /// What the loss is multiplied with.
+    scale: f64,
+    teachers: &'a BTreeMap<&'static str, Teacher<'a>>,
+    /// Takes what single labels come to.
+    told: &'a Told,
+    /// Whether a teacher is shown what the language objective reads, where there is one.
+    tells_excess: bool,
+}
+
+impl<'a> Passes<'a> {
+    /// A pass for an objective, and others of the same rows, over those in a microbatch.
+    fn of(&self, active: &Active, microbatch: usize, rows: &'a RowSet) -> OnePass<'a> {
+        let Passes { training, session, engine, step, scale, teachers, told, .. } = *self;
+        let key = DropoutKey {
+            seed: training.job.seed,
+            step: step.number,
+            microbatch: step.microbatches[microbatch].index,
+            term: active.kind.name,
+        };
+        let forward = Forward {
+            model: session.model(),
+            pass: engine.pass(Some(key)),
+            frame: session.frame(),
+            share: scale,
+            rows: active.rows,
+            dtype: training.params.precision.compute(),
+            device: training.job.device,
+            told: None,
+        };
+        let tells_excess = self.tells_excess;
+        OnePass { engine, forward, key, rows, teachers, told, tells_excess }
+    }
+
+    /// The loss and its gradients by the vectors of all rows, for the objectives that compare those
+    /// of all microbatches.
+    fn gather<'o>(&self, losses: &mut Losses<'o>) -> Result<Vec<Flowing<'o>>> {
+        let weights = self.session.parameters.detached();
+        let mut all = Vec::new();
+        for loss in losses.0.iter_mut().filter(|loss| loss.weight != 0.0) {
+            let active = loss.active;
+            let Some(objective) = active.objective.gathered() else { continue };
+            let sets = self.step.microbatches.iter().enumerate();
+            let sets = sets.filter_map(|(nth, batch)| Some((nth, batch.sets.get(&active.rows)?)));
+            let sets: Vec<(usize, &RowSet)> = sets.collect();
+            let compared = Compared::joined(sets.iter().map(|(_, rows)| &rows.compared));
+            let joined = RowSet { compared, ..RowSet::default() };
+            loss.count = active.objective.count(&joined);
+            if loss.count == 0 {
+                continue;
+            }
+
+            // Of each kind of passage those of all microbatches, in their order.
+            let mut vectors: [Vec<Tensor>; 3] = Default::default();
+            for (nth, rows) in &sets {
+                let pass = self.of(active, *nth, rows);
+                let forward = Forward { pass: Pass::new(&weights, Some(pass.key)), ..pass.forward };
+                let needs = active.objective.needs(forward.model);
+                let seen = show(forward.model, &forward.pass, &forward.inputs(rows)?, &needs)?;
+                let found = objective.vectors(&forward, rows, &seen)?;
+                let mut at = 0;
+                for (kind, n) in rows.compared.sizes().into_iter().enumerate() {
+                    vectors[kind].push(found.narrow(0, at, n)?);
+                    at += n;
+                }
+            }
+            let vectors = Var::from_tensor(&Tensor::cat(&vectors.concat(), 0)?.detach())?;
+
+            let share = self.scale * loss.weight / loss.count as f64;
+            let first = sets.first().map_or(0, |(nth, _)| *nth);
+            let forward = self.of(active, first, &joined).forward;
+            let sum = objective.sum_of(
+                &Forward { share, ..forward },
+                &joined.compared,
+                vectors.as_tensor(),
+            )?;
+            loss.sum += kernels::number(&sum.detach())?;
+            let mut found = sum.affine(share, 0.0)?.backward()?;
+            let gradient = found.remove(vectors.as_tensor()).ok_or_else(|| {
+                Error::data(format!("`{}` does not depend on its rows", active.kind.name))
+            })?;
+            all.push(Flowing { active, gradients: cut(&gradient.detach(), &sets)? });
+        }
+        Ok(all)
+    }
+}
+
+/// What flows into the vectors of an objective's rows.
+struct Flowing<'o> {
+    active: &'o Active,
+    /// By the number of the microbatch.
+    gradients: BTreeMap<usize, Tensor>,
+}
+
+/// The gradients of the vectors of each microbatch, out of those of all.
+fn cut(gradient: &Tensor, sets: &[(usize, &RowSet)]) -> Result<BTreeMap<usize, Tensor>> {
+    let of_kind = |kind: usize| sets.iter().map(move |(_, rows)| rows.compared.sizes()[kind]);
+    let mut at: [usize; 3] = [0, of_kind(0).sum(), of_kind(0).chain(of_kind(1)).sum()];
+    let mut parts = BTreeMap::new();
+    for (nth, rows) in sets {
+        let mut own = Vec::new();
+        for (at, n) in at.iter_mut().zip(rows.compared.sizes()) {
+            own.push(gradient.narrow(0, *at, n)?);
+            *at += n;
+        }
+        parts.insert(*nth, Tensor::cat(&own, 0)?);
+    }
+    Ok(parts)
+}
+
 /// A pass of the model over the rows of one kind in a microbatch, which all objectives share that
 /// learn from them.
 struct OnePass<'a> {
@@ -278,18 +456,20 @@ struct OnePass<'a> {
     key: DropoutKey,
     rows: &'a RowSet,
     teachers: &'a BTreeMap<&'static str, Teacher<'a>>,
+    told: &'a Told,
+    tells_excess: bool,
 }
 
 impl OnePass<'_> {
     /// Forward and backward; adds to the sum of each objective.
     fn run(&self, group: &mut [&mut Loss], gradients: &mut Gradients) -> Result<()> {
-        let OnePass { engine, forward, key, rows, teachers } = self;
+        let OnePass { engine, forward, key, rows, teachers, .. } = self;
         let inputs = forward.inputs(rows)?;
         let student = forward.model;
         let mut taught: BTreeMap<&str, Taught> = BTreeMap::new();
         for (name, Teacher { model, weights }) in *teachers {
-            let learn = group.iter().map(|loss| loss.active.objective.as_ref());
-            let learn = learn.filter(|one| one.needs(student).teacher == Some(*name));
+            let learn = group.iter().filter(|loss| self.teacher(loss.active) == Some(*name));
+            let learn = learn.map(|loss| loss.active.objective.as_ref());
             let needs = learn.map(|one| one.teacher_needs(student, *model)).reduce(Needs::and);
             if let Some(needs) = needs {
                 let pass = Pass::new(weights, None);
@@ -306,8 +486,10 @@ impl OnePass<'_> {
         for loss in group {
             let objective = loss.active.objective.as_ref();
             let share = forward.share * loss.weight / loss.count as f64;
-            let teacher = objective.needs(forward.model).teacher.and_then(|name| taught.get(name));
-            let sum = objective.sum(&Forward { share, ..*forward }, rows, &seen, teacher)?;
+            let teacher = self.teacher(loss.active).and_then(|name| taught.get(name));
+            let told = self.is_own(loss.active).then_some(self.told);
+            let forward = Forward { share, told, ..*forward };
+            let sum = objective.sum(&forward, rows, &seen, teacher)?;
             loss.sum += kernels::number(&sum.detach())?;
             let part = sum.affine(share, 0.0)?;
             total = Some(match total {
@@ -321,6 +503,59 @@ impl OnePass<'_> {
             None => Ok(()),
         }
     }
+
+    /// Forward and backward of an objective whose gradient by the vectors of its rows is known.
+    fn flow(
+        &self,
+        objective: &dyn Objective,
+        gradient: &Tensor,
+        gradients: &mut Gradients,
+    ) -> Result<()> {
+        let OnePass { engine, forward, key, rows, .. } = self;
+        let Some(gathered) = objective.gathered() else { return Ok(()) };
+        let (inputs, needs) = (forward.inputs(rows)?, objective.needs(forward.model));
+        let run = engine.forward(&inputs, Some(*key), &needs)?;
+        let vectors = gathered.vectors(forward, rows, &run.seen()?)?;
+        run.backward(&(vectors * gradient)?.sum_all()?, gradients)
+    }
+
+    /// Whether an objective is the one that the model learns language by.
+    fn is_own(&self, active: &Active) -> bool {
+        active.kind.task == Some(Task::own(self.forward.frame.language))
+    }
+
+    /// The strategy whose weights an objective is shown.
+    fn teacher(&self, active: &Active) -> Option<&'static str> {
+        let own =
+            (self.tells_excess && self.is_own(active)).then_some(strategy::teacher::TEACHER.name);
+        active.objective.needs(self.forward.model).teacher.or(own)
+    }
+}
+
+/// The documents of a step with the mean losses of their labels, in the order of the shards.
+fn documents(told: &[LabelLoss], step: &Step) -> Vec<DocumentLoss> {
+    let mut sums: BTreeMap<u64, Sums> = BTreeMap::new();
+    for label in told {
+        let sums = sums.entry(label.document).or_default();
+        sums.loss += f64::from(label.loss);
+        sums.excess = label.excess.map(|excess| sums.excess.unwrap_or(0.0) + f64::from(excess));
+        sums.n += 1;
+    }
+    let of_document = |(seq, sums): (u64, Sums)| DocumentLoss {
+        seq,
+        name: step.names.get(&seq).copied().unwrap_or_default(),
+        loss: (sums.loss / f64::from(sums.n)) as f32,
+        excess: sums.excess.map(|excess| (excess / f64::from(sums.n)) as f32),
+    };
+    sums.into_iter().map(of_document).collect()
+}
+
+/// Of the labels of a document.
+#[derive(Default)]
+struct Sums {
+    loss: f64,
+    excess: Option<f64>,
+    n: u32,
 }
 
 /// Whether something that happens every so many steps (0: at the end only) happens after this one.
@@ -379,9 +614,13 @@ impl<'a> Losses<'a> {
             loss_scale: None,
             domain: None,
             hard: None,
+            sources: BTreeMap::new(),
+            buckets: BTreeMap::new(),
+            moving: None,
             tokens: step.tokens,
             padding: share(step.padding, step.tokens + step.padding),
             tokens_per_s: 0.0,
+            memory: None,
             seq_first: step.ranges.first().map_or(0, |range| range.first),
             seq_last: step.ranges.last().map_or(0, |range| range.last),
         }
@@ -775,7 +1014,8 @@ mod tests {
             |text: String, paraphrase| Rewrite { anchor: anchor.clone(), text, paraphrase };
         let rewrites =
             vec![rewrite(format!("In short: {anchor}"), true), rewrite(words.join(" "), false)];
-        Document { seq: seq as u64, id: format!("abstract:{seq}"), text: text.clone(), rewrites }
+        let (id, line) = (format!("abstract:{seq}"), String::new());
+        Document { seq: seq as u64, id, text: text.clone(), rewrites, line }
     }
 
     /// Windows of unequal length, so that the mean of microbatch means would be another loss.

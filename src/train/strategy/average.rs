@@ -136,7 +136,6 @@ mod tests {
     use crate::train::fixture::tiny_encoder;
     use crate::train::model::parameters::{Declared, Init, Part, Role};
     use candle_core::{DType, Device, Tensor};
-    use std::collections::BTreeMap;
 
     fn average(last: u64, over: f64, weights: Counts) -> Average {
         let keys = Keys { last, over, weights };
@@ -151,8 +150,8 @@ mod tests {
         let parameters = Parameters::draw(&declared, 1, DType::F64, &Device::Cpu).unwrap();
         let model = tiny_encoder();
         let sample = Sample::new(|| unreachable!("nobody looks"));
-        let run = Probe { model: &model, parameters: &parameters, sample: &sample };
-        let did = Did { losses: BTreeMap::new(), grad_norm: 0.0 };
+        let run = Probe { model: &model, parameters: &parameters, sample: &sample, seed: 1 };
+        let did = Did::default();
         let mut kept = average(last, over, weights).save();
 
         let mean = |step| {
@@ -204,7 +203,7 @@ mod tests {
         let model = tiny_encoder();
         let parameters = Parameters::draw(&[], 1, DType::F64, &Device::Cpu).unwrap();
         let sample = Sample::new(|| unreachable!("nobody looks"));
-        let run = Probe { model: &model, parameters: &parameters, sample: &sample };
+        let run = Probe { model: &model, parameters: &parameters, sample: &sample, seed: 1 };
         assert!(average(6, 0.2, Counts::Equal).load(Saved::default(), &run).is_err());
     }
 }

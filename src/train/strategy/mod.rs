@@ -11,6 +11,7 @@ pub mod average;
 pub mod ema;
 mod maps;
 mod mean;
+pub mod mining;
 pub mod momentum;
 pub mod teacher;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 
 use crate::error::Result;
+use crate::train::data::again::Again;
 use crate::train::model::moves::Moves;
 use crate::train::model::parameters::Declared;
 use crate::train::model::{Architecture, Inputs, Parameters, Weights};
@@ -43,6 +45,7 @@ pub static STRATEGIES: &[&Kind] = &[
     &momentum::MOMENTUM,
     &teacher::TEACHER,
     &unfreeze::UNFREEZE,
+    &mining::MINING,
     &attention_kl::ATTENTION_KL,
     #[cfg(test)]
     &toy::TOY,
@@ -124,15 +127,32 @@ pub struct Probe<'a> {
     pub parameters: &'a Parameters,
     /// Rows to look at it with.
     pub sample: &'a Sample<'a>,
+    /// Seed of every draw of the run.
+    pub seed: u64,
 }
 
 /// What a step came to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Did {
     /// The mean of each objective's term, before its weight.
     pub losses: BTreeMap<String, f64>,
     /// Norm of the gradient before clipping.
     pub grad_norm: f64,
+    /// What the documents of the step came to, where its language objective read them.
+    pub documents: Vec<DocumentLoss>,
+}
+
+/// What a document came to in a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DocumentLoss {
+    /// Where it stands in the order.
+    pub seq: u64,
+    /// What stands for its id: [`crate::train::data::again::name`].
+    pub name: u64,
+    /// Mean loss of its labels, in nats, before any weight.
+    pub loss: f32,
+    /// The same less that of the teacher, where there is one.
+    pub excess: Option<f32>,
 }
 
 /// What a strategy keeps in a checkpoint.
@@ -220,6 +240,16 @@ pub trait Strategy: Send {
     fn after(&mut self, at: At, run: &Probe, did: &Did) -> Result<()> {
         let _ = (at, run, did);
         Ok(())
+    }
+
+    /// What is read again beside the order of the shards, as it stands behind the last step.
+    fn again(&self) -> Option<&Again> {
+        None
+    }
+
+    /// Told of what a step read again, by its `seq`, whether it moved the weights or not.
+    fn read_again(&mut self, seqs: &[u64]) {
+        let _ = seqs;
     }
 
     /// The model whose weights objectives learn from, where it is not the one that is trained.

@@ -10,10 +10,15 @@ pub mod passages;
 pub mod prefix;
 pub mod spans;
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use candle_core::{DType, Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
+use crate::draw;
 use crate::error::Result;
+use crate::train::data::marks::mentions;
 use crate::train::data::tokenizer::{Pieces, Tokenizer};
 use crate::train::model::{Inputs, Language, Tokens, View};
 use crate::train::params::Params;
@@ -110,13 +115,17 @@ impl RowKind {
     ) -> Result<Option<Box<dyn RowMaker + 'a>>> {
         Ok(match self {
             RowKind::Masked | RowKind::MaskedNext => {
-                Some(Box::new(masked::Masked::new(masked::Params::of(params)?, tokenizer)?))
+                Some(Box::new(masked::Masked::new(params, tokenizer)?))
             }
             RowKind::Prefix => Some(Box::new(prefix::Prefix { frame: &tokenizer.frame })),
-            RowKind::Causal => Some(Box::new(causal::Causal { frame: &tokenizer.frame })),
+            RowKind::Causal => Some(Box::new(causal::Causal {
+                frame: &tokenizer.frame,
+                concepts: params.concepts.weight,
+            })),
             RowKind::Spans => Some(Box::new(spans::Spans {
                 params: spans::Params::of(params)?,
                 frame: &tokenizer.frame,
+                concepts: params.concepts.mask,
             })),
             RowKind::Passages => None,
         })
@@ -131,9 +140,26 @@ pub trait RowMaker: Send + Sync {
     /// Most tokens that a window of `pieces` takes.
     fn lengths(&self, pieces: usize) -> Lengths;
 
-    /// A row with what is to be predicted; `ends` where the document ends with it. All chance comes
-    /// from `stream`.
-    fn row(&self, pieces: &Pieces, ends: bool, stream: &mut ChaCha8Rng) -> Row;
+    /// A row with what is to be predicted. All chance comes from `stream`.
+    fn row(&self, text: &Text, stream: &mut ChaCha8Rng) -> Row;
+}
+
+/// A text that a row is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    /// Its pieces.
+    pub pieces: &'a Pieces,
+    /// Pieces about its source, which are read before it and never predicted.
+    pub line: &'a [u32],
+    /// Whether the document ends with it.
+    pub ends: bool,
+}
+
+impl<'a> Text<'a> {
+    /// A whole document that says nothing about its source.
+    pub fn whole(pieces: &'a Pieces) -> Self {
+        Text { pieces, line: &[], ends: true }
+    }
 }
 
 /// Tokens of a row.
@@ -146,13 +172,59 @@ pub struct Lengths {
 }
 
 /// A row before it joins a set.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// What the model reads.
     pub ids: Vec<u32>,
     /// What the decoder reads, where there is one.
     pub decoder: Option<Vec<u32>>,
-    /// Place and token; places are the decoder's where there is one.
-    pub labels: Vec<(usize, u32)>,
+    /// What is to be predicted.
+    pub labels: Vec<Label>,
+}
+
+/// A token that is to be predicted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Label {
+    /// Number of its row in a set; 0 before the row joins one.
+    pub row: usize,
+    /// Its place in the row, the decoder's where there is one.
+    pub place: usize,
+    /// The token.
+    pub token: u32,
+    /// What its loss counts.
+    pub weight: f32,
+    /// `seq` of its document; 0 before the row joins a set.
+    pub document: u64,
+}
+
+impl Label {
+    /// One that counts as any other.
+    pub fn new(place: usize, token: u32) -> Self {
+        Label { row: 0, place, token, weight: 1.0, document: 0 }
+    }
+}
+
+/// A label for each token of a decoder, in order.
+fn labelled(tokens: &[u32]) -> Vec<Label> {
+    tokens.iter().enumerate().map(|(place, token)| Label::new(place, *token)).collect()
+}
+
+/// Names of concepts that are to be taken out of a text: each is drawn with the probability
+/// `share`, in an order that is drawn as well. Of a sentence with several at most half are, since
+/// from nothing nothing can be restored.
+fn drawn_mentions(pieces: &Pieces, share: f64, stream: &mut ChaCha8Rng) -> Vec<Range<usize>> {
+    let mut found = mentions(&pieces.marks);
+    let mut left: BTreeMap<u32, usize> = BTreeMap::new();
+    found.iter().for_each(|mention| *left.entry(mention.sentence).or_default() += 1);
+    left.values_mut().for_each(|n| *n = (*n / 2).max(1));
+
+    draw::shuffle(&mut found, stream);
+    found.retain(|mention| {
+        let is_drawn = draw::next_unit(stream) < share;
+        let left = left.get_mut(&mention.sentence).filter(|left| is_drawn && **left > 0);
+        left.map(|left| *left -= 1).is_some()
+    });
+    found.into_iter().map(|mention| mention.pieces).collect()
 }
 
 /// Rows of tokens, each of one text or of several that do not see one another.
@@ -207,8 +279,8 @@ pub struct RowSet {
     pub rows: Rows,
     /// Rows for the decoder, where the model has both.
     pub decoder: Option<Rows>,
-    /// What is to be predicted: row, place in the row (the decoder's where there is one), token.
-    pub labels: Vec<(usize, usize, u32)>,
+    /// What is to be predicted.
+    pub labels: Vec<Label>,
     /// Passages to compare, each a whole row; these sets have no other rows.
     pub compared: passages::Compared,
 }
@@ -222,15 +294,41 @@ impl RowSet {
         }
     }
 
-    /// Adds a text to the last row.
-    pub fn add(&mut self, row: Row) {
+    /// Adds a text to the last row: one of the document that stands at `seq`, of which each label
+    /// counts `weight` times what it would.
+    pub fn add(&mut self, row: Row, document: u64, weight: f32) {
         let Row { ids, decoder, labels } = row;
         let mut begin = self.rows.extend(&ids);
         if let (Some(rows), Some(ids)) = (&mut self.decoder, decoder) {
             begin = rows.extend(&ids);
         }
-        let number = self.rows.ids.len() - 1;
-        self.labels.extend(labels.into_iter().map(|(place, token)| (number, begin + place, token)));
+        let row = self.rows.ids.len() - 1;
+        self.labels.extend(labels.into_iter().map(|label| Label {
+            row,
+            place: begin + label.place,
+            weight: weight * label.weight,
+            document,
+            ..label
+        }));
+    }
+
+    /// The rows with these numbers, in their order; only of sets that windows were made into.
+    #[must_use]
+    pub fn only(&self, numbers: &[usize]) -> RowSet {
+        let of = |rows: &Rows| Rows {
+            ids: numbers.iter().map(|number| rows.ids[*number].clone()).collect(),
+            texts: numbers.iter().map(|number| rows.texts[*number].clone()).collect(),
+        };
+        let labels = self.labels.iter().filter_map(|label| {
+            let row = numbers.iter().position(|number| *number == label.row)?;
+            Some(Label { row, ..*label })
+        });
+        RowSet {
+            rows: of(&self.rows),
+            decoder: self.decoder.as_ref().map(of),
+            labels: labels.collect(),
+            compared: passages::Compared::default(),
+        }
     }
 
     /// What the model reads, padded with `pad`.
@@ -253,7 +351,7 @@ impl RowSet {
     /// If the shapes do not fit.
     pub fn predicted(&self, hidden: &Tensor) -> candle_core::Result<Tensor> {
         let length = hidden.dim(1)?;
-        let places = self.labels.iter().map(|(row, place, _)| (row * length + place) as u32);
+        let places = self.labels.iter().map(|label| (label.row * length + label.place) as u32);
         let places = Tensor::from_iter(places, hidden.device())?;
         hidden.flatten_to(1)?.index_select(&places, 0)
     }
@@ -278,6 +376,27 @@ impl RowSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_that_are_kept_keep_their_labels() {
+        let row = |ids: &[u32], place: usize| Row {
+            ids: ids.to_vec(),
+            decoder: Some(ids.iter().map(|id| id + 50).collect()),
+            labels: vec![Label::new(place, ids[place])],
+        };
+        let mut set = RowSet::default();
+        for (seq, ids) in [[1, 2], [3, 4], [5, 6]].iter().enumerate() {
+            set.begin(true);
+            set.add(row(ids, 1), seq as u64, 0.5);
+        }
+        let kept = set.only(&[0, 2]);
+        assert_eq!(kept.rows.ids, [[1, 2], [5, 6]]);
+        assert_eq!(kept.decoder.as_ref().unwrap().ids, [[51, 52], [55, 56]]);
+        let label =
+            |row, token, document| Label { row, document, weight: 0.5, ..Label::new(1, token) };
+        assert_eq!(kept.labels, [label(0, 2, 0), label(1, 6, 2)]);
+        assert_eq!(set.only(&[0, 1, 2]), set);
+    }
 
     #[test]
     fn rows_that_are_computed_together_are_padded_together() {

@@ -13,7 +13,7 @@ use super::PLACE;
 use crate::draw;
 use crate::error::Result;
 use crate::train::data::stream::{Document, Rewrite};
-use crate::train::data::tokenizer::{Pieces, Tokenizer};
+use crate::train::data::tokenizer::Pieces;
 use crate::train::params;
 
 /// The section `[train.rows.passages]`.
@@ -69,6 +69,24 @@ impl Compared {
     pub fn rows(&self) -> impl Iterator<Item = &Vec<u32>> {
         self.anchors.iter().chain(&self.positives).chain(&self.hard)
     }
+
+    /// How many there are of each.
+    pub fn sizes(&self) -> [usize; 3] {
+        [self.anchors.len(), self.positives.len(), self.hard.len()]
+    }
+
+    /// Those of several microbatches, in order.
+    pub fn joined<'a>(parts: impl IntoIterator<Item = &'a Compared>) -> Compared {
+        let mut all = Compared::default();
+        for part in parts {
+            let before = all.anchors.len();
+            all.owners.extend(part.owners.iter().map(|owner| before + owner));
+            all.anchors.extend(part.anchors.iter().cloned());
+            all.positives.extend(part.positives.iter().cloned());
+            all.hard.extend(part.hard.iter().cloned());
+        }
+        all
+    }
 }
 
 impl Params {
@@ -81,16 +99,17 @@ impl Params {
     }
 
     /// One anchor of a document, drawn anew each epoch, with its candidates; `None` where it has
-    /// none.
+    /// none. `pieces` makes some of a text, which `width` tokens stand around.
     ///
     /// # Errors
-    /// If the tokenizer fails.
+    /// From `pieces`.
     pub fn passages(
         &self,
         document: &Document,
         epoch: u64,
-        tokenizer: &Tokenizer,
         seed: u64,
+        width: usize,
+        pieces: impl Fn(&str) -> Result<Pieces>,
     ) -> Result<Option<Passages>> {
         if document.rewrites.is_empty() {
             return Ok(None);
@@ -111,9 +130,8 @@ impl Params {
             .then(|| positives[draw::next_below(&mut draws, positives.len())]);
 
         let passage = |text: &str| {
-            let pieces = tokenizer.pieces(text)?;
-            let room = self.tokens - tokenizer.frame.width();
-            Result::Ok(pieces.cut(0, pieces.ids.len().min(room)))
+            let pieces = pieces(text)?;
+            Result::Ok(pieces.cut(0, pieces.ids.len().min(self.tokens - width)))
         };
         Ok(Some(Passages {
             anchor: passage(anchor)?,

@@ -3,9 +3,9 @@
 
 use rand_chacha::ChaCha8Rng;
 
-use super::{Lengths, Row, RowMaker};
+use super::{Lengths, Row, RowMaker, Text, labelled};
 use crate::draw;
-use crate::train::data::tokenizer::{Frame, Pieces};
+use crate::train::data::tokenizer::Frame;
 
 /// See the module.
 pub struct Prefix<'a> {
@@ -23,26 +23,27 @@ impl RowMaker for Prefix<'_> {
         Lengths { tokens: pieces.max(2), decoded: pieces }
     }
 
-    fn row(&self, pieces: &Pieces, _: bool, stream: &mut ChaCha8Rng) -> Row {
-        let ids = &pieces.ids;
+    fn row(&self, text: &Text, stream: &mut ChaCha8Rng) -> Row {
+        let ids = &text.pieces.ids;
         // A text of one token has nothing to go on with.
         let cut = match ids.len() {
             0 | 1 => ids.len(),
             n => 1 + draw::next_below(stream, n - 1),
         };
-        let behind = |part: &[u32]| part.iter().chain(&self.frame.behind).copied().collect();
-        let prefix: Vec<u32> = behind(&ids[..cut]);
+        let behind = |part: &[u32]| [part, &self.frame.behind].concat();
+        let prefix = [text.line, &behind(&ids[..cut])].concat();
         let rest: Vec<u32> = if cut < ids.len() { behind(&ids[cut..]) } else { Vec::new() };
 
         let shifted = std::iter::once(self.frame.decoder_start).chain(rest.iter().copied());
         let decoder = Some(shifted.take(rest.len()).collect());
-        Row { ids: prefix, decoder, labels: rest.into_iter().enumerate().collect() }
+        Row { ids: prefix, decoder, labels: labelled(&rest) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::data::tokenizer::Pieces;
     use crate::train::model::Language;
     use std::collections::BTreeSet;
 
@@ -61,12 +62,12 @@ mod tests {
         let maker = Prefix { frame: &frame };
         for n in 1..9_usize {
             let ids: Vec<u32> = (10..10 + n as u32).collect();
-            let pieces = Pieces { words: ids.clone(), ids };
+            let pieces = Pieces { words: ids.clone(), ids, marks: Vec::new() };
             let mut cuts = BTreeSet::new();
             for key in 0..200_u64 {
                 let mut stream = draw::stream(1, "prefix", &key.to_le_bytes());
-                let row = maker.row(&pieces, true, &mut stream);
-                let rest: Vec<u32> = row.labels.iter().map(|(_, token)| *token).collect();
+                let row = maker.row(&Text::whole(&pieces), &mut stream);
+                let rest: Vec<u32> = row.labels.iter().map(|label| label.token).collect();
                 let decoder = row.decoder.unwrap();
                 assert!(row.ids.len() <= maker.lengths(n).tokens.max(2) && decoder.len() <= n);
                 assert_eq!(decoder.len(), rest.len());

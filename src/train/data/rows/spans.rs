@@ -5,11 +5,17 @@
 //! the tokens is left out in spans of a mean length; spans left and left out alternate, beginning
 //! with one that is left, and both are cut at random. The encoder reads the text with a sentinel
 //! for each span; the decoder writes each sentinel and its span.
+//!
+//! Where `[train.concepts]` says so, names of concepts are left out first (salient spans,
+//! arXiv:2002.08910), and other spans placed between them, so that a row has as many tokens and
+//! spans left out as it would have without.
+
+use std::ops::Range;
 
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
-use super::{Lengths, PLACE, Row, RowMaker};
+use super::{Lengths, PLACE, Row, RowMaker, Text, drawn_mentions, labelled};
 use crate::draw;
 use crate::error::Result;
 use crate::train::data::tokenizer::{Frame, Pieces};
@@ -31,6 +37,8 @@ pub struct Spans<'a> {
     pub params: Params,
     /// What stands around the pieces.
     pub frame: &'a Frame,
+    /// With what probability a concept's name is left out before anything else.
+    pub concepts: f64,
 }
 
 impl Params {
@@ -57,12 +65,112 @@ impl RowMaker for Spans<'_> {
         lengths(pieces, &self.params)
     }
 
-    fn row(&self, pieces: &Pieces, _: bool, stream: &mut ChaCha8Rng) -> Row {
-        let (ids, target) = corrupt(&pieces.ids, self.frame, &self.params, stream);
+    fn row(&self, text: &Text, stream: &mut ChaCha8Rng) -> Row {
+        let (ids, target) = self.corrupt(text.pieces, stream);
         let shifted = std::iter::once(self.frame.decoder_start).chain(target.iter().copied());
         let decoder = Some(shifted.take(target.len()).collect());
-        Row { ids, decoder, labels: target.into_iter().enumerate().collect() }
+        Row { ids: [text.line, &ids].concat(), decoder, labels: labelled(&target) }
     }
+}
+
+impl Spans<'_> {
+    /// The row of the encoder and what the decoder is to write.
+    fn corrupt(&self, pieces: &Pieces, stream: &mut ChaCha8Rng) -> (Vec<u32>, Vec<u32>) {
+        let (ids, frame) = (&pieces.ids, self.frame);
+        let (mut inputs, mut targets) = (Vec::new(), Vec::new());
+        if ids.len() < 2 {
+            inputs.extend(ids);
+        } else {
+            let mut at = 0;
+            for (span, sentinel) in self.left_out(pieces, stream).iter().zip(&frame.sentinels) {
+                inputs.extend(&ids[at..span.start]);
+                inputs.push(*sentinel);
+                targets.push(*sentinel);
+                targets.extend(&ids[span.clone()]);
+                at = span.end;
+            }
+            inputs.extend(&ids[at..]);
+            targets.extend(&frame.behind);
+        }
+
+        inputs.extend(&frame.behind);
+        (inputs, targets)
+    }
+
+    /// What is left out of two pieces or more, in order.
+    fn left_out(&self, pieces: &Pieces, stream: &mut ChaCha8Rng) -> Vec<Range<usize>> {
+        let n = pieces.ids.len();
+        let (noise, spans) = amounts(n, &self.params);
+        let spans = spans.min(self.frame.sentinels.len());
+        if self.concepts > 0.0 {
+            let names = drawn_mentions(pieces, self.concepts, stream);
+            if let Some(found) = around_names(names, n, noise, spans, stream) {
+                return found;
+            }
+        }
+
+        let (left, left_out) = (parts(n - noise, spans, stream), parts(noise, spans, stream));
+        let mut at = 0;
+        let span = |(left, left_out): (usize, usize)| {
+            let start = at + left;
+            at = start + left_out;
+            start..at
+        };
+        left.into_iter().zip(left_out).map(span).collect()
+    }
+}
+
+/// `spans` spans of `n` pieces, of `noise` in all: those of `names` that fit, and others in places
+/// that are drawn among the free ones. `None` where no name fits, or others find no place.
+fn around_names(
+    names: Vec<Range<usize>>,
+    n: usize,
+    noise: usize,
+    spans: usize,
+    stream: &mut ChaCha8Rng,
+) -> Option<Vec<Range<usize>>> {
+    // A piece is left between two spans, and one before the first.
+    let is_free = |taken: &[Range<usize>], span: &Range<usize>| {
+        span.start > 0
+            && span.end <= n
+            && taken.iter().all(|other| other.end < span.start || span.end < other.start)
+    };
+    let (mut taken, mut rest): (Vec<Range<usize>>, usize) = (Vec::new(), noise);
+    for name in names {
+        if taken.len() == spans {
+            break;
+        }
+        // Each span that is still to come needs a token, and the last one takes all that is left:
+        // then the name and some of what stands around it.
+        let to_come = spans - taken.len() - 1;
+        if name.len() + to_come > rest {
+            continue;
+        }
+        let length = if to_come == 0 { rest } else { name.len() };
+        let starts = (name.start + name.len()).saturating_sub(length)..=name.start;
+        let free: Vec<usize> =
+            starts.filter(|start| is_free(&taken, &(*start..start + length))).collect();
+        let Some(start) = free.get(draw::next_below(stream, free.len().max(1))) else { continue };
+        rest -= length;
+        taken.push(*start..start + length);
+    }
+
+    if taken.is_empty() {
+        return None;
+    }
+    if taken.len() < spans {
+        let mut lengths = parts(rest, spans - taken.len(), stream);
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        for length in lengths {
+            let free: Vec<usize> =
+                (1..n).filter(|start| is_free(&taken, &(*start..start + length))).collect();
+            let start = *free.get(draw::next_below(stream, free.len().max(1)))?;
+            taken.push(start..start + length);
+        }
+    }
+
+    taken.sort_unstable_by_key(|span| span.start);
+    Some(taken)
 }
 
 /// How many tokens of `length` are left out, in how many spans.
@@ -92,38 +200,6 @@ fn longest(room: usize, params: &Params) -> usize {
     (2..2 * room).take_while(fits).last().unwrap_or(1)
 }
 
-/// The row of the encoder and what the decoder is to write.
-fn corrupt(
-    ids: &[u32],
-    frame: &Frame,
-    params: &Params,
-    stream: &mut ChaCha8Rng,
-) -> (Vec<u32>, Vec<u32>) {
-    let (mut inputs, mut targets) = (Vec::new(), Vec::new());
-    if ids.len() < 2 {
-        inputs.extend(ids);
-    } else {
-        let (noise, spans) = amounts(ids.len(), params);
-        let spans = spans.min(frame.sentinels.len());
-        let (left, left_out) =
-            (parts(ids.len() - noise, spans, stream), parts(noise, spans, stream));
-        let mut at = 0;
-
-        for (nth, (left, left_out)) in left.into_iter().zip(left_out).enumerate() {
-            inputs.extend(&ids[at..at + left]);
-            inputs.push(frame.sentinels[nth]);
-            targets.push(frame.sentinels[nth]);
-            targets.extend(&ids[at + left..at + left + left_out]);
-            at += left + left_out;
-        }
-
-        targets.extend(&frame.behind);
-    }
-
-    inputs.extend(&frame.behind);
-    (inputs, targets)
-}
-
 /// `n` cut into `parts` of at least 1, every way with equal probability.
 fn parts(n: usize, parts: usize, stream: &mut ChaCha8Rng) -> Vec<usize> {
     let mut begins: Vec<bool> = (1..n).map(|at| at < parts).collect();
@@ -143,6 +219,7 @@ fn parts(n: usize, parts: usize, stream: &mut ChaCha8Rng) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::data::marks::Mark;
     use crate::train::model::Language;
     use proptest::prelude::*;
 
@@ -173,7 +250,16 @@ mod tests {
                 decoder_start: 0,
             };
             let stream = &mut draw::stream(key, "spans", b"");
-            let (inputs, targets) = corrupt(&ids, &frame, &T5S, stream);
+            // Names of two in every seven pieces, four names a sentence, or none.
+            let marks = (0..ids.len() as u32).map(|idx| Mark {
+                mention: if idx % 7 < 2 { idx / 7 + 1 } else { 0 },
+                sentence: idx / 28,
+            });
+            let concepts = if key % 2 == 0 { 0.0 } else { 0.7 };
+            let pieces = Pieces { words: ids.clone(), marks: marks.collect(), ids };
+            let spans = Spans { params: T5S, frame: &frame, concepts };
+            let ids = &pieces.ids;
+            let (inputs, targets) = spans.corrupt(&pieces, stream);
             let mut restored = Vec::new();
 
             for id in &inputs[..inputs.len() - 1] {
@@ -186,7 +272,7 @@ mod tests {
                 }
             }
 
-            prop_assert_eq!(&restored, &ids);
+            prop_assert_eq!(&restored, ids);
             prop_assert_eq!(inputs.last(), Some(&1));
 
             if ids.len() > 1 {
@@ -197,6 +283,25 @@ mod tests {
                 prop_assert!(targets.is_empty());
             }
         }
+    }
+
+    #[test]
+    fn names_of_concepts_are_left_out_first() {
+        let name = 10..13;
+        let mut stream = draw::stream(1, "spans", b"");
+        for _ in 0..100 {
+            let spans = around_names(vec![name.clone()], 60, 9, 3, &mut stream).unwrap();
+            assert!(spans.contains(&name), "{spans:?}");
+            assert_eq!((spans.len(), spans.iter().map(ExactSizeIterator::len).sum()), (3, 9_usize));
+            assert!(spans[0].start > 0 && spans[2].end <= 60);
+            assert!(spans.windows(2).all(|two| two[0].end < two[1].start), "{spans:?}");
+        }
+        // One span alone has all the noise: the name and some of what stands around it.
+        for noise in [3, 5] {
+            let found = around_names(vec![name.clone()], 60, noise, 1, &mut stream).unwrap();
+            assert!(found[0].start <= 10 && found[0].end >= 13 && found[0].len() == noise);
+        }
+        assert_eq!(around_names(vec![name], 60, 2, 1, &mut stream), None);
     }
 
     #[test]
