@@ -95,6 +95,10 @@ fn same_run(whole: &Path, killed: &Path) {
         std::fs::write(out.join("metrics.jsonl"), metrics.lines().map(steady).collect::<String>())
             .unwrap();
     }
+    for out in [whole, killed] {
+        // It tells times too.
+        std::fs::remove_file(out.join("report.html")).unwrap();
+    }
     same_bytes(whole, killed);
 }
 

@@ -11,6 +11,7 @@ mod environment;
 mod list;
 mod plan;
 mod print;
+mod report;
 mod score;
 mod train;
 
@@ -49,6 +50,8 @@ enum Command {
     Train(train::TrainArgs),
     /// What a training run would need: parameters, memory, time
     Plan(plan::PlanArgs),
+    /// Curves of a training run as a page, or of several beside one another
+    Report(report::ReportArgs),
     /// What is installed, what is missing, and how to get it
     Doctor(doctor::DoctorArgs),
     /// Formats, lexicons, generators, objectives, strategies, schedules, models, presets, metrics:
@@ -178,6 +181,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Score(args) => args.run.json,
         Command::Train(args) => args.run.json,
         Command::Plan(args) => args.is_json(),
+        Command::Report(args) => args.json,
         Command::Doctor(_) | Command::List(_) | Command::Defaults | Command::Completions(_) => {
             false
         }
@@ -189,6 +193,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Score(args) => score::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::List(args) => list::run(&args),
         Command::Defaults => print::stdout(crate::flow::settings::DEFAULT),

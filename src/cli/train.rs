@@ -47,6 +47,9 @@ pub(super) struct ModelArgs {
     /// safetensors, tokenizer.json), or `owner/name` or `owner/name@revision` on its hub
     #[arg(long, value_name = "MODEL")]
     init: Option<String>,
+    /// Begin a smaller model with these blocks of `--init`, from 0, in order: `0,2,4,7,9,11`
+    #[arg(long, value_name = "BLOCKS", value_delimiter = ',', requires = "init")]
+    init_from_layers: Vec<usize>,
     /// Leave the model of `--init` as it is and train a LLaMA-Adapter on it (LLaMA and GPT-2), or
     /// go on with one that an earlier run wrote into a folder: `--adapter=FOLDER`
     #[arg(long, value_name = "FOLDER")]
@@ -68,6 +71,9 @@ impl ModelArgs {
 
         if let Some(init) = &self.init {
             pipeline.train.init.clone_from(init);
+        }
+        if !self.init_from_layers.is_empty() {
+            pipeline.train.init_layers.clone_from(&self.init_from_layers);
         }
         if let Some(folder) = &self.adapter {
             pipeline.train.strategy.set("adapter", "on", true);

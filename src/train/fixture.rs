@@ -143,7 +143,7 @@ pub(crate) fn checkpoint_folder(family: &'static Family) -> tempfile::TempDir {
     let mut config = config;
     config["model_type"] = family.name.into();
     let model = (family.read)(&config, &|_| false).unwrap();
-    let pretrained = Pretrained { family, model, config };
+    let pretrained = Pretrained { family, model, config, blocks: Vec::new() };
     let drawn = Parameters::draw(&pretrained.model.declare(), 5, DType::F32, &Device::Cpu).unwrap();
     pretrained.write(folder.path(), &drawn.detached(), None).unwrap();
 

@@ -19,6 +19,8 @@ use crate::train::VERSION;
 pub struct Params {
     /// A Hugging Face folder to go on from; empty begins with drawn weights.
     pub init: String,
+    /// Blocks of it that a smaller model begins with, in order; empty takes all.
+    pub init_layers: Vec<usize>,
     /// Optimiser steps.
     pub steps: u64,
     /// Token windows in a microbatch.

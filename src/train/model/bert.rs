@@ -222,7 +222,7 @@ impl Architecture for Bert {
         let weights = rows * self.num_attention_heads * length * length;
         let block =
             Activations::of(tokens, width, 10 * width + 2 * self.intermediate_size, weights);
-        let mut all = vec![block; self.steps()];
+        let mut all = vec![block.looking(weights); self.steps()];
         all[0] = Activations::of(tokens, width, 4 * width, 0);
         all
     }

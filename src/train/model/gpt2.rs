@@ -185,10 +185,8 @@ impl Architecture for Gpt2 {
     fn kept(&self, rows: usize, length: usize, _: usize) -> Vec<Activations> {
         let (tokens, width) = (rows * length, self.n_embd);
         let weights = rows * self.n_head * kernels::causal_weights(length);
-        let mut all = vec![
-            Activations::of(tokens, width, 10 * width + 2 * self.inner(), weights);
-            self.steps()
-        ];
+        let block = Activations::of(tokens, width, 10 * width + 2 * self.inner(), weights);
+        let mut all = vec![block.looking(rows * self.n_head * length * length); self.steps()];
         all[0] = Activations::of(tokens, width, 2 * width, 0);
         all
     }

@@ -41,8 +41,10 @@ pub struct Pretrained {
     pub family: &'static Family,
     /// Its shape and functions.
     pub model: Box<dyn Architecture>,
-    /// The `config.json`, as found.
+    /// The `config.json`, as found, but for the number of blocks where some were chosen.
     pub config: Value,
+    /// The blocks of the folder that are its own, in order; empty where all are.
+    pub blocks: Vec<usize>,
 }
 
 /// Reads the shape of the model in `folder`.
@@ -50,8 +52,17 @@ pub struct Pretrained {
 /// # Errors
 /// If there is no `config.json`, or its family or one of its settings is none that kpipe computes.
 pub fn shape(folder: &Path) -> Result<Pretrained> {
+    shape_of(folder, &[])
+}
+
+/// Reads the shape of a model that has only some blocks of the one in `folder`, in this order; all,
+/// where none are named. Of T5 they are chosen from encoder and decoder alike.
+///
+/// # Errors
+/// As [`shape`]; or if there is no such block.
+pub fn shape_of(folder: &Path, blocks: &[usize]) -> Result<Pretrained> {
     let place = folder.join(CONFIG);
-    let config: Value = read_json(&place)?.ok_or_else(|| {
+    let mut config: Value = read_json(&place)?.ok_or_else(|| {
         Error::usage(format!("`{}` holds no `{CONFIG}`", folder.display())).hint(
             "give a folder that transformers' `save_pretrained` wrote, or `owner/name` of a \
                    model on the hub",
@@ -62,10 +73,44 @@ pub fn shape(folder: &Path) -> Result<Pretrained> {
         Ok(files) => names(&files, family)?,
         Err(_) => BTreeSet::new(),
     };
+    choose(&mut config, blocks).map_err(|error| error.at(place.display()))?;
     let model = (family.read)(&config, &|name| names.contains(name))
         .map_err(|error| error.at(place.display()))?;
 
-    Ok(Pretrained { family, model, config })
+    Ok(Pretrained { family, model, config, blocks: blocks.to_vec() })
+}
+
+/// What a `config.json` calls the number of blocks.
+const BLOCKS: [&str; 4] = ["num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers"];
+
+/// Leaves these blocks in a `config.json`.
+fn choose(config: &mut Value, blocks: &[usize]) -> Result<()> {
+    if blocks.is_empty() {
+        return Ok(());
+    }
+    for key in BLOCKS {
+        let Some(n) = config.get(key).and_then(Value::as_u64) else { continue };
+        if let Some(block) = blocks.iter().find(|block| **block as u64 >= n) {
+            return Err(Error::usage(format!("there is no block {block}: `{key}` is {n}"))
+                .hint(format!("name blocks of 0 to {} in `train.init_layers`", n - 1)));
+        }
+        config[key] = blocks.len().into();
+    }
+    Ok(())
+}
+
+/// The number of the block in the name of a tensor, and where it stands there: the first number
+/// between two dots.
+fn block_of(name: &str) -> Option<(std::ops::Range<usize>, usize)> {
+    let mut at = 0;
+    for part in name.split('.') {
+        let place = at..at + part.len();
+        at = place.end + 1;
+        if let Ok(number) = part.parse() {
+            return Some((place, number));
+        }
+    }
+    None
 }
 
 /// The family that a `config.json` names.
@@ -130,7 +175,23 @@ impl Pretrained {
             }
         }
 
-        Ok(Pretrained { family, model, config })
+        Ok(Pretrained { family, model, config, blocks: Vec::new() })
+    }
+
+    /// What the tensor of this name in the folder is called here: nothing where its block was not
+    /// chosen, and several where it was more than once.
+    fn own_names(&self, name: &str) -> Vec<String> {
+        let Some((place, number)) = block_of(name).filter(|_| !self.blocks.is_empty()) else {
+            return vec![name.to_string()];
+        };
+        // Only the first block has relative positions, whichever that is.
+        if name.contains("relative_attention_bias") {
+            return vec![name.to_string()];
+        }
+        let chosen = self.blocks.iter().enumerate().filter(|(_, block)| **block == number);
+        chosen
+            .map(|(own, _)| format!("{}{own}{}", &name[..place.start], &name[place.end..]))
+            .collect()
     }
 
     /// Reads the parameters from `folder`, as numbers of type `dtype`.
@@ -146,7 +207,10 @@ impl Pretrained {
         for file in files(folder)? {
             for (name, tensor) in read_tensors(&file, &Device::Cpu)? {
                 let Some(name) = (self.family.canonical)(&name) else { continue };
-                if wanted.contains(name.as_str()) || !self.is_copy(&name, &wanted) {
+                for name in self.own_names(&name) {
+                    if !wanted.contains(name.as_str()) && self.is_copy(&name, &wanted) {
+                        continue;
+                    }
                     if !tensor.dtype().is_float() {
                         let what =
                             format!("the tensor `{name}` holds {:?}, not weights", tensor.dtype());
@@ -292,4 +356,49 @@ fn names(files: &[PathBuf], family: &Family) -> Result<BTreeSet<String>> {
         names.extend(tensors.filter_map(|name| (family.canonical)(name)));
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::fixture::checkpoint_folder;
+
+    /// A model of the second block alone has its numbers, in every family; so has one of both, the
+    /// other way round.
+    #[test]
+    fn a_smaller_model_begins_with_chosen_blocks() {
+        for family in FAMILIES {
+            let folder = checkpoint_folder(family);
+            let read = |blocks: &[usize]| {
+                let pretrained = shape_of(folder.path(), blocks).unwrap();
+                let parameters =
+                    pretrained.parameters(folder.path(), DType::F64, &Device::Cpu).unwrap();
+                let numbers =
+                    |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                let named: BTreeMap<String, Vec<f64>> = parameters
+                    .iter()
+                    .map(|(name, var)| (name.to_string(), numbers(var.as_tensor())))
+                    .collect();
+                named
+            };
+            let whole = read(&[]);
+            for blocks in [vec![1], vec![1, 0], vec![0, 1, 1]] {
+                let found = read(&blocks);
+                for (name, numbers) in &found {
+                    let of = block_of(name).filter(|_| !name.contains("relative_attention_bias"));
+                    let from = of.map_or(name.clone(), |(place, own)| {
+                        let block = blocks[own];
+                        format!("{}{block}{}", &name[..place.start], &name[place.end..])
+                    });
+                    assert!(*numbers == whole[&from], "{}: {name}", family.name);
+                }
+                let n = |named: &BTreeMap<String, Vec<f64>>| {
+                    named.keys().filter(|name| block_of(name).is_some()).count()
+                };
+                assert!(n(&found) * 2 >= n(&whole) * blocks.len() - 4, "{}", family.name);
+            }
+            let error = shape_of(folder.path(), &[2]).err().unwrap();
+            assert!(error.to_string().contains("no block 2"), "{error}");
+        }
+    }
 }

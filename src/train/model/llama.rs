@@ -234,7 +234,8 @@ impl Architecture for Llama {
         let of_attention = 4 * queries + 3 * keys;
         let weights = rows * heads * kernels::causal_weights(length);
         let graph = 5 * width + of_attention + 3 * self.intermediate_size;
-        let mut all = vec![Activations::of(tokens, width, graph, weights); self.steps()];
+        let block = Activations::of(tokens, width, graph, weights);
+        let mut all = vec![block.looking(rows * heads * length * length); self.steps()];
         all[0] = Activations::of(tokens, width, 0, 0);
 
         all

@@ -178,13 +178,21 @@ pub struct Activations {
     /// Of the graph behind it, its state left out: outputs of operations that their backward needs,
     /// or that candle's graph holds on to.
     pub graph: u64,
+    /// Of its attention weights, where somebody looks at them: those that nothing is seen of too.
+    pub maps: u64,
 }
 
 impl Activations {
     /// Of `tokens` rows of a hidden state of this `width`, with a graph so many times as wide, and
     /// attention weights.
     fn of(tokens: usize, width: usize, graph: usize, weights: usize) -> Self {
-        Activations { state: (tokens * width) as u64, graph: (tokens * graph + weights) as u64 }
+        let graph = (tokens * graph + weights) as u64;
+        Activations { state: (tokens * width) as u64, graph, maps: 0 }
+    }
+
+    /// The same with so many attention weights.
+    fn looking(self, maps: usize) -> Self {
+        Activations { maps: maps as u64, ..self }
     }
 }
 

@@ -300,6 +300,8 @@ impl Architecture for T5Config {
             + rows * length * 2 * inner
             + rows * heads * decoded * length;
         let decoder = Activations { graph: decoder.graph + crossed as u64, ..decoder };
+        let decoder = decoder.looking(rows * heads * decoded * (decoded + length));
+        let encoder = encoder.looking(rows * heads * length * length);
         let mut all = vec![turn];
         all.extend(vec![encoder; self.layers(Stack::Encoder)]);
         all.push(turn);

@@ -4,7 +4,8 @@
 //! [`preset`] holds the settings of well-known models; `session` begins, resumes and ends a run,
 //! and `trainer` is the loop. [`coverage`] fails the run if a parameter gets no gradient;
 //! [`selective`] keeps the hardest rows; [`checkpoint`] saves and resumes; [`evaluate`] measures
-//! the validation split, [`losses`] every training document; [`metrics`] keeps the log.
+//! the validation split, [`losses`] every training document; [`metrics`] keeps the log, [`report`]
+//! and [`tensorboard`] show it.
 
 pub mod checkpoint;
 pub mod coverage;
@@ -13,11 +14,13 @@ pub mod losses;
 pub mod metrics;
 pub mod plan;
 pub mod preset;
+pub mod report;
 pub mod selective;
 pub(super) mod session;
 #[cfg(test)]
 mod settings_tests;
 mod shape;
+pub mod tensorboard;
 #[cfg(test)]
 mod tests;
 pub(super) mod trainer;

@@ -5,7 +5,8 @@
 //! of the tree that adds microbatches up), the optimiser's two means, and of the activations what
 //! `Architecture::kept` counts, with one block more for what flows backward through it. Time is the
 //! number of operations over the speed of a matrix product that is measured here: 6 for each number
-//! of the model and token, 2 more where activations are computed twice.
+//! of the model and token, 2 more where activations are computed twice, and so many times as there
+//! are passes: of each task, of passages, of a teacher that is only looked at.
 
 use std::path::Path;
 use std::time::Instant;
@@ -15,13 +16,20 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::flow::progress::Progress;
-use crate::train::data::rows::{masked, spans};
+use crate::train::data::rows::{RowKind, masked, passages, spans};
 use crate::train::kernels;
 use crate::train::model::hugging_face::Pretrained;
 use crate::train::model::parameters::Role;
 use crate::train::model::{Activations, Declared, Family, Language, hub, hugging_face};
-use crate::train::params::{Params, Precision};
+use crate::train::objective;
+use crate::train::params::{How, Params, Precision};
 use crate::train::strategy::{self, Layout};
+
+/// Rows that strategies look at the model with. Their attention weights are kept: with 12 heads of
+/// 128 tokens 6 MB a block.
+pub(super) const SAMPLE: usize = 8;
+/// Of a pass, how much is forward: two operations of six.
+const FORWARD: f64 = 1.0 / 3.0;
 
 /// Share of the speed of a matrix product that a whole training step reaches, as `cargo bench
 /// --bench rooms -- train` finds it.
@@ -55,6 +63,8 @@ pub struct Plan {
     pub lr: f64,
     /// Operations of a matrix product in a second.
     pub flops: f64,
+    /// Passes of a step, forward and backward of the rows that language is learned from being one.
+    pub passes: f64,
     /// Seconds of all steps.
     pub seconds: f64,
 }
@@ -94,7 +104,7 @@ impl Memory {
 /// If there is none, or it is none that kpipe computes.
 pub fn model(params: &Params, progress: &dyn Progress) -> Result<Pretrained> {
     let mut pretrained = if !params.init.is_empty() {
-        hugging_face::shape(&hub::folder(&params.init, progress)?)?
+        hugging_face::shape_of(&hub::folder(&params.init, progress)?, &params.init_layers)?
     } else if params.config.is_empty() {
         params.drawn(params.tokenizer.vocabulary, 0)
     } else {
@@ -138,7 +148,7 @@ pub fn memory(model: &Pretrained, params: &Params) -> Result<Memory> {
     Ok(Memory {
         weights: number * (counts.trained + counts.frozen),
         gradients: number * counts.trained * sets,
-        optimiser: number * counts.trained * 2 + counts.extra_bytes,
+        optimiser: number * counts.trained * 2 + counts.extra_bytes + looked_at(model, params)?,
         activations: activations(params.checkpoint_every)?,
         activations_kept: activations(0)?,
         activations_checkpointed: activations(1)?,
@@ -199,7 +209,102 @@ fn kept(model: &Pretrained, params: &Params, counts: &Counts, every: usize) -> R
     let flowing = trained.iter().map(graph).max().unwrap_or(0);
     let last = steps.last().map_or(0, |step| step.state);
 
-    Ok(states + largest + flowing + head(model, params, last)?)
+    // What objectives look at inside the model and its teacher is held until the backward is done.
+    let seen: u64 = Learnt::of(model, params)?.seen(&steps);
+    Ok(states + largest + flowing + head(model, params, last)? + seen)
+}
+
+/// Bytes of the attention weights that the strategy `attention_kl` keeps: those it began with,
+/// those of the last measurement, and those of one under way.
+fn looked_at(model: &Pretrained, params: &Params) -> Result<u64> {
+    let looks = strategy::chosen(params)?
+        .iter()
+        .any(|active| active.kind.name == strategy::attention_kl::ATTENTION_KL.name);
+    if !looks {
+        return Ok(0);
+    }
+    let decoded = decoded(model.family, params)?;
+    let steps = model.model.kept(SAMPLE, params.max_tokens, decoded);
+    Ok(3 * 4 * steps.iter().map(|step| step.maps).sum::<u64>())
+}
+
+/// What a run learns from, as far as it costs time and memory.
+struct Learnt {
+    active: Vec<objective::Active>,
+    /// Hidden states and attention weights of all steps that somebody looks at, of the model and of
+    /// a teacher.
+    hidden: [bool; 2],
+    maps: [bool; 2],
+    /// Whether a teacher of its own, and one that follows, are looked at.
+    teachers: u32,
+}
+
+impl Learnt {
+    fn of(model: &Pretrained, params: &Params) -> Result<Self> {
+        let active = objective::chosen(params, model.family.language)?.active;
+        let shape = model.model.as_ref();
+        let needs: Vec<_> = active.iter().map(|one| one.objective.needs(shape)).collect();
+        let has = |of: fn(&crate::train::model::Needs) -> bool| {
+            let own = needs.iter().any(of);
+            [own, needs.iter().any(|needs| needs.teacher.is_some() && of(needs))]
+        };
+        let mut names: Vec<&str> = needs.iter().filter_map(|needs| needs.teacher).collect();
+        // Hard documents are told by what is above a teacher, where there is one.
+        let strategies = strategy::chosen(params)?;
+        let is_on = |name: &str| strategies.iter().any(|active| active.kind.name == name);
+        if is_on(strategy::mining::MINING.name) && is_on(strategy::teacher::TEACHER.name) {
+            names.push(strategy::teacher::TEACHER.name);
+        }
+        names.sort_unstable();
+        names.dedup();
+        let (hidden, maps) =
+            (has(|needs| !needs.hidden.is_empty()), has(|needs| !needs.attention.is_empty()));
+        Ok(Learnt { hidden, maps, teachers: names.len() as u32, active })
+    }
+
+    /// Numbers that are held for who looks at them.
+    fn seen(&self, steps: &[Activations]) -> u64 {
+        let states: u64 = steps.iter().map(|step| step.state).sum();
+        let maps: u64 = steps.iter().map(|step| step.maps).sum();
+        let count = |which: [bool; 2]| which.into_iter().map(u64::from).sum::<u64>();
+        // The model's own weights stand in its graph as scores and as weights.
+        let own_maps = u64::from(self.maps[0]) * maps;
+        count(self.hidden) * states + count(self.maps) * maps + own_maps
+    }
+
+    /// Passes of a step; see [`Plan::passes`].
+    fn passes(&self, params: &Params) -> Result<f64> {
+        let mixed = params.mixed;
+        let mut kinds: Vec<RowKind> = self.active.iter().map(|one| one.rows).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let is_drawn = mixed.on && mixed.how == How::Sampled;
+        let tasks = kinds.iter().filter(|kind| **kind != RowKind::Passages).count() as f64;
+        let mut passes = if is_drawn { 1.0 } else { tasks.max(1.0) };
+        passes += f64::from(self.teachers) * FORWARD;
+        passes *= selective(params);
+
+        if kinds.contains(&RowKind::Passages) {
+            let rows = passages::Params::of(params)?;
+            let tokens = rows.anchors * (2 + rows.hard) * rows.tokens;
+            let gathers = self.active.iter().any(|one| one.objective.gathered().is_some());
+            let again = if gathers { 1.0 + FORWARD } else { 1.0 };
+            passes += again * tokens as f64 / (params.batch * params.max_tokens) as f64;
+        }
+        Ok(passes)
+    }
+}
+
+/// What is left of the time where some steps learn from their hardest rows alone, and compute all
+/// of them forward first.
+fn selective(params: &Params) -> f64 {
+    let own = params.selective;
+    if own.keep >= 1.0 {
+        return 1.0;
+    }
+    let breaks = if own.interrupt > 0 { 1.0 / own.interrupt as f64 } else { 0.0 };
+    let active = (own.end - own.start).max(0.0) * (1.0 - breaks);
+    1.0 - active + active * (FORWARD + own.keep)
 }
 
 /// Tokens of a row of the decoder.
@@ -237,6 +342,7 @@ pub fn plan(params: &Params, available: Option<u64>, progress: &dyn Progress) ->
     let counts = Counts::of(&model, params)?;
     let tokens_per_step = (params.batch * params.accumulate * params.max_tokens) as u64;
     let flops = product_flops()?;
+    let passes = Learnt::of(&model, params)?.passes(params)?;
 
     Ok(Plan {
         family: model.family.name,
@@ -249,8 +355,11 @@ pub fn plan(params: &Params, available: Option<u64>, progress: &dyn Progress) ->
         tokens_per_step,
         lr: params.optimiser.lr,
         flops,
-
-        seconds: operations(&model, params, &counts) * tokens_per_step as f64 * params.steps as f64
+        passes,
+        seconds: passes
+            * operations(&model, params, &counts)
+            * tokens_per_step as f64
+            * params.steps as f64
             / (flops * EFFICIENCY),
     })
 }
@@ -434,6 +543,54 @@ mod tests {
         assert!(
             of(&adapter).optimiser < base.optimiser / 20 && of(&adapter).weights > base.weights
         );
+    }
+
+    /// Each thing that is computed beside a plain step is counted, in time and in memory.
+    #[test]
+    fn what_is_computed_beside_a_step_is_counted() {
+        let of = |change: &dyn Fn(&mut Params)| {
+            let mut params = gpt2(8, 2);
+            params.objective.set("contrastive", "weight", 0.0);
+            change(&mut params);
+            let model = model(&params, &Silent).unwrap();
+            let passes = Learnt::of(&model, &params).unwrap().passes(&params).unwrap();
+            (passes, memory(&model, &params).unwrap())
+        };
+        let (passes, plain) = of(&|_| {});
+        assert_eq!(passes, 1.0);
+        let passes = |change: &dyn Fn(&mut Params)| of(change).0;
+        assert_eq!(passes(&|params| params.mixed.on = true), 2.0);
+        let drawn =
+            |params: &mut Params| (params.mixed.on, params.mixed.how) = (true, How::Sampled);
+        assert_eq!(passes(&drawn), 1.0);
+        let teacher = |params: &mut Params, name: &str| {
+            params.strategy.set("teacher", "on", true);
+            params.objective.set(name, "weight", 1.0);
+        };
+        assert_eq!(passes(&|params| teacher(params, "distill")), 1.0 + FORWARD);
+        let half = |params: &mut Params| {
+            (params.selective.keep, params.selective.start, params.selective.end) = (0.5, 0.0, 1.0);
+            params.selective.interrupt = 0;
+        };
+        assert!((passes(&half) - 5.0 / 6.0).abs() < 1e-12);
+        let contrastive = |gather: bool| {
+            passes(&|params| {
+                params.objective.set("contrastive", "weight", 0.1);
+                params.objective.set("contrastive", "gather", gather);
+            })
+        };
+        let (apart, gathered) = (contrastive(false) - 1.0, contrastive(true) - 1.0);
+        assert!(apart > 0.0 && (gathered / apart - 1.0 - FORWARD).abs() < 1e-12);
+
+        let maps = of(&|params| teacher(params, "distill_attention")).1;
+        let states = of(&|params| teacher(params, "distill_hidden")).1;
+        assert!(states.activations > plain.activations && maps.activations > states.activations);
+        let looked = of(&|params| params.strategy.set("attention_kl", "every", 9)).1;
+        let params = gpt2(8, 2);
+        let of = |key: &str| params.config[key].as_u64().unwrap();
+        let one = (SAMPLE * params.max_tokens * params.max_tokens) as u64;
+        let one = one * of("n_head") * of("n_layer");
+        assert_eq!(looked.optimiser - plain.optimiser, 3 * 4 * one);
     }
 
     #[test]

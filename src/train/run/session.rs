@@ -38,7 +38,9 @@ use crate::train::run::coverage::Coverage;
 use crate::train::run::evaluate::{Measured, evaluate};
 use crate::train::run::losses;
 use crate::train::run::metrics::{Log, Metric};
-use crate::train::run::plan;
+use crate::train::run::plan::{self, SAMPLE};
+use crate::train::run::report;
+use crate::train::run::tensorboard::Events;
 use crate::train::run::trainer::share;
 use crate::train::schedule::learning_rate;
 use crate::train::strategy::{self, At, Did, DocumentLoss, Layout, Probe, Sample};
@@ -49,9 +51,9 @@ const CONSUMED: &str = "consumed.jsonl";
 const LOSSES: &str = "losses.parquet";
 /// A share of the highest rate that teaches little.
 const LOW: f64 = 0.1;
-/// Rows that strategies look at the model with. Their attention weights are kept: with 12 heads of
-/// 128 tokens 6 MB a block.
-const SAMPLE: usize = 8;
+/// A page of a run is written anew when the run is so many times as long as on the last one: in all
+/// that costs as much as writing it ten times.
+const LONGER: f64 = 1.1;
 
 /// The shards, the tokenizer and the shape of the model of a run.
 pub(crate) struct Data {
@@ -99,7 +101,10 @@ impl Data {
             "" => None,
             init => Some(hub::folder(init, job.progress)?),
         };
-        let init = origin.as_deref().map(hugging_face::shape).transpose()?;
+        let init = origin
+            .as_deref()
+            .map(|folder| hugging_face::shape_of(folder, &params.init_layers))
+            .transpose()?;
         let beside = origin.as_deref().zip(init.as_ref());
         let family = match &init {
             Some(init) => init.family,
@@ -498,6 +503,10 @@ pub(crate) struct Session<'a> {
     first_val_loss: Option<f64>,
     metrics: Log,
     consumed: Log,
+    /// What TensorBoard reads, where that is asked for.
+    events: Option<Events>,
+    /// Steps that the page of the run tells of.
+    reported: u64,
     begun: Instant,
     resumed_from: u64,
     tokens: u64,
@@ -576,6 +585,8 @@ impl<'a> Session<'a> {
             first_val_loss: found.and_then(|(state, _)| state.first_val_loss),
             metrics: Log::open(&job.out.join(METRICS), step)?,
             consumed: Log::open(&job.out.join(CONSUMED), step)?,
+            events: None,
+            reported: 0,
             begun: Instant::now(),
             resumed_from: step,
             tokens: 0,
@@ -590,6 +601,10 @@ impl<'a> Session<'a> {
             job,
             sample,
         };
+
+        if params.tensorboard {
+            session.events = Some(Events::open(job.out, &job.out.join(METRICS))?);
+        }
 
         job.progress.begin("train", Some(params.steps - step), "steps");
         if step == 0 {
@@ -750,10 +765,23 @@ impl<'a> Session<'a> {
     /// Writes the lines of a step.
     pub(crate) fn log(&mut self, metric: &Metric, step: Step) -> Result<()> {
         self.metrics.write(&metric.line()?)?;
+        if let Some(events) = &mut self.events {
+            events.write(metric)?;
+        }
         let Step { number, ranges, source_line, again, .. } = step;
         self.consumed.write(&line(&Consumed { step: number, ranges, source_line, again })?)?;
         self.job.progress.message(&told(metric));
         Ok(())
+    }
+
+    /// Writes the page of the run, where it has become longer by a good part since the last one, or
+    /// is over.
+    pub(crate) fn report(&mut self, last: u64) -> Result<()> {
+        if self.step < last && (self.step as f64) < LONGER * self.reported as f64 {
+            return Ok(());
+        }
+        self.reported = self.step;
+        report::write(&[self.job.out.to_path_buf()], &self.job.out.join(report::REPORT))
     }
 
     /// Writes a checkpoint of the steps that none holds yet, and says so.

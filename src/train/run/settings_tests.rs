@@ -72,6 +72,7 @@ const AVERAGE: &[&str] = &["steps=12", "strategy.average.over=0.5"];
 
 /// Every key below `train.` with another value, what has to be set for it, and what it changes.
 const KEYS: &[(&str, &[&[&str]], Changes)] = &[
+    ("init_layers=[1]", &[GOING_ON], Model),
     ("steps=7", &[], Model),
     ("batch=5", &[], Model),
     ("accumulate=2", &[], Model),
@@ -208,6 +209,8 @@ const HIDDEN: &[&str] = &["objective.distill_hidden.weight=1.0"];
 const ATTENTION: &[&str] = &["objective.distill_attention.weight=1.0"];
 /// Terms that come late begin at once.
 const BEGUN: &[&str] = &["objective.distill_hidden.begin=0", "objective.distill_attention.begin=0"];
+/// A folder to begin with.
+const GOING_ON: &[&str] = &["init=FOLDER"];
 /// Needs a folder to begin with, which the test puts there.
 const ADAPTER: &[&str] = &["strategy.adapter.on=true", "init=FOLDER", "max_tokens=32"];
 

@@ -24,7 +24,34 @@ impl Params {
             ))
             .hint("choose heads so that each is 32 to 64 wide"));
         }
+        if self.init.is_empty() && !self.init_layers.is_empty() {
+            return Err(Error::usage("`train.init_layers` has no effect without `train.init`")
+                .hint("name the model whose blocks they are, with `--init`"));
+        }
+        self.check_source_line()?;
         schedule::schedule(&self.schedule.kind).map(|_| ())
+    }
+
+    /// Checks that the line about the source says something and leaves room for the text.
+    fn check_source_line(&self) -> Result<()> {
+        let line = &self.source_line;
+        if line.share == 0.0 {
+            return Ok(());
+        }
+        if line.fields.is_empty() {
+            return Err(Error::usage("`train.source_line.fields` names nothing to say")
+                .hint("name columns of the shards, such as `source`, or set `share` to 0"));
+        }
+        let most = self.max_tokens / 2;
+        if line.tokens > most {
+            let (tokens, all) = (line.tokens, self.max_tokens);
+            return Err(Error::usage(format!(
+                "`train.source_line.tokens` is {tokens}, more than half of `train.max_tokens`, \
+                 {all}"
+            ))
+            .hint(format!("set `train.source_line.tokens={most}` or less")));
+        }
+        Ok(())
     }
 
     /// The family that `[train.config]` names.
@@ -49,7 +76,7 @@ impl Params {
         let model = self.encoder(vocabulary);
         let mut config = model.config();
         config["pad_token_id"] = pad.into();
-        Pretrained { family: &bert::BERT, model: Box::new(model), config }
+        Pretrained { family: &bert::BERT, model: Box::new(model), config, blocks: Vec::new() }
     }
 
     fn in_config(error: Error) -> Error {

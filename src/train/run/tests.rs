@@ -430,3 +430,48 @@ fn all_of_it_together_goes_on_bit_for_bit() {
         assert!(outcome(whole.path()) == outcome(killed.path()), "{}", family.name);
     }
 }
+
+/// The page of a run, of one that goes on, and of several; a page cannot be made of nothing.
+#[test]
+fn a_run_is_a_page_to_look_at() {
+    use crate::train::run::report::{REPORT, write};
+
+    let shards = shard_folder(&grammar(50, 3), &grammar(12, 9));
+    let folder = tempfile::tempdir().unwrap();
+    let [one, other] = ["one", "<other>"].map(|name| folder.path().join(name));
+    let mut params = Params { tensorboard: true, ..tiny_params() };
+    params.strategy.set("attention_kl", "every", 5);
+    params.strategy.set("mining", "share", 0.25);
+    params.strategy.set("mining", "every", 5);
+    dies_after(11, shards.path(), &one, &params);
+    train(&job(shards.path(), &one, &Silent), &params).unwrap();
+    train(&job(shards.path(), &other, &Silent), &params).unwrap();
+
+    let page = std::fs::read_to_string(one.join(REPORT)).unwrap();
+    for part in ["Loss", "Terms", "by source", "by difficulty bucket", "Attention heads", "Hard"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("http") && !page.contains("<script"), "nothing from elsewhere");
+    let both = folder.path().join("both.html");
+    write(&[one.clone(), other.clone()], &both).unwrap();
+    let page = std::fs::read_to_string(&both).unwrap();
+    assert!(page.contains("2 runs") && page.contains("&lt;other&gt;, training"));
+
+    // Whole records, one for the version and one for each step, whatever was killed.
+    let events = std::fs::read_dir(one.join("tensorboard")).unwrap().next().unwrap().unwrap();
+    let bytes = std::fs::read(events.path()).unwrap();
+    let (mut at, mut n) = (0, 0);
+    while at < bytes.len() {
+        let length = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        (at, n) = (at + length as usize + 16, n + 1);
+    }
+    assert_eq!((at, n), (bytes.len(), 21));
+
+    let empty = tempfile::tempdir().unwrap();
+    let error = write(&[empty.path().to_path_buf()], &both).unwrap_err();
+    assert!(error.to_string().contains("`kpipe train` wrote"), "{error}");
+    std::fs::write(empty.path().join("metrics.jsonl"), "{\"step\":1}\n").unwrap();
+    let error = write(&[empty.path().to_path_buf()], &both).unwrap_err();
+    assert!(error.to_string().contains("metrics.jsonl, line 1"), "{error}");
+    assert!(write(&[], &both).unwrap_err().what().contains("no run"));
+}

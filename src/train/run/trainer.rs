@@ -224,6 +224,9 @@ impl Training<'_> {
         }
 
         session.log(&metric, step)?;
+        if due(session.step, self.params.eval_every, self.params.steps) {
+            session.report(self.params.steps)?;
+        }
         if due(session.step, self.params.save_every, self.params.steps) {
             session.save(self.params)?;
         }
