@@ -5,7 +5,7 @@
 //! cargo bench --bench rooms                     # all of them, on the fixtures
 //! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, chain,
 //!                                               # memory, stream, products, train,
-//!                                               # profile, checkpointing
+//!                                               # methods, profile, checkpointing
 //! ```
 //!
 //! `KPIPE_TEST_DATA` names a folder with `wikipedia-dumps`, `pubmed-xml`, `wikipedia-text/en` and
@@ -28,6 +28,7 @@ mod dedup_score;
 mod ingest;
 mod inputs;
 mod memory;
+mod methods;
 mod minhash;
 mod products;
 mod profile;
@@ -64,6 +65,7 @@ static BENCHES: &[Bench] = &[
     ("stream", stream::bench),
     ("products", products::bench),
     ("train", train::bench),
+    ("methods", methods::bench),
     ("profile", profile::bench),
     ("checkpointing", checkpointing::bench),
 ];

@@ -167,7 +167,7 @@ fn told(name: &str, [training, inference, peak]: &Numbers, own: Option<&Numbers>
     );
 }
 
-fn config(family: &str, length: usize) -> Result<Value> {
+pub(crate) fn config(family: &str, length: usize) -> Result<Value> {
     Ok(match family {
         "bert" => json!({
             "vocab_size": VOCABULARY, "hidden_size": 384, "num_hidden_layers": 6,
@@ -198,7 +198,7 @@ fn tokens(rows: usize, length: usize, dtype: DType) -> Result<Tokens> {
     Ok(Tokens::new(&rows, 0, dtype, &Device::Cpu)?)
 }
 
-fn token(at: usize) -> u32 {
+pub(crate) fn token(at: usize) -> u32 {
     5 + ((at as u32).wrapping_mul(2_654_435_761) >> 8) % (VOCABULARY - 5)
 }
 
