@@ -2,11 +2,12 @@
 `rooms -- methods` is measured against, with the same shapes, batch and threads.
 
 python methods_peer.py bert|gpt2 THREADS plain|mixed|contrastive|distillation|unfreezing
-Prints tokens/s.
+Prints tokens/s and peak resident MiB.
 """
 
 import copy
 import os
+import resource
 import sys
 import time
 
@@ -108,4 +109,4 @@ for _ in range(STEPS):
     begun = time.perf_counter()
     step()
     times.append(time.perf_counter() - begun)
-print(ids.numel() / min(times))
+print(ids.numel() / min(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -30,7 +30,7 @@ use kpipe::train::strategy::{self, At, Layout};
 
 use crate::Result;
 use crate::inputs::Inputs as Corpus;
-use crate::measure::{line, numbers, trainer};
+use crate::measure::{line, numbers, status_mib, trainer};
 use crate::train::{config, token};
 
 const ROWS: usize = 16;
@@ -51,7 +51,7 @@ const METHODS: [(&str, [f64; 2]); 5] = [
     ("unfreezing", [1.0; 2]),
 ];
 
-/// Prints tokens a second of each method and of its peer.
+/// Prints tokens a second and peak memory of each method and of its peer.
 pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
     if let (Ok(family), Ok(method)) = (std::env::var(FAMILY), std::env::var(METHOD)) {
         return measure(&family, &method, &corpus.pipeline.train);
@@ -62,38 +62,48 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
     for (nth, family) in ["bert", "gpt2"].into_iter().enumerate() {
         say!("{family}, f32, {ROWS} x {LENGTH} tokens, {threads} threads");
         for (method, goals) in METHODS {
-            let (mut own, mut eager) = (0.0_f64, 0.0_f64);
+            let (mut own, mut eager) = (NOTHING, NOTHING);
             for _ in 0..corpus.rounds {
                 let mut command = trainer("methods", FAMILY, family)?;
                 command.env(METHOD, method).env(PIN, Instructions::used().pin());
-                let [found] = numbers(&mut command)?;
-                own = own.max(found);
+                own = better(own, numbers(&mut command)?);
                 if let Some(python) = &python {
-                    eager = eager.max(peer(python, family, method, &threads)?);
+                    eager = better(eager, peer(python, family, method, &threads)?);
                 }
             }
             let beside = match python {
                 Some(_) => format!(
-                    "torch eager {eager:.0}: kpipe {:.2} x, goal {:.2}",
-                    own / eager,
-                    goals[nth]
+                    "torch eager {:.0}: kpipe {:.2} x, goal {:.2}; memory {:.0} MiB, {:.2} x",
+                    eager[0],
+                    own[0] / eager[0],
+                    goals[nth],
+                    own[1],
+                    own[1] / eager[1]
                 ),
                 None => {
                     "torch: not measured, KPIPE_BENCH_PYTHON does not name a Python that has it"
                         .to_string()
                 }
             };
-            line(&format!("  {method}"), &format!("{own:.0} tokens/s"), &beside);
+            line(&format!("  {method}"), &format!("{:.0} tokens/s", own[0]), &beside);
         }
     }
     Ok(())
 }
 
-fn peer(python: &OsStr, family: &str, method: &str, threads: &str) -> Result<f64> {
+/// Tokens a second, and peak memory in MiB.
+type Numbers = [f64; 2];
+
+const NOTHING: Numbers = [0.0, f64::INFINITY];
+
+fn better(a: Numbers, b: Numbers) -> Numbers {
+    [a[0].max(b[0]), a[1].min(b[1])]
+}
+
+fn peer(python: &OsStr, family: &str, method: &str, threads: &str) -> Result<Numbers> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/methods_peer.py");
     let mut command = Command::new(python);
-    let [found] = numbers(command.arg(script).args([family, threads, method]))?;
-    Ok(found)
+    numbers(command.arg(script).args([family, threads, method]))
 }
 
 /// The settings of a method.
@@ -153,7 +163,8 @@ fn measure(name: &str, method: &str, defaults: &Params) -> Result<()> {
             least = least.min(begun.elapsed().as_secs_f64());
         }
     }
-    println!("{}", (ROWS * LENGTH) as f64 / least);
+    let peak = status_mib("self", "VmHWM").unwrap_or(0.0);
+    println!("{} {peak}", (ROWS * LENGTH) as f64 / least);
     Ok(())
 }
 

@@ -32,8 +32,8 @@ pub struct Engine<'a> {
     every: usize,
 }
 
-/// A step that was computed: its inputs as variables, its outputs, and how it came from the ones to
-/// the others.
+/// A step that was computed: its inputs as variables (none, where nothing below it moves), its
+/// outputs, and how it came from the ones to the others.
 struct Computed {
     step: usize,
     inputs: Vec<Var>,
@@ -154,8 +154,12 @@ impl<'a> Engine<'a> {
     ) -> Result<Vec<Computed>> {
         let mut kept = Vec::new();
         for step in steps {
-            let inputs = variables(&state)?;
-            let before: Vec<Tensor> = inputs.iter().map(|var| var.as_tensor().clone()).collect();
+            // Below the first step nothing moves: nothing has to flow back into its inputs.
+            let inputs = if step == self.first { Vec::new() } else { variables(&state)? };
+            let before: Vec<Tensor> = match step == self.first {
+                true => state.iter().map(Tensor::detach).collect(),
+                false => inputs.iter().map(|var| var.as_tensor().clone()).collect(),
+            };
             let tap = run.needs.attention.contains(&step).then(Tap::default);
             let pass = Pass { tap: tap.as_ref(), ..self.pass(run.dropout) };
             let (outputs, tape) =
