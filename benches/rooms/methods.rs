@@ -119,6 +119,8 @@ fn settings(method: &str, defaults: &Params) -> Params {
     }
     if method == "unfreezing" {
         params.strategy.set("unfreeze", "on", true);
+        // What moves at first does not depend on it; heads would have to be measured.
+        params.strategy.set("unfreeze", "order", "layers");
     }
     params
 }

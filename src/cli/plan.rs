@@ -91,6 +91,13 @@ fn table(plan: &Plan, params: &Params) -> String {
         ("batch", format!("{} rows: {microbatches} microbatches of {rows}", rows * microbatches)),
         ("tokens", format!("{} a step at most", grouped(plan.tokens_per_step))),
         ("rate", format!("{:e}, {}", plan.lr, params.schedule.kind)),
+        (
+            "teacher",
+            match plan.teacher_cache {
+                0 => "nothing of it is kept on disk".to_string(),
+                bytes => format!("{} on disk", size(bytes)),
+            },
+        ),
         ("passes", format!("{:.2} a step, with what is computed beside its rows", plan.passes)),
         (
             "time",

@@ -5,6 +5,8 @@
 //! the easiest, the last from all that are left. Inside a window the strata are mixed. Every draw
 //! is keyed by the seed and by what it decides.
 
+use rand_chacha::ChaCha8Rng;
+
 use crate::curriculum::Params;
 use crate::curriculum::pacing::{Pacing, STRATA, competence};
 use crate::draw;
@@ -121,19 +123,24 @@ fn drawn(
         let (a, b) = (&rows[a as usize], &rows[b as usize]);
         a.difficulty.total_cmp(&b.difficulty).then(a.name.cmp(&b.name))
     });
-    let mut rng = draw::stream(seed, name, &pass.to_le_bytes());
+    let (start, power) = (params.competence_start, params.competence_power);
+    paced(&by_difficulty, start, power, &mut draw::stream(seed, name, &pass.to_le_bytes()))
+}
+
+/// All of some documents, given from the easiest on, each drawn among those that the competence
+/// admits at its place (Platanios et al. 2019, arXiv:1903.09848, without putting back).
+pub fn paced(by_difficulty: &[u32], start: f64, power: f64, draws: &mut ChaCha8Rng) -> Vec<u32> {
     let n = by_difficulty.len();
     let (mut pool, mut admitted) = (Vec::new(), 0);
     let mut order = Vec::with_capacity(n);
 
     for position in 0..n {
         let progress = (position + 1) as f64 / n as f64;
-        let reached =
-            competence(progress, params.competence_start, params.competence_power) * n as f64;
+        let reached = competence(progress, start, power) * n as f64;
         let reached = (reached.ceil() as usize).clamp(position + 1, n);
         pool.extend_from_slice(&by_difficulty[admitted..reached.max(admitted)]);
         admitted = reached.max(admitted);
-        order.push(pool.swap_remove(draw::next_below(&mut rng, pool.len())));
+        order.push(pool.swap_remove(draw::next_below(draws, pool.len())));
     }
 
     order

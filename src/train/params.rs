@@ -67,6 +67,8 @@ pub struct Params {
     pub optimiser: Optimiser,
     /// The learning rate over the steps.
     pub schedule: Schedule,
+    /// The order in which documents are taught.
+    pub pacing: Pacing,
     /// What the names of concepts are for.
     pub concepts: Concepts,
     /// What documents say of their source.
@@ -81,6 +83,28 @@ pub struct Params {
     /// Keys that a person gave, by their whole names; the others have their defaults.
     #[serde(skip)]
     pub given: BTreeSet<String>,
+}
+
+/// The order in which documents are taught.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pacing {
+    /// Whose it is.
+    pub order: Order,
+    /// Competence at the beginning, (0, 1].
+    pub start: f64,
+    /// Power of the competence function, 1 and more.
+    pub power: f64,
+}
+
+/// Whose order documents are taught in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// That of the shards.
+    Shards,
+    /// From easy to hard by competence.
+    Competence,
 }
 
 /// What the names of concepts are for.

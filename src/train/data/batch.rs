@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::train::data::again::{Again, name};
 use crate::train::data::consumed::Range;
 use crate::train::data::marks::Marker;
+use crate::train::data::paced::Paced;
 use crate::train::data::rows::passages::{self, Compared, Passages};
 use crate::train::data::rows::{Lengths, RowKind, RowMaker, RowSet, Task, Text};
 use crate::train::data::stream::Document;
@@ -70,6 +71,8 @@ pub struct Batcher<'a> {
     pub params: &'a Params,
     /// Seed of the run.
     pub seed: u64,
+    /// The order that documents are taught in, where it is not that of the shards.
+    pub paced: Option<&'a Paced>,
     /// What makes the rows of each kind, but for passages.
     makers: Vec<(RowKind, Box<dyn RowMaker + 'a>)>,
     passages: Option<passages::Params>,
@@ -95,7 +98,7 @@ impl<'a> Batcher<'a> {
         let mut makers = Vec::new();
 
         for kind in std::iter::once(language).chain(others) {
-            if let Some(maker) = kind.maker(params, tokenizer)? {
+            if let Some(maker) = kind.maker(params, tokenizer, marker.informed.as_ref())? {
                 makers.push((kind, maker));
             }
         }
@@ -112,7 +115,8 @@ impl<'a> Batcher<'a> {
             .hint(format!("set `train.rows.passages.tokens={most}` or less")));
         }
 
-        Ok(Batcher { tokenizer, marker, params, seed, makers, passages, kinds: kinds.clone() })
+        let (paced, kinds) = (None, kinds.clone());
+        Ok(Batcher { tokenizer, marker, params, seed, paced, makers, passages, kinds })
     }
 
     /// Most pieces of a window behind a line of so many, so that every row of it fits.

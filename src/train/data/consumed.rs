@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
+use crate::train::data::paced::Paced;
 use crate::train::data::shards::Shards;
 use crate::train::data::shuffle::Documents;
 use crate::train::data::stream::Stream;
@@ -90,12 +91,18 @@ fn add_id(hash: &str, id: &str) -> String {
 }
 
 /// Checks that a `consumed.jsonl` is the order of the shards without a gap, from their first
-/// document on, with `shuffle` documents shuffled together under `seed`.
+/// document on, or the order `paced`, with `shuffle` documents shuffled together under `seed`.
 ///
 /// # Errors
 /// Names the first step that is out of order, or whose documents are not those of the shards.
-pub fn verify(path: &Path, shards: &Shards, shuffle: usize, seed: u64) -> Result<()> {
-    let documents = Documents::new(Stream::names(shards), shuffle, seed, 0)?;
+pub fn verify(
+    path: &Path,
+    shards: &Shards,
+    paced: Option<&Paced>,
+    shuffle: usize,
+    seed: u64,
+) -> Result<()> {
+    let documents = Documents::new(Stream::names(shards), paced, shuffle, seed, 0)?;
     let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
     let mut order = Order { documents, current: None, before: None };
 
@@ -212,7 +219,7 @@ mod tests {
         let text: Vec<String> =
             lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
         std::fs::write(file.path(), text.concat()).unwrap();
-        verify(file.path(), shards, shuffle, 1)
+        verify(file.path(), shards, None, shuffle, 1)
     }
 
     #[test]

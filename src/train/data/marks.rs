@@ -15,6 +15,7 @@ use crate::knowledge::lexicon::Lexicon;
 use crate::knowledge::mentions::Finder;
 use crate::text::sentences::sentences;
 use crate::text::words::is_cjk;
+use crate::train::data::informed::Informed;
 use crate::train::data::rows::masked;
 use crate::train::data::tokenizer::{Pieces, Tokenizer};
 use crate::train::params::Params;
@@ -58,12 +59,14 @@ pub fn mentions(marks: &[Mark]) -> Vec<Mention> {
 pub struct Marker {
     words: Option<Jieba>,
     concepts: Option<Finder>,
+    /// What words tell of one another, where masks go by it.
+    pub informed: Option<Informed>,
     /// Of all that it marks by; `None` where it marks nothing.
     hash: Option<String>,
 }
 
 /// Marks nothing.
-pub static PLAIN: Marker = Marker { words: None, concepts: None, hash: None };
+pub static PLAIN: Marker = Marker { words: None, concepts: None, informed: None, hash: None };
 
 impl Marker {
     /// Marks what the settings ask for.
@@ -74,7 +77,7 @@ impl Marker {
         let cuts_words = masked::Params::of(params)?.chinese == masked::Chinese::Jieba;
         let marks_concepts = params.concepts.are_used();
         if !cuts_words && !marks_concepts {
-            return Ok(Marker { words: None, concepts: None, hash: None });
+            return Ok(Marker { words: None, concepts: None, informed: None, hash: None });
         }
         let lexicon = Lexicon::read(&params.names.lexicon, LEXICON_BYTES)?;
         let concepts =
@@ -86,6 +89,7 @@ impl Marker {
         Ok(Marker {
             words: cuts_words.then(|| segmenter(&lexicon)),
             concepts,
+            informed: None,
             hash: Some(format!("{:032x}", hash.digest128())),
         })
     }

@@ -5,16 +5,20 @@
 //! no document moves further than a block is long and the curriculum stays what it is. Where a run
 //! stands is told by the block's first row and how many of its documents were drawn: one that is
 //! resumed reads the block again.
+//!
+//! Where the trainer has an order of its own, that takes the place of `seq`: a cursor's `seq` then
+//! counts the documents of the epoch.
 
 use std::collections::VecDeque;
 
 use crate::draw;
 use crate::error::Result;
+use crate::train::data::paced::Paced;
 use crate::train::data::stream::{Cursor, Document, Stream};
 
 /// Documents in the order they are taught.
 pub struct Documents<'a> {
-    stream: Stream<'a>,
+    rows: Rows<'a>,
     /// Documents that are shuffled together; 0 and 1 leave the order as it is.
     block: usize,
     seed: u64,
@@ -27,14 +31,21 @@ pub struct Documents<'a> {
 
 impl<'a> Documents<'a> {
     /// Documents from the block that begins where `stream` stands, `drawn` of which were given
-    /// already.
+    /// already; in the order `paced`, where there is one.
     ///
     /// # Errors
     /// If the block cannot be read.
-    pub fn new(stream: Stream<'a>, block: usize, seed: u64, drawn: usize) -> Result<Self> {
+    pub fn new(
+        stream: Stream<'a>,
+        paced: Option<&'a Paced>,
+        block: usize,
+        seed: u64,
+        drawn: usize,
+    ) -> Result<Self> {
         let begin = stream.cursor();
-        let mut documents =
-            Documents { stream, block, seed, begin, drawn: 0, left: VecDeque::new() };
+        let own = paced.map(|paced| Own { paced, cursor: begin, order: paced.epoch(begin.epoch) });
+        let rows = Rows { stream, own };
+        let mut documents = Documents { rows, block, seed, begin, drawn: 0, left: VecDeque::new() };
 
         if drawn > 0 {
             documents.read_block()?;
@@ -47,7 +58,7 @@ impl<'a> Documents<'a> {
 
     /// The first row of the block the next document is of, and how many of the block were given.
     pub fn place(&self) -> (Cursor, usize) {
-        if self.left.is_empty() { (self.stream.cursor(), 0) } else { (self.begin, self.drawn) }
+        if self.left.is_empty() { (self.rows.cursor(), 0) } else { (self.begin, self.drawn) }
     }
 
     /// The next document; `None` at the end of the epoch.
@@ -64,21 +75,21 @@ impl<'a> Documents<'a> {
 
     /// How often the split was read to its end.
     pub fn epoch(&self) -> u64 {
-        self.stream.cursor().epoch
+        self.rows.cursor().epoch
     }
 
     /// Goes back to the first row, one epoch later.
     pub fn begin_next_epoch(&mut self) {
-        self.stream.begin_next_epoch();
+        self.rows.begin_next_epoch();
         self.left.clear();
     }
 
     fn read_block(&mut self) -> Result<()> {
-        (self.begin, self.drawn) = (self.stream.cursor(), 0);
+        (self.begin, self.drawn) = (self.rows.cursor(), 0);
         let mut read = Vec::new();
 
         while read.len() < self.block.max(1)
-            && let Some(document) = self.stream.next_document()?
+            && let Some(document) = self.rows.next_document()?
         {
             read.push(document);
         }
@@ -87,6 +98,43 @@ impl<'a> Documents<'a> {
         draw::shuffle(&mut read, &mut draw::stream(self.seed, "shuffle", key.as_bytes()));
         self.left = read.into();
         Ok(())
+    }
+}
+
+/// The documents of the shards, one by one.
+struct Rows<'a> {
+    stream: Stream<'a>,
+    own: Option<Own<'a>>,
+}
+
+/// An order of the trainer's own, and where it stands.
+struct Own<'a> {
+    paced: &'a Paced,
+    cursor: Cursor,
+    order: Vec<u32>,
+}
+
+impl Rows<'_> {
+    fn cursor(&self) -> Cursor {
+        self.own.as_ref().map_or(self.stream.cursor(), |own| own.cursor)
+    }
+
+    fn next_document(&mut self) -> Result<Option<Document>> {
+        let Some(own) = &mut self.own else { return self.stream.next_document() };
+        let Some(seq) = own.order.get(own.cursor.seq as usize) else { return Ok(None) };
+        self.stream.seek(self.stream.shards().find(u64::from(*seq))?);
+        own.cursor.seq += 1;
+        self.stream.next_document()
+    }
+
+    fn begin_next_epoch(&mut self) {
+        match &mut self.own {
+            Some(own) => {
+                own.cursor = Cursor { epoch: own.cursor.epoch + 1, ..Cursor::default() };
+                own.order = own.paced.epoch(own.cursor.epoch);
+            }
+            None => self.stream.begin_next_epoch(),
+        }
     }
 }
 
@@ -106,8 +154,9 @@ mod tests {
     fn no_document_leaves_its_block_and_each_epoch_has_its_own_order() {
         let folder = shard_folder(&grammar(57, 3), &[]);
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
-        let open =
-            |block| Documents::new(Stream::new(&shards, Cursor::default()), block, 1, 0).unwrap();
+        let open = |block| {
+            Documents::new(Stream::new(&shards, Cursor::default()), None, block, 1, 0).unwrap()
+        };
         let straight: Vec<u64> = (0..57).collect();
         assert_eq!(seqs(&mut open(0)), straight);
         assert_eq!(seqs(&mut open(1)), straight);
@@ -131,8 +180,9 @@ mod tests {
     fn a_shuffled_order_goes_on_from_any_place() {
         let folder = shard_folder(&grammar(33, 3), &[]);
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
-        let open =
-            |(cursor, drawn)| Documents::new(Stream::new(&shards, cursor), 10, 1, drawn).unwrap();
+        let open = |(cursor, drawn)| {
+            Documents::new(Stream::new(&shards, cursor), None, 10, 1, drawn).unwrap()
+        };
         let whole = seqs(&mut open((Cursor::default(), 0)));
 
         for n in 0..=whole.len() {

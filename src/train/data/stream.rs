@@ -100,6 +100,20 @@ impl<'a> Stream<'a> {
         Stream { columns: vec!["id", "seq"], ..Stream::new(shards, Cursor::default()) }
     }
 
+    /// Goes to a row; what is read of its row group stays, where that is the one at hand.
+    pub fn seek(&mut self, cursor: Cursor) {
+        let at_hand = (self.cursor.shard, self.cursor.group) == (cursor.shard, cursor.group);
+        self.cursor = cursor;
+        if !at_hand || self.batch.is_none() {
+            (self.batches, self.batch) = (None, None);
+        }
+    }
+
+    /// The shards it reads.
+    pub fn shards(&self) -> &'a Shards {
+        self.shards
+    }
+
     /// Where the stream stands.
     pub fn cursor(&self) -> Cursor {
         self.cursor

@@ -92,8 +92,13 @@ impl<'a> Windows<'a> {
     /// If the document there cannot be read.
     pub fn new(shards: &'a Shards, batcher: &'a Batcher<'a>, position: Position) -> Result<Self> {
         let stream = Stream::new(shards, position.cursor).telling(batcher.fields(Cut::Taught));
-        let documents =
-            Documents::new(stream, batcher.params.shuffle, batcher.seed, position.drawn)?;
+        let documents = Documents::new(
+            stream,
+            batcher.paced,
+            batcher.params.shuffle,
+            batcher.seed,
+            position.drawn,
+        )?;
         let mut windows = Self::of(documents, shards, batcher, Cut::Taught);
         windows.position = position;
         if position.given > 0 {
@@ -110,7 +115,7 @@ impl<'a> Windows<'a> {
     /// If a shard cannot be read.
     pub fn in_order(shards: &'a Shards, batcher: &'a Batcher<'a>, cut: Cut) -> Result<Self> {
         let stream = Stream::new(shards, Cursor::default()).telling(batcher.fields(cut));
-        Ok(Self::of(Documents::new(stream, 0, batcher.seed, 0)?, shards, batcher, cut))
+        Ok(Self::of(Documents::new(stream, None, 0, batcher.seed, 0)?, shards, batcher, cut))
     }
 
     fn of(

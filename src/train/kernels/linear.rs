@@ -76,14 +76,17 @@ impl Operation for Linear {
 
     fn backward(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let (x, weight) = (inputs[0], inputs[1].detach());
-        let is_trained = inputs[1].track_op();
+        // Below the lowest block that moves, nobody asks for the gradient by `x`.
+        let (is_asked, is_trained) = (x.track_op(), inputs[1].track_op());
         let before = self.before_activation(grad)?;
         let (rows, grad) = (as_rows(x)?, as_rows(&before)?);
-        let (dx, dw) = match self.transposed {
-            true => (matmul(&grad, &weight)?, is_trained.then(|| matmul(&grad.t()?, &rows))),
-            false => (matmul(&grad, &weight.t()?)?, is_trained.then(|| matmul(&rows.t()?, &grad))),
+        let by_x = || matmul(&grad, &if self.transposed { weight } else { weight.t()? });
+        let by_weight = || match self.transposed {
+            true => matmul(&grad.t()?, &rows),
+            false => matmul(&rows.t()?, &grad),
         };
-        let mut gradients = vec![Some(dx.reshape(x.shape())?), dw.transpose()?];
+        let dx = is_asked.then(|| by_x()?.reshape(x.shape())).transpose()?;
+        let mut gradients = vec![dx, is_trained.then(by_weight).transpose()?];
 
         if let Some(bias) = inputs.get(2) {
             let width = bias.elem_count();

@@ -384,6 +384,11 @@ impl Weights {
         Weights(tensors)
     }
 
+    /// All of them, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.0.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
     /// The tensor called `name`.
     ///
     /// # Errors

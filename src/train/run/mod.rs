@@ -20,6 +20,7 @@ pub(super) mod session;
 #[cfg(test)]
 mod settings_tests;
 mod shape;
+mod taught;
 pub mod tensorboard;
 #[cfg(test)]
 mod tests;

@@ -63,6 +63,8 @@ pub struct Plan {
     pub lr: f64,
     /// Operations of a matrix product in a second.
     pub flops: f64,
+    /// Bytes on disk of what a teacher shows, where that is kept.
+    pub teacher_cache: u64,
     /// Passes of a step, forward and backward of the rows that language is learned from being one.
     pub passes: f64,
     /// Seconds of all steps.
@@ -214,6 +216,28 @@ fn kept(model: &Pretrained, params: &Params, counts: &Counts, every: usize) -> R
     Ok(states + largest + flowing + head(model, params, last)? + seen)
 }
 
+/// Bytes on disk of the states of a teacher that keeps them, for all steps.
+fn teacher_cache(model: &Pretrained, params: &Params) -> Result<u64> {
+    let strategies = strategy::chosen(params)?;
+    let Some(teacher) = strategies.iter().find(|active| active.strategy.cache().is_some()) else {
+        return Ok(0);
+    };
+    let width = teacher.strategy.shape().unwrap_or(model.model.as_ref()).size().width as u64;
+    let rows = (params.batch * params.accumulate) as u64;
+    let of_row = predicted(model, params, params.max_tokens as u64)?;
+    let number = params.precision.compute().size_in_bytes() as u64;
+    Ok(params.steps * rows * of_row * width * number)
+}
+
+/// Tokens that are predicted of so many.
+fn predicted(model: &Pretrained, params: &Params, tokens: u64) -> Result<u64> {
+    Ok(match model.family.language {
+        Language::Masked => (tokens as f64 * masked::Params::of(params)?.share) as u64,
+        Language::Spans => spans::Params::of(params)?.decoded(params.max_tokens) as u64,
+        Language::Causal => tokens,
+    })
+}
+
 /// Bytes of the attention weights that the strategy `attention_kl` keeps: those it began with,
 /// those of the last measurement, and those of one under way.
 fn looked_at(model: &Pretrained, params: &Params) -> Result<u64> {
@@ -355,6 +379,7 @@ pub fn plan(params: &Params, available: Option<u64>, progress: &dyn Progress) ->
         tokens_per_step,
         lr: params.optimiser.lr,
         flops,
+        teacher_cache: teacher_cache(&model, params)?,
         passes,
         seconds: passes
             * operations(&model, params, &counts)

@@ -17,9 +17,11 @@ use crate::train::data::again::Again;
 use crate::train::data::batch::{Batcher, Step};
 use crate::train::data::consumed::{self, Consumed};
 use crate::train::data::curriculum::{Curriculum, Shares};
+use crate::train::data::informed::Informed;
 use crate::train::data::marks::Marker;
-use crate::train::data::rows::RowKind;
+use crate::train::data::paced::Paced;
 use crate::train::data::rows::passages::{self, ParaphraseAs};
+use crate::train::data::rows::{RowKind, masked};
 use crate::train::data::shards::Shards;
 use crate::train::data::tokenizer::{Frame, Tokenizer};
 use crate::train::data::windows::{Cut, Position, Windows};
@@ -40,6 +42,7 @@ use crate::train::run::losses;
 use crate::train::run::metrics::{Log, Metric};
 use crate::train::run::plan::{self, SAMPLE};
 use crate::train::run::report;
+use crate::train::run::taught::Kept;
 use crate::train::run::tensorboard::Events;
 use crate::train::run::trainer::share;
 use crate::train::schedule::learning_rate;
@@ -58,6 +61,8 @@ const LONGER: f64 = 1.1;
 /// The shards, the tokenizer and the shape of the model of a run.
 pub(crate) struct Data {
     pub(crate) train: Shards,
+    /// The order that documents are taught in, where it is not that of the shards.
+    paced: Option<Paced>,
     curriculum: Curriculum,
     pub(crate) tokenizer: Tokenizer,
     /// What tells more of a text than its pieces.
@@ -93,6 +98,12 @@ impl Data {
         }
         let (documents, ids) = train.identity()?;
         let curriculum = Curriculum::read(&train)?;
+        let paced = Paced::read(&train, params, job.seed)?;
+        if paced.is_some() && train.declared()?.is_some() {
+            job.progress.note(
+                "`train.pacing.order` is `competence`: the curriculum of the shards is not followed",
+            );
+        }
         if let Some(told) = too_low_at_the_end(params, &curriculum)? {
             job.progress.note(&told);
         }
@@ -143,7 +154,11 @@ impl Data {
         }
 
         check_fit(job, params, &tokenizer, &pretrained)?;
-        let marker = Marker::new(params)?;
+        let mut marker = Marker::new(params)?;
+        if masked::Params::of(params)?.choose == masked::Choose::Informask {
+            job.progress.message("counting what words tell of one another");
+            marker.informed = Some(Informed::read(&train, &tokenizer, job.seed)?);
+        }
         let identity = Identity {
             seed: job.seed,
             params: params.fingerprint()?,
@@ -161,6 +176,7 @@ impl Data {
 
         Ok(Data {
             train,
+            paced,
             curriculum,
             tokenizer,
             marker,
@@ -238,7 +254,9 @@ impl Data {
             );
         }
         check_rows_are_read(params, &kinds, self.pretrained.family.name)?;
-        Batcher::new(&self.tokenizer, &self.marker, params, job.seed, &kinds)
+        let mut batcher = Batcher::new(&self.tokenizer, &self.marker, params, job.seed, &kinds)?;
+        batcher.paced = self.paced.as_ref();
+        Ok(batcher)
     }
 }
 
@@ -483,6 +501,8 @@ fn other_instructions(
 pub(crate) struct Teacher<'a> {
     pub(crate) model: &'a dyn Architecture,
     pub(crate) weights: Weights,
+    /// What it showed before, where that is kept.
+    pub(crate) kept: Option<&'a Kept>,
 }
 
 /// A run under way: its model, its optimiser, where it stands, and its logs.
@@ -503,6 +523,8 @@ pub(crate) struct Session<'a> {
     first_val_loss: Option<f64>,
     metrics: Log,
     consumed: Log,
+    /// What teachers showed, by the strategy that keeps them, where that is kept on disk.
+    kept: BTreeMap<&'static str, Kept>,
     /// What TensorBoard reads, where that is asked for.
     events: Option<Events>,
     /// Steps that the page of the run tells of.
@@ -585,6 +607,7 @@ impl<'a> Session<'a> {
             first_val_loss: found.and_then(|(state, _)| state.first_val_loss),
             metrics: Log::open(&job.out.join(METRICS), step)?,
             consumed: Log::open(&job.out.join(CONSUMED), step)?,
+            kept: BTreeMap::new(),
             events: None,
             reported: 0,
             begun: Instant::now(),
@@ -602,6 +625,12 @@ impl<'a> Session<'a> {
             sample,
         };
 
+        for active in &session.strategies {
+            let taught = active.strategy.cache().zip(active.strategy.teacher(&session.parameters));
+            if let Some((folder, weights)) = taught {
+                session.kept.insert(active.kind.name, Kept::open(folder, &weights)?);
+            }
+        }
         if params.tensorboard {
             session.events = Some(Events::open(job.out, &job.out.join(METRICS))?);
         }
@@ -718,7 +747,8 @@ impl<'a> Session<'a> {
         for active in &self.strategies {
             if let Some(weights) = active.strategy.teacher(&self.parameters) {
                 let model = active.strategy.shape().unwrap_or(self.model());
-                all.insert(active.kind.name, Teacher { model, weights });
+                let kept = self.kept.get(active.kind.name);
+                all.insert(active.kind.name, Teacher { model, weights, kept });
             }
         }
         all
@@ -831,7 +861,8 @@ impl<'a> Session<'a> {
     /// Checks the order that was consumed, exports the model and sums up.
     pub(crate) fn finish(self, params: &Params, coverage: &Coverage) -> Result<Summary> {
         let out = self.job.out;
-        consumed::verify(&out.join(CONSUMED), &self.data.train, params.shuffle, self.job.seed)?;
+        let (paced, seed) = (self.data.paced.as_ref(), self.job.seed);
+        consumed::verify(&out.join(CONSUMED), &self.data.train, paced, params.shuffle, seed)?;
 
         if !coverage.untaught().is_empty() && self.resumed_from < self.step {
             let names = coverage.untaught().join(", ");

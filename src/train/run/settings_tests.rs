@@ -103,12 +103,17 @@ const KEYS: &[(&str, &[&[&str]], Changes)] = &[
     ("rows.masked.whole_word=false", &[BPE], Model),
     ("rows.masked.token=\"[UNK]\"", &[], Model),
     ("rows.masked.chinese=jieba", &[], Model),
+    ("rows.masked.choose=informask", &[], Model),
+    ("rows.masked.candidates=2", &[&["rows.masked.choose=informask"]], Model),
     ("rows.spans.share=0.3", &[T5], Model),
     ("rows.spans.length=2.0", &[T5], Model),
     ("rows.passages.paraphrase_as=negative", &[], Model),
     ("rows.passages.anchors=1", &[], Model),
     ("rows.passages.hard=0", &[], Model),
     ("rows.passages.tokens=9", &[], Model),
+    ("pacing.order=competence", &[], Model),
+    ("pacing.start=0.5", &[&["pacing.order=competence"]], Model),
+    ("pacing.power=1.0", &[&["pacing.order=competence"]], Model),
     ("concepts.mask=0.9", &[], Model),
     ("concepts.mask=0.9", &[T5, &["tokenizer.vocabulary=500"]], Model),
     ("concepts.focus=0.9", &[], Model),
@@ -223,6 +228,7 @@ const TESTED_ELSEWHERE: &[&str] = &[
     "strategy.momentum.on",
     "strategy.teacher.on",
     "strategy.teacher.from",
+    "strategy.teacher.cache",
 ];
 
 /// The toy grammar with capitals, names of concepts and Chinese in it.

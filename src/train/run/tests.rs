@@ -475,3 +475,68 @@ fn a_run_is_a_page_to_look_at() {
     assert!(error.to_string().contains("metrics.jsonl, line 1"), "{error}");
     assert!(write(&[], &both).unwrap_err().what().contains("no run"));
 }
+
+/// From easy to hard where shards have no order of their own; a killed run goes on bit for bit, in
+/// its second epoch too, and the books prove the order.
+#[test]
+fn a_run_can_have_an_order_of_its_own() {
+    let shards = shard_folder(&grammar(30, 3), &grammar(12, 9));
+    for shuffle in [0, 4] {
+        let mut params = Params { shuffle, save_every: 3, ..tiny_params() };
+        params.pacing.order = crate::train::params::Order::Competence;
+        let [whole, killed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        train(&job(shards.path(), whole.path(), &Silent), &params).unwrap();
+        for steps in [4, 3, 5] {
+            dies_after(steps, shards.path(), killed.path(), &params);
+        }
+        train(&job(shards.path(), killed.path(), &Silent), &params).unwrap();
+        assert!(outcome(whole.path()) == outcome(killed.path()), "{shuffle}");
+        let lines = consumed(whole.path());
+        let epochs: Vec<u64> = lines
+            .iter()
+            .flat_map(|line| line["ranges"].as_array().unwrap())
+            .map(|range| range["epoch"].as_u64().unwrap())
+            .collect();
+        assert!(epochs.contains(&1), "a second epoch was begun");
+    }
+}
+
+/// What a teacher showed is read again by the next run, to the same bytes as without; a damaged
+/// file is named.
+#[test]
+fn what_a_teacher_showed_is_kept() {
+    let shards = shard_folder(&grammar(50, 3), &[]);
+    for family in FAMILIES {
+        let (init, cache) = (checkpoint_folder(family), tempfile::tempdir().unwrap());
+        let mut params = settings(init.path());
+        params.steps = 4;
+        params.strategy.set("teacher", "on", true);
+        params.objective.set("distill", "weight", 1.0);
+        let found = |params: &Params| {
+            let out = tempfile::tempdir().unwrap();
+            train(&job(shards.path(), out.path(), &Silent), params)
+                .map(|_| std::fs::read(out.path().join("model.safetensors")).unwrap())
+        };
+        let plain = found(&params).unwrap();
+        params.strategy.set("teacher", "cache", cache.path().to_str().unwrap());
+        let files = || {
+            let mut files: Vec<_> =
+                std::fs::read_dir(cache.path()).unwrap().map(|one| one.unwrap().path()).collect();
+            files.sort();
+            files
+        };
+        assert!(found(&params).unwrap() == plain, "{}: as it is written", family.name);
+        let written = files();
+        assert_eq!(written.len(), 8, "one for each microbatch");
+        assert!(found(&params).unwrap() == plain, "{}: as it is read", family.name);
+        assert_eq!(files(), written);
+
+        // Another weight of the term is another run on the same rows: it reads what is there.
+        params.objective.set("distill", "weight", 0.5);
+        assert!(found(&params).unwrap() != plain);
+        assert_eq!(files(), written);
+        std::fs::write(&written[0], b"damaged").unwrap();
+        let error = found(&params).unwrap_err().to_string();
+        assert!(error.contains("delete it"), "{error}");
+    }
+}

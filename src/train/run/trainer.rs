@@ -470,13 +470,16 @@ impl OnePass<'_> {
         let inputs = forward.inputs(rows)?;
         let student = forward.model;
         let mut taught: BTreeMap<&str, Taught> = BTreeMap::new();
-        for (name, Teacher { model, weights }) in *teachers {
+        for (name, Teacher { model, weights, kept }) in *teachers {
             let learn = group.iter().filter(|loss| self.teacher(loss.active) == Some(*name));
             let learn = learn.map(|loss| loss.active.objective.as_ref());
             let needs = learn.map(|one| one.teacher_needs(student, *model)).reduce(Needs::and);
             if let Some(needs) = needs {
                 let pass = Pass::new(weights, None);
-                let seen = show(*model, &pass, &inputs, &needs)?;
+                let show = || Ok(show(*model, &pass, &inputs, &needs)?);
+                // Kept is what predictions follow from, not what is inside.
+                let kept = kept.filter(|_| needs.hidden.is_empty() && needs.attention.is_empty());
+                let seen = kept.map_or_else(show, |kept| kept.seen(rows, show))?;
                 taught.insert(name, Taught { model: *model, pass, seen });
             }
         }

@@ -263,6 +263,11 @@ pub trait Strategy: Send {
         None
     }
 
+    /// Where what its teacher shows is kept on disk, if anywhere.
+    fn cache(&self) -> Option<&Path> {
+        None
+    }
+
     /// Weights that are measured and exported beside the model's.
     fn beside(&self, parameters: &Parameters) -> Option<Weights> {
         let _ = parameters;

@@ -19,7 +19,7 @@ pub static TEACHER: Kind = Kind {
     name: "teacher",
     about: "keeps a teacher that does not change, for the objectives `distill…`",
     build: |section: Section| {
-        let Keys { on, from } = section.parse()?;
+        let Keys { on, from, cache } = section.parse()?;
         if !on {
             return Ok(None);
         }
@@ -27,7 +27,8 @@ pub static TEACHER: Kind = Kind {
             "" => None,
             from => Some(Other::open(Path::new(from))?),
         };
-        Ok(Some(Box::new(Teacher { other, begun: Mean::default() })))
+        let cache = (!cache.is_empty()).then(|| PathBuf::from(cache));
+        Ok(Some(Box::new(Teacher { other, begun: Mean::default(), cache })))
     },
 };
 
@@ -39,6 +40,8 @@ struct Keys {
     on: bool,
     /// A Hugging Face folder of the same vocabulary; empty keeps the model as the run begins.
     from: String,
+    /// A folder for what it shows; empty keeps nothing.
+    cache: String,
 }
 
 /// See the module.
@@ -47,6 +50,8 @@ struct Teacher {
     other: Option<Other>,
     /// Where it is the model as the run began.
     begun: Mean,
+    /// Where what it shows is kept.
+    cache: Option<PathBuf>,
 }
 
 /// A model in a folder.
@@ -107,6 +112,10 @@ impl Strategy for Teacher {
             Some(other) => Weights::new(other.weights.clone()),
             None => self.begun.weights(parameters),
         })
+    }
+
+    fn cache(&self) -> Option<&Path> {
+        self.cache.as_deref()
     }
 
     fn extra_bytes(&self, layout: &Layout, number: u64) -> u64 {

@@ -12,7 +12,8 @@
 //! character is a word of its own, unless `chinese = "jieba"` (arXiv:1906.08101).
 //!
 //! Where `[train.concepts]` says so, names of concepts are taken first (salient spans,
-//! arXiv:2002.08909); words fill what is left of the room, and the other names stay in view.
+//! arXiv:2002.08909); words fill what is left of the room, and the other names stay in view. With
+//! `choose = "informask"`, of several masks the one is taken whose words tell most of the others.
 
 use std::ops::Range;
 
@@ -22,6 +23,7 @@ use serde::Deserialize;
 use super::{Label, Lengths, PLACE, Row, RowMaker, Text, drawn_mentions};
 use crate::draw;
 use crate::error::Result;
+use crate::train::data::informed::{Informed, relevance};
 use crate::train::data::marks::mentions;
 use crate::train::data::tokenizer::{Frame, Pieces, Tokenizer};
 use crate::train::model::Language;
@@ -39,6 +41,20 @@ pub struct Params {
     pub token: String,
     /// What a Chinese word is.
     pub chinese: Chinese,
+    /// Which words are masked.
+    pub choose: Choose,
+    /// Masks that are drawn to choose one of (`informask` only), 1 and more.
+    pub candidates: usize,
+}
+
+/// Which words are masked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choose {
+    /// Any.
+    Random,
+    /// Of several masks the one whose words tell most of those that stay in view.
+    Informask,
 }
 
 /// What a Chinese word is.
@@ -72,7 +88,11 @@ impl<'a> Masked<'a> {
     ///
     /// # Errors
     /// If no piece can stand for a masked one.
-    pub fn new(params: &params::Params, tokenizer: &'a Tokenizer) -> Result<Self> {
+    pub fn new(
+        params: &params::Params,
+        tokenizer: &'a Tokenizer,
+        informed: Option<&'a Informed>,
+    ) -> Result<Self> {
         let own = Params::of(params)?;
         let masking = Masking {
             mask: tokenizer.mask(&own.token)?,
@@ -80,6 +100,8 @@ impl<'a> Masked<'a> {
             concepts: params.concepts.mask,
             share: own.share,
             whole_word: own.whole_word,
+            informed,
+            candidates: if informed.is_some() { own.candidates } else { 1 },
         };
         Ok(Masked { frame: &tokenizer.frame, masking })
     }
@@ -118,6 +140,10 @@ pub struct Masking<'a> {
     pub whole_word: bool,
     /// With what probability a concept's name is taken before any word.
     pub concepts: f64,
+    /// What words tell of one another, where a mask is chosen by it.
+    pub informed: Option<&'a Informed>,
+    /// Masks that one is chosen of.
+    pub candidates: usize,
 }
 
 impl Masking<'_> {
@@ -141,15 +167,24 @@ impl Masking<'_> {
             groups.retain(|word| all.iter().all(|name| are_apart(&name.pieces, word)));
         }
 
-        draw::shuffle(&mut groups, stream);
-        let mut places = Vec::new();
-        for group in names.into_iter().chain(groups) {
-            let group = first + group.start..first + group.end;
-            if group.start > 0 && places.len() + group.len() <= room {
-                places.extend(group);
+        let told = Told::new(self.informed, pieces, &names, &groups);
+        let mut best: Option<(f64, Vec<usize>)> = None;
+        for _ in 0..self.candidates.max(1) {
+            draw::shuffle(&mut groups, stream);
+            let mut places = Vec::new();
+            for group in names.iter().chain(&groups) {
+                let group = first + group.start..first + group.end;
+                if group.start > 0 && places.len() + group.len() <= room {
+                    places.extend(group);
+                }
+            }
+            let relevance = told.as_ref().map_or(0.0, |told| told.relevance(first, &places));
+            if best.as_ref().is_none_or(|(most, _)| relevance > *most) {
+                best = Some((relevance, places));
             }
         }
 
+        let mut places = best.map(|(_, places)| places).unwrap_or_default();
         places.sort_unstable();
         let mut masked = row.to_vec();
         let labels = places.iter().map(|place| Label::new(*place, row[*place])).collect();
@@ -179,6 +214,31 @@ impl Masking<'_> {
     }
 }
 
+/// What the words of a row tell of one another.
+struct Told {
+    groups: Vec<Range<usize>>,
+    between: Vec<f32>,
+}
+
+impl Told {
+    fn new(
+        informed: Option<&Informed>,
+        pieces: &Pieces,
+        names: &[Range<usize>],
+        words: &[Range<usize>],
+    ) -> Option<Self> {
+        let groups = [names, words].concat();
+        Some(Told { between: informed?.between(pieces, &groups), groups })
+    }
+
+    /// Of a mask over these places of a row whose first piece stands at `first`.
+    fn relevance(&self, first: usize, places: &[usize]) -> f64 {
+        let is_masked: Vec<bool> =
+            self.groups.iter().map(|group| places.contains(&(first + group.start))).collect();
+        relevance(&self.between, &is_masked)
+    }
+}
+
 fn are_apart(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.end <= b.start || b.end <= a.start
 }
@@ -203,8 +263,15 @@ mod tests {
             .chain([3])
             .collect();
         let mut stream = draw::stream(1, "mask", &key.to_le_bytes());
-        let masking =
-            Masking { mask: MASK, ordinary: &ordinary, share: 0.15, whole_word: true, concepts };
+        let masking = Masking {
+            mask: MASK,
+            ordinary: &ordinary,
+            share: 0.15,
+            whole_word: true,
+            concepts,
+            informed: None,
+            candidates: 1,
+        };
         let (masked, labels) = masking.mask(&row, 1, pieces, &mut stream);
         (row, masked, labels)
     }

@@ -18,6 +18,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::draw;
 use crate::error::Result;
+use crate::train::data::informed::Informed;
 use crate::train::data::marks::mentions;
 use crate::train::data::tokenizer::{Pieces, Tokenizer};
 use crate::train::model::{Inputs, Language, Tokens, View};
@@ -112,10 +113,11 @@ impl RowKind {
         self,
         params: &Params,
         tokenizer: &'a Tokenizer,
+        informed: Option<&'a Informed>,
     ) -> Result<Option<Box<dyn RowMaker + 'a>>> {
         Ok(match self {
             RowKind::Masked | RowKind::MaskedNext => {
-                Some(Box::new(masked::Masked::new(params, tokenizer)?))
+                Some(Box::new(masked::Masked::new(params, tokenizer, informed)?))
             }
             RowKind::Prefix => Some(Box::new(prefix::Prefix { frame: &tokenizer.frame })),
             RowKind::Causal => Some(Box::new(causal::Causal {
