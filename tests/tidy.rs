@@ -35,6 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "ingest",
             "knowledge",
             "negatives",
+            "text",
             "train",
         ],
     ),

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows a language model; the trainer's tokenizer lives in `train`.
 
+pub mod markup;
 pub mod normal;
 pub mod sentences;
 pub mod words;

@@ -6,6 +6,7 @@ use crate::build::publish::Manifest;
 use crate::build::report::facts::{BINS, Facts};
 use crate::error::{Error, Result};
 use crate::flow::books::{Books, Class, DROPPED, reason};
+use crate::text::markup::escape;
 
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2733}\
@@ -53,10 +54,6 @@ pub fn page(manifest: &Manifest, facts: &Facts) -> Result<String> {
     );
 
     Ok(html)
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn row(html: &mut String, cells: &[String], first_number: usize) {

@@ -128,6 +128,11 @@ pub trait Architecture: Send + Sync {
     fn size(&self) -> Size;
     /// How many steps there are; the first takes no state.
     fn steps(&self) -> usize;
+    /// The first step whose state is of the rows that are decoded; [`Architecture::steps`] where
+    /// none is.
+    fn turn(&self) -> usize {
+        self.steps()
+    }
     /// The state behind a step.
     ///
     /// # Errors

@@ -231,6 +231,10 @@ impl Architecture for T5Config {
         2 + self.layers(Stack::Encoder) + self.layers(Stack::Decoder)
     }
 
+    fn turn(&self) -> usize {
+        1 + self.layers(Stack::Encoder)
+    }
+
     fn step(
         &self,
         pass: &Pass,
@@ -238,7 +242,7 @@ impl Architecture for T5Config {
         step: usize,
         state: &[Tensor],
     ) -> Result<Vec<Tensor>> {
-        let turn = 1 + self.layers(Stack::Encoder);
+        let turn = self.turn();
         if step == 0 {
             return Ok(vec![self.embed(pass, &inputs.tokens, Stack::Encoder)?]);
         }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::train::kernels;
 use crate::train::model::parameters::{Declared, Init, Part, Role};
-use crate::train::model::{Architecture, Pass};
+use crate::train::model::{Architecture, Inputs, Pass, Tokens};
 use crate::train::strategy::steps_or_share;
 
 /// The strategy whose teacher it is.
@@ -91,9 +91,26 @@ impl Staged {
     }
 }
 
-/// Tokens of all rows, padding left out.
+/// Tokens of all rows, the decoder's too, padding left out.
 pub(super) fn n_tokens(rows: &RowSet) -> usize {
-    rows.rows.ids.iter().map(Vec::len).sum()
+    let decoded = rows.decoder.iter().flat_map(|rows| &rows.ids);
+    rows.rows.ids.iter().chain(decoded).map(Vec::len).sum()
+}
+
+/// The tokens that the state of a step is of.
+pub(super) fn tokens_of<'a>(cx: &Forward, inputs: &'a Inputs, step: usize) -> &'a Tokens {
+    let decoded = inputs.decoder.as_ref().filter(|_| step >= cx.model.turn());
+    decoded.unwrap_or(&inputs.tokens)
+}
+
+/// One over the number of steps that are looked at beside this one, in its stack.
+pub(super) fn share_of_step(
+    model: &dyn Architecture,
+    step: usize,
+    steps: impl Iterator<Item = usize>,
+) -> f64 {
+    let is_decoded = |step: usize| step >= model.turn();
+    1.0 / steps.filter(|other| is_decoded(*other) == is_decoded(step)).count().max(1) as f64
 }
 
 /// The divergence of the student from a teacher, where something is predicted.
@@ -168,10 +185,15 @@ pub(super) fn reaches_states(part: &Part, of: &str) -> bool {
 }
 
 /// The step of a teacher that a student's step learns from: as far up (TinyBERT,
-/// arXiv:1909.10351).
+/// arXiv:1909.10351), in its encoder or its decoder.
 pub(super) fn mapped(step: usize, student: &dyn Architecture, teacher: &dyn Architecture) -> usize {
-    let [own, other] = [student.steps() - 1, teacher.steps() - 1];
-    (step * other + own / 2) / own.max(1)
+    let stack = |model: &dyn Architecture| match step < student.turn() {
+        true => 0..model.turn(),
+        false => model.turn()..model.steps(),
+    };
+    let (own, other) = (stack(student), stack(teacher));
+    let [last, others] = [own.len() - 1, other.len() - 1];
+    other.start + ((step - own.start) * others + last / 2) / last.max(1)
 }
 
 #[cfg(test)]
@@ -211,5 +233,18 @@ mod tests {
         assert_eq!(map(3, 12), [0, 4, 8, 12]);
         assert_eq!(map(4, 4), [0, 1, 2, 3, 4]);
         assert_eq!(map(2, 3), [0, 2, 3]);
+
+        let t5 = |layers: usize| {
+            let config = serde_json::json!({
+                "vocab_size": 9, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_heads": 2,
+                "num_layers": layers, "num_decoder_layers": layers + 1
+            });
+            (crate::train::model::t5::T5.read)(&config, &|_| false).unwrap()
+        };
+        let (student, teacher) = (t5(1), t5(3));
+        let both = [student.as_ref(), teacher.as_ref()];
+        let map = (0..student.steps()).map(|step| mapped(step, both[0], both[1]));
+        // Embeddings and a block of the encoder, then the same of the decoder, which has two.
+        assert_eq!(map.collect::<Vec<usize>>(), [0, 3, 4, 6, 8]);
     }
 }

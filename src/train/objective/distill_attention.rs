@@ -5,7 +5,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::distill::{Staged, TEACHER, mapped, n_tokens, present, wide};
+use super::distill::{Staged, TEACHER, mapped, n_tokens, present, share_of_step, tokens_of, wide};
 use super::{
     At, Forward, Kind, Language, Needs, Objective, RowKind, RowSet, Section, Seen, Taught,
 };
@@ -17,7 +17,7 @@ pub static DISTILL_ATTENTION: Kind = Kind {
     name: "distill_attention",
     about: "the attention weights of all blocks like a teacher's",
     unit: "squares per token",
-    languages: &[Language::Masked, Language::Causal],
+    languages: &[Language::Masked, Language::Causal, Language::Spans],
     rows: RowKind::of_language,
     task: None,
     build: |section: Section| Ok(Box::new(DistillAttention(section.parse()?))),
@@ -57,11 +57,14 @@ impl Objective for DistillAttention {
         teacher: Option<&Taught>,
     ) -> Result<Tensor> {
         let teacher = present(teacher)?;
-        let present = cx.inputs(rows)?.tokens.present.unsqueeze(1)?;
-        let share = 1.0 / seen.attention.len().max(1) as f64;
-        let mut total = Tensor::zeros((), present.dtype(), cx.device)?;
+        let inputs = cx.inputs(rows)?;
+        let mut total = Tensor::zeros((), inputs.tokens.present.dtype(), cx.device)?;
+        // Where a decoder begins, nothing is looked at.
+        let looking = || seen.attention.iter().filter(|(_, maps)| !maps.is_empty());
 
-        for (step, student) in &seen.attention {
+        for (step, student) in looking() {
+            let present = tokens_of(cx, &inputs, *step).present.unsqueeze(1)?;
+            let share = share_of_step(cx.model, *step, looking().map(|(step, _)| *step));
             let other = &teacher.seen.attention[&mapped(*step, cx.model, teacher.model)];
             for (student, other) in student.iter().zip(other) {
                 let [mut student, mut other] = [wide(student)?, wide(&other.detach())?];
@@ -70,9 +73,9 @@ impl Objective for DistillAttention {
                 }
                 let heads = student.dim(1)? as f64;
                 let apart = (student - other)?.sqr()?.sum(D::Minus1)?.broadcast_mul(&present)?;
-                total = (total + apart.sum_all()?.affine(1.0 / heads, 0.0)?)?;
+                total = (total + apart.sum_all()?.affine(share / heads, 0.0)?)?;
             }
         }
-        total.affine(share, 0.0)
+        Ok(total)
     }
 }

@@ -6,7 +6,8 @@
 use candle_core::{D, Result, Tensor};
 
 use super::distill::{
-    Staged, TEACHER, mapped, n_tokens, present, projected, projection, reaches_states, wide,
+    Staged, TEACHER, mapped, n_tokens, present, projected, projection, reaches_states,
+    share_of_step, tokens_of, wide,
 };
 use super::{
     At, Forward, Kind, Language, Needs, Objective, RowKind, RowSet, Section, Seen, Taught,
@@ -21,7 +22,7 @@ pub static DISTILL_HIDDEN: Kind = Kind {
     name: NAME,
     about: "the hidden states of all blocks like a teacher's",
     unit: "mean square per token",
-    languages: &[Language::Masked, Language::Causal],
+    languages: &[Language::Masked, Language::Causal, Language::Spans],
     rows: RowKind::of_language,
     task: None,
     build: |section: Section| Ok(Box::new(DistillHidden(section.parse()?))),
@@ -69,16 +70,17 @@ impl Objective for DistillHidden {
         teacher: Option<&Taught>,
     ) -> Result<Tensor> {
         let teacher = present(teacher)?;
-        let present = cx.inputs(rows)?.tokens.present;
-        let share = 1.0 / seen.hidden.len().max(1) as f64;
-        let mut total = Tensor::zeros((), present.dtype(), cx.device)?;
+        let inputs = cx.inputs(rows)?;
+        let mut total = Tensor::zeros((), inputs.tokens.present.dtype(), cx.device)?;
 
         for (step, student) in &seen.hidden {
             let other = &teacher.seen.hidden[&mapped(*step, cx.model, teacher.model)];
             let student = projected(NAME, cx, teacher, student)?;
+            let present = &tokens_of(cx, &inputs, *step).present;
+            let share = share_of_step(cx.model, *step, seen.hidden.keys().copied());
             let apart = (wide(&student)? - wide(&other.detach())?)?.sqr()?.mean(D::Minus1)?;
-            total = (total + (apart * &present)?.sum_all()?)?;
+            total = (total + (apart * present)?.sum_all()?.affine(share, 0.0)?)?;
         }
-        total.affine(share, 0.0)
+        Ok(total)
     }
 }

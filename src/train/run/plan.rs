@@ -224,17 +224,18 @@ fn teacher_cache(model: &Pretrained, params: &Params) -> Result<u64> {
     };
     let width = teacher.strategy.shape().unwrap_or(model.model.as_ref()).size().width as u64;
     let rows = (params.batch * params.accumulate) as u64;
-    let of_row = predicted(model, params, params.max_tokens as u64)?;
+    let decoded = decoded(model.family, params)?;
+    let tokens = if decoded > 0 { decoded } else { params.max_tokens };
+    let of_row = predicted(model, params, tokens as u64)?;
     let number = params.precision.compute().size_in_bytes() as u64;
     Ok(params.steps * rows * of_row * width * number)
 }
 
-/// Tokens that are predicted of so many.
+/// Tokens that are predicted of so many, the decoder's where there is one.
 fn predicted(model: &Pretrained, params: &Params, tokens: u64) -> Result<u64> {
     Ok(match model.family.language {
         Language::Masked => (tokens as f64 * masked::Params::of(params)?.share) as u64,
-        Language::Spans => spans::Params::of(params)?.decoded(params.max_tokens) as u64,
-        Language::Causal => tokens,
+        Language::Causal | Language::Spans => tokens,
     })
 }
 
@@ -344,12 +345,7 @@ fn head(model: &Pretrained, params: &Params, state: u64) -> Result<u64> {
     const LOGITS: u64 = 32 << 20;
     let (width, vocabulary) =
         (model.model.size().width as u64, model.model.size().vocabulary as u64);
-    let predicted = match model.family.language {
-        Language::Masked => {
-            (state as f64 / width as f64 * masked::Params::of(params)?.share) as u64
-        }
-        _ => state / width.max(1),
-    };
+    let predicted = predicted(model, params, state / width.max(1))?;
     Ok(predicted * width * 6 + (predicted * vocabulary).min(LOGITS) * 2)
 }
 

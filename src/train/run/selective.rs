@@ -77,11 +77,10 @@ fn hardest(losses: &[f64], keep: f64, unit: impl Fn(usize) -> f64) -> Vec<usize>
     sorted.sort_by(|a, b| losses[*a].total_cmp(&losses[*b]).then(a.cmp(b)));
     let weight = |rank: usize| ((rank as f64 + 0.5) / n as f64).powf(1.0 / keep - 1.0);
 
-    // Drawn one after the other by weight without putting back (Efraimidis and Spirakis 2006).
     let mut drawn: Vec<(f64, usize)> = sorted
         .into_iter()
         .enumerate()
-        .map(|(rank, row)| (unit(row).max(f64::MIN_POSITIVE).ln() / weight(rank), row))
+        .map(|(rank, row)| (draw::by_weight(unit(row), weight(rank)), row))
         .collect();
     drawn.sort_by(|a, b| b.0.total_cmp(&a.0));
     let n_kept = ((keep * n as f64) as usize).max(1);

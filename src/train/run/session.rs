@@ -732,8 +732,14 @@ impl<'a> Session<'a> {
     }
 
     /// What is read again beside the order of the shards, where a strategy asks for that.
-    pub(crate) fn again(&self) -> Option<Again> {
-        self.strategies.iter().find_map(|active| active.strategy.again()).cloned()
+    pub(crate) fn again(&self) -> Option<&Again> {
+        self.strategies.iter().find_map(|active| active.strategy.again())
+    }
+
+    /// Tells the strategies what a step read again.
+    pub(crate) fn read_again(&mut self, step: &Step) {
+        let strategies = self.strategies.iter_mut();
+        strategies.for_each(|active| active.strategy.read_again(&step.again));
     }
 
     /// What the strategies tell of a step.
@@ -786,8 +792,6 @@ impl<'a> Session<'a> {
         }
 
         (self.step, self.position) = (step.number, position);
-        let strategies = self.strategies.iter_mut();
-        strategies.for_each(|active| active.strategy.read_again(&step.again));
         self.tokens += step.tokens;
         self.padding += step.padding;
     }

@@ -226,9 +226,8 @@ fn a_model_is_held_to_what_it_was() {
         params.steps = 4;
         params.strategy.set("teacher", "on", true);
         let mut terms = TERMS.to_vec();
-        if family.name == "t5" {
-            terms.truncate(1);
-        }
+        // T5 has no token that stands for a row.
+        terms.retain(|name| family.name != "t5" || *name != "distill_cls");
         for name in &terms {
             params.objective.set(name, "weight", 1.0);
             params.objective.set(name, "begin", 0);
@@ -333,7 +332,7 @@ fn hard_documents_are_read_again_and_noise_is_not() {
     let (noise, hard) = (of(|seq| seq % 20 == 0), of(|seq| seq % 5 == 0 && seq % 20 != 0));
     assert!(again.len() > 30, "{}", again.len());
     // They are 15 and 5 % of the documents.
-    assert!(hard * 5 > again.len() * 2, "{hard} of {} are hard", again.len());
+    assert!(hard * 3 > again.len(), "{hard} of {} are hard", again.len());
     assert!(noise * 40 < again.len(), "{noise} of {} are noise", again.len());
     let told = &metrics(whole.path())[119].strategies;
     assert_eq!((told["mining.hard"], told["mining.noisy"]), (20.0, 4.0));

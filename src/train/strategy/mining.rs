@@ -78,6 +78,8 @@ struct Mining {
     /// By the documents' names.
     entries: BTreeMap<u64, Entry>,
     again: Again,
+    /// The names of what is to be read again, in its order.
+    names: VecDeque<u64>,
     /// Documents in the band at the last ranking.
     hard: usize,
 }
@@ -91,7 +93,7 @@ impl Mining {
             noisy: BTreeSet::new(),
             noisy_weight: keys.noise_weight,
         };
-        Mining { keys, entries: BTreeMap::new(), again, hard: 0 }
+        Mining { keys, entries: BTreeMap::new(), again, names: VecDeque::new(), hard: 0 }
     }
 
     /// Takes in the losses of a step.
@@ -118,19 +120,19 @@ impl Mining {
         self.hard = band.len();
         self.again.noisy = noisy.iter().map(|(name, _)| *name).collect();
 
-        // Drawn one after the other by weight without putting back (Efraimidis and Spirakis 2006).
         let most = band.last().map_or(0.0, |(_, entry)| f64::from(entry.loss));
-        let mut drawn: Vec<(f64, u64)> = band
+        let mut drawn: Vec<(f64, u64, u64)> = band
             .iter()
             .filter(|(_, entry)| entry.reused < self.keys.reuse)
             .map(|(name, entry)| {
                 let weight = ((f64::from(entry.loss) - most) / self.keys.temperature).exp();
                 let unit = draw::unit(seed, "mining", format!("{step}/{name:016x}").as_bytes());
-                (unit.max(f64::MIN_POSITIVE).ln() / weight.max(f64::MIN_POSITIVE), entry.seq)
+                (draw::by_weight(unit, weight), *name, entry.seq)
             })
             .collect();
         drawn.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        self.again.documents = drawn.into_iter().map(|(_, seq)| seq).collect();
+        self.again.documents = drawn.iter().map(|(_, _, seq)| *seq).collect();
+        self.names = drawn.iter().map(|(_, name, _)| *name).collect();
     }
 }
 
@@ -140,11 +142,13 @@ impl Strategy for Mining {
     }
 
     fn read_again(&mut self, seqs: &[u64]) {
-        let n = seqs.len().min(self.again.documents.len());
+        let n = seqs.len().min(self.names.len());
         self.again.documents.drain(..n);
-        let read: BTreeSet<u64> = seqs.iter().copied().collect();
-        let read = self.entries.values_mut().filter(|entry| read.contains(&entry.seq));
-        read.for_each(|entry| entry.reused += 1);
+        for name in self.names.drain(..n) {
+            if let Some(entry) = self.entries.get_mut(&name) {
+                entry.reused += 1;
+            }
+        }
     }
 
     fn after(&mut self, at: At, run: &Probe, did: &Did) -> Result<()> {
@@ -169,6 +173,7 @@ impl Strategy for Mining {
             ("losses", numbers(entries().map(|entry| u64::from(entry.loss.to_bits())))),
             ("reused", numbers(entries().map(|entry| u64::from(entry.reused)))),
             ("documents", numbers(self.again.documents.iter().copied())),
+            ("waiting", numbers(self.names.iter().copied())),
             ("noisy", numbers(self.again.noisy.iter().copied())),
             ("hard", numbers(std::iter::once(self.hard as u64))),
         ];
@@ -194,6 +199,7 @@ impl Strategy for Mining {
             })
             .collect();
         self.again.documents = column("documents")?.into();
+        self.names = column("waiting")?.into();
         self.again.noisy = column("noisy")?.into_iter().collect();
         self.hard = column("hard")?.first().copied().unwrap_or(0) as usize;
         Ok(())
@@ -284,7 +290,8 @@ mod tests {
     #[test]
     fn what_is_saved_is_what_goes_on() {
         let mut mining = planted();
-        mining.read_again(&[1_090]);
+        let first = mining.again.documents[0];
+        mining.read_again(&[first]);
         let mut other = Mining::new(KEYS);
         let kept = mining.save();
         let model = tiny_encoder();
@@ -293,5 +300,6 @@ mod tests {
         let run = Probe { model: &model, parameters: &parameters, sample: &sample, seed: 1 };
         other.load(kept, &run).unwrap();
         assert_eq!((other.entries, other.again), (mining.entries, mining.again));
+        assert_eq!(other.names, mining.names);
     }
 }

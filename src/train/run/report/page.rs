@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::charts::{Named, escape, heat_map, lines, short};
+use super::charts::{Named, heat_map, lines, short};
 use super::curves::{Chart, Curve, Run};
+use crate::text::markup::escape;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2733;--soft:#5b6b7b;--page:#fff;--plot:#f5f7fa;--grid:#dde3ea;\
