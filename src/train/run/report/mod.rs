@@ -1,7 +1,7 @@
 //! A run as a page to look at: `report.html` in its folder, one file without anything from
 //! elsewhere, written anew while it runs; and several runs on one page.
 //!
-//! [`curves`] reads `metrics.jsonl` into curves of a bounded size, [`charts`] draws them, [`page`]
+//! `curves` reads `metrics.jsonl` into curves of a bounded size, `charts` draws them, `page`
 //! puts them together.
 
 mod charts;
