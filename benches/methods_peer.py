@@ -15,22 +15,19 @@ family, threads, method = sys.argv[1:]
 os.environ["OMP_NUM_THREADS"] = threads
 import torch
 import torch.nn.functional as F
-import transformers as tf
 
-ROWS, LENGTH, VOCABULARY, WARM, STEPS = 16, 128, 4096, 2, 6
+from torch_models import VOCABULARY, shaped
+
+ROWS, LENGTH, WARM, STEPS = 16, 128, 2, 6
 ANCHORS, PASSAGE = 16, 32
 torch.set_num_threads(int(threads))
 torch.manual_seed(0)
 
+model = shaped(family, LENGTH)
 if family == "bert":
-    model = tf.BertForMaskedLM(tf.BertConfig(
-        vocab_size=VOCABULARY, hidden_size=384, num_hidden_layers=6, num_attention_heads=6,
-        intermediate_size=1536, max_position_embeddings=LENGTH))
     body = model.bert
-    feed_forward = [(block.intermediate, block.output.dense) for block in model.bert.encoder.layer]
+    feed_forward = [(block.intermediate, block.output.dense) for block in body.encoder.layer]
 else:
-    model = tf.GPT2LMHeadModel(tf.GPT2Config(
-        vocab_size=VOCABULARY, n_embd=384, n_layer=6, n_head=6, n_positions=LENGTH))
     body, feed_forward = model.transformer, [(block.mlp,) for block in model.transformer.h]
 
 projection = torch.nn.Linear(384, 384)

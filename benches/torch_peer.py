@@ -13,31 +13,15 @@ import time
 family, threads, way, precision, length = sys.argv[1:]
 os.environ["OMP_NUM_THREADS"] = threads
 import torch
-import transformers as tf
 
-LENGTH, DECODED, VOCABULARY, WARM, STEPS = int(length), 32, 4096, 2, 8
+from torch_models import VOCABULARY, shaped
+
+LENGTH, DECODED, WARM, STEPS = int(length), 32, 2, 8
 ROWS = 2048 // LENGTH
 torch.set_num_threads(int(threads))
 torch.manual_seed(0)
 
-if family == "bert":
-    model = tf.BertForMaskedLM(tf.BertConfig(
-        vocab_size=VOCABULARY, hidden_size=384, num_hidden_layers=6, num_attention_heads=6,
-        intermediate_size=1536, max_position_embeddings=LENGTH))
-elif family == "gpt2":
-    model = tf.GPT2LMHeadModel(tf.GPT2Config(
-        vocab_size=VOCABULARY, n_embd=384, n_layer=6, n_head=6, n_positions=LENGTH))
-elif family == "llama":
-    model = tf.LlamaForCausalLM(tf.LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=384, num_hidden_layers=6, num_attention_heads=6,
-        num_key_value_heads=2, intermediate_size=1024, max_position_embeddings=LENGTH))
-elif family == "t5":
-    model = tf.T5ForConditionalGeneration(tf.T5Config(
-        vocab_size=VOCABULARY, d_model=384, d_kv=64, num_heads=6, d_ff=1536, num_layers=6, pad_token_id=0,
-        decoder_start_token_id=0))
-else:
-    sys.exit(f"no peer for {family}")
-
+model = shaped(family, LENGTH)
 optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4)
 ids = torch.randint(5, VOCABULARY, (ROWS, LENGTH))
 labels = ids.clone()
