@@ -258,17 +258,7 @@ fn spill(
     let rows = Rows::new(read(&batches, 0..batches.rows().len())?);
     let shard_contract = contract("shard")?;
     let mut index = SpillIndex { groups: Vec::new() };
-    // Read once, and soon: packing would take longer than writing what it saves.
-    let properties = writer_properties(shard_contract, Compression::UNCOMPRESSED)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_dictionary_enabled(false)
-        .build();
-    let mut writer = PartWriter::with_properties(
-        &place,
-        shard_contract,
-        shard_contract.schema.clone(),
-        properties,
-    )?;
+    let mut writer = PartWriter::unpacked(&place, shard_contract)?;
 
     if !rows.batches.is_empty() {
         let (from, to) = (first_row as u32, (first_row + part.rows) as u32);
