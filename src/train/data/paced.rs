@@ -3,11 +3,11 @@
 //! it, when all is within reach.
 
 use arrow::datatypes::Float32Type;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::curriculum::order::paced;
 use crate::draw;
 use crate::error::{Error, Result};
+use crate::train::data::again::name;
 use crate::train::data::shards::Shards;
 use crate::train::params::{Order, Params};
 
@@ -34,7 +34,7 @@ impl Paced {
             let seq = u32::try_from(all.len())
                 .map_err(|_| Error::data("there are more documents than can be paced"))?;
             let difficulty = row.value::<Float32Type>("difficulty")?;
-            all.push(Easy { difficulty, name: xxh3_64(row.string("id")?.as_bytes()), seq });
+            all.push(Easy { difficulty, name: name(row.string("id")?), seq });
             Ok(0)
         })?;
         all.sort_by(|a, b| {

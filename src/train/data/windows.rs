@@ -78,7 +78,8 @@ pub enum Cut {
 pub struct Windows<'a> {
     documents: Documents<'a>,
     batcher: &'a Batcher<'a>,
-    shards: &'a Shards,
+    /// For documents that are read again.
+    again: Stream<'a>,
     cut: Cut,
     pending: VecDeque<Window>,
     position: Position,
@@ -124,8 +125,9 @@ impl<'a> Windows<'a> {
         batcher: &'a Batcher<'a>,
         cut: Cut,
     ) -> Self {
+        let again = Stream::new(shards, Cursor::default()).telling(batcher.fields(cut));
         let (pending, position) = (VecDeque::new(), Position::default());
-        Windows { documents, batcher, shards, cut, pending, position }
+        Windows { documents, batcher, again, cut, pending, position }
     }
 
     /// A window of the document that stands at `seq`, for the step `number`; which of several is
@@ -133,10 +135,9 @@ impl<'a> Windows<'a> {
     ///
     /// # Errors
     /// If there is no such document, or it cannot be read.
-    pub fn again(&self, seq: u64, number: u64) -> Result<Window> {
-        let cursor = self.shards.find(seq)?;
-        let mut stream = Stream::new(self.shards, cursor).telling(self.batcher.fields(self.cut));
-        let document = stream.next_document()?.ok_or_else(|| {
+    pub fn again(&mut self, seq: u64, number: u64) -> Result<Window> {
+        self.again.seek(self.again.shards().find(seq)?);
+        let document = self.again.next_document()?.ok_or_else(|| {
             Error::data(format!("no document stands at {seq}")).hint("build the shards again")
         })?;
         let mut windows =
@@ -145,7 +146,7 @@ impl<'a> Windows<'a> {
         let key = format!("{number}/{seq}");
         let mut draws = draw::stream(self.batcher.seed, "again", key.as_bytes());
         let mut window = windows.swap_remove(draw::next_below(&mut draws, windows.len()));
-        (window.again, window.passages) = (number, None);
+        window.again = number;
         Ok(window)
     }
 
@@ -220,20 +221,19 @@ impl<'a> Windows<'a> {
         self.position = position;
         let epoch = position.cursor.epoch;
         self.pending = windows_of(self.batcher, &document, epoch, self.cut)?.into();
+        if let Some(first) = self.pending.front_mut().filter(|_| self.cut == Cut::Taught) {
+            first.passages = self.batcher.passages(&document, epoch)?;
+        }
         Ok(true)
     }
 }
 
-/// The windows of a document, one at least.
+/// The windows of a document, one at least, without its passages.
 fn windows_of(batcher: &Batcher, document: &Document, epoch: u64, cut: Cut) -> Result<Vec<Window>> {
     let pieces = batcher.pieces(&document.text)?;
     let mut line = batcher.line(&document.line)?;
     let rooms = [batcher.room(line.len()), batcher.room(0)];
     let spans = spans(&pieces.words, rooms, batcher.params.long);
-    let mut passages = match cut {
-        Cut::Taught => batcher.passages(document, epoch)?,
-        Cut::Measured | Cut::MeasuredWithLine => None,
-    };
     let focus = if cut == Cut::Taught { batcher.params.concepts.focus } else { 0.0 };
 
     let window = |(index, (start, end)): (usize, &(usize, usize))| {
@@ -257,7 +257,7 @@ fn windows_of(batcher: &Batcher, document: &Document, epoch: u64, cut: Cut) -> R
             pieces: pieces.cut(start, end),
             weight: 1.0,
             again: 0,
-            passages: passages.take(),
+            passages: None,
         }
     };
     Ok(spans.iter().enumerate().map(window).collect())

@@ -9,7 +9,7 @@ use crate::train::data::shards::Shards;
 use crate::train::data::windows::{Cut, Windows};
 use crate::train::kernels;
 use crate::train::model::{Architecture, Pass, Seen, Weights, infer};
-use crate::train::objective::{self, Forward, Objective};
+use crate::train::objective::{self, Forward, LabelLoss, Objective, Told};
 
 /// A model as it is measured: by the objective that it learns language by, without a graph, with
 /// nothing dropped.
@@ -49,10 +49,21 @@ impl<'a> Measured<'a> {
         let Some(rows) = batch.sets.get(&rows).filter(|rows| !rows.labels.is_empty()) else {
             return Ok((0.0, 0));
         };
-        Ok((self.sum(rows)?, rows.labels.len()))
+        Ok((self.told(rows, None)?, rows.labels.len()))
     }
 
-    fn sum(&self, rows: &RowSet) -> Result<f64> {
+    /// What each label of some rows comes to, in their order; the rows are those that the model
+    /// learns language from.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn labels(&self, rows: &RowSet) -> Result<Vec<LabelLoss>> {
+        let told = Told::default();
+        self.told(rows, Some(&told))?;
+        Ok(told.all())
+    }
+
+    fn told(&self, rows: &RowSet, told: Option<&Told>) -> Result<f64> {
         let forward = Forward {
             model: self.model,
             pass: Pass::new(self.weights, None),
@@ -61,7 +72,7 @@ impl<'a> Measured<'a> {
             rows: RowKind::of_language(self.batcher.tokenizer.frame.language),
             dtype: self.batcher.params.precision.compute(),
             device: self.device,
-            told: None,
+            told,
         };
 
         let seen = Seen::last(infer(self.model, &forward.pass, &forward.inputs(rows)?)?);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind, Result};
 use crate::flow::contract::contract;
 use crate::flow::dataset::write_atomically;
+use crate::train::run::plan::bytes_told;
 
 /// One line of `metrics.jsonl`; units and meanings stand in `schemas/metric.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -210,9 +211,8 @@ impl Log {
 
 /// Memory of this process, in MiB, as Linux tells it.
 pub fn memory() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(resident.trim().strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)
+    let bytes = bytes_told("/proc/self/status", "VmRSS:")?;
+    Some(bytes as f64 / f64::from(1 << 20))
 }
 
 fn step_of(line: &str) -> Option<u64> {

@@ -131,7 +131,6 @@ impl<'a> Passes<'a> {
     /// The loss and its gradients by the vectors of all rows, for the objectives that compare those
     /// of all microbatches.
     fn gather<'o>(&self, losses: &mut Losses<'o>) -> Result<Vec<Flowing<'o>>> {
-        let weights = self.session.parameters.detached();
         let mut all = Vec::new();
         for loss in losses.0.iter_mut().filter(|loss| loss.weight != 0.0) {
             let active = loss.active;
@@ -146,6 +145,7 @@ impl<'a> Passes<'a> {
                 continue;
             }
 
+            let weights = self.session.parameters.detached();
             // Of each kind of passage those of all microbatches, in their order.
             let mut vectors: [Vec<Tensor>; 3] = Default::default();
             for (nth, rows) in &sets {

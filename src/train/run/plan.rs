@@ -20,7 +20,7 @@ use crate::train::data::rows::{RowKind, masked, passages, spans};
 use crate::train::kernels;
 use crate::train::model::hugging_face::Pretrained;
 use crate::train::model::parameters::Role;
-use crate::train::model::{Activations, Declared, Family, Language, hub, hugging_face};
+use crate::train::model::{Activations, Declared, Family, Language, Needs, hub, hugging_face};
 use crate::train::objective;
 use crate::train::params::{How, Params, Precision};
 use crate::train::strategy::{self, Layout};
@@ -269,7 +269,7 @@ impl Learnt {
         let active = objective::chosen(params, model.family.language)?.active;
         let shape = model.model.as_ref();
         let needs: Vec<_> = active.iter().map(|one| one.objective.needs(shape)).collect();
-        let has = |of: fn(&crate::train::model::Needs) -> bool| {
+        let has = |of: fn(&Needs) -> bool| {
             let own = needs.iter().any(of);
             [own, needs.iter().any(|needs| needs.teacher.is_some() && of(needs))]
         };
@@ -500,8 +500,13 @@ fn fits_with_adapter(model: &Pretrained, params: &Params, available: u64) -> Res
 
 /// Bytes of memory that the machine has; `None` where it does not tell.
 pub fn machine_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    bytes_told("/proc/meminfo", "MemTotal:")
+}
+
+/// The bytes in the line `name` of what Linux tells in a file.
+pub(super) fn bytes_told(file: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
 }
 

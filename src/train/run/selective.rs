@@ -3,14 +3,13 @@
 //! sorted by their loss `keep` are drawn, each with a probability that goes by its rank to the
 //! power of `1 / keep − 1`.
 
-use candle_core::Device;
-
 use crate::draw;
 use crate::error::Result;
 use crate::train::data::batch::Step;
 use crate::train::data::rows::{RowKind, RowSet};
-use crate::train::model::{Architecture, Pass, Weights, infer};
-use crate::train::params::{Precision, Selective};
+use crate::train::objective::LabelLoss;
+use crate::train::params::Selective;
+use crate::train::run::evaluate::Measured;
 use crate::train::strategy::At;
 
 /// Whether a step learns from some of its rows alone. Steps are counted from 1.
@@ -20,54 +19,34 @@ pub fn is_active(params: &Selective, at: At) -> bool {
     params.keep < 1.0 && (params.start..params.end).contains(&duration) && !is_break
 }
 
-/// A model as it stands, to find its hardest rows.
-pub(super) struct Ranks<'a> {
-    pub(super) model: &'a dyn Architecture,
-    pub(super) weights: &'a Weights,
-    pub(super) pad: u32,
-    pub(super) precision: Precision,
-    pub(super) device: &'a Device,
-    pub(super) seed: u64,
+/// Leaves the hardest rows of each microbatch of a step; which are hard is told by those of the
+/// kind that the model learns language from.
+///
+/// # Errors
+/// If the device fails.
+pub fn select(step: &mut Step, measured: &Measured, keep: f64, seed: u64) -> Result<()> {
+    let own = RowKind::of_language(measured.batcher.tokenizer.frame.language);
+    for batch in &mut step.microbatches {
+        let Some(rows) = batch.sets.get(&own) else { continue };
+        let key = format!("{}/{}", step.number, batch.index);
+        let kept = hardest(&of_rows(rows, &measured.labels(rows)?), keep, |row| {
+            draw::unit(seed, "selective", format!("{key}/{row}").as_bytes())
+        });
+        // Passages are of documents, not of rows.
+        let of_windows = batch.sets.iter_mut().filter(|(kind, _)| **kind != RowKind::Passages);
+        of_windows.for_each(|(_, rows)| *rows = rows.only(&kept));
+    }
+    Ok(())
 }
 
-impl Ranks<'_> {
-    /// Leaves the hardest rows of each microbatch; which are hard is told by those of the kind that
-    /// the model learns language from.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub(super) fn select(&self, step: &mut Step, own: RowKind, keep: f64) -> Result<()> {
-        let number = step.number;
-        for batch in &mut step.microbatches {
-            let Some(rows) = batch.sets.get(&own) else { continue };
-            let losses = self.losses(rows, own)?;
-            let key = format!("{number}/{}", batch.index);
-            let kept = hardest(&losses, keep, |row| {
-                draw::unit(self.seed, "selective", format!("{key}/{row}").as_bytes())
-            });
-            // Passages are of documents, not of rows.
-            let of_windows = batch.sets.iter_mut().filter(|(kind, _)| **kind != RowKind::Passages);
-            of_windows.for_each(|(_, rows)| *rows = rows.only(&kept));
-        }
-        Ok(())
+/// The mean loss of each row.
+fn of_rows(rows: &RowSet, losses: &[LabelLoss]) -> Vec<f64> {
+    let mut sums = vec![(0.0, 0_u32); rows.rows.ids.len()];
+    for (label, told) in rows.labels.iter().zip(losses) {
+        let (sum, n) = &mut sums[label.row];
+        (*sum, *n) = (*sum + f64::from(told.loss), *n + 1);
     }
-
-    /// The mean loss of each row.
-    fn losses(&self, rows: &RowSet, kind: RowKind) -> Result<Vec<f64>> {
-        let mut inputs = rows.inputs(self.pad, self.precision.compute(), self.device)?;
-        inputs.tokens.view = kind.view();
-        let pass = Pass::new(self.weights, None);
-        let chosen = rows.predicted(&infer(self.model, &pass, &inputs)?)?;
-        let tokens: Vec<u32> = rows.labels.iter().map(|label| label.token).collect();
-        let found = self.model.head(&pass, &chosen)?.cross_entropies(&tokens)?;
-
-        let mut sums = vec![(0.0, 0_u32); rows.rows.ids.len()];
-        for (label, loss) in rows.labels.iter().zip(found) {
-            let (sum, n) = &mut sums[label.row];
-            (*sum, *n) = (*sum + f64::from(loss), *n + 1);
-        }
-        Ok(sums.into_iter().map(|(sum, n)| sum / f64::from(n.max(1))).collect())
-    }
+    sums.into_iter().map(|(sum, n)| sum / f64::from(n.max(1))).collect()
 }
 
 /// The numbers of the rows that are kept, in order; one at least.

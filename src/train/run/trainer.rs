@@ -8,7 +8,6 @@ use crate::error::{Error, Kind, Result};
 use crate::flow::stop;
 use crate::train::data::again::Again;
 use crate::train::data::batch::{Batcher, Step};
-use crate::train::data::rows::RowKind;
 use crate::train::data::windows::{Position, Windows};
 use crate::train::model::gradients;
 use crate::train::objective::Active;
@@ -16,9 +15,10 @@ use crate::train::optimiser;
 use crate::train::params::Params;
 use crate::train::run::checkpoint;
 use crate::train::run::coverage::Coverage;
+use crate::train::run::evaluate::Measured;
 use crate::train::run::metrics::{Metric, memory};
 use crate::train::run::passes::{Passed, backward};
-use crate::train::run::selective::{self, Ranks};
+use crate::train::run::selective;
 use crate::train::run::session::{Data, Session};
 use crate::train::schedule::learning_rate;
 use crate::train::strategy::{self, At, Did};
@@ -235,16 +235,9 @@ impl Training<'_> {
         if !selective::is_active(&self.params.selective, at) {
             return Ok(());
         }
-        let own = RowKind::of_language(session.frame().language);
-        let ranks = Ranks {
-            model: session.model(),
-            weights: &session.parameters.detached(),
-            pad: session.frame().pad,
-            precision: self.params.precision,
-            device: self.job.device,
-            seed: self.job.seed,
-        };
-        ranks.select(step, own, self.params.selective.keep)
+        let weights = session.parameters.detached();
+        let measured = Measured::new(session.model(), &weights, self.job.device, self.batcher)?;
+        selective::select(step, &measured, self.params.selective.keep, self.job.seed)
     }
 
     /// Stops before a loss or a gradient that is not finite reaches the weights.
