@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use arrow::array::Array;
 use arrow::datatypes::UInt64Type;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
@@ -128,7 +129,7 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
         let documents = ((kept as f64 * scale).round() as u64).min(limit);
         let factor = if kept > 0 { documents as f64 / kept as f64 } else { 1.0 };
         seconds += took * factor;
-        disk_bytes += folder_bytes(&sample.out)? as f64 * factor;
+        disk_bytes += (folder_bytes(&sample.out)? + spilled_bytes(&sample)?) as f64 * factor;
         notes.kept.lock().unwrap_or_else(PoisonError::into_inner).extend(shared_ids(
             source,
             job,
@@ -292,6 +293,24 @@ fn translation(negatives: &negatives::Params, documents: u64) -> (Option<f64>, S
             )
         }
     }
+}
+
+/// What the last room lays down unpacked while it puts the rows into their order.
+fn spilled_bytes(sample: &Job) -> Result<u64> {
+    let folder =
+        sample.out.join(crate::build::run::WORK).join(room_that_writes("example")?.folder());
+    if !folder.exists() {
+        return Ok(0);
+    }
+    let mut bytes = 0;
+    for part in Dataset::open(&folder, contract("example")?)?.parts {
+        for batch in Batches::open(&part.path, Some(contract("example")?), None)? {
+            for column in batch?.columns() {
+                bytes += column.to_data().get_slice_memory_size()? as u64;
+            }
+        }
+    }
+    Ok(bytes)
 }
 
 /// Documents of the sample, and the share of the source's bytes that were read for them.

@@ -13,6 +13,7 @@ pub mod card;
 pub mod order;
 pub mod pacing;
 pub mod shards;
+mod spill;
 mod split;
 
 use arrow::array::RecordBatch;
@@ -104,7 +105,7 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
         ordered.pacing.n_first,
         params,
     );
-    // Whole shards are held from here on; the rows have said what they had to.
+    // The rows have said what they had to.
     let (n_rows, n_train, n_validation) =
         (rows.len() as u64, split.train.len(), split.validation.len());
     let n_positions = ordered.sequence.len();

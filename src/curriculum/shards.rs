@@ -1,11 +1,10 @@
-//! Writes the shards: from rows in reading order to rows in training order with one part and one
-//! shard in memory.
+//! Writes the shards: from rows in reading order to rows in training order with one part, or one
+//! piece of a shard, in memory.
 //!
-//! First every input part is written again, its rows sorted by their place and cut into one stretch
-//! a shard (`spill-NNNNN.parquet`); then every shard gathers its stretches from all spills. Both
+//! First every input part is written again, its rows sorted by their place and cut at the pieces of
+//! the shards ([`spill`]); then every shard gathers one piece after another from all spills. Both
 //! steps leave whole files behind, so a run that was killed goes on with the next.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,14 +17,12 @@ use parquet::schema::types::ColumnPath;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::curriculum::Params;
 use crate::curriculum::order::Row;
+use crate::curriculum::{Params, spill};
 use crate::error::{Error, Result};
 use crate::flow::contract::{Contract, contract, numbers, strings};
-use crate::flow::dataset::{
-    BATCH_ROWS, Batches, Dataset, Part, PartWriter, read_json, write_json, writer_properties,
-};
-use crate::flow::disk::hash_file;
+use crate::flow::dataset::{BATCH_ROWS, Batches, Dataset, Part, PartWriter, writer_properties};
+use crate::flow::disk::{hash_file, remove_file};
 use crate::flow::room::Context;
 
 /// Which split a shard belongs to.
@@ -78,11 +75,35 @@ struct Stretch {
     text_bytes: u64,
 }
 
+/// Text of a piece of a shard, in bytes: as much is gathered at once, with what stands beside it.
+/// More of them are more small reads, for each of as many as there are parts.
+const PIECE_BYTES: u64 = 16 << 20;
+
+/// Some positions of a shard that are gathered at once. Those of the next begin with a row group of
+/// the shard, so that its bytes do not depend on where pieces are cut.
+#[derive(Clone, Debug)]
+struct Piece {
+    shard: usize,
+    first: u64,
+    end: u64,
+    text_bytes: u64,
+}
+
+/// Where a row goes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    row: u32,
+    piece: u32,
+    seq: u64,
+}
+
 /// Which row stands where, and where the shards are cut.
 pub struct Plan {
-    /// (row, shard, seq), sorted by row: where each row goes, once or more.
-    places: Vec<(u32, u32, u64)>,
+    /// Where each row goes, once or more, sorted by row.
+    places: Vec<Place>,
     shards: Vec<Stretch>,
+    /// Of all shards, in order.
+    pieces: Vec<Piece>,
     n_first: u64,
 }
 
@@ -98,6 +119,7 @@ impl Plan {
         let mut plan = Plan {
             places: Vec::with_capacity(train.len() + validation.len()),
             shards: Vec::new(),
+            pieces: Vec::new(),
             n_first,
         };
         for (split, sequence) in [(Split::Train, train), (Split::Validation, validation)] {
@@ -116,7 +138,8 @@ impl Plan {
                     open.get_or_insert(Stretch { split, first: seq, end: seq, text_bytes: 0 });
                 shard.end = seq + 1;
                 shard.text_bytes += n_bytes;
-                plan.places.push((row, plan.shards.len() as u32, seq));
+                let piece = plan.piece_at(seq, n_bytes);
+                plan.places.push(Place { row, piece, seq });
             }
             plan.shards.extend(open);
         }
@@ -125,20 +148,33 @@ impl Plan {
         plan
     }
 
-    fn phase(&self, split: Split, seq: u64) -> &'static str {
+    /// The number of the piece that the next position of the open shard belongs to.
+    fn piece_at(&mut self, seq: u64, n_bytes: u64) -> u32 {
+        let shard = self.shards.len();
+        let is_open = |piece: &&mut Piece| {
+            let begins_group = (seq - piece.first).is_multiple_of(BATCH_ROWS as u64);
+            piece.shard == shard && !(begins_group && piece.text_bytes >= PIECE_BYTES)
+        };
+        match self.pieces.last_mut().filter(is_open) {
+            Some(piece) => {
+                piece.end = seq + 1;
+                piece.text_bytes += n_bytes;
+            }
+            None => {
+                self.pieces.push(Piece { shard, first: seq, end: seq + 1, text_bytes: n_bytes });
+            }
+        }
+        self.pieces.len() as u32 - 1
+    }
+
+    fn phase(&self, place: Place) -> &'static str {
+        let (split, seq) = (self.shards[self.pieces[place.piece as usize].shard].split, place.seq);
         match split {
             Split::Validation => "validation",
             Split::Train if seq < self.n_first => "general",
             Split::Train => "mixed",
         }
     }
-}
-
-/// Row groups of one shard's rows in a spill.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct SpillIndex {
-    /// (shard, number of row groups), in file order.
-    groups: Vec<(u32, usize)>,
 }
 
 /// Writes every shard of the plan into `data/` of the room's folder.
@@ -155,7 +191,7 @@ pub fn write(
     let mut first_row = 0;
 
     for (part_idx, part) in input.parts.iter().enumerate() {
-        spills.push(spill(part, part_idx, first_row, input.contract, plan, cx)?);
+        spills.push(spill_part(part, part_idx, first_row, input.contract, plan, cx)?);
         first_row += part.rows;
         cx.progress.advance(part.rows);
     }
@@ -172,7 +208,7 @@ pub fn write(
         let place = cx.folder.join(&file);
 
         if !place.exists() {
-            gather(&spills, shard_idx as u32, shard, &place, params)?;
+            gather(&spills, shard_idx, plan, &place, params)?;
         }
         cx.progress.advance(shard.end - shard.first);
         let size =
@@ -189,17 +225,13 @@ pub fn write(
         });
     }
 
-    for (path, _) in &spills {
-        for path in [path.clone(), path.with_extension("json")] {
-            std::fs::remove_file(&path).map_err(|cause| Error::file("delete", &path, cause))?;
-        }
-    }
+    spills.iter().try_for_each(|path| remove_file(path))?;
 
     Ok(written)
 }
 
 /// Rows of several batches, taken by their number over all of them without putting them together
-/// first: a part or a shard stands in memory once.
+/// first: a part or a piece stands in memory once.
 struct Rows {
     batches: Vec<RecordBatch>,
     /// Number of the first row of each batch.
@@ -226,9 +258,9 @@ impl Rows {
     }
 }
 
-/// Reads some batches by all threads. They lose the room that their buffers were left with when
+/// Reads a part by all threads. Its batches lose the room that their buffers were left with when
 /// they were read, which is up to as much as they hold.
-fn read(batches: &Batches, which: Range<usize>) -> Result<Vec<RecordBatch>> {
+fn read(batches: &Batches) -> Result<Vec<RecordBatch>> {
     let fitted = |idx: usize| -> Result<RecordBatch> {
         let batch = batches.read(idx)?;
         let (schema, mut columns) = (batch.schema(), batch.columns().to_vec());
@@ -237,106 +269,75 @@ fn read(batches: &Batches, which: Range<usize>) -> Result<Vec<RecordBatch>> {
         columns.iter_mut().for_each(Array::shrink_to_fit);
         Ok(RecordBatch::try_new(schema, columns)?)
     };
-    which.into_par_iter().map(fitted).collect()
+    (0..batches.rows().len()).into_par_iter().map(fitted).collect()
 }
 
-/// Writes the rows of one part in training order, one or more row groups a shard.
-fn spill(
+/// Writes the rows of one part in training order, cut into pieces.
+fn spill_part(
     part: &Part,
     part_idx: usize,
     first_row: u64,
     enters: &Contract,
     plan: &Plan,
     cx: &Context,
-) -> Result<(PathBuf, SpillIndex)> {
-    let place = cx.numbered("spill", part_idx, "parquet");
-    let index_place = place.with_extension("json");
-    if let Some(index) = read_json(&index_place)? {
-        return Ok((place, index));
+) -> Result<PathBuf> {
+    let place = cx.numbered("spill", part_idx, "arrow");
+    if place.exists() {
+        return Ok(place);
     }
-    let batches = Batches::open(&part.path, Some(enters), None)?;
-    let rows = Rows::new(read(&batches, 0..batches.rows().len())?);
+    let rows = Rows::new(read(&Batches::open(&part.path, Some(enters), None)?)?);
     let shard_contract = contract("shard")?;
-    let mut index = SpillIndex { groups: Vec::new() };
-    let mut writer = PartWriter::unpacked(&place, shard_contract)?;
+    let mut writer = spill::Writer::create(&place, plan.pieces.len())?;
 
-    if !rows.batches.is_empty() {
-        let (from, to) = (first_row as u32, (first_row + part.rows) as u32);
-        let begin = plan.places.partition_point(|(row, _, _)| *row < from);
-        let end = plan.places.partition_point(|(row, _, _)| *row < to);
-        let mut places = plan.places[begin..end].to_vec();
-        places.sort_unstable_by_key(|(_, shard, seq)| (*shard, *seq));
+    let (from, to) = (first_row as u32, (first_row + part.rows) as u32);
+    let begin = plan.places.partition_point(|place| place.row < from);
+    let end = plan.places.partition_point(|place| place.row < to);
+    let mut places = plan.places[begin..end].to_vec();
+    places.sort_unstable_by_key(|place| (place.piece, place.seq));
 
-        for stretch in places.chunk_by(|a, b| a.1 == b.1) {
-            let chunks: Vec<&[(u32, u32, u64)]> = stretch.chunks(BATCH_ROWS).collect();
-            writer.write_in_order(&chunks, |chunk| {
-                placed(&rows, chunk, from, plan, shard_contract)
-            })?;
-            index.groups.push((stretch[0].1, chunks.len()));
+    let stretches = places.chunk_by(|a, b| a.piece == b.piece);
+    let chunks: Vec<&[Place]> = stretches.flat_map(|stretch| stretch.chunks(BATCH_ROWS)).collect();
+    let encoded =
+        |chunk: &&[Place]| spill::encode(&placed(&rows, chunk, from, plan, shard_contract)?);
+    for chunks in chunks.chunks(2 * rayon::current_num_threads()) {
+        let ready: Vec<Result<Vec<u8>>> = chunks.par_iter().map(encoded).collect();
+        for (chunk, bytes) in chunks.iter().zip(ready) {
+            writer.append(chunk[0].piece as usize, &bytes?)?;
         }
     }
 
     writer.finish()?;
-    write_json(&index_place, &index)?;
-    Ok((place, index))
+    Ok(place)
 }
 
 /// The rows of `places` as rows of the shard contract.
 fn placed(
     rows: &Rows,
-    places: &[(u32, u32, u64)],
+    places: &[Place],
     first_row: u32,
     plan: &Plan,
     shard_contract: &Contract,
 ) -> Result<RecordBatch> {
-    let taken = rows.take(places.iter().map(|(row, _, _)| (row - first_row) as usize))?;
+    let taken = rows.take(places.iter().map(|place| (place.row - first_row) as usize))?;
     let n_chars =
         strings(&taken, "text")?.iter().map(|text| text.unwrap_or("").chars().count() as u32);
     let n_chars: ArrayRef = Arc::new(UInt32Array::from_iter_values(n_chars));
-    let seq: ArrayRef =
-        Arc::new(UInt64Array::from_iter_values(places.iter().map(|(_, _, seq)| *seq)));
-    let phases =
-        places.iter().map(|(_, shard, seq)| plan.phase(plan.shards[*shard as usize].split, *seq));
+    let seq: ArrayRef = Arc::new(UInt64Array::from_iter_values(places.iter().map(|at| at.seq)));
+    let phases = places.iter().map(|place| plan.phase(*place));
     let phase: ArrayRef = Arc::new(StringArray::from_iter_values(phases));
 
     shard_contract.widen(&taken, vec![("seq", seq), ("phase", phase), ("n_chars", n_chars)])
 }
 
-/// Writes one shard from its stretches in all spills.
+/// Writes one shard, piece after piece.
 fn gather(
-    spills: &[(PathBuf, SpillIndex)],
-    shard_idx: u32,
-    shard: &Stretch,
+    spills: &[PathBuf],
+    shard_idx: usize,
+    plan: &Plan,
     place: &Path,
     params: &Params,
 ) -> Result<()> {
     let shard_contract = contract("shard")?;
-    let mut batches = Vec::new();
-
-    for (path, index) in spills {
-        let before: usize =
-            index.groups.iter().take_while(|(shard, _)| *shard != shard_idx).map(|(_, n)| n).sum();
-        if let Some((_, n)) = index.groups.iter().find(|(shard, _)| *shard == shard_idx) {
-            let spilled = Batches::open(path, Some(shard_contract), None)?;
-            batches.extend(read(&spilled, before..before + n)?);
-        }
-    }
-
-    let mut order: Vec<(u64, usize)> = Vec::new();
-    for batch in &batches {
-        let seqs = numbers::<UInt64Type>(batch, "seq")?.values();
-        let first = order.len();
-        order.extend(seqs.iter().enumerate().map(|(idx, seq)| (*seq, first + idx)));
-    }
-
-    order.sort_unstable();
-    let rows = Rows::new(batches);
-
-    if order.len() as u64 != shard.end - shard.first {
-        return Err(Error::data(format!("shard `{}` has {} rows", place.display(), order.len()))
-            .hint("this is a bug in kpipe; delete the output folder and report it"));
-    }
-
     let properties = shard_properties(shard_contract, params.zstd_level)?;
     let mut writer = PartWriter::with_properties(
         place,
@@ -345,10 +346,45 @@ fn gather(
         properties,
     )?;
 
-    let chunks: Vec<&[(u64, usize)]> = order.chunks(BATCH_ROWS).collect();
-    writer.write_in_order(&chunks, |chunk| rows.take(chunk.iter().map(|(_, row)| *row)))?;
+    for (piece_idx, piece) in plan.pieces.iter().enumerate() {
+        if piece.shard == shard_idx {
+            let rows = gather_piece(spills, piece_idx, shard_contract)?;
+            let order = in_order(&rows, piece, place)?;
+            let chunks: Vec<&[usize]> = order.chunks(BATCH_ROWS).collect();
+            writer.write_in_order(&chunks, |chunk| rows.take(chunk.iter().copied()))?;
+        }
+    }
     writer.finish()?;
     Ok(())
+}
+
+/// What all spills hold of a piece.
+fn gather_piece(spills: &[PathBuf], piece: usize, shard_contract: &Contract) -> Result<Rows> {
+    let of_spill = |path: &PathBuf| spill::read(path, piece, &shard_contract.schema);
+    let batches: Vec<Vec<RecordBatch>> = spills.par_iter().map(of_spill).collect::<Result<_>>()?;
+    Ok(Rows::new(batches.into_iter().flatten().collect()))
+}
+
+/// The rows of a piece by their place in the order.
+fn in_order(rows: &Rows, piece: &Piece, place: &Path) -> Result<Vec<usize>> {
+    let mut order: Vec<(u64, usize)> = Vec::new();
+    for batch in &rows.batches {
+        let seqs = numbers::<UInt64Type>(batch, "seq")?.values();
+        let first = order.len();
+        order.extend(seqs.iter().enumerate().map(|(idx, seq)| (*seq, first + idx)));
+    }
+    order.sort_unstable();
+
+    if !order.iter().map(|(seq, _)| *seq).eq(piece.first..piece.end) {
+        return Err(Error::data(format!(
+            "the positions {} to {} of `{}` are not whole",
+            piece.first,
+            piece.end - 1,
+            place.display()
+        ))
+        .hint("this is a bug in kpipe; delete the output folder and report it"));
+    }
+    Ok(order.into_iter().map(|(_, row)| row).collect())
 }
 
 /// Page index on (so readers can seek to a position), statistics where a reader can use them, not

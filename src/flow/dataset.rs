@@ -432,20 +432,7 @@ impl PartWriter {
     /// # Errors
     /// If the file cannot be created.
     pub fn create(place: &Path, contract: &Contract) -> Result<Self> {
-        Self::intermediate(place, contract, Compression::LZ4_RAW)
-    }
-
-    /// The same without packing, for a part that is read once, and soon: packing would take longer
-    /// than writing what it saves.
-    ///
-    /// # Errors
-    /// If the file cannot be created.
-    pub fn unpacked(place: &Path, contract: &Contract) -> Result<Self> {
-        Self::intermediate(place, contract, Compression::UNCOMPRESSED)
-    }
-
-    fn intermediate(place: &Path, contract: &Contract, packing: Compression) -> Result<Self> {
-        let properties = writer_properties(contract, packing)
+        let properties = writer_properties(contract, Compression::LZ4_RAW)
             .set_statistics_enabled(EnabledStatistics::None)
             .set_dictionary_enabled(false)
             .build();
