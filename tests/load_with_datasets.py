@@ -1,6 +1,7 @@
-"""Loads a build with Hugging Face `datasets` and checks it against the manifest.
+"""Loads a build with Hugging Face `datasets`, checks it against the manifest, and writes ids and texts again as
+datasets are published.
 
-Usage: python tests/load_with_datasets.py OUT
+Usage: python tests/load_with_datasets.py OUT PUBLISHED
 """
 
 import json
@@ -15,7 +16,7 @@ COLUMNS = (
 ).split()
 
 
-def main(out: Path) -> None:
+def main(out: Path, published: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     data = load_dataset(str(out))
     assert set(data) == {"train", "validation"}, set(data)
@@ -40,7 +41,11 @@ def main(out: Path) -> None:
     first = manifest["curriculum"]["pacing"]["n_first"]
     assert first > 0 and set(data["train"]["role"][:first]) == {"general"}
     assert not set(data["train"]["id"]) & set(data["validation"]["id"])
+    published.mkdir()
+    for split, rows in data.items():
+        plain = rows.select_columns(["id", "text"])
+        plain.to_parquet(published / f"{split}-00000-of-00001.parquet", batch_size=100)
     print(f"datasets reads {data['train'].num_rows} training and {data['validation'].num_rows} validation rows")
 
 
-main(Path(sys.argv[1]))
+main(Path(sys.argv[1]), Path(sys.argv[2]))

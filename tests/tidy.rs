@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("difficulty", &["error", "flow", "text"]),
     ("negatives", &["draw", "error", "files", "flow", "knowledge", "text"]),
     ("curriculum", &["draw", "error", "flow"]),
-    ("train", &["curriculum", "draw", "error", "flow", "knowledge", "text"]),
+    ("train", &["curriculum", "difficulty", "draw", "error", "flow", "knowledge", "text"]),
     (
         "build",
         &[

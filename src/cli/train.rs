@@ -17,7 +17,8 @@ use crate::train::run::preset::preset;
 #[derive(Args)]
 pub(super) struct TrainArgs {
     /// Folder that `kpipe build` wrote, or one with `train-*-of-*.parquet`; a pattern of such
-    /// files; or an address in an object store, such as `s3://bucket/corpus`
+    /// files; or an address in an object store, such as `s3://bucket/corpus`. Parquet files of
+    /// other programs are read by their column `text`
     #[arg(long, value_name = "FOLDER|PATTERN|ADDRESS", default_value = "out")]
     shards: PathBuf,
     /// Folder for model, checkpoints and metrics; a run that was stopped there goes on

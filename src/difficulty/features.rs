@@ -72,6 +72,31 @@ impl WordCounts {
         WordCounts { pools, totals }
     }
 
+    /// No words yet, and one pool for all languages.
+    pub fn pooled() -> Self {
+        WordCounts::new([(POOLED.to_string(), vec![0; CELLS])].into())
+    }
+
+    /// Counts the words of a text in the shared pool.
+    pub fn add(&mut self, text: &str) {
+        let Some(table) = self.pools.get_mut(POOLED) else { return };
+        let mut n_words = 0;
+        for word in words(text) {
+            let count = &mut table[cell(word.text)];
+            *count = (*count + 1).min(MOST_COUNTED);
+            n_words += 1;
+        }
+        *self.totals.entry(POOLED.to_string()).or_default() += f64::from(n_words);
+    }
+
+    /// Mean −ln p(word) of a text by the shared pool, in nats: the word rarity of Platanios et al.
+    /// 2019 (arXiv:1903.09848), for a word.
+    pub fn rarity(&self, text: &str) -> f32 {
+        let table = self.pools.get(POOLED).map(Vec::as_slice).unwrap_or_default();
+        let total = self.totals.get(POOLED).copied().unwrap_or(0.0);
+        if table.is_empty() { 0.0 } else { Read::of(text, table, false).rarity(total) }
+    }
+
     /// The pool of a language: its own where it has one, else the shared one.
     pub fn pool(&self, language: Option<&str>) -> &str {
         language

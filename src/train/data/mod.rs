@@ -1,6 +1,7 @@
 //! shards → rows: what one optimiser step learns from, in the order of the curriculum.
 //!
-//! [`shards`] finds them, on disk or in an object store; [`stream`] reads them in `seq` order and
+//! [`shards`] finds them, on disk or in an object store, and [`foreign`] reads those of other
+//! programs as ours; [`stream`] reads them in `seq` order and
 //! knows where it stands; [`shuffle`] mixes blocks of that order where it is asked to, [`again`]
 //! names documents that come once more, [`paced`] gives an order to
 //! shards that have none; [`tokenizer`] makes pieces of text, [`marks`] tells their
@@ -13,6 +14,7 @@ pub mod again;
 pub mod batch;
 pub mod consumed;
 pub mod curriculum;
+pub mod foreign;
 pub mod informed;
 pub mod marks;
 pub mod paced;

@@ -1,10 +1,14 @@
 //! An order of the trainer's own, for shards without a curriculum: from easy to hard by competence
 //! (Platanios et al. 2019, arXiv:1903.09848) in the first epoch, and in any order in those behind
 //! it, when all is within reach.
+//!
+//! Shards of other programs that do not say how hard their documents are, are ranked as that paper
+//! does: by how rare their words are among those of the set.
 
 use arrow::datatypes::Float32Type;
 
 use crate::curriculum::order::paced;
+use crate::difficulty::features::WordCounts;
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::train::data::again::name;
@@ -14,7 +18,7 @@ use crate::train::params::{Order, Params};
 /// See the module.
 pub struct Paced {
     /// The documents by their `seq`, the easiest first.
-    by_difficulty: Vec<u32>,
+    pub(super) by_difficulty: Vec<u32>,
     start: f64,
     power: f64,
     seed: u64,
@@ -30,10 +34,15 @@ impl Paced {
             return Ok(None);
         }
         let mut all: Vec<Easy> = Vec::new();
-        shards.texts(&["id", "difficulty"], |row| {
+        let rarity = if shards.say("difficulty") { None } else { Some(words_of(shards)?) };
+        let columns = ["id", if rarity.is_some() { "text" } else { "difficulty" }];
+        shards.texts(&columns, |row| {
             let seq = u32::try_from(all.len())
                 .map_err(|_| Error::data("there are more documents than can be paced"))?;
-            let difficulty = row.value::<Float32Type>("difficulty")?;
+            let difficulty = match &rarity {
+                Some(counts) => counts.rarity(row.string("text")?),
+                None => row.value::<Float32Type>("difficulty")?,
+            };
             all.push(Easy { difficulty, name: name(row.string("id")?), seq });
             Ok(0)
         })?;
@@ -56,6 +65,16 @@ impl Paced {
         draw::shuffle(&mut all, &mut draws);
         all
     }
+}
+
+/// How often each word stands in the shards.
+fn words_of(shards: &Shards) -> Result<WordCounts> {
+    let mut counts = WordCounts::pooled();
+    shards.texts(&["text"], |row| {
+        counts.add(row.string("text")?);
+        Ok(0)
+    })?;
+    Ok(counts)
 }
 
 /// A document as it is ranked.

@@ -4,6 +4,10 @@
 //! A split is the files `<split>-NNNNN-of-NNNNN.parquet`, in the order of their numbers. Where the
 //! build's `manifest.json` stands beside their folder, they must be what it says: by hash where
 //! they lie on disk, by size where they would have to be fetched for it.
+//!
+//! Files of other programs ([`foreign`](crate::train::data::foreign)) may have other names: then
+//! those that begin with the name of the split are it, in the order of their names, or for `train`
+//! all that are not of another split.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +26,7 @@ use crate::flow::objects::{Folder, is_address};
 use crate::flow::place::Place;
 use crate::flow::watched::{State, unchanged, unreadable};
 use crate::train::data::curriculum::Declared;
+use crate::train::data::foreign::{Foreign, ForeignBatches};
 use crate::train::data::stream::Cursor;
 
 const MANIFEST: &str = "manifest.json";
@@ -32,6 +37,8 @@ pub struct Shards {
     places: Vec<Place>,
     /// Of each: what it was when it was opened, in the order of the places.
     seen: Vec<Seen>,
+    /// Of each, where other programs wrote them; else empty.
+    foreign: Vec<Foreign>,
     /// The first row of each row group, once somebody looks for a row.
     groups: OnceLock<Vec<Cursor>>,
 }
@@ -118,33 +125,52 @@ impl Shards {
     /// If nothing is there or it cannot be read, a shard of the numbered set is missing, or one
     /// breaks the contract or is not what the manifest says.
     pub fn open(place: &Path, split: &str) -> Result<Option<Self>> {
-        let mut found: Vec<((usize, usize), Place)> = places(place)?
-            .into_iter()
-            .filter_map(|place| number_in_set(place.name(), split).map(|number| (number, place)))
-            .collect();
-        found.sort_by_key(|(number, _)| *number);
+        let places = of_split(places(place)?, split)?;
         let mut manifests = Manifests::default();
+        let mut foreign: Vec<Foreign> = Vec::new();
 
-        for (idx, ((number, of), place)) in found.iter().enumerate() {
-            if (*number, *of) != (idx, found.len()) {
-                return Err(Error::data(format!(
-                    "{} of {of} `{split}` shards are there",
-                    found.len()
-                ))
-                .at(place)
-                .hint("finish or repeat `kpipe build`, and keep the shards of one build only"));
+        for place in &places {
+            let first_row = foreign.iter().map(|file| file.rows).sum();
+            match Foreign::open(place, first_row)? {
+                Some(file) => foreign.push(file),
+                None => drop(Batches::at(place, Some(contract("shard")?), None)?),
             }
-            Batches::at(place, Some(contract("shard")?), None)?;
+        }
+        if !foreign.is_empty() && foreign.len() < places.len() {
+            return Err(Error::data("some of the shards are kpipe's, some of another program")
+                .at(places.first().map(ToString::to_string).unwrap_or_default())
+                .hint("give a folder or a pattern of those of one set only"));
         }
 
-        let places: Vec<Place> = found.into_iter().map(|(_, place)| place).collect();
         let seen = places.iter().map(Seen::of).collect::<Result<Vec<Seen>>>()?;
 
         for (place, seen) in places.iter().zip(&seen) {
             manifests.check(place, &seen.content, split)?;
         }
         let groups = OnceLock::new();
-        Ok((!places.is_empty()).then_some(Shards { places, seen, groups }))
+        Ok((!places.is_empty()).then_some(Shards { places, seen, foreign, groups }))
+    }
+
+    /// Whether another program wrote them.
+    pub fn are_foreign(&self) -> bool {
+        !self.foreign.is_empty()
+    }
+
+    /// Whether they say this of their rows themselves.
+    pub fn say(&self, column: &str) -> bool {
+        self.foreign.iter().all(|file| file.says(column))
+    }
+
+    /// The columns of shard number `idx`, one row group after another; `None` behind the last.
+    ///
+    /// # Errors
+    /// If it cannot be read or breaks the contract.
+    pub fn groups(&self, idx: usize, columns: &[&str]) -> Result<Option<Groups>> {
+        let Some(place) = self.places.get(idx) else { return Ok(None) };
+        Ok(Some(match self.foreign.get(idx) {
+            Some(file) => Groups::Foreign(file.batches(place, columns)?),
+            None => Groups::Own(Batches::at(place, Some(contract("shard")?), Some(columns))?),
+        }))
     }
 
     /// What the build declared of the order, where its manifest stands beside the shards.
@@ -196,7 +222,7 @@ impl Shards {
     ) -> Result<u64> {
         let mut total = 0;
         for (idx, place) in self.places.iter().enumerate() {
-            for batch in Batches::at(place, None, Some(columns))? {
+            for batch in self.groups(idx, columns)?.into_iter().flatten() {
                 self.check_unchanged(idx)?;
                 let batch = batch?;
                 for row in 0..batch.num_rows() {
@@ -253,6 +279,69 @@ impl Shards {
         self.seen.iter().for_each(|seen| hash.update(seen.content.as_bytes()));
         Ok((rows, format!("{:032x}", hash.digest128())))
     }
+}
+
+/// Row groups of a shard.
+pub enum Groups {
+    /// Of one that kpipe wrote.
+    Own(Batches),
+    /// Of one of another program.
+    Foreign(ForeignBatches),
+}
+
+impl Groups {
+    /// Leaves out the next `n` row groups without reading them.
+    pub fn skip_groups(&mut self, n: usize) {
+        match self {
+            Groups::Own(batches) => batches.skip_batches(n),
+            Groups::Foreign(batches) => batches.skip_batches(n),
+        }
+    }
+}
+
+impl Iterator for Groups {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Groups::Own(batches) => batches.next(),
+            Groups::Foreign(batches) => batches.next(),
+        }
+    }
+}
+
+/// Splits that are told by the names of files.
+const SPLITS: [&str; 4] = ["train", "validation", "valid", "test"];
+
+/// The files of a split, in order.
+fn of_split(places: Vec<Place>, split: &str) -> Result<Vec<Place>> {
+    let number = |place: &Place| number_in_set(place.name(), split);
+    let (mut found, other): (Vec<Place>, Vec<Place>) =
+        places.into_iter().partition(|place| number(place).is_some());
+    found.sort_by_key(number);
+
+    for (idx, place) in found.iter().enumerate() {
+        if let Some((_, of)) = number(place).filter(|found_as| *found_as != (idx, found.len())) {
+            return Err(Error::data(format!("{} of {of} `{split}` shards are there", found.len()))
+                .at(place)
+                .hint("finish or repeat `kpipe build`, and keep the shards of one build only"));
+        }
+    }
+    if !found.is_empty() {
+        return Ok(found);
+    }
+
+    let is_of = |place: &Place, split: &str| place.name().starts_with(split);
+    let (mut named, mut rest): (Vec<Place>, Vec<Place>) = other
+        .into_iter()
+        .filter(|place| place.name().ends_with(".parquet"))
+        .partition(|place| is_of(place, split));
+    rest.retain(|place| !SPLITS.iter().any(|split| is_of(place, split)));
+    if named.is_empty() && split == "train" {
+        named = rest;
+    }
+    named.sort_by(|a, b| a.to_string().cmp(&b.to_string()));
+    Ok(named)
 }
 
 /// The files at a place, of whatever name.
@@ -389,10 +478,12 @@ fn entries(manifest: Value) -> BTreeMap<String, Entry> {
     shards.flatten().filter_map(entry).collect()
 }
 
-/// The numbers of `train-00003-of-00012.parquet` for the split `train`.
+/// The numbers of `train-00003-of-00012.parquet` for the split `train`; behind them, older files
+/// of the hub have a hash.
 fn number_in_set(name: &str, split: &str) -> Option<(usize, usize)> {
     let numbers = name.strip_prefix(split)?.strip_prefix('-')?.strip_suffix(".parquet")?;
     let (number, of) = numbers.split_once("-of-")?;
+    let of = of.split_once('-').map_or(of, |(of, _)| of);
     Some((number.parse().ok()?, of.parse().ok()?))
 }
 

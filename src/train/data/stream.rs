@@ -12,8 +12,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::flow::contract::{column, contract, numbers, strings};
-use crate::flow::dataset::Batches;
-use crate::train::data::shards::Shards;
+use crate::train::data::shards::{Groups, Shards};
 
 /// A document as the trainer sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +63,7 @@ pub struct Stream<'a> {
     /// What the lines about sources are made of.
     fields: &'a [String],
     cursor: Cursor,
-    batches: Option<Batches>,
+    groups: Option<Groups>,
     batch: Option<RecordBatch>,
 }
 
@@ -76,7 +75,7 @@ impl<'a> Stream<'a> {
             columns: vec!["id", "text", "seq", "negatives"],
             fields: &[],
             cursor,
-            batches: None,
+            groups: None,
             batch: None,
         }
     }
@@ -105,7 +104,7 @@ impl<'a> Stream<'a> {
         let at_hand = (self.cursor.shard, self.cursor.group) == (cursor.shard, cursor.group);
         self.cursor = cursor;
         if !at_hand || self.batch.is_none() {
-            (self.batches, self.batch) = (None, None);
+            (self.groups, self.batch) = (None, None);
         }
     }
 
@@ -122,7 +121,7 @@ impl<'a> Stream<'a> {
     /// Goes back to the first row, one epoch later.
     pub fn begin_next_epoch(&mut self) {
         self.cursor = Cursor { epoch: self.cursor.epoch + 1, ..Cursor::default() };
-        (self.batches, self.batch) = (None, None);
+        (self.groups, self.batch) = (None, None);
     }
 
     /// The next document; `None` at the end of the epoch.
@@ -153,30 +152,31 @@ impl<'a> Stream<'a> {
     /// The row group at the cursor; `None` behind the last shard. Cloning a batch copies no data.
     fn current_batch(&mut self) -> Result<Option<RecordBatch>> {
         while self.batch.is_none() {
-            let Some(place) = self.shards.place(self.cursor.shard) else { return Ok(None) };
-            if self.batches.is_none() {
+            if self.groups.is_none() {
                 self.shards.check_unchanged(self.cursor.shard)?;
-                let mut batches =
-                    Batches::at(place, Some(contract("shard")?), Some(&self.columns))?;
-                batches.skip_batches(self.cursor.group);
-                self.batches = Some(batches);
+                let groups = self.shards.groups(self.cursor.shard, &self.columns)?;
+                let Some(mut groups) = groups else { return Ok(None) };
+                groups.skip_groups(self.cursor.group);
+                self.groups = Some(groups);
             }
 
-            match self.batches.as_mut().and_then(Iterator::next) {
+            match self.groups.as_mut().and_then(Iterator::next) {
                 Some(batch) => {
                     // Asked behind the reading, so that what was read is what was there; and before
                     // what it says.
                     self.shards.check_unchanged(self.cursor.shard)?;
                     let batch = batch?;
-                    contract("shard")?.check_nulls(&batch).map_err(|error| {
-                        error.at(self.place()).hint(
-                            "the shards were changed after kpipe wrote them; build them again",
-                        )
-                    })?;
+                    if !self.shards.are_foreign() {
+                        contract("shard")?.check_nulls(&batch).map_err(|error| {
+                            error.at(self.place()).hint(
+                                "the shards were changed after kpipe wrote them; build them again",
+                            )
+                        })?;
+                    }
                     self.batch = Some(batch);
                 }
                 None => {
-                    self.batches = None;
+                    self.groups = None;
                     (self.cursor.shard, self.cursor.group, self.cursor.row) =
                         (self.cursor.shard + 1, 0, 0);
                 }
