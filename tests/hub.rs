@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::flow::built;
 use crate::server::{Request, head, serve, without_proxies};
 use crate::support::{command, text};
-use crate::train::{SMALL, starting};
+use crate::train::starting;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const WEIGHTS: &str = "model.safetensors";
@@ -89,18 +89,7 @@ impl Hub {
     }
 
     fn train(&self, home: &Path, out: &Path, init: &str) -> Command {
-        let built = built();
-        let args = [
-            "train",
-            "--shards",
-            built.to_str().unwrap(),
-            "--out",
-            out.to_str().unwrap(),
-            "--init",
-            init,
-        ];
-
-        let mut command = command(&[&args[..], SMALL, &["--set", "train.steps=1"]].concat());
+        let mut command = going_on(out, init);
         without_proxies(&mut command);
 
         for name in ["HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE"] {
@@ -212,16 +201,24 @@ fn answer(request: &Request, mut stream: TcpStream, state: &Mutex<State>) -> std
     Ok(())
 }
 
-/// One step of training into `out`.
-fn trained(out: &Path, more: &[&str]) {
-    let output = starting(out, &[&["--set", "train.steps=1"], more].concat()).output().unwrap();
+/// One step of training into `out` that goes on from a model.
+fn going_on(out: &Path, init: &str) -> Command {
+    let (built, out) = (built(), out.to_str().unwrap());
+    let shards = built.to_str().unwrap();
+    let args = ["train", "--shards", shards, "--out", out, "--init", init];
+    command(&[&args[..], &["--set", "train.steps=1", "--set", "train.max_tokens=48"]].concat())
+}
+
+/// That it went well.
+fn succeeded(command: &mut Command) {
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
 }
 
 /// A small model in a folder of transformers' layout.
 fn model(folder: &Path) -> PathBuf {
     let out = folder.join("model");
-    trained(&out, &[]);
+    succeeded(&mut starting(&out, &["--set", "train.steps=1"]));
     out
 }
 
@@ -257,7 +254,7 @@ fn a_model_of_the_hub_is_fetched_once_and_read_without_a_connection() {
     );
 
     let local = out("local");
-    trained(&local, &["--init", folder.path().join("model").to_str().unwrap()]);
+    succeeded(&mut going_on(&local, folder.path().join("model").to_str().unwrap()));
 
     for name in [WEIGHTS, "config.json", "tokenizer.json"] {
         assert!(

@@ -63,7 +63,7 @@ impl Pipeline {
             source.check_role()?;
         }
 
-        pipeline.train.given = settings.given().map(str::to_string).collect();
+        pipeline.train.given = settings.given();
         pipeline.train.names = train::params::Names {
             lexicon: pipeline.density.lexicon.clone(),
             rules: pipeline.density.names(),

@@ -82,11 +82,11 @@ impl SettingsArgs {
         self.pipeline_over("", "")
     }
 
-    /// The settings on top of those of another pipeline file, such as a finished build's, given as
-    /// its text; `name` stands for it in errors.
+    /// The settings on top of those of another pipeline file, a preset or a finished build's, given
+    /// as its text; `name` stands for it in errors.
     fn pipeline_over(&self, text: &str, name: &str) -> Result<Pipeline> {
         let mut settings = Settings::new()?;
-        settings.add_text(text, name)?;
+        settings.add_preset(text, name)?;
 
         for path in &self.pipeline {
             settings.add_file(path)?;

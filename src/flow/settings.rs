@@ -56,6 +56,8 @@ pub fn keys_of(section: &str) -> Vec<String> {
 #[derive(Clone, Debug)]
 pub struct Settings {
     merged: Table,
+    /// What a person's own settings lie on: the defaults, and a preset where there is one.
+    beneath: Table,
     defaults: Table,
     /// Where each key was given last: file and line, or the `--set`.
     places: BTreeMap<String, String>,
@@ -70,7 +72,18 @@ impl Settings {
         let defaults: Table = toml::from_str(DEFAULT).map_err(|cause| {
             Error::usage(format!("pipelines/default.toml is wrong: {}", cause.message()))
         })?;
-        Ok(Settings { merged: defaults.clone(), defaults, places: BTreeMap::new() })
+        let (merged, beneath) = (defaults.clone(), defaults.clone());
+        Ok(Settings { merged, beneath, defaults, places: BTreeMap::new() })
+    }
+
+    /// Adds a preset's text, which is nobody's own setting, beneath all that is added later.
+    ///
+    /// # Errors
+    /// As [`Settings::add_file`].
+    pub fn add_preset(&mut self, text: &str, name: &str) -> Result<()> {
+        self.add_text(text, name)?;
+        self.beneath.clone_from(&self.merged);
+        Ok(())
     }
 
     /// Adds a pipeline file.
@@ -108,9 +121,15 @@ impl Settings {
         Ok(())
     }
 
-    /// The keys that a file or a `--set` gave, by their whole names.
-    pub fn given(&self) -> impl Iterator<Item = &str> {
-        self.places.keys().map(String::as_str)
+    /// The keys that a person gave, by their whole names, and where. A file that repeats what is
+    /// there already says nothing, as a copy of `kpipe defaults` does with every key.
+    pub fn given(&self) -> BTreeMap<String, String> {
+        let is_said = |key: &str, place: &str| {
+            place.starts_with("--set ")
+                || value_at(&self.merged, key) != value_at(&self.beneath, key)
+        };
+        let said = self.places.iter().filter(|(key, place)| is_said(key, place));
+        said.map(|(key, place)| (key.clone(), place.clone())).collect()
     }
 
     /// Adds one `--set dotted.key=value`; a value that is not TOML is taken as a string.
@@ -156,6 +175,13 @@ impl Settings {
             None => error,
         }
     }
+}
+
+/// What stands at a dotted key.
+fn value_at<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    let mut names = key.split('.');
+    let first = table.get(names.next()?)?;
+    names.try_fold(first, |value, name| value.get(name))
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -113,6 +113,7 @@ pub struct Summary {
 /// - `Numbers` if the loss or the gradient is not finite, or a parameter gets no gradient.
 pub fn train(job: &Job, params: &Params) -> Result<Summary> {
     params.check()?;
+    params.check_given()?;
     let read =
         [("the shards", &*job.shards.to_string_lossy()), ("the model of `--init`", &params.init)];
 

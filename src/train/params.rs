@@ -1,6 +1,6 @@
 //! The section `[train]` of a pipeline file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use candle_core::DType;
 use serde::de::DeserializeOwned;
@@ -80,9 +80,9 @@ pub struct Params {
     /// Names of concepts: `[density]` says which.
     #[serde(skip)]
     pub names: Names,
-    /// Keys that a person gave, by their whole names; the others have their defaults.
+    /// Keys that a person gave, by their whole names, and where.
     #[serde(skip)]
-    pub given: BTreeSet<String>,
+    pub given: BTreeMap<String, String>,
 }
 
 /// The order in which documents are taught.
@@ -392,7 +392,7 @@ impl Params {
     /// Whether a person gave a key of this section.
     pub fn is_given(&self, section: &str) -> bool {
         self.given
-            .iter()
+            .keys()
             .any(|key| key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')))
     }
 

@@ -189,17 +189,25 @@ impl Kind {
         format!("{PLACE}.{}", self.name)
     }
 
-    /// The objective of a run; `None` where it has no section or no weight at any time.
-    fn active(&self, params: &Params) -> Result<Option<Box<dyn Objective>>> {
+    /// Whether it has a section and a weight there.
+    ///
+    /// # Errors
+    /// If the section does not fit.
+    pub fn has_weight(&self, params: &Params) -> Result<bool> {
         #[derive(Deserialize)]
         struct Weighted {
             weight: f64,
         }
-        let Some(section) = params.objective.section(PLACE, self.name) else { return Ok(None) };
-        if section.parse::<Weighted>()?.weight == 0.0 {
-            return Ok(None);
+        let section = params.objective.section(PLACE, self.name);
+        section.map_or(Ok(false), |section| Ok(section.parse::<Weighted>()?.weight != 0.0))
+    }
+
+    /// The objective of a run; `None` where it has no section or no weight at any time.
+    fn active(&self, params: &Params) -> Result<Option<Box<dyn Objective>>> {
+        match params.objective.section(PLACE, self.name) {
+            Some(section) if self.has_weight(params)? => Ok(Some((self.build)(section)?)),
+            _ => Ok(None),
         }
-        Ok(Some((self.build)(section)?))
     }
 
     /// Its share of the loss by `[train.mixed]`: that of its task.

@@ -1,11 +1,12 @@
 //! The training loop and what stands around it.
 //!
-//! `shape` makes the model that the settings describe, [`plan`] tells what a run needs and
-//! [`preset`] holds the settings of well-known models; `session` begins, resumes and ends a run,
-//! `trainer` is the loop, and `passes` what a step of it computes. [`coverage`] fails the run if a
-//! parameter gets no gradient; [`selective`] keeps the hardest rows; [`checkpoint`] saves and
-//! resumes; [`evaluate`] measures the validation split, [`losses`] every training document;
-//! [`metrics`] keeps the log, [`report`] and [`tensorboard`] show it.
+//! `shape` makes the model that the settings describe, `unused` refuses settings without effect,
+//! [`plan`] tells what a run needs and [`preset`] holds the settings of well-known models;
+//! `session` begins, resumes and ends a run, `trainer` is the loop, and `passes` what a step of it
+//! computes. [`coverage`] fails the run if a parameter gets no gradient; [`selective`] keeps the
+//! hardest rows; [`checkpoint`] saves and resumes; [`evaluate`] measures the validation split,
+//! [`losses`] every training document; [`metrics`] keeps the log, [`report`] and [`tensorboard`]
+//! show it.
 
 pub mod checkpoint;
 pub mod coverage;
@@ -26,3 +27,4 @@ pub mod tensorboard;
 #[cfg(test)]
 mod tests;
 pub(super) mod trainer;
+mod unused;

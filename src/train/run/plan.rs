@@ -356,6 +356,7 @@ fn head(model: &Pretrained, params: &Params, state: u64) -> Result<u64> {
 /// named.
 pub fn plan(params: &Params, available: Option<u64>, progress: &dyn Progress) -> Result<Plan> {
     params.check()?;
+    params.check_given()?;
     let model = model(params, progress)?;
     check_rows(&model, params)?;
     check(&model, params, available)?;

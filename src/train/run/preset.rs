@@ -64,7 +64,7 @@ mod tests {
 
     fn params(preset: &Preset) -> Params {
         let mut settings = Settings::new().unwrap();
-        settings.add_text(preset.text, preset.name).unwrap();
+        settings.add_preset(preset.text, preset.name).unwrap();
         Pipeline::new(&settings).unwrap().train
     }
 

@@ -83,6 +83,7 @@ impl Data {
         let train = Shards::open(job.shards, "train")?.ok_or_else(|| {
             Error::usage(format!("`{}` holds no `train-*-of-*.parquet`", job.shards.display()))
                 .hint("`kpipe build` writes them; give its output folder to `--shards`")
+                .hint("Parquet files of other programs are read as well, by their column `text`")
         })?;
         let validation = Shards::open(job.shards, "validation")?;
 
@@ -97,6 +98,9 @@ impl Data {
             job.progress.note("there is no validation split: the held-out loss is not measured");
         }
         let (documents, ids) = train.identity()?;
+        if train.are_foreign() {
+            job.progress.note(&about_foreign(&train, documents)?);
+        }
         let curriculum = Curriculum::read(&train)?;
         let paced = Paced::read(&train, params, job.seed)?;
         if paced.is_some() && train.declared()?.is_some() {
@@ -274,10 +278,9 @@ fn check_rows_are_read(params: &Params, kinds: &BTreeSet<RowKind>, family: &str)
         ("train.rows.passages", given("train.rows.passages") && !reads(&[RowKind::Passages])),
     ];
     match unused.iter().find(|(_, is_unused)| *is_unused) {
-        Some((key, _)) => Err(Error::usage(format!(
-            "`{key}` has no effect: this run of {family} does not read such rows"
-        ))
-        .hint("leave it out; `train.mixed.on=true` has a model learn in both ways")),
+        Some((key, _)) => Err(params
+            .without_effect(key, &format!("this run of {family} does not read such rows"))
+            .hint("leave it out; `train.mixed.on=true` has a model learn in both ways")),
         None => Ok(()),
     }
 }
@@ -300,6 +303,20 @@ impl DeclaredBy {
         all.retain(|one| strategy::trains(strategies, one));
         all
     }
+}
+
+/// What to say of shards that another program wrote.
+fn about_foreign(train: &Shards, documents: u64) -> Result<String> {
+    let empty =
+        train.texts(&["text"], |row| Ok(u64::from(row.string("text")?.trim().is_empty())))?;
+    let without = match empty {
+        0 => String::new(),
+        n => format!("; {n} of {documents} documents have no text"),
+    };
+    Ok(format!(
+        "the shards are of another program: they have no curriculum, and no held-out documents but \
+         those of `validation` files{without}"
+    ))
 }
 
 /// What to say where the rate is nearly nothing when the hardest text comes.
@@ -329,8 +346,8 @@ fn objectives(
     for kind in unshared {
         let section = kind.section();
         if params.is_given(&section) {
-            let what = format!("`{section}` has no effect: {name} does not learn by it");
-            return Err(Error::usage(what)
+            return Err(params
+                .without_effect(&section, &format!("{name} does not learn by it"))
                 .hint("`train.mixed.on=true` mixes two tasks, `train.mixed.alpha` says how much"));
         }
     }
@@ -343,10 +360,9 @@ fn objectives(
                 .filter(|family| kind.languages.contains(&family.language))
                 .map(|family| family.name)
                 .collect();
-            return Err(Error::usage(format!(
-                "`{section}` has no effect: it is not defined for {name}"
-            ))
-            .hint(format!("it is for {}; leave its keys out", known.join(", "))));
+            return Err(params
+                .without_effect(&section, &format!("it is not defined for {name}"))
+                .hint(format!("it is for {}; leave its keys out", known.join(", "))));
         }
         // Each family has a language objective of its own, which nobody misses elsewhere.
         if kind.task.is_none() {
@@ -374,6 +390,21 @@ fn objectives(
                 "the objective `{name}` learns from the strategy `{teacher}`, which is off"
             ))
             .hint(format!("set `train.strategy.{teacher}.on=true`")));
+        }
+    }
+
+    let is_on = |name: &str| strategies.iter().any(|active| active.kind.name == name);
+    let is_asked = |name: &str| {
+        // Hard documents are told by what is above a teacher that does not change.
+        active.iter().any(|active| active.objective.needs(model).teacher == Some(name))
+            || (name == strategy::teacher::TEACHER.name && is_on(strategy::mining::MINING.name))
+    };
+    for kind in [&strategy::teacher::TEACHER, &strategy::momentum::MOMENTUM] {
+        let switch = format!("{}.{}", kind.section(), kind.switch);
+        if is_on(kind.name) && !is_asked(kind.name) && params.given.contains_key(&switch) {
+            return Err(params
+                .without_effect(&switch, "nothing in this run learns from it")
+                .hint("give an objective that does a weight, or leave it out"));
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::build::plan::Pipeline;
+use crate::error::Result;
 use crate::flow::progress::Silent;
 use crate::flow::settings::{DEFAULT, Settings};
 use crate::train::data::stream::Document;
@@ -231,6 +232,10 @@ const TESTED_ELSEWHERE: &[&str] = &[
     "strategy.teacher.cache",
 ];
 
+/// Keys that change a longer run, or one on other texts, without what they need here.
+const LARGER: &[&str] =
+    &["tokenizer.vocabulary", "rows.masked.whole_word", "strategy.average.last", "schedule.floor"];
+
 /// The toy grammar with capitals, names of concepts and Chinese in it.
 fn documents(n: usize, seed: u64) -> Vec<Document> {
     let mut documents = grammar(n, seed);
@@ -248,14 +253,24 @@ fn documents(n: usize, seed: u64) -> Vec<Document> {
     documents
 }
 
-fn params(assignments: &[&str]) -> Params {
-    let mut settings = Settings::new().unwrap();
+fn params(assignments: &[&str]) -> Result<Params> {
+    let mut settings = Settings::new()?;
     // An adapter leaves no room for what compares passages.
     let passages = if assignments.contains(&ADAPTER[0]) { &[] } else { PASSAGES };
     for assignment in BASE.iter().chain(passages).chain(assignments) {
-        settings.add_assignment(&format!("train.{assignment}")).unwrap();
+        settings.add_assignment(&format!("train.{assignment}"))?;
     }
-    Pipeline::new(&settings).unwrap().train
+    let mut params = Pipeline::new(&settings)?.train;
+    params.given.clear();
+    Ok(params)
+}
+
+/// The same, where a person gave the last of the assignments.
+fn given(assignments: &[&str]) -> Result<Params> {
+    let mut params = params(assignments)?;
+    let (key, _) = assignments.last().and_then(|last| last.split_once('=')).unwrap();
+    params.given.insert(format!("train.{key}"), "a test".to_string());
+    Ok(params)
 }
 
 /// What a run learned, and all else that it tells.
@@ -265,10 +280,9 @@ struct Outcome {
     beside: Vec<String>,
 }
 
-fn outcome(shards: &Path, assignments: &[&str]) -> Outcome {
+fn outcome(shards: &Path, params: &Params) -> Result<Outcome> {
     let out = tempfile::tempdir().unwrap();
-    train(&job(shards, out.path(), &Silent), &params(assignments))
-        .unwrap_or_else(|error| panic!("{assignments:?}: {error}"));
+    train(&job(shards, out.path(), &Silent), params)?;
     let read = |name: &str| std::fs::read(out.path().join(name)).ok();
     let model = read("model.safetensors").or_else(|| read("adapter.safetensors"));
     let steady = |metric| Metric { tokens_per_s: 0.0, memory: None, ..metric }.line().unwrap();
@@ -276,7 +290,7 @@ fn outcome(shards: &Path, assignments: &[&str]) -> Outcome {
     for folder in ["ema", "average"] {
         beside.push(format!("{:?}", read(&format!("{folder}/model.safetensors"))));
     }
-    Outcome { model: model.unwrap(), beside }
+    Ok(Outcome { model: model.unwrap(), beside })
 }
 
 #[test]
@@ -294,8 +308,13 @@ fn every_key_does_what_it_is_for() {
             .into_iter()
             .map(|one| if one == "init=FOLDER" { folder.as_str() } else { one })
             .collect();
-        let before = plain.entry(with.clone()).or_insert_with(|| outcome(shards.path(), &with));
-        let after = outcome(shards.path(), &[with.as_slice(), &[*other]].concat());
+        let before = plain
+            .entry(with.clone())
+            .or_insert_with(|| outcome(shards.path(), &params(&with).unwrap()).unwrap());
+        let all = [with.as_slice(), &[*other]].concat();
+        let after = given(&all)
+            .and_then(|params| outcome(shards.path(), &params))
+            .unwrap_or_else(|error| panic!("{all:?}: {error}"));
         let found = match (after.model == before.model, after.beside == before.beside) {
             (false, _) => Model,
             (true, false) => Beside,
@@ -306,6 +325,24 @@ fn every_key_does_what_it_is_for() {
         }
     }
     assert!(wrong.is_empty(), "these do not change what they should: {wrong:#?}");
+}
+
+/// Without what a key needs, giving it is an error, or it does something nevertheless.
+#[test]
+fn a_key_without_effect_is_an_error() {
+    let shards = shard_folder(&documents(40, 3), &documents(12, 9));
+    let plain = outcome(shards.path(), &params(&[]).unwrap()).unwrap();
+    let mut silent = Vec::new();
+
+    for (other, _, _) in KEYS.iter().filter(|(_, with, _)| !with.is_empty()) {
+        match given(&[*other]).and_then(|params| outcome(shards.path(), &params)) {
+            Ok(after) if after != plain => {}
+            Ok(_) if LARGER.iter().any(|key| other.starts_with(key)) => {}
+            Ok(_) => silent.push(*other),
+            Err(error) => assert!(error.to_string().contains("`train."), "{other}: {error}"),
+        }
+    }
+    assert!(silent.is_empty(), "these are silently without effect: {silent:#?}");
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn settings_without_effect_are_errors() {
     let shards = shard_folder(&grammar(50, 3), &[]);
     let init = checkpoint_folder(FAMILIES[0]);
     let mut params = settings(init.path());
-    params.given.insert("train.objective.clm.weight".into());
+    params.given.insert("train.objective.clm.weight".into(), "mine.toml:3".into());
     let run = |params: &Params| {
         train(&job(shards.path(), tempfile::tempdir().unwrap().path(), &Silent), params)
     };

@@ -16,6 +16,7 @@ pub static ADAPTER: Kind = Kind {
     name: "adapter",
     about: "trains a few prompts in the upper blocks and leaves the model as it is (LLaMA and \
             GPT-2)",
+    switch: "on",
     build: |section: Section| {
         let keys: Keys = section.parse()?;
         Ok(if keys.on { Some(Box::new(Prompts(keys))) } else { None })

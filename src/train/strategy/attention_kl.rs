@@ -20,6 +20,7 @@ const LEAST: f64 = 1e-12;
 pub static ATTENTION_KL: Kind = Kind {
     name: "attention_kl",
     about: "measures how far each attention head has moved, and changes nothing",
+    switch: "every",
     build: |section: Section| {
         let Keys { every } = section.parse()?;
         let (initial, last, told) = Default::default();

@@ -27,6 +27,7 @@ const NEWEST: f64 = 0.2;
 pub static AVERAGE: Kind = Kind {
     name: "average",
     about: "the mean of the weights at the last few of some steps, exported beside the last ones",
+    switch: "last",
     build: |section: Section| {
         let keys: Keys = section.parse()?;
         let average = Average { keys, passed: 0, taken: 0, mean: Mean::default() };

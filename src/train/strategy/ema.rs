@@ -14,6 +14,7 @@ use crate::train::model::{Parameters, Weights};
 pub static EMA: Kind = Kind {
     name: "ema",
     about: "keeps a running mean of the weights, measured and exported beside the model",
+    switch: "decay",
     build: |section: Section| {
         let Keys { decay } = section.parse()?;
         Ok(if decay > 0.0 { Some(Box::new(Ema { decay, mean: Mean::default() })) } else { None })

@@ -23,6 +23,7 @@ use crate::train::data::again::Again;
 pub static MINING: Kind = Kind {
     name: "mining",
     about: "reads hard documents again, and lets noise count less",
+    switch: "share",
     build: |section: Section| {
         let keys: Keys = section.parse()?;
         if keys.share == 0.0 {

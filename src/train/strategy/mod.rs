@@ -60,8 +60,17 @@ pub struct Kind {
     pub name: &'static str,
     /// What it does, in one line.
     pub about: &'static str,
+    /// The key of its section that turns it on.
+    pub switch: &'static str,
     /// Makes one of its section; `None` where that says that it is off.
     pub build: Build,
+}
+
+impl Kind {
+    /// The section of a pipeline file that it is set in.
+    pub fn section(&self) -> String {
+        format!("{PLACE}.{}", self.name)
+    }
 }
 
 /// Where a run stands.

@@ -13,6 +13,7 @@ use crate::train::model::{Parameters, Weights};
 pub static MOMENTUM: Kind = Kind {
     name: "momentum",
     about: "keeps a teacher that follows the model slowly, for the objective `momentum`",
+    switch: "on",
     build: |section: Section| {
         let keys: Keys = section.parse()?;
         let momentum = Momentum { keys, mean: Mean::default() };

@@ -18,6 +18,7 @@ use crate::train::model::{Architecture, Declared, Parameters, Weights};
 pub static TEACHER: Kind = Kind {
     name: "teacher",
     about: "keeps a teacher that does not change, for the objectives `distill…`",
+    switch: "on",
     build: |section: Section| {
         let Keys { on, from, cache } = section.parse()?;
         if !on {

@@ -19,6 +19,7 @@ use crate::train::model::{Parameters, Weights};
 pub(super) static TOY: Kind = Kind {
     name: "toy",
     about: "moves one head first",
+    switch: "on",
     build: |section: Section| {
         let Keys { on } = section.parse()?;
         Ok(if on { Some(Box::new(Toy { first: BTreeMap::new(), steps: 0 })) } else { None })

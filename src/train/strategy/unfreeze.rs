@@ -36,6 +36,7 @@ const OFF: i64 = 2;
 pub static UNFREEZE: Kind = Kind {
     name: "unfreeze",
     about: "moves the upper feed-forward layers first; heads or blocks join in later",
+    switch: "on",
     build: |section: Section| {
         let keys: Keys = section.parse()?;
         let unfreeze = Unfreeze { keys, heads: Vec::new() };
