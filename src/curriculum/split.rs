@@ -5,7 +5,7 @@
 //! that are alike never stand on both sides. Large neighbourhoods (templates) stay in training:
 //! taking one would take a whole kind.
 
-use std::collections::BTreeMap;
+use rayon::prelude::*;
 
 use crate::curriculum::Params;
 use crate::curriculum::order::Row;
@@ -23,20 +23,24 @@ pub(super) struct Splits {
 
 /// Chooses the validation split.
 pub(super) fn validation(rows: &[Row], params: &Params, seed: u64) -> Splits {
-    let mut sizes: BTreeMap<u64, usize> = BTreeMap::new();
-    rows.iter().for_each(|row| *sizes.entry(row.group).or_default() += 1);
+    let mut groups: Vec<u64> = rows.iter().map(|row| row.group).collect();
+    groups.par_sort_unstable();
+    let size = |group: u64| {
+        let first = groups.partition_point(|other| *other < group);
+        groups[first..].partition_point(|other| *other == group)
+    };
     let drawn = |group: u64| draw::unit(seed, "validation", &group.to_le_bytes());
-    let small = |group: u64| sizes[&group] <= params.validation_group_max;
+    let small = |group: u64| size(group) <= params.validation_group_max;
     let mut notes = Vec::new();
     let mut limit = params.validation_share;
 
     if limit > 0.0
-        && sizes.len() > 1
-        && !sizes.keys().any(|group| small(*group) && drawn(*group) < limit)
+        && groups.first() != groups.last()
+        && !groups.iter().any(|group| drawn(*group) < limit && small(*group))
     {
         // So few documents that the draw takes none: take the one nearest to being taken.
-        let nearest = sizes
-            .keys()
+        let nearest = groups
+            .iter()
             .filter(|group| small(**group))
             .map(|group| drawn(*group))
             .min_by(f64::total_cmp);
@@ -52,7 +56,7 @@ pub(super) fn validation(rows: &[Row], params: &Params, seed: u64) -> Splits {
     let (mut train, mut validation) = (Vec::new(), Vec::new());
     for (idx, row) in rows.iter().enumerate() {
         let side =
-            if small(row.group) && drawn(row.group) < limit { &mut validation } else { &mut train };
+            if drawn(row.group) < limit && small(row.group) { &mut validation } else { &mut train };
         side.push(idx as u32);
     }
 

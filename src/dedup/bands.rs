@@ -139,8 +139,10 @@ fn shared<K: Key>(
     let bytes = sketches.rows() * size_of::<(K, u32)>() as u64;
     let passes = bytes.div_ceil(budget.max(1 << 16)).max(1);
 
+    // Keys are hashes: a pass has about its share of them, or a little more.
+    let of_pass = sketches.rows().div_ceil(passes) as usize;
     for pass in 0..passes {
-        let mut entries: Vec<(K, u32)> = Vec::new();
+        let mut entries: Vec<(K, u32)> = Vec::with_capacity(of_pass + of_pass / 64);
         let mut first = 0;
 
         for part in 0..sketches.n_parts() {

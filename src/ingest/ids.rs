@@ -16,12 +16,13 @@
 //! Documents that are named by their content are told apart, not removed: the second of one name
 //! gets `-2`, the third `-3`, and deduplication will see that they are equal.
 //!
-//! This is decided over the hashes of the ids, 41 bytes a record, of as many of them at once as
-//! memory allows; then the raw parts become parts as they are, and beside those that hold affected
+//! This is decided over the hashes of the ids, 41 bytes a record on disk, of as many of them at once
+//! as memory allows; most ids are said once and need no more than 8 bytes there. Then the raw parts become parts as they are, and beside those that hold affected
 //! rows stand their [`changes`].
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
@@ -79,7 +80,7 @@ pub struct Event {
 
 /// Length of a written event: hash, version, kind, source, file, text.
 const EVENT_BYTES: usize = 16 + 8 + 1 + 4 + 4 + 8;
-/// Memory that an event takes while it is looked at.
+/// Memory that an event of an id that is said again takes while it is looked at.
 const EVENT_MEMORY: u64 = 112;
 
 impl Event {
@@ -134,17 +135,24 @@ pub enum Fate {
 pub type Fates = BTreeMap<u64, (usize, Fate)>;
 
 /// Decides over events of all parts, given in reading order; rows are the events of documents.
-pub fn decide(events: impl Iterator<Item = Event>) -> Fates {
+pub fn decide<E: Iterator<Item = Event>>(events: impl Fn() -> E) -> Fates {
     decide_share(events, 0, 1)
 }
 
 /// Decides over the `share`-th of `n_shares` of the hashes.
-fn decide_share(events: impl Iterator<Item = Event>, share: u128, n_shares: u128) -> Fates {
+fn decide_share<E: Iterator<Item = Event>>(
+    events: impl Fn() -> E,
+    share: u128,
+    n_shares: u128,
+) -> Fates {
+    let is_ours = |event: &Event| (event.hash >> 64) % n_shares == share;
+    // Nothing happens to an id that is said once. Two that share these bits are looked at in vain.
+    let again = said_again(events().filter(is_ours).map(|event| event.hash as u64).collect());
     let mut row = 0;
     let mut ours = Vec::new();
 
-    for (order, event) in events.enumerate() {
-        if (event.hash >> 64) % n_shares == share {
+    for (order, event) in events().enumerate() {
+        if is_ours(&event) && again.binary_search(&(event.hash as u64)).is_ok() {
             ours.push((event.hash, order as u64, row, event));
         }
         row += u64::from(event.kind.has_row());
@@ -159,6 +167,13 @@ fn decide_share(events: impl Iterator<Item = Event>, share: u128, n_shares: u128
     }
 
     fates
+}
+
+/// What stands twice or more, ascending.
+fn said_again(mut all: Vec<u64>) -> Vec<u64> {
+    all.par_sort_unstable();
+    let several = all.chunk_by(|a, b| a == b).filter(|equal| equal.len() > 1);
+    several.map(|equal| equal[0]).collect()
 }
 
 /// Records of one id in a format that knows no versions: the greatest version that a mapped column
@@ -377,21 +392,23 @@ fn read_and_decide(raw: &Context<'_>, cursors: &[Cursor], memory_bytes: u64) -> 
     let n_shares = (n_events * EVENT_MEMORY).div_ceil((memory_bytes / 4).max(1 << 20)).max(1);
     let mut fates = Fates::new();
 
-    for share in 0..n_shares {
-        let mut failure = None;
-        let events = paths.iter().map_while(|path| match std::fs::read(path) {
-            Ok(bytes) => Some(bytes),
-            Err(cause) => {
-                failure = Some(Error::file("read", path, cause));
-                None
-            }
-        });
-
-        let events = events.flat_map(|bytes| {
+    let failure = RefCell::new(None);
+    let read = |path: &PathBuf| match std::fs::read(path) {
+        Ok(bytes) => Some(bytes),
+        Err(cause) => {
+            failure.replace(Some(Error::file("read", path, cause)));
+            None
+        }
+    };
+    let events = || {
+        paths.iter().map_while(read).flat_map(|bytes| {
             bytes.chunks_exact(EVENT_BYTES).filter_map(Event::read).collect::<Vec<_>>()
-        });
+        })
+    };
+
+    for share in 0..n_shares {
         fates.extend(decide_share(events, u128::from(share), u128::from(n_shares)));
-        if let Some(failure) = failure {
+        if let Some(failure) = failure.take() {
             return Err(failure);
         }
     }
@@ -555,7 +572,7 @@ mod tests {
     }
 
     fn check(events: &[Event], expected: &[(u64, Fate)]) {
-        let fates: Vec<(u64, Fate)> = decide(events.iter().copied())
+        let fates: Vec<(u64, Fate)> = decide(|| events.iter().copied())
             .into_iter()
             .map(|(row, (_, fate))| (row, fate))
             .collect();
@@ -657,10 +674,10 @@ mod tests {
                 })
                 .collect();
 
-            let fates = decide(events.iter().copied());
+            let fates = decide(|| events.iter().copied());
             let mut shared = Fates::new();
             for share in 0..n_shares {
-                shared.extend(decide_share(events.iter().copied(), share, n_shares));
+                shared.extend(decide_share(|| events.iter().copied(), share, n_shares));
             }
             prop_assert_eq!(&shared, &fates);
             let mut row = 0;
