@@ -193,8 +193,8 @@ fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
 }
 
-/// What a build takes whatever the size of its input: program, lexicon, batches in work, one shard.
-const FIXED_BYTES: u64 = 350_000_000;
+/// What a build takes whatever the size of its input: program, lexicon, batches in work, one part.
+const FIXED_BYTES: u64 = 280_000_000;
 /// What it takes for each document, in the room that takes most.
 const DOCUMENT_BYTES: u64 = 160;
 
@@ -546,8 +546,8 @@ mod tests {
         let told = too_little_memory(100_000_000, 4 << 30).unwrap();
         assert_eq!(
             told,
-            "100000000 documents need about `--memory 20791M`, more than the 4096M given"
+            "100000000 documents need about `--memory 20702M`, more than the 4096M given"
         );
-        assert_eq!(too_little_memory(100_000_000, 20_791 << 20), None);
+        assert_eq!(too_little_memory(100_000_000, 20_702 << 20), None);
     }
 }

@@ -120,7 +120,7 @@ struct RunArgs {
 struct MemoryArgs {
     /// Memory to stay within, such as 4G or 800M; the output is the same for any. What is sorted or
     /// indexed gets a quarter of it and takes more passes where that is too little; the rest is
-    /// about 350 MB and 160 bytes a document, and a run that needs more than it was given says so
+    /// about 280 MB and 160 bytes a document, and a run that needs more than it was given says so
     #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = parse_size)]
     memory: u64,
 }
