@@ -24,6 +24,7 @@
 //! - [`files`] makes text of paths, and [`knowledge`] concepts and mentions of lexicons.
 //! - The rooms: [`ingest`], [`dedup`], [`density`], [`difficulty`], [`negatives`], [`curriculum`],
 //!   [`train`].
+//! - [`eval`] asks models what they know.
 //! - [`build`] stands above them: it plans, runs the rooms in order, balances their books and
 //!   publishes the output.
 //! - [`cli`] is the command line.
@@ -62,6 +63,7 @@ pub mod density;
 pub mod difficulty;
 pub mod draw;
 pub mod error;
+pub mod eval;
 pub mod files;
 pub mod flow;
 pub mod ingest;

@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("negatives", &["draw", "error", "files", "flow", "knowledge", "text"]),
     ("curriculum", &["draw", "error", "flow"]),
     ("train", &["curriculum", "difficulty", "draw", "error", "flow", "knowledge", "text"]),
+    ("eval", &["draw", "error", "files", "flow", "text", "train"]),
     (
         "build",
         &[
@@ -30,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "density",
             "difficulty",
             "error",
+            "eval",
             "files",
             "flow",
             "ingest",
@@ -39,7 +41,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "train",
         ],
     ),
-    ("cli", &["build", "density", "error", "flow", "ingest", "knowledge", "negatives", "train"]),
+    (
+        "cli",
+        &["build", "density", "error", "eval", "flow", "ingest", "knowledge", "negatives", "train"],
+    ),
 ];
 
 /// The rooms of the trainer likewise.

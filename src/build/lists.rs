@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::Result;
+use crate::eval::tasks::TASKS;
 use crate::flow::contract::contract;
 use crate::flow::registry::{self, Entry};
 use crate::flow::settings::keys_of;
@@ -71,6 +72,7 @@ pub static LISTS: &[List] = &[
         about: "settings and shapes of well-known models: `--preset`",
         entries: presets,
     },
+    List { name: "tasks", about: "what models are asked: `kpipe eval --task`", entries: tasks },
     List { name: "metrics", about: "the fields of a line of `metrics.jsonl`", entries: metrics },
 ];
 
@@ -155,6 +157,10 @@ fn models() -> Result<Vec<Entry>> {
 fn presets() -> Result<Vec<Entry>> {
     let first = |text: String| text.lines().next().unwrap_or_default().to_string();
     Ok(PRESETS.iter().map(|preset| entry(preset.name, first(preset.about()), Vec::new())).collect())
+}
+
+fn tasks() -> Result<Vec<Entry>> {
+    Ok(TASKS.iter().map(|task| entry(task.name, task.about, Vec::new())).collect())
 }
 
 fn metrics() -> Result<Vec<Entry>> {

@@ -8,6 +8,7 @@ mod build;
 mod completions;
 mod doctor;
 mod environment;
+mod eval;
 mod list;
 mod plan;
 mod print;
@@ -48,14 +49,16 @@ enum Command {
     Score(score::ScoreArgs),
     /// Train a model on the shards, strictly in their order
     Train(train::TrainArgs),
+    /// Ask a model what it knows: questions of published benchmarks or your own, held-out text
+    Eval(eval::EvalArgs),
     /// What a training run would need: parameters, memory, time
     Plan(plan::PlanArgs),
     /// Curves of a training run as a page, or of several beside one another
     Report(report::ReportArgs),
     /// What is installed, what is missing, and how to get it
     Doctor(doctor::DoctorArgs),
-    /// Formats, lexicons, generators, objectives, strategies, schedules, models, presets, metrics:
-    /// what can be named
+    /// Formats, lexicons, generators, objectives, strategies, schedules, models, presets, tasks,
+    /// metrics: what can be named
     List(list::ListArgs),
     /// Print every key of a pipeline file with its default and reason
     Defaults,
@@ -180,6 +183,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Build(args) => args.run.json,
         Command::Score(args) => args.run.json,
         Command::Train(args) => args.run.json,
+        Command::Eval(args) => args.run.json,
         Command::Plan(args) => args.is_json(),
         Command::Report(args) => args.json,
         Command::Doctor(_) | Command::List(_) | Command::Defaults | Command::Completions(_) => {
@@ -192,6 +196,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Build(args) => build::run(&args),
         Command::Score(args) => score::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),

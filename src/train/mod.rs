@@ -33,7 +33,7 @@ pub mod schedule;
 pub mod strategy;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 use std::path::{Path, PathBuf};
 

@@ -136,12 +136,20 @@ impl Rule {
 
     /// The value that the other key has, where that turns the keys off.
     fn turned_off(&self, params: &Value) -> Option<String> {
-        let value = params.pointer(&pointer(self.other))?.to_string();
+        let value = params.pointer(&pointer(self.other))?;
+        let told = value.to_string();
         let is_off = match self.value {
-            Is::This(off) => value == off,
-            Is::Other(on) => value != on,
+            Is::This(off) => told == off,
+            Is::Other(on) => told != on,
         };
-        is_off.then_some(value)
+        is_off.then(|| if value.is_object() { "given".to_string() } else { told })
+    }
+
+    fn hint(&self) -> String {
+        match self.value {
+            Is::This(_) => format!("leave it out, or give `{}` another value", self.other),
+            Is::Other(_) => "leave one of the two out".to_string(),
+        }
     }
 }
 
@@ -171,12 +179,12 @@ impl Params {
                     .hint(format!("leave it out, or turn that on with `{switch}`")));
             }
 
-            let rule = RULES.iter().filter(|rule| rule.names(key));
-            let rule = rule.filter_map(|rule| Some((rule.other, rule.turned_off(&values)?))).next();
-            if let Some((other, value)) = rule {
+            let mut rules = RULES.iter().filter(|rule| rule.names(key));
+            let off = rules.find_map(|rule| Some((rule, rule.turned_off(&values)?)));
+            if let Some((rule, value)) = off {
                 return Err(self
-                    .without_effect(key, &format!("`{other}` is {value}"))
-                    .hint("leave one of the two out"));
+                    .without_effect(key, &format!("`{}` is {value}", rule.other))
+                    .hint(rule.hint()));
             }
         }
 

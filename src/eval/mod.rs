@@ -1,0 +1,514 @@
+//! What a model knows, measured: tasks are asked, answers scored, results told with their interval
+//! and with what guessing gives.
+//!
+//! Comes in: any model of a Hugging Face folder or its hub ([`model`]), and files of questions as
+//! they are published ([`tasks`]); no data is shipped. Goes out: `<task>.jsonl` (each answer),
+//! `results.json` and `report.md` in the output folder. Promises: the log-probabilities of
+//! lm-evaluation-harness for the models it knows, metrics by its names and definitions
+//! ([`metrics`]), encoders under names of their own; the same numbers for any number of threads; a
+//! run that was stopped goes on behind its last answers.
+
+mod baseline;
+pub mod metrics;
+pub mod model;
+pub mod report;
+pub mod tasks;
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::error::{Error, Result};
+use crate::flow::dataset::write_atomically;
+use crate::flow::progress::Progress;
+use crate::train::model::Language;
+use metrics::{Answered, Metric};
+use model::{Model, Request};
+use tasks::{Item, Reads, Task};
+
+/// Items that are asked at once, before their answers are written.
+const CHUNK: usize = if cfg!(test) { 8 } else { 64 };
+
+/// A task and where its questions are.
+pub struct Asked {
+    /// The task.
+    pub task: &'static Task,
+    /// A file, a folder or a pattern.
+    pub path: String,
+    /// Items with their answers that stand before each question, from the beginning of this path.
+    pub examples: Option<String>,
+}
+
+/// How tasks are asked.
+pub struct Job<'a> {
+    /// Where answers and results go.
+    pub out: &'a Path,
+    /// Most items of a task, from its beginning.
+    pub limit: Option<usize>,
+    /// Examples before a question.
+    pub shots: usize,
+    /// Seed of the bootstrap.
+    pub seed: u64,
+    /// Where to tell how far it is.
+    pub progress: &'a dyn Progress,
+}
+
+/// What a task came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskResult {
+    /// Its name.
+    pub task: &'static str,
+    /// Its version.
+    pub version: u32,
+    /// Where its questions were read.
+    pub path: String,
+    /// A hash of the items as they were asked.
+    pub items_hash: String,
+    /// Examples before a question.
+    pub shots: usize,
+    /// Over all items.
+    pub metrics: Vec<Metric>,
+    /// By what they are about, where there is more than one thing.
+    pub groups: BTreeMap<String, Vec<Metric>>,
+}
+
+/// All results for a model.
+#[derive(Clone, Debug, Serialize)]
+pub struct Results {
+    /// The version of kpipe.
+    pub kpipe: &'static str,
+    /// The model, as it was named.
+    pub model: String,
+    /// Its family.
+    pub family: &'static str,
+    /// Hash of its files.
+    pub model_hash: String,
+    /// By task.
+    pub tasks: Vec<TaskResult>,
+}
+
+/// What a file of answers is of: its first line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Identity {
+    task: String,
+    version: u32,
+    model: String,
+    items: String,
+}
+
+/// How an item was answered: a line of a file of answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Answer {
+    id: String,
+    log_probs: Vec<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alone: Option<Vec<f64>>,
+}
+
+/// Asks a model all tasks, and writes answers and results.
+///
+/// # Errors
+/// If a file is broken, the model cannot be asked a task, or `out` holds answers of another model
+/// or of other questions.
+pub fn evaluate(model: &Model, asked: &[Asked], job: &Job) -> Result<Results> {
+    std::fs::create_dir_all(job.out).map_err(|cause| Error::file("create", job.out, cause))?;
+    let tasks = asked.iter().map(|one| ask(model, one, job)).collect::<Result<_>>()?;
+    let results = Results {
+        kpipe: env!("CARGO_PKG_VERSION"),
+        model: model.name.clone(),
+        family: model.family(),
+        model_hash: model.hash.clone(),
+        tasks,
+    };
+    report::write(&results, job.out)?;
+    Ok(results)
+}
+
+fn ask(model: &Model, asked: &Asked, job: &Job) -> Result<TaskResult> {
+    let task = asked.task;
+    let mut items = task.items(&asked.path)?;
+    if let Some(limit) = job.limit {
+        items.truncate(limit);
+    }
+    if job.shots > 0 {
+        let examples = match &asked.examples {
+            Some(path) => task.items(path)?,
+            None => {
+                return Err(Error::usage(format!("`{}` has no examples to show", task.name))
+                    .hint(format!("name a file of them: `--examples {}=<file>`", task.name)));
+            }
+        };
+        items.iter_mut().try_for_each(|item| show(task, item, &examples, job.shots))?;
+    }
+
+    let items_hash = hash(&items);
+    let identity = Identity {
+        task: task.name.to_string(),
+        version: task.version,
+        model: model.hash.clone(),
+        items: items_hash.clone(),
+    };
+    let place = job.out.join(format!("{}.jsonl", task.name));
+    let mut answers = Answers::open(place, &identity, items.len())?;
+    job.progress.begin(task.name, Some(items.len() as u64), "items");
+    job.progress.advance(answers.all.len().min(items.len()) as u64);
+
+    // As it would be known if this run had gone through from the beginning: what is computed at once
+    // decides the last bits.
+    let mut alone: BTreeMap<String, f64> = BTreeMap::new();
+    for (item, answer) in items.iter().zip(&answers.all) {
+        let known = item.choices.iter().map(|choice| format!(" {choice}"));
+        alone.extend(known.zip(answer.alone.iter().flatten().copied()));
+    }
+    while answers.all.len() < items.len() {
+        let chunk = &items[answers.all.len()..items.len().min(answers.all.len() + CHUNK)];
+        answers.add(answer(model, task, chunk, &mut alone)?)?;
+        job.progress.advance(chunk.len() as u64);
+    }
+
+    let result = told(task, asked, job, &items, &answers.all);
+    let result = TaskResult { items_hash, ..result };
+    job.progress.end(&report::summary(&result));
+    Ok(result)
+}
+
+/// Puts examples with their answers before an item: those of its subject, where the task has some,
+/// from the first on, but never itself.
+fn show(task: &Task, item: &mut Item, examples: &[Item], shots: usize) -> Result<()> {
+    let fits = |one: &&Item| {
+        one.context != item.context && (!task.has_subjects || one.group == item.group)
+    };
+    let shown: Vec<String> = examples
+        .iter()
+        .filter(fits)
+        .take(shots)
+        .map(|one| format!("{} {}\n\n", one.context, one.choices[one.gold]))
+        .collect();
+    if shown.len() < shots {
+        let n = shown.len();
+        return Err(Error::usage(format!("`--shots` is {shots}, and there are {n} examples"))
+            .hint("give a file with more of them to `--examples`"));
+    }
+    item.context = format!("{}{}", shown.concat(), item.context);
+    Ok(())
+}
+
+/// A hash of items as they are asked.
+fn hash(items: &[Item]) -> String {
+    let mut hash = Xxh3::new();
+    for item in items {
+        let texts = [&item.id, &item.description, &item.context].into_iter().chain(&item.choices);
+        for text in texts {
+            hash.update(&(text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+        hash.update(&(item.gold as u64).to_le_bytes());
+    }
+    format!("{:032x}", hash.digest128())
+}
+
+/// Answers that stand in a file, to which more are added.
+struct Answers {
+    place: PathBuf,
+    all: Vec<Answer>,
+}
+
+impl Answers {
+    /// Reads what stands in the file; answers of a chunk that a kill cut off are taken away.
+    fn open(place: PathBuf, identity: &Identity, n_items: usize) -> Result<Self> {
+        let failed = |cause: &dyn std::fmt::Display| Error::file("read", &place, cause);
+        let text = match std::fs::read_to_string(&place) {
+            Ok(text) => text,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(cause) => return Err(failed(&cause)),
+        };
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        let mut lines = whole.lines();
+
+        if let Some(first) = lines.next() {
+            let found: Option<Identity> = serde_json::from_str(first).ok();
+            if found.as_ref() != Some(identity) {
+                return Err(Error::usage(format!(
+                    "`{}` holds answers of another model or to other questions",
+                    place.display()
+                ))
+                .hint("give another `--out`, or delete that file"));
+            }
+        }
+        let mut all = lines
+            .map(|line| serde_json::from_str(line).map_err(|cause| failed(&cause)))
+            .collect::<Result<Vec<Answer>>>()?;
+        let is_cut = whole.is_empty() || whole.len() < text.len();
+        if is_cut || (all.len() < n_items && !all.len().is_multiple_of(CHUNK)) {
+            all.truncate(all.len() / CHUNK * CHUNK);
+            let kept = all.iter().map(line).collect::<Result<String>>()?;
+            write_atomically(&place, (line(identity)? + &kept).as_bytes())?;
+        }
+        Ok(Answers { place, all })
+    }
+
+    fn add(&mut self, more: Vec<Answer>) -> Result<()> {
+        let failed = |cause| Error::file("write", &self.place, cause);
+        let text = more.iter().map(line).collect::<Result<String>>()?;
+        let mut file = OpenOptions::new().append(true).open(&self.place).map_err(failed)?;
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        self.all.extend(more);
+        Ok(())
+    }
+}
+
+fn line<T: Serialize>(value: &T) -> Result<String> {
+    let text = serde_json::to_string(value)
+        .map_err(|cause| Error::data(format!("an answer cannot be written: {cause}")))?;
+    Ok(text + "\n")
+}
+
+/// Answers to some items. What the choices come to alone is kept in `known`: letters are asked for
+/// often.
+fn answer(
+    model: &Model,
+    task: &Task,
+    items: &[Item],
+    known: &mut BTreeMap<String, f64>,
+) -> Result<Vec<Answer>> {
+    let contexts: Vec<String> =
+        items.iter().map(|item| format!("{}{}", item.description, item.context)).collect();
+    if matches!(task.reads, Reads::Texts(_)) {
+        let texts: Vec<String> = items.iter().map(|item| item.choices[0].clone()).collect();
+        let found = model.rolling(&texts)?;
+        let of = |(item, of): (&Item, &model::LogProb)| Answer {
+            id: item.id.clone(),
+            log_probs: vec![of.sum],
+            alone: None,
+        };
+        return Ok(items.iter().zip(&found).map(of).collect());
+    }
+
+    let each = || {
+        items.iter().zip(&contexts).flat_map(|(item, context)| {
+            item.choices.iter().map(move |choice| (context, format!(" {choice}")))
+        })
+    };
+    let sums: Vec<f64> = if model.language() == Language::Masked {
+        let texts: Vec<String> =
+            each().map(|(context, choice)| format!("{context}{choice}")).collect();
+        model.pseudo_log_probs(&texts)?.iter().map(|of| of.sum).collect()
+    } else {
+        let request = |(context, continuation): (&String, String)| Request {
+            context: context.clone(),
+            continuation,
+        };
+        let new: Vec<Request> = each()
+            .filter(|(_, choice)| !known.contains_key(choice))
+            .map(|(_, continuation)| Request { context: String::new(), continuation })
+            .collect();
+        for (request, of) in new.iter().zip(model.log_probs(&new)?) {
+            known.insert(request.continuation.clone(), of.sum);
+        }
+        let requests: Vec<Request> = each().map(request).collect();
+        model.log_probs(&requests)?.iter().map(|of| of.sum).collect()
+    };
+
+    let mut sums = sums.into_iter();
+    let of = |item: &Item| {
+        let alone = |choice: &String| known.get(&format!(" {choice}")).copied();
+        Answer {
+            id: item.id.clone(),
+            log_probs: sums.by_ref().take(item.choices.len()).collect(),
+            alone: item.choices.iter().map(alone).collect(),
+        }
+    };
+    Ok(items.iter().map(of).collect())
+}
+
+fn told(
+    task: &'static Task,
+    asked: &Asked,
+    job: &Job,
+    items: &[Item],
+    all: &[Answer],
+) -> TaskResult {
+    let answered: Vec<Answered> = items
+        .iter()
+        .zip(all)
+        .map(|(item, answer)| Answered {
+            item,
+            log_probs: answer.log_probs.clone(),
+            alone: answer.alone.clone(),
+        })
+        .collect();
+    let of = |answers: &[Answered]| match task.reads {
+        Reads::Questions(_) => metrics::metrics(answers, job.seed),
+        Reads::Texts(_) => metrics::of_texts(answers, job.seed),
+    };
+
+    let mut groups: BTreeMap<String, Vec<Answered>> = BTreeMap::new();
+    for answer in &answered {
+        groups.entry(answer.item.group.clone()).or_default().push(answer.clone());
+    }
+    let groups = match groups.len() {
+        1 => BTreeMap::new(),
+        _ => groups.into_iter().map(|(name, answers)| (name, of(&answers))).collect(),
+    };
+    TaskResult {
+        task: task.name,
+        version: task.version,
+        path: asked.path.clone(),
+        items_hash: String::new(),
+        shots: job.shots,
+        metrics: of(&answered),
+        groups,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::progress::Silent;
+    use candle_core::{DType, Device};
+    use serde_json::Value;
+
+    fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/parity/harness")
+    }
+
+    fn open(name: &str) -> (Model, Value) {
+        let folder = folder().join(name);
+        let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+        // So few tokens that rows of different lengths are computed in several batches.
+        let model =
+            Model::open(folder.to_str().unwrap(), DType::F32, &Device::Cpu, 300, &Silent).unwrap();
+        (model, serde_json::from_str(&expected).unwrap())
+    }
+
+    fn asked() -> Asked {
+        let at = |name: &str| folder().join(name).display().to_string();
+        let (path, examples) = (at("items.jsonl"), Some(at("shown.jsonl")));
+        Asked { task: &tasks::hellaswag::HELLASWAG, path, examples }
+    }
+
+    fn job(out: &Path, shots: usize) -> Job<'_> {
+        Job { out, limit: None, shots, seed: 17, progress: &Silent }
+    }
+
+    fn numbers(value: &Value) -> Vec<f64> {
+        serde_json::from_value(value.clone()).unwrap()
+    }
+
+    fn near(found: &[f64], expected: &[f64], what: &str) {
+        assert_eq!(found.len(), expected.len(), "{what}");
+        for (found, expected) in found.iter().zip(expected) {
+            let off = (found - expected).abs();
+            assert!(off <= 1e-4 * expected.abs().max(1.0), "{what}: {found}, not {expected}");
+        }
+    }
+
+    fn answers(out: &Path) -> Vec<Answer> {
+        let text = std::fs::read_to_string(out.join("hellaswag.jsonl")).unwrap();
+        text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Log-probabilities of each ending, and all accuracies, as lm-evaluation-harness has them
+    /// (`fixtures/parity/harness.py`), with examples before the question and without.
+    #[test]
+    fn endings_are_as_probable_as_the_harness_says() {
+        for name in ["gpt2", "llama", "t5"] {
+            let (model, expected) = open(name);
+            for shots in [0, 2] {
+                let out = tempfile::tempdir().unwrap();
+                let results = evaluate(&model, &[asked()], &job(out.path(), shots)).unwrap();
+                let expected = &expected["shots"][shots.to_string()];
+                for (nth, answer) in answers(out.path()).iter().enumerate() {
+                    let what = format!("{name}, {shots} shots, item {nth}");
+                    near(&answer.log_probs, &numbers(&expected["log_probs"][nth]), &what);
+                    let alone = answer.alone.as_deref().unwrap();
+                    near(alone, &numbers(&expected["alone"][nth]), &what);
+                }
+                for metric in ["acc", "acc_norm", "acc_bytes", "acc_mutual_info"] {
+                    let told = results.tasks[0].metrics.iter().find(|one| one.name == metric);
+                    let value = told.unwrap().value;
+                    let wanted = expected[metric].as_f64().unwrap();
+                    assert!(
+                        (value - wanted).abs() < 1e-9,
+                        "{name} {metric}: {value}, not {wanted}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn long_texts_are_as_probable_as_the_harness_says() {
+        for name in ["gpt2", "llama"] {
+            let (model, expected) = open(name);
+            let texts: Vec<String> =
+                serde_json::from_value(expected["rolling"]["texts"].clone()).unwrap();
+            let found: Vec<f64> = model.rolling(&texts).unwrap().iter().map(|of| of.sum).collect();
+            near(&found, &numbers(&expected["rolling"]["log_probs"]), name);
+        }
+        assert!(open("t5").0.rolling(&["a".into()]).unwrap_err().to_string().contains("t5"));
+    }
+
+    #[test]
+    fn encoders_are_asked_by_pseudo_likelihood() {
+        let (model, expected) = open("bert");
+        let out = tempfile::tempdir().unwrap();
+        let results = evaluate(&model, &[asked()], &job(out.path(), 0)).unwrap();
+        for (nth, answer) in answers(out.path()).iter().enumerate() {
+            near(&answer.log_probs, &numbers(&expected["log_probs"][nth]), &format!("item {nth}"));
+        }
+        let names: Vec<&str> = results.tasks[0].metrics.iter().map(|one| one.name).collect();
+        assert_eq!(names, ["pll_acc", "brier_score"]);
+    }
+
+    /// A run that was killed in the middle of a line goes on to the same files; another model's
+    /// answers are refused.
+    #[test]
+    fn a_run_goes_on_behind_its_last_answer() {
+        let (model, _) = open("gpt2");
+        let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let asked = [asked()];
+        evaluate(&model, &asked, &job(whole.path(), 0)).unwrap();
+        let place = killed.path().join("hellaswag.jsonl");
+        let text = std::fs::read_to_string(whole.path().join("hellaswag.jsonl")).unwrap();
+        std::fs::write(&place, &text[..text.len() / 2]).unwrap();
+        evaluate(&model, &asked, &job(killed.path(), 0)).unwrap();
+        for name in ["hellaswag.jsonl", report::RESULTS, report::REPORT] {
+            let read = |folder: &Path| std::fs::read_to_string(folder.join(name)).unwrap();
+            assert_eq!(read(whole.path()), read(killed.path()), "{name}");
+        }
+
+        let (other, _) = open("llama");
+        let error = evaluate(&other, &asked, &job(whole.path(), 0)).err().unwrap().to_string();
+        assert!(error.contains("another model"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_told() {
+        let (model, _) = open("gpt2");
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("mine.jsonl");
+        let told = |text: &str, shots: usize| {
+            std::fs::write(&place, text).unwrap();
+            let path = place.display().to_string();
+            let asked =
+                Asked { task: &tasks::choices::CHOICES, path: path.clone(), examples: Some(path) };
+            let out = tempfile::tempdir().unwrap();
+            evaluate(&model, &[asked], &job(out.path(), shots)).err().unwrap().to_string()
+        };
+        let long = "word ".repeat(80);
+        let line = format!(r#"{{"question": "q", "choices": ["{long}", "b"], "answer": 0}}"#);
+        let error = told(&line, 0);
+        assert!(error.contains("64 positions"), "{error}");
+        let line = r#"{"question": "q", "choices": ["a", "b"], "answer": 0}"#;
+        assert!(told(line, 1).contains("there are 0 examples"));
+        let encoder = open("bert").0;
+        let request = Request { context: "a".into(), continuation: " b".into() };
+        let error = encoder.log_probs(&[request]).unwrap_err().to_string();
+        assert!(error.contains("both sides"), "{error}");
+    }
+}

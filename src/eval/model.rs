@@ -1,0 +1,403 @@
+//! A model that is asked: log-probabilities of texts, in nats.
+//!
+//! What is encoded and where a text begins and ends follows lm-evaluation-harness 0.4
+//! (`lm_eval/api/model.py`, `lm_eval/models/huggingface.py`), so that numbers are those of its
+//! `hf` models. Encoders, which it does not know, are asked by pseudo-log-likelihood: each piece is
+//! predicted from both sides, with it and what follows it in its word masked (Salazar et al. 2020,
+//! arXiv:1910.14659, in the form of Kauf and Ivanova 2023, arXiv:2305.10588).
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::error::{Error, Result};
+use crate::flow::disk::hash_file;
+use crate::flow::progress::Progress;
+use crate::train::data::tokenizer::Tokenizer;
+use crate::train::model::hugging_face::{self, Pretrained, TOKENIZER};
+use crate::train::model::{Inputs, Language, Pass, Tokens, Weights, hub, infer};
+
+/// Tokens of a row of a model that sets no limit; the harness's.
+const MAX_TOKENS: usize = 2_048;
+
+/// A model with its tokenizer, as it stands in a folder.
+pub struct Model {
+    /// Its name, as it was asked for.
+    pub name: String,
+    /// A hash of its `config.json`, tokenizer and weights.
+    pub hash: String,
+    pretrained: Pretrained,
+    weights: Weights,
+    tokenizer: Tokenizer,
+    dtype: DType,
+    device: Device,
+    /// Most tokens that are computed at once, padding among them.
+    batch_tokens: usize,
+}
+
+/// A text, and what is asked of the model about it: how probable this is behind that.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Request {
+    /// What stands before; may be empty.
+    pub context: String,
+    /// What is asked about, with the space that it begins with.
+    pub continuation: String,
+}
+
+/// What a text came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogProb {
+    /// Sum over its tokens, in nats.
+    pub sum: f64,
+    /// Tokens.
+    pub tokens: usize,
+}
+
+/// Rows that are computed, and the tokens that are looked for in what is predicted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Query {
+    tokens: Vec<u32>,
+    /// What the decoder has read, where there are two stacks.
+    decoder: Vec<u32>,
+    /// Places of the row that is decoded, each with the token that is looked for there.
+    asked: Vec<Asked>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Asked {
+    at: usize,
+    token: u32,
+}
+
+impl Model {
+    /// The model in a folder of Hugging Face's layout, or of its hub by `owner/name`.
+    ///
+    /// # Errors
+    /// If there is none, its files are damaged, or its family is none that kpipe computes.
+    pub fn open(
+        name: &str,
+        dtype: DType,
+        device: &Device,
+        batch_tokens: usize,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let folder = hub::folder(name, progress)?;
+        let pretrained = hugging_face::shape(&folder)?;
+        let language = pretrained.family.language;
+        let tokenizer = Tokenizer::read(&folder.join(TOKENIZER), language, &pretrained.config)?;
+        let size = pretrained.model.size();
+        if tokenizer.vocabulary > size.vocabulary {
+            return Err(Error::data(format!(
+                "the tokenizer has {} tokens, the model {} rows of embeddings",
+                tokenizer.vocabulary, size.vocabulary
+            ))
+            .at(folder.display())
+            .hint("give a folder whose `tokenizer.json` is the model's own"));
+        }
+
+        let mut hash = hash_file(&folder.join("config.json"))? + &tokenizer.hash();
+        for file in hugging_face::files(&folder)? {
+            hash += &hash_file(&file)?;
+        }
+        let weights = pretrained.parameters(&folder, dtype, device)?.detached();
+        Ok(Model {
+            name: name.to_string(),
+            hash: format!("{:032x}", xxhash_rust::xxh3::xxh3_128(hash.as_bytes())),
+            pretrained,
+            weights,
+            tokenizer,
+            dtype,
+            device: device.clone(),
+            batch_tokens,
+        })
+    }
+
+    /// How it learned language.
+    pub fn language(&self) -> Language {
+        self.pretrained.family.language
+    }
+
+    /// The name of its family.
+    pub fn family(&self) -> &'static str {
+        self.pretrained.family.name
+    }
+
+    /// Most tokens of a row.
+    pub fn max_tokens(&self) -> usize {
+        self.pretrained.model.size().max_tokens.unwrap_or(MAX_TOKENS)
+    }
+
+    /// How probable each continuation is behind its context, for models that predict from the left.
+    ///
+    /// # Errors
+    /// If the model predicts from both sides, a continuation has no token or more than a row holds,
+    /// or the device fails.
+    pub fn log_probs(&self, requests: &[Request]) -> Result<Vec<LogProb>> {
+        let queries = requests
+            .iter()
+            .map(|request| match self.language() {
+                Language::Causal => self.causal(request),
+                Language::Spans => self.decoded(request),
+                Language::Masked => Err(Error::usage(format!(
+                    "{} predicts from both sides and has no probability of what follows",
+                    self.family()
+                ))),
+            })
+            .collect::<Result<Vec<Query>>>()?;
+        Ok(self.ask(&queries)?.iter().map(|of| LogProb::of(of)).collect())
+    }
+
+    /// How probable each text is by its pseudo-log-likelihood, for models that predict from both
+    /// sides.
+    ///
+    /// # Errors
+    /// If the model predicts from the left, a text has no token or more than a row holds, or the
+    /// device fails.
+    pub fn pseudo_log_probs(&self, texts: &[String]) -> Result<Vec<LogProb>> {
+        if self.language() != Language::Masked {
+            let family = self.family();
+            return Err(Error::usage(format!("{family} does not predict from both sides")));
+        }
+        let (mut queries, mut counts) = (Vec::new(), Vec::new());
+        for text in texts {
+            let of_text = self.masked(text)?;
+            counts.push(of_text.len());
+            queries.extend(of_text);
+        }
+        let mut found = self.ask(&queries)?.into_iter();
+        let of_text = |n: usize| LogProb::of(&found.by_ref().take(n).flatten().collect::<Vec<_>>());
+        Ok(counts.into_iter().map(of_text).collect())
+    }
+
+    /// How probable each text is from its beginning, in windows that overlap by nothing but one
+    /// token of context, as the harness's `loglikelihood_rolling`; for GPT-2 and LLaMA. The token
+    /// that begins a text is no part of it here; there it is one of LLaMA's.
+    ///
+    /// # Errors
+    /// If the model is another, or the device fails.
+    pub fn rolling(&self, texts: &[String]) -> Result<Vec<LogProb>> {
+        if self.language() != Language::Causal {
+            let family = self.family();
+            return Err(Error::usage(format!(
+                "{family} gives no probability to a text from its beginning"
+            ))
+            .hint("ask a GPT-2 or a LLaMA"));
+        }
+        let (prefix, most) = (self.prefix()?, self.max_tokens());
+        let (mut queries, mut counts) = (Vec::new(), Vec::new());
+
+        for text in texts {
+            let ids = self.tokenizer.pieces(text)?.ids;
+            let before = queries.len();
+            for window in windows(ids.len(), most) {
+                let mut tokens = Vec::with_capacity(window.end - window.context);
+                tokens.extend(if window.context == 0 { Some(prefix) } else { None });
+                let from = window.context.saturating_sub(1);
+                tokens.extend_from_slice(&ids[from..window.end - 1]);
+                let first = tokens.len() - (window.end - window.begin);
+                let asked = (first..).zip(&ids[window.begin..window.end]);
+                let asked = asked.map(|(at, token)| Asked { at, token: *token }).collect();
+                queries.push(Query { tokens, decoder: Vec::new(), asked });
+            }
+            counts.push(queries.len() - before);
+        }
+
+        let mut found = self.ask(&queries)?.into_iter();
+        let of_text = |n: usize| LogProb::of(&found.by_ref().take(n).flatten().collect::<Vec<_>>());
+        Ok(counts.into_iter().map(of_text).collect())
+    }
+
+    /// What stands before a text that nothing else stands before.
+    fn prefix(&self) -> Result<u32> {
+        let frame = &self.tokenizer.frame;
+        let first = frame.before.first().copied().or(frame.end).or(frame.behind.first().copied());
+        first.ok_or_else(|| {
+            Error::data("the tokenizer has no token that begins or ends a text")
+                .hint("give a folder whose `config.json` names `bos_token_id` or `eos_token_id`")
+        })
+    }
+
+    fn causal(&self, request: &Request) -> Result<Query> {
+        let (context, continuation) = split(request);
+        let frame = &self.tokenizer.frame;
+        let (before, behind) = match context.is_empty() {
+            true => {
+                let (prefix, ids) = (self.prefix()?, self.tokenizer.pieces(&continuation)?.ids);
+                // A text that begins with it already is not given it twice.
+                let own = ids.first() == Some(&prefix);
+                (vec![prefix], ids[usize::from(own)..].to_vec())
+            }
+            false => {
+                let framed = |text: &str| -> Result<Vec<u32>> {
+                    Ok([frame.before.as_slice(), &self.tokenizer.pieces(text)?.ids].concat())
+                };
+                let whole = framed(&format!("{context}{continuation}"))?;
+                let before = framed(context)?;
+                let behind = whole.get(before.len()..).unwrap_or_default().to_vec();
+                (before, behind)
+            }
+        };
+
+        self.check(&behind, &continuation)?;
+        // Where it is too long, the beginning is left out; the last token is predicted, not read.
+        let all = [before, behind.clone()].concat();
+        let tokens = &all[all.len().saturating_sub(self.max_tokens() + 1)..all.len() - 1];
+        let first = tokens.len() - behind.len();
+        let asked = (first..).zip(behind).map(|(at, token)| Asked { at, token }).collect();
+        Ok(Query { tokens: tokens.to_vec(), decoder: Vec::new(), asked })
+    }
+
+    fn decoded(&self, request: &Request) -> Result<Query> {
+        let (context, continuation) = split(request);
+        let frame = &self.tokenizer.frame;
+        let read = match context.is_empty() {
+            true => vec![self.prefix()?],
+            false => frame.around(&[], &self.tokenizer.pieces(context)?.ids, false),
+        };
+        let behind = self.tokenizer.pieces(&continuation)?.ids;
+        self.check(&behind, &continuation)?;
+        let tokens = read[read.len().saturating_sub(self.max_tokens())..].to_vec();
+        let decoder = [&[frame.decoder_start], &behind[..behind.len() - 1]].concat();
+        let asked = (0..).zip(behind).map(|(at, token)| Asked { at, token }).collect();
+        Ok(Query { tokens, decoder, asked })
+    }
+
+    /// A row for each piece of a text.
+    fn masked(&self, text: &str) -> Result<Vec<Query>> {
+        let (frame, pieces) = (&self.tokenizer.frame, self.tokenizer.pieces(text)?);
+        self.check(&pieces.ids, text)?;
+        let row = frame.around(&[], &pieces.ids, false);
+        if row.len() > self.max_tokens() {
+            return Err(self.too_long(row.len(), text));
+        }
+        let query = |at: usize| {
+            let mut tokens = row.clone();
+            let rest =
+                (at..pieces.ids.len()).take_while(|on| pieces.words[*on] == pieces.words[at]);
+            rest.for_each(|on| tokens[frame.before.len() + on] = frame.mask);
+            let asked = vec![Asked { at: frame.before.len() + at, token: pieces.ids[at] }];
+            Query { tokens, decoder: Vec::new(), asked }
+        };
+        Ok((0..pieces.ids.len()).map(query).collect())
+    }
+
+    fn check(&self, ids: &[u32], text: &str) -> Result<()> {
+        if ids.is_empty() {
+            return Err(Error::data(format!("`{text}` has no token of its own to be predicted"))
+                .hint("give answers that add something to the question"));
+        }
+        if ids.len() > self.max_tokens() {
+            return Err(self.too_long(ids.len(), text));
+        }
+        Ok(())
+    }
+
+    fn too_long(&self, n: usize, text: &str) -> Error {
+        let begin: String = text.chars().take(40).collect();
+        let most = self.max_tokens();
+        Error::data(format!("`{begin}…` has {n} tokens, and the model {most} positions"))
+            .hint("leave such items out, or ask a model with more positions")
+    }
+
+    /// Log-probabilities of what is asked, in the order of the queries. Rows of about one length
+    /// are computed at once, and equal rows once.
+    fn ask(&self, queries: &[Query]) -> Result<Vec<Vec<f64>>> {
+        let mut rows: BTreeMap<(&[u32], &[u32]), Vec<usize>> = BTreeMap::new();
+        for (idx, query) in queries.iter().enumerate() {
+            rows.entry((&query.tokens, &query.decoder)).or_default().push(idx);
+        }
+        let mut rows: Vec<((&[u32], &[u32]), Vec<usize>)> = rows.into_iter().collect();
+        let length = |row: &(&[u32], &[u32])| row.0.len() + row.1.len();
+        rows.sort_by_key(|(row, _)| std::cmp::Reverse(length(row)));
+
+        let mut found: Vec<Vec<f64>> = vec![Vec::new(); queries.len()];
+        let mut rest = rows.as_slice();
+        while let Some((first, _)) = rest.first() {
+            let n = (self.batch_tokens / length(first).max(1)).clamp(1, rest.len());
+            let (batch, behind) = rest.split_at(n);
+            self.compute(batch, queries, &mut found)?;
+            rest = behind;
+        }
+        Ok(found)
+    }
+
+    fn compute(
+        &self,
+        batch: &[((&[u32], &[u32]), Vec<usize>)],
+        queries: &[Query],
+        found: &mut [Vec<f64>],
+    ) -> Result<()> {
+        let pad = self.tokenizer.frame.pad;
+        let tokens: Vec<&[u32]> = batch.iter().map(|((tokens, _), _)| *tokens).collect();
+        let decoder: Vec<&[u32]> = batch.iter().map(|((_, decoder), _)| *decoder).collect();
+        let padded = |rows: &[&[u32]]| Tokens::new(rows, pad, self.dtype, &self.device);
+        let has_two = self.language() == Language::Spans;
+        let inputs = Inputs {
+            tokens: padded(&tokens)?,
+            decoder: if has_two { Some(padded(&decoder)?) } else { None },
+        };
+
+        let (mut places, mut labels) = (Vec::new(), Vec::new());
+        let read = if has_two { &decoder } else { &tokens };
+        let length = read.iter().map(|row| row.len()).max().unwrap_or(0);
+        for (row, (_, asking)) in batch.iter().enumerate() {
+            for asked in asking.iter().flat_map(|idx| &queries[*idx].asked) {
+                places.push((row * length + asked.at) as u32);
+                labels.push(asked.token);
+            }
+        }
+
+        let pass = Pass::new(&self.weights, None);
+        let model = self.pretrained.model.as_ref();
+        let hidden = infer(model, &pass, &inputs)?;
+        let (n, length, width) = hidden.dims3()?;
+        let places = Tensor::from_vec(places, labels.len(), &self.device)?;
+        let chosen = hidden.reshape((n * length, width))?.index_select(&places, 0)?;
+        let mut losses = model.head(&pass, &chosen)?.cross_entropies(&labels)?.into_iter();
+
+        for (_, asking) in batch {
+            for idx in asking {
+                let of_query = losses.by_ref().take(queries[*idx].asked.len());
+                found[*idx] = of_query.map(|loss| -f64::from(loss)).collect();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LogProb {
+    fn of(tokens: &[f64]) -> Self {
+        LogProb { sum: tokens.iter().sum(), tokens: tokens.len() }
+    }
+}
+
+/// Spaces at the end of a context belong to what follows, as tokenizers have them.
+fn split(request: &Request) -> (&str, String) {
+    let context = request.context.trim_end();
+    let spaces = &request.context[context.len()..];
+    (context, format!("{spaces}{}", request.continuation))
+}
+
+/// A window of a long text: what it predicts, and from where on it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    /// The first token that it may see, by what is read before: 0 stands for the prefix.
+    context: usize,
+    begin: usize,
+    end: usize,
+}
+
+/// Windows over `n` tokens in rows of at most `most`, each predicting what none before it did
+/// (`get_rolling_token_windows` with one token of context; the last looks back as far as it can).
+fn windows(n: usize, most: usize) -> Vec<Window> {
+    let mut windows = Vec::new();
+    let mut begin = 0;
+    while begin < n {
+        let end = n.min(begin + most);
+        // The last one is as long as any.
+        let context = if begin == 0 { 0 } else { end - most };
+        windows.push(Window { context, begin, end });
+        begin = end;
+    }
+    windows
+}

@@ -1,0 +1,94 @@
+//! Held-out text: how many bits a byte of it takes, by source and by difficulty bucket.
+//!
+//! Read: the `validation` split of shards, or JSON lines with `text` (and `id`, `group`). Bits per
+//! byte do not depend on the tokenizer, so models can be compared that cut text differently.
+
+use std::path::Path;
+
+use arrow::datatypes::UInt8Type;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Item, Reads, Task, json_lines, text};
+use crate::error::{Error, Result};
+use crate::train::data::shards::Shards;
+
+/// See the module.
+pub static BITS: Task = Task {
+    name: "bits",
+    about: "held-out text: shards with a `validation` split, or JSON lines with `text`",
+    version: 1,
+    has_subjects: false,
+    reads: Reads::Texts(read),
+};
+
+#[derive(Deserialize)]
+struct Record {
+    #[serde(default)]
+    id: Value,
+    #[serde(default)]
+    group: String,
+    text: String,
+}
+
+fn read(place: &Path) -> Result<Vec<Item>> {
+    let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if place.is_file() && !name.ends_with(".parquet") {
+        let records: Vec<(usize, Record)> =
+            json_lines(&text(place)?).map_err(|error| error.at(place.display()))?;
+        let item = |(line, record): (usize, Record)| {
+            let id = match record.id {
+                Value::String(id) => id,
+                _ => line.to_string(),
+            };
+            item(id, record.group, &record.text)
+        };
+        return Ok(records.into_iter().filter_map(item).collect());
+    }
+
+    let shards = Shards::open(place, "validation")?.ok_or_else(|| {
+        Error::data(format!("`{}` has no `validation` split", place.display()))
+            .hint("build with `curriculum.validation_share` above 0, or give JSON lines")
+    })?;
+    let mut items = Vec::new();
+    shards.texts(&["id", "text", "source", "bucket"], |row| {
+        let group =
+            format!("{}, bucket {}", row.string("source")?, row.value::<UInt8Type>("bucket")?);
+        items.extend(item(row.string("id")?.to_string(), group, row.string("text")?));
+        Ok(0)
+    })?;
+    Ok(items)
+}
+
+/// None of an empty text: it has no bits.
+fn item(id: String, group: String, text: &str) -> Option<Item> {
+    let choices = vec![text.to_string()];
+    (!text.trim().is_empty()).then(|| Item { id, group, choices, ..Item::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::fixture::{grammar, shard_folder};
+
+    #[test]
+    fn shards_and_json_lines_are_read() {
+        let held_out = grammar(9, 9);
+        let folder = shard_folder(&grammar(9, 3), &held_out);
+        let items = read(folder.path()).unwrap();
+        assert_eq!(items.len(), 9);
+        assert_eq!(items[0].choices, [held_out[0].text.clone()]);
+        assert_eq!(items[0].group, "toy, bucket 0");
+
+        let place = folder.path().join("mine.jsonl");
+        std::fs::write(
+            &place,
+            "{\"text\": \"a\"}\n{\"text\": \" \"}\n{\"id\": \"x\", \"text\": \"b\"}\n",
+        )
+        .unwrap();
+        let ids: Vec<String> = read(&place).unwrap().into_iter().map(|item| item.id).collect();
+        assert_eq!(ids, ["1", "x"]);
+        let without = shard_folder(&grammar(9, 3), &[]);
+        assert!(read(without.path()).unwrap_err().to_string().contains("no `validation` split"));
+    }
+}
