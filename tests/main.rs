@@ -3,6 +3,8 @@
 
 /// Exit codes, messages and hints of the binary.
 mod cli;
+/// Models that are asked what they know.
+mod eval;
 /// Faults of the system and kills, at any call.
 mod faults;
 /// Files that people bring along: ids, columns, marks, lexicons.

@@ -122,5 +122,5 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
         progress: &printer,
     };
     let results = evaluate(&model, &asked, &job)?;
-    printer.result(&report::markdown(&results), &json!(results))
+    printer.result(&report::table(&results), &json!(results))
 }

@@ -2,7 +2,10 @@
 //! its interval and what guessing gives.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use serde::Serialize;
 
 use super::baseline;
@@ -56,10 +59,20 @@ pub fn metrics(answers: &[Answered], seed: u64) -> Vec<Metric> {
             all.push(share(name, &right, baselines.clone()));
         }
         all.extend(macro_f1(answers, seed));
-        all.push(mean("brier_score", &map(answers, brier), false, seed));
+        let even = map(answers, |answer| 1.0 - 1.0 / answer.item.choices.len() as f64);
+        let guessed = [("random", even.iter().sum::<f64>() / even.len() as f64)].into();
+        let brier = mean("brier_score", &map(answers, brier), false, seed);
+        all.push(Metric { baselines: guessed, ..brier });
     }
     if answers.iter().all(|answer| answer.alone.is_some()) {
-        all.push(mean("gold_bits_per_byte", &map(answers, gold_bits), false, seed));
+        let of = |log_probs: fn(&Answered) -> f64| -> Vec<f64> {
+            answers.iter().map(|answer| bits(answer.item, log_probs(answer))).collect()
+        };
+        let alone = of(|answer| answer.alone.as_deref().unwrap_or_default()[answer.item.gold]);
+        let baselines = [("no_question", alone.iter().sum::<f64>() / alone.len() as f64)].into();
+        let behind = of(|answer| answer.log_probs[answer.item.gold]);
+        let metric = mean("gold_bits_per_byte", &behind, false, seed);
+        all.push(Metric { baselines, ..metric });
     }
     all
 }
@@ -87,10 +100,23 @@ pub fn of_texts(answers: &[Answered], seed: u64) -> Vec<Metric> {
         };
         let (low, high) = bootstrap(name, answers.len(), seed, of);
         let (value, n) = (of(&all), answers.len());
-        let baselines = BTreeMap::new();
+        let baselines = if name == "bits_per_byte" { packed(answers) } else { BTreeMap::new() };
         Metric { name, value, low, high, n, baselines, higher_is_better: false }
     })
     .to_vec()
+}
+
+/// What zlib makes of the same texts, each by itself, in bits a byte.
+fn packed(answers: &[Answered]) -> BTreeMap<&'static str, f64> {
+    let (mut whole, mut packed) = (0, 0);
+    for text in answers.iter().map(|answer| answer.item.choices[0].as_bytes()) {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+        let done = encoder.write_all(text).and_then(|()| encoder.finish());
+        // Writing into memory does not fail.
+        packed += done.map_or(0, |bytes| bytes.len());
+        whole += text.len();
+    }
+    [("zlib", 8.0 * packed as f64 / whole.max(1) as f64)].into()
 }
 
 /// What an answer chooses.
@@ -138,11 +164,9 @@ fn brier(answer: &Answered) -> f64 {
     weights.iter().enumerate().map(distance).sum()
 }
 
-/// Bits for each byte of the right answer, behind the question.
-fn gold_bits(answer: &Answered) -> f64 {
-    let gold = answer.item.gold;
-    let bytes = answer.item.choices[gold].len().max(1) as f64;
-    -answer.log_probs[gold] / std::f64::consts::LN_2 / bytes
+/// Bits for each byte of the right answer that is so probable.
+fn bits(item: &Item, log_prob: f64) -> f64 {
+    -log_prob / std::f64::consts::LN_2 / item.choices[item.gold].len().max(1) as f64
 }
 
 /// A share with Wilson's interval.
@@ -206,7 +230,9 @@ fn macro_f1(answers: &[Answered], seed: u64) -> Option<Metric> {
     let of = |rows: &[usize]| f1_of(rows.iter().map(|row| pairs[*row]), choices.len());
     let rows: Vec<usize> = (0..pairs.len()).collect();
     let (low, high) = bootstrap("macro_f1", pairs.len(), seed, of);
-    let (value, n, baselines) = (of(&rows), pairs.len(), BTreeMap::new());
+    let (value, n) = (of(&rows), pairs.len());
+    let always = |label: usize| f1_of(pairs.iter().map(|(_, gold)| (label, *gold)), choices.len());
+    let baselines = [("majority", (0..choices.len()).map(always).fold(0.0, f64::max))].into();
     Some(Metric { name: "macro_f1", value, low, high, n, baselines, higher_is_better: true })
 }
 
@@ -289,7 +315,7 @@ mod tests {
             &[0.0; 2],
         );
         assert!(brier(&certain) < 1e-12 && (brier(&even) - 0.5).abs() < 1e-12);
-        assert!((gold_bits(&even) - 1.0).abs() < 1e-12);
+        assert!((bits(&choices, even.log_probs[0]) - 1.0).abs() < 1e-12);
     }
 
     #[test]

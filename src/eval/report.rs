@@ -28,19 +28,29 @@ pub(super) fn summary(result: &TaskResult) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-/// A table of all tasks, and one by group of those that have some.
-pub fn markdown(results: &Results) -> String {
-    let mut text = format!(
-        "# {}\n\n{}, files {}, kpipe {}\n\n",
-        results.model, results.family, results.model_hash, results.kpipe
-    );
-    text += HEAD;
+/// A table of all tasks.
+pub fn table(results: &Results) -> String {
+    let mut text = HEAD.to_string();
     for result in &results.tasks {
         let shots =
             if result.shots > 0 { format!(", {} shots", result.shots) } else { String::new() };
         let name = format!("{} v{}{shots}", result.task, result.version);
         result.metrics.iter().for_each(|metric| row(&mut text, &name, metric));
     }
+
+    text
+}
+
+/// The same with what it is of, and a table by group of tasks that have some.
+pub fn markdown(results: &Results) -> String {
+    let mut text = format!(
+        "# {}\n\n{}, files {}, kpipe {}\n\n{}",
+        results.model,
+        results.family,
+        results.model_hash,
+        results.kpipe,
+        table(results)
+    );
 
     for result in results.tasks.iter().filter(|result| !result.groups.is_empty()) {
         let _ = write!(text, "\n## {}\n\n{HEAD}", result.task);

@@ -4,6 +4,7 @@
 //! one line in [`TASKS`]. Prompts are lm-evaluation-harness 0.4's where it has the task; a task
 //! whose prompt changes gets another `version`.
 
+pub mod bioasq;
 pub mod choices;
 pub mod cmmlu;
 mod exam;
@@ -26,6 +27,7 @@ use crate::flow::registry;
 pub static TASKS: &[&Task] = &[
     &hellaswag::HELLASWAG,
     &pubmedqa::PUBMEDQA,
+    &bioasq::BIOASQ_YESNO,
     &medqa::MEDQA,
     &medqa::MEDQA_CLOZE,
     &medmcqa::MEDMCQA,
