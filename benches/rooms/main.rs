@@ -5,12 +5,12 @@
 //! cargo bench --bench rooms                     # all of them, on the fixtures
 //! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, chain,
 //!                                               # memory, stream, products, train,
-//!                                               # methods, profile, checkpointing
+//!                                               # methods, profile, eval, checkpointing
 //! ```
 //!
 //! `KPIPE_TEST_DATA` names a folder with `wikipedia-dumps`, `pubmed-xml`, `wikipedia-text/en` and
 //! `kg-lexicons` to measure on instead of the fixtures, which are too small for more than a try.
-//! `KPIPE_BENCH_PYTHON` names a Python that has `rensa`, and `torch` and `transformers`.
+//! `KPIPE_BENCH_PYTHON` names a Python that has `rensa`, `torch`, `transformers` and `lm_eval`.
 //! `KPIPE_BENCH_ROUNDS` is how often everything is repeated, the two sides of a comparison in
 //! turns; the best of each side counts, because whatever else the machine does only ever makes a
 //! run slower.
@@ -25,6 +25,7 @@ mod measure;
 mod chain;
 mod checkpointing;
 mod dedup_score;
+mod eval;
 mod ingest;
 mod inputs;
 mod memory;
@@ -67,6 +68,7 @@ static BENCHES: &[Bench] = &[
     ("train", train::bench),
     ("methods", methods::bench),
     ("profile", profile::bench),
+    ("eval", eval::bench),
     ("checkpointing", checkpointing::bench),
 ];
 
