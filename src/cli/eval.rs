@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::RunArgs;
@@ -10,17 +10,21 @@ use super::environment::start_again_with;
 use super::train::environment;
 use crate::error::{Error, Result};
 use crate::eval::model::Model;
-use crate::eval::{Asked, Job, evaluate, report, tasks};
+use crate::eval::{Asked, Job, evaluate, memorisation, report, tasks};
+use crate::flow::progress::Progress;
 use crate::train;
 use crate::train::params::Precision;
 
 /// Arguments of `kpipe eval`.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct EvalArgs {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// A folder of Hugging Face's (config.json, safetensors, tokenizer.json), such as a run of
     /// `kpipe train`, or `owner/name` on its hub
-    #[arg(long, value_name = "MODEL")]
-    model: String,
+    #[arg(long, value_name = "MODEL", required = true)]
+    model: Option<String>,
     /// A task and its questions: a file (packed or not), a folder or a pattern; may be given more
     /// than once. `kpipe list tasks` tells what each reads
     #[arg(long, value_name = "NAME=PATH", required = true)]
@@ -37,6 +41,57 @@ pub(super) struct EvalArgs {
     /// Folder for answers and results; what was stopped there goes on
     #[arg(long, value_name = "FOLDER", default_value = "eval")]
     out: PathBuf,
+    #[command(flatten)]
+    computed: Computed,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What else is asked of a model.
+#[derive(Subcommand)]
+enum Other {
+    /// Whether texts are known by heart: those that were trained on against others of their kind
+    Memorisation(MemorisationArgs),
+}
+
+#[derive(Args)]
+struct MemorisationArgs {
+    /// A GPT-2 or LLaMA, as for `kpipe eval`
+    #[arg(long, value_name = "MODEL")]
+    model: String,
+    /// The model it went on from: what training has added is told apart from what was there
+    #[arg(long, value_name = "MODEL")]
+    base: Option<String>,
+    /// Texts that were trained on: shards (their `train` split), or JSON lines with `text`
+    #[arg(long, value_name = "PATH")]
+    seen: PathBuf,
+    /// Texts of the same kind that were not: shards (their `validation` split), or JSON lines
+    #[arg(long, value_name = "PATH")]
+    unseen: PathBuf,
+    /// Tokens of a text that are looked at, from its beginning
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    tokens: usize,
+    /// Texts with fewer tokens are left out
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    least_tokens: usize,
+    /// Most texts of each side
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    limit: usize,
+    /// Seen texts that are continued, to see whether they come out word for word
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    continued: usize,
+    /// Folder for the results
+    #[arg(long, value_name = "FOLDER", default_value = "eval")]
+    out: PathBuf,
+    #[command(flatten)]
+    computed: Computed,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// How a model is computed.
+#[derive(Args)]
+struct Computed {
     /// What the model computes with
     #[arg(long, value_enum, default_value_t = Computes::F32)]
     precision: Computes,
@@ -49,8 +104,18 @@ pub(super) struct EvalArgs {
     /// `cpu`, `cuda` or `cuda:1`
     #[arg(long, default_value = "cpu")]
     device: String,
-    #[command(flatten)]
-    pub(super) run: RunArgs,
+}
+
+impl Computed {
+    fn open(&self, name: &str, progress: &dyn Progress) -> Result<Model> {
+        let precision = match self.precision {
+            Computes::F32 => Precision::F32,
+            Computes::F64 => Precision::F64,
+            Computes::Bf16 => Precision::Bf16,
+        };
+        let device = train::device(&self.device)?;
+        Model::open(name, precision.compute(), &device, self.batch_tokens, progress)
+    }
 }
 
 /// What a model computes with.
@@ -62,6 +127,13 @@ enum Computes {
 }
 
 impl EvalArgs {
+    pub(super) fn is_json(&self) -> bool {
+        match &self.other {
+            Some(Other::Memorisation(args)) => args.run.json,
+            None => self.run.json,
+        }
+    }
+
     /// The tasks with their questions and examples.
     fn asked(&self) -> Result<Vec<Asked>> {
         let examples = pairs("--examples", &self.examples)?;
@@ -101,26 +173,43 @@ fn pairs(argument: &str, given: &[String]) -> Result<Vec<(String, String)>> {
 }
 
 pub(super) fn run(args: &EvalArgs) -> Result<()> {
+    if let Some(Other::Memorisation(args)) = &args.other {
+        return memorised(args);
+    }
     start_again_with(environment(args.run.threads)?)?;
     let asked = args.asked()?;
-    let device = train::device(&args.device)?;
     args.run.start_threads()?;
     let printer = args.run.printer();
-    let precision = match args.precision {
-        Computes::F32 => Precision::F32,
-        Computes::F64 => Precision::F64,
-        Computes::Bf16 => Precision::Bf16,
-    };
-
-    let model =
-        Model::open(&args.model, precision.compute(), &device, args.batch_tokens, &printer)?;
+    let model = args.computed.open(args.model.as_deref().unwrap_or_default(), &printer)?;
     let job = Job {
         out: &args.out,
         limit: args.limit,
         shots: args.shots,
-        seed: args.seed,
+        seed: args.computed.seed,
         progress: &printer,
     };
     let results = evaluate(&model, &asked, &job)?;
     printer.result(&report::table(&results), &json!(results))
+}
+
+fn memorised(args: &MemorisationArgs) -> Result<()> {
+    start_again_with(environment(args.run.threads)?)?;
+    args.run.start_threads()?;
+    let printer = args.run.printer();
+    let seen = tasks::texts::texts(&args.seen, "train")?;
+    let unseen = tasks::texts::texts(&args.unseen, "validation")?;
+    let model = args.computed.open(&args.model, &printer)?;
+    let base = args.base.as_ref().map(|base| args.computed.open(base, &printer)).transpose()?;
+    let job = memorisation::Job {
+        out: &args.out,
+        tokens: args.tokens,
+        least_tokens: args.least_tokens,
+        limit: args.limit,
+        continued: args.continued,
+        seed: args.computed.seed,
+        progress: &printer,
+    };
+
+    let told = memorisation::measure(&model, base.as_ref(), &seen, &unseen, &job)?;
+    printer.result(&memorisation::markdown(&told), &json!(told))
 }

@@ -2,7 +2,7 @@
 //! piece of a shard, in memory.
 //!
 //! First every input part is written again, its rows sorted by their place and cut at the pieces of
-//! the shards ([`spill`]); then every shard gathers one piece after another from all spills. Both
+//! the shards (`spill`); then every shard gathers one piece after another from all spills. Both
 //! steps leave whole files behind, so a run that was killed goes on with the next.
 
 use std::path::{Path, PathBuf};

@@ -277,13 +277,13 @@ mod tests {
         let choices = item(&["a", "éééé", "bbbbb", "c"], 0);
         let answer = answered(&choices, &[-3.0, -4.0, -6.0, -5.0], &[-1.0, -2.0, -3.0, -9.0]);
         let chosen: Vec<usize> =
-            picks(&[answer.clone()]).iter().map(|(_, pick)| pick(&answer)).collect();
+            picks(std::slice::from_ref(&answer)).iter().map(|(_, pick)| pick(&answer)).collect();
         assert_eq!(chosen, [0, 1, 1, 3]);
         // 4/8 bytes a byte against 6/5: by bytes the second still; longer, the third.
         let choices = item(&["a", "éé", "bbbbb", "c"], 0);
         let answer = answered(&choices, &[-3.0, -4.0, -6.0, -5.0], &[0.0; 4]);
         let chosen: Vec<usize> =
-            picks(&[answer.clone()]).iter().map(|(_, pick)| pick(&answer)).collect();
+            picks(std::slice::from_ref(&answer)).iter().map(|(_, pick)| pick(&answer)).collect();
         assert_eq!(chosen[..3], [0, 2, 1]);
         assert_eq!(best([1.0, 1.0, f64::NAN].into_iter()), 0, "the first of equals");
     }

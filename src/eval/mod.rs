@@ -6,9 +6,11 @@
 //! `results.json` and `report.md` in the output folder. Promises: the log-probabilities of
 //! lm-evaluation-harness for the models it knows, metrics by its names and definitions
 //! ([`metrics`]), encoders under names of their own; the same numbers for any number of threads; a
-//! run that was stopped goes on behind its last answers.
+//! run that was stopped goes on behind its last answers. [`memorisation`] asks whether texts are
+//! known by heart.
 
 mod baseline;
+pub mod memorisation;
 pub mod metrics;
 pub mod model;
 pub mod report;

@@ -19,6 +19,8 @@ use crate::train::model::{Inputs, Language, Pass, Tokens, Weights, hub, infer};
 
 /// Tokens of a row of a model that sets no limit; the harness's.
 const MAX_TOKENS: usize = 2_048;
+/// Places whose logits are held at once.
+const LOGITS: usize = 64;
 
 /// A model with its tokenizer, as it stands in a folder.
 pub struct Model {
@@ -53,6 +55,36 @@ pub struct LogProb {
     pub tokens: usize,
 }
 
+/// A token of a text, and how the vocabulary stands at its place: log-probabilities, in nats.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokenProb {
+    /// Its own.
+    pub log_prob: f64,
+    /// The mean over the vocabulary, each token by its probability.
+    pub mean: f64,
+    /// The deviation from it.
+    pub deviation: f64,
+}
+
+impl TokenProb {
+    /// How many deviations it stands above the mean.
+    pub fn standing(&self) -> f64 {
+        (self.log_prob - self.mean) / self.deviation.max(f64::MIN_POSITIVE)
+    }
+
+    fn of(logits: &[f64], token: usize) -> Self {
+        let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let total = logits.iter().map(|logit| (logit - most).exp()).sum::<f64>().ln() + most;
+        let moment = |power: i32| {
+            let of = |logit: &f64| (logit - total).exp() * (logit - total).powi(power);
+            logits.iter().map(of).sum::<f64>()
+        };
+        let mean = moment(1);
+        let deviation = (moment(2) - mean * mean).max(0.0).sqrt();
+        TokenProb { log_prob: logits[token] - total, mean, deviation }
+    }
+}
+
 /// Rows that are computed, and the tokens that are looked for in what is predicted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Query {
@@ -67,6 +99,19 @@ struct Query {
 struct Asked {
     at: usize,
     token: u32,
+}
+
+/// A row that is computed once, for all who ask about it.
+struct Row<'a> {
+    tokens: &'a [u32],
+    decoder: &'a [u32],
+    asking: Vec<&'a Query>,
+}
+
+impl Row<'_> {
+    fn length(&self) -> usize {
+        self.tokens.len() + self.decoder.len()
+    }
 }
 
 impl Model {
@@ -176,13 +221,7 @@ impl Model {
     /// # Errors
     /// If the model is another, or the device fails.
     pub fn rolling(&self, texts: &[String]) -> Result<Vec<LogProb>> {
-        if self.language() != Language::Causal {
-            let family = self.family();
-            return Err(Error::usage(format!(
-                "{family} gives no probability to a text from its beginning"
-            ))
-            .hint("ask a GPT-2 or a LLaMA"));
-        }
+        self.check_causal()?;
         let (prefix, most) = (self.prefix()?, self.max_tokens());
         let (mut queries, mut counts) = (Vec::new(), Vec::new());
 
@@ -205,6 +244,90 @@ impl Model {
         let mut found = self.ask(&queries)?.into_iter();
         let of_text = |n: usize| LogProb::of(&found.by_ref().take(n).flatten().collect::<Vec<_>>());
         Ok(counts.into_iter().map(of_text).collect())
+    }
+
+    /// Each token of a text of which one before it was read, of as many as a row holds: how probable
+    /// it is, and how the vocabulary stands there; for GPT-2 and LLaMA. The row is as in training:
+    /// where the tokenizer puts nothing before a text, its first token is only read.
+    ///
+    /// # Errors
+    /// If the model is another, or the device fails.
+    pub fn token_probs(&self, text: &str) -> Result<Vec<TokenProb>> {
+        self.check_causal()?;
+        let mut row = self.row(text)?;
+        row.truncate(self.max_tokens() + 1);
+        let Some((_, read)) = row.split_last().filter(|(_, read)| !read.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let hidden = self.hidden(read)?;
+        let pass = Pass::new(&self.weights, None);
+        let (ids, mut found) = (&row[1..], Vec::with_capacity(row.len()));
+
+        // All logits of a long row would take more than the model.
+        for first in (0..ids.len()).step_by(LOGITS) {
+            let n = LOGITS.min(ids.len() - first);
+            let head = self.pretrained.model.head(&pass, &hidden.narrow(0, first, n)?)?;
+            let logits = head.logits()?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+            let rows = logits.iter().zip(&ids[first..first + n]);
+            found.extend(rows.map(|(row, token)| TokenProb::of(row, *token as usize)));
+        }
+        Ok(found)
+    }
+
+    /// The text up to its n-th token.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on it.
+    pub fn beginning<'t>(&self, text: &'t str, n: usize) -> Result<&'t str> {
+        let (_, places) = self.tokenizer.located(text)?;
+        let end = n.min(self.max_tokens()).checked_sub(1).and_then(|last| places.get(last));
+        // A token may end inside a character.
+        let end = end.map(|place| place.end).filter(|end| text.is_char_boundary(*end));
+        Ok(end.map_or(text, |end| &text[..end]))
+    }
+
+    /// Whether the most probable token each time gives the `behind` tokens of a text that stand
+    /// behind its first `before`.
+    ///
+    /// # Errors
+    /// If the model does not predict from the left, or the device fails.
+    pub fn goes_on(&self, text: &str, before: usize, behind: usize) -> Result<bool> {
+        self.check_causal()?;
+        let row = self.row(text)?;
+        let end = self.tokenizer.frame.before.len() + before + behind;
+        if row.len() < end || before == 0 || end > self.max_tokens() + 1 {
+            return Ok(false);
+        }
+        // Where all are right so far, what was read is the text itself: one pass tells them all.
+        let first = end - behind;
+        let rows = self.hidden(&row[..end - 1])?.narrow(0, first - 1, behind)?;
+        let pass = Pass::new(&self.weights, None);
+        let logits = self.pretrained.model.head(&pass, &rows)?.logits()?;
+        let chosen = logits.argmax(candle_core::D::Minus1)?.to_vec1::<u32>()?;
+        Ok(chosen == row[first..end])
+    }
+
+    /// A text as a row of training begins.
+    fn row(&self, text: &str) -> Result<Vec<u32>> {
+        let before = self.tokenizer.frame.before.as_slice();
+        Ok([before, &self.tokenizer.pieces(text)?.ids].concat())
+    }
+
+    /// The last hidden states of a row, `[length, width]`.
+    fn hidden(&self, tokens: &[u32]) -> Result<Tensor> {
+        let pad = self.tokenizer.frame.pad;
+        let inputs = Inputs::from(Tokens::new(&[tokens], pad, self.dtype, &self.device)?);
+        let pass = Pass::new(&self.weights, None);
+        Ok(infer(self.pretrained.model.as_ref(), &pass, &inputs)?.squeeze(0)?)
+    }
+
+    fn check_causal(&self) -> Result<()> {
+        if self.language() == Language::Causal {
+            return Ok(());
+        }
+        let family = self.family();
+        Err(Error::usage(format!("{family} gives no probability to a text from its beginning"))
+            .hint("ask a GPT-2 or a LLaMA"))
     }
 
     /// What stands before a text that nothing else stands before.
@@ -302,34 +425,38 @@ impl Model {
     /// Log-probabilities of what is asked, in the order of the queries. Rows of about one length
     /// are computed at once, and equal rows once.
     fn ask(&self, queries: &[Query]) -> Result<Vec<Vec<f64>>> {
-        let mut rows: BTreeMap<(&[u32], &[u32]), Vec<usize>> = BTreeMap::new();
+        let mut asking: BTreeMap<(&[u32], &[u32]), Vec<&Query>> = BTreeMap::new();
+        let mut places: BTreeMap<(&[u32], &[u32]), Vec<usize>> = BTreeMap::new();
         for (idx, query) in queries.iter().enumerate() {
-            rows.entry((&query.tokens, &query.decoder)).or_default().push(idx);
+            let row = (query.tokens.as_slice(), query.decoder.as_slice());
+            asking.entry(row).or_default().push(query);
+            places.entry(row).or_default().push(idx);
         }
-        let mut rows: Vec<((&[u32], &[u32]), Vec<usize>)> = rows.into_iter().collect();
-        let length = |row: &(&[u32], &[u32])| row.0.len() + row.1.len();
-        rows.sort_by_key(|(row, _)| std::cmp::Reverse(length(row)));
+        let row = |((tokens, decoder), asking)| Row { tokens, decoder, asking };
+        let mut rows: Vec<(Row, Vec<usize>)> =
+            asking.into_iter().map(row).zip(places.into_values()).collect();
+        rows.sort_by_key(|(row, _)| std::cmp::Reverse(row.length()));
 
         let mut found: Vec<Vec<f64>> = vec![Vec::new(); queries.len()];
         let mut rest = rows.as_slice();
         while let Some((first, _)) = rest.first() {
-            let n = (self.batch_tokens / length(first).max(1)).clamp(1, rest.len());
+            let n = (self.batch_tokens / first.length().max(1)).clamp(1, rest.len());
             let (batch, behind) = rest.split_at(n);
-            self.compute(batch, queries, &mut found)?;
+            let batch_rows: Vec<&Row> = batch.iter().map(|(row, _)| row).collect();
+            let told = self.compute(&batch_rows)?;
+            for (place, told) in batch.iter().flat_map(|(_, places)| places).zip(told) {
+                found[*place] = told;
+            }
             rest = behind;
         }
         Ok(found)
     }
 
-    fn compute(
-        &self,
-        batch: &[((&[u32], &[u32]), Vec<usize>)],
-        queries: &[Query],
-        found: &mut [Vec<f64>],
-    ) -> Result<()> {
+    /// Log-probabilities of what is asked of some rows, query by query.
+    fn compute(&self, batch: &[&Row]) -> Result<Vec<Vec<f64>>> {
         let pad = self.tokenizer.frame.pad;
-        let tokens: Vec<&[u32]> = batch.iter().map(|((tokens, _), _)| *tokens).collect();
-        let decoder: Vec<&[u32]> = batch.iter().map(|((_, decoder), _)| *decoder).collect();
+        let tokens: Vec<&[u32]> = batch.iter().map(|row| row.tokens).collect();
+        let decoder: Vec<&[u32]> = batch.iter().map(|row| row.decoder).collect();
         let padded = |rows: &[&[u32]]| Tokens::new(rows, pad, self.dtype, &self.device);
         let has_two = self.language() == Language::Spans;
         let inputs = Inputs {
@@ -340,9 +467,9 @@ impl Model {
         let (mut places, mut labels) = (Vec::new(), Vec::new());
         let read = if has_two { &decoder } else { &tokens };
         let length = read.iter().map(|row| row.len()).max().unwrap_or(0);
-        for (row, (_, asking)) in batch.iter().enumerate() {
-            for asked in asking.iter().flat_map(|idx| &queries[*idx].asked) {
-                places.push((row * length + asked.at) as u32);
+        for (nth, row) in batch.iter().enumerate() {
+            for asked in row.asking.iter().flat_map(|query| &query.asked) {
+                places.push((nth * length + asked.at) as u32);
                 labels.push(asked.token);
             }
         }
@@ -355,13 +482,11 @@ impl Model {
         let chosen = hidden.reshape((n * length, width))?.index_select(&places, 0)?;
         let mut losses = model.head(&pass, &chosen)?.cross_entropies(&labels)?.into_iter();
 
-        for (_, asking) in batch {
-            for idx in asking {
-                let of_query = losses.by_ref().take(queries[*idx].asked.len());
-                found[*idx] = of_query.map(|loss| -f64::from(loss)).collect();
-            }
-        }
-        Ok(())
+        let queries = batch.iter().flat_map(|row| &row.asking);
+        let of_query = |query: &&Query| {
+            losses.by_ref().take(query.asked.len()).map(|loss| -f64::from(loss)).collect()
+        };
+        Ok(queries.map(of_query).collect())
     }
 }
 

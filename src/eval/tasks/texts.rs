@@ -19,7 +19,7 @@ pub static BITS: Task = Task {
     about: "held-out text: shards with a `validation` split, or JSON lines with `text`",
     version: 1,
     has_subjects: false,
-    reads: Reads::Texts(read),
+    reads: Reads::Texts(|place| texts(place, "validation")),
 };
 
 #[derive(Deserialize)]
@@ -31,7 +31,12 @@ struct Record {
     text: String,
 }
 
-fn read(place: &Path) -> Result<Vec<Item>> {
+/// The texts at a place, each the only choice of an item: of JSON lines, or of a split of shards
+/// (`train` or `validation`), by source and bucket.
+///
+/// # Errors
+/// If there are none, or a file cannot be read.
+pub fn texts(place: &Path, split: &str) -> Result<Vec<Item>> {
     let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if place.is_file() && !name.ends_with(".parquet") {
         let records: Vec<(usize, Record)> =
@@ -46,8 +51,8 @@ fn read(place: &Path) -> Result<Vec<Item>> {
         return Ok(records.into_iter().filter_map(item).collect());
     }
 
-    let shards = Shards::open(place, "validation")?.ok_or_else(|| {
-        Error::data(format!("`{}` has no `validation` split", place.display()))
+    let shards = Shards::open(place, split)?.ok_or_else(|| {
+        Error::data(format!("`{}` has no `{split}` split", place.display()))
             .hint("build with `curriculum.validation_share` above 0, or give JSON lines")
     })?;
     let mut items = Vec::new();
@@ -75,7 +80,7 @@ mod tests {
     fn shards_and_json_lines_are_read() {
         let held_out = grammar(9, 9);
         let folder = shard_folder(&grammar(9, 3), &held_out);
-        let items = read(folder.path()).unwrap();
+        let items = texts(folder.path(), "validation").unwrap();
         assert_eq!(items.len(), 9);
         assert_eq!(items[0].choices, [held_out[0].text.clone()]);
         assert_eq!(items[0].group, "toy, bucket 0");
@@ -86,9 +91,15 @@ mod tests {
             "{\"text\": \"a\"}\n{\"text\": \" \"}\n{\"id\": \"x\", \"text\": \"b\"}\n",
         )
         .unwrap();
-        let ids: Vec<String> = read(&place).unwrap().into_iter().map(|item| item.id).collect();
+        let ids: Vec<String> =
+            texts(&place, "validation").unwrap().into_iter().map(|item| item.id).collect();
         assert_eq!(ids, ["1", "x"]);
         let without = shard_folder(&grammar(9, 3), &[]);
-        assert!(read(without.path()).unwrap_err().to_string().contains("no `validation` split"));
+        assert!(
+            texts(without.path(), "validation")
+                .unwrap_err()
+                .to_string()
+                .contains("no `validation` split")
+        );
     }
 }

@@ -340,7 +340,7 @@ fn of_split(places: Vec<Place>, split: &str) -> Result<Vec<Place>> {
     if named.is_empty() && split == "train" {
         named = rest;
     }
-    named.sort_by(|a, b| a.to_string().cmp(&b.to_string()));
+    named.sort_by_key(ToString::to_string);
     Ok(named)
 }
 

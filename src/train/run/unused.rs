@@ -131,7 +131,7 @@ impl Rule {
             true => key.starts_with(*name),
             false => key == *name,
         };
-        key != self.other && self.keys.iter().any(|name| is(name))
+        key != self.other && self.keys.iter().any(is)
     }
 
     /// The value that the other key has, where that turns the keys off.

@@ -1,0 +1,585 @@
+//! Does a model know texts it was trained on by heart? Seen texts against others that are like
+//! them.
+//!
+//! Each text gets scores that are higher where a model has seen it; each score is judged by how
+//! well it tells the two sides apart. A model that learned what texts mean predicts unseen texts of
+//! the same kind as well as seen ones; so a perplexity that is lower on seen text than on matched
+//! unseen text is the sign of memorisation (Carlini et al. 2021, arXiv:2012.07805), although it was
+//! asked for as one of understanding. Both readings are told, with the numbers.
+//!
+//! What differs between the two sides must be that one was seen, or the scores tell something else
+//! (Duan et al. 2024, arXiv:2402.07841): take both from one source, and unseen texts that share no
+//! passage with seen ones. Texts that do share 13 words in a row with a seen one are left out and
+//! counted, as are texts that are too short; of longer ones the same number of tokens is looked at.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::metrics::{Metric, share};
+use super::model::{Model, TokenProb};
+use super::tasks::Item;
+use crate::draw;
+use crate::error::{Error, Result};
+use crate::flow::dataset::{write_atomically, write_json};
+use crate::flow::progress::Progress;
+use crate::text::words::words;
+
+/// Words in a row that make two texts share a passage; of GPT-3's and most later checks.
+const SHARED: usize = 13;
+/// Share of the least probable tokens that Min-K % looks at (Shi et al. 2024, arXiv:2310.16789).
+const LEAST_PROBABLE: f64 = 0.2;
+/// Tokens that a text is begun with, and that must follow word for word (Carlini et al. 2023,
+/// arXiv:2202.07646).
+const VERBATIM: [usize; 2] = [50, 50];
+/// Random divisions that an area under the curve is compared with.
+const PERMUTATIONS: usize = 1_000;
+
+/// How texts are looked at.
+pub struct Job<'a> {
+    /// Where the results go.
+    pub out: &'a Path,
+    /// Tokens of a text that are looked at, from its beginning.
+    pub tokens: usize,
+    /// Texts with fewer tokens are left out.
+    pub least_tokens: usize,
+    /// Most texts of each side.
+    pub limit: usize,
+    /// Seen texts that are continued, to see whether they come out word for word.
+    pub continued: usize,
+    /// Seed of bootstrap and permutations.
+    pub seed: u64,
+    /// Where to tell how far it is.
+    pub progress: &'a dyn Progress,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Memorisation {
+    /// The model, as it was named, and a hash of its files.
+    pub model: String,
+    /// See `model`.
+    pub model_hash: String,
+    /// The model it is compared with, such as the one it went on from.
+    pub base: Option<String>,
+    /// Texts of the two sides.
+    pub seen: Side,
+    /// See `seen`.
+    pub unseen: Side,
+    /// How well each score tells the sides apart, by its name.
+    pub scores: BTreeMap<&'static str, Apart>,
+    /// Perplexity of seen texts over that of unseen ones.
+    pub ratio: f64,
+    /// `ln` of the perplexity of unseen texts less that of seen ones, and its 95 % interval.
+    pub gap: [f64; 3],
+    /// The same less that of the base: what training has added.
+    pub gap_over_base: Option<[f64; 3]>,
+    /// Share of seen texts that go on word for word.
+    pub verbatim: Option<Metric>,
+    /// What the numbers say to those who take a lower perplexity for knowledge by heart.
+    pub as_memorisation: String,
+    /// And to those who take it for understanding.
+    pub as_understanding: String,
+}
+
+/// One side.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Side {
+    /// Texts that were looked at.
+    pub texts: usize,
+    /// Texts that were left out, being too short.
+    pub too_short: usize,
+    /// Texts that were left out, since they share a passage with a seen one.
+    pub shared: usize,
+    /// Mean tokens of a text.
+    pub mean_tokens: f64,
+    /// Perplexity, over all tokens.
+    pub perplexity: f64,
+}
+
+/// How well a score tells the sides apart.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Apart {
+    /// Area under the curve: how often a seen text has the higher score. 0.5 is chance.
+    pub auc: f64,
+    /// Ends of its 95 % interval, by a bootstrap over both sides.
+    pub low: f64,
+    /// See `low`.
+    pub high: f64,
+    /// Share of random divisions of the texts that reach it.
+    pub p_value: f64,
+    /// Share of seen texts that are found where one in twenty unseen ones is taken for seen.
+    pub tpr_at_5_fpr: f64,
+}
+
+/// A text as a model sees it.
+struct Read<'a> {
+    text: &'a str,
+    tokens: Vec<TokenProb>,
+    lower: f64,
+    base: Option<f64>,
+}
+
+impl Read<'_> {
+    /// Mean log-probability of a token.
+    fn mean(&self) -> f64 {
+        mean(self.tokens.iter().map(|token| token.log_prob))
+    }
+}
+
+/// Compares seen texts with unseen ones, and writes `memorisation.json` and `memorisation.md`.
+///
+/// # Errors
+/// If a side has no text left, the model does not predict from the left, or the device fails.
+pub fn measure(
+    model: &Model,
+    base: Option<&Model>,
+    seen: &[Item],
+    unseen: &[Item],
+    job: &Job,
+) -> Result<Memorisation> {
+    std::fs::create_dir_all(job.out).map_err(|cause| Error::file("create", job.out, cause))?;
+    let known: HashSet<u64> = seen.iter().flat_map(|item| passages(&item.choices[0])).collect();
+    let is_shared = |item: &Item| passages(&item.choices[0]).any(|hash| known.contains(&hash));
+    let apart: Vec<&Item> = unseen.iter().filter(|item| !is_shared(item)).collect();
+    let shared = unseen.len() - apart.len();
+    let all = (seen.len() + apart.len()).min(2 * job.limit);
+    job.progress.begin("memorisation", Some(all as u64), "texts");
+
+    let (read_seen, mut side_seen) = read(model, base, &seen.iter().collect::<Vec<_>>(), job)?;
+    let (read_unseen, mut side_unseen) = read(model, base, &apart, job)?;
+    side_unseen.shared = shared;
+    for (name, side) in [("seen", &mut side_seen), ("unseen", &mut side_unseen)] {
+        if side.texts == 0 {
+            return Err(Error::data(format!(
+                "no {name} text is left: {} are too short, {} share {SHARED} words in a row with a \
+                 seen one",
+                side.too_short, side.shared
+            ))
+            .hint("give more texts, or fewer `--least-tokens`"));
+        }
+    }
+
+    let verbatim = verbatim(model, &read_seen, job)?;
+    let scores = SCORES
+        .iter()
+        .filter(|score| !score.needs_base || base.is_some())
+        .map(|score| {
+            let of = |texts: &[Read]| texts.iter().map(score.of).collect::<Vec<f64>>();
+            (score.name, told_apart(&of(&read_seen), &of(&read_unseen), score.name, job.seed))
+        })
+        .collect();
+    let gap_of = |of: fn(&Read) -> f64| {
+        let values = |texts: &[Read]| texts.iter().map(of).collect::<Vec<f64>>();
+        gap(&values(&read_seen), &values(&read_unseen), job.seed)
+    };
+    let found = gap_of(|text| text.mean());
+    let over_base = base.map(|_| gap_of(|text| text.mean() - text.base.unwrap_or(0.0)));
+    let ratio = side_seen.perplexity / side_unseen.perplexity;
+    let [as_memorisation, as_understanding] = readings(ratio, over_base.unwrap_or(found), base);
+
+    let told = Memorisation {
+        model: model.name.clone(),
+        model_hash: model.hash.clone(),
+        base: base.map(|base| base.name.clone()),
+        seen: side_seen,
+        unseen: side_unseen,
+        scores,
+        ratio,
+        gap: found,
+        gap_over_base: over_base,
+        verbatim,
+        as_memorisation,
+        as_understanding,
+    };
+    write_json(&job.out.join("memorisation.json"), &told)?;
+    write_atomically(&job.out.join("memorisation.md"), markdown(&told).as_bytes())?;
+    job.progress.end(&format!("perplexity {:.3} times that of unseen texts", told.ratio));
+    Ok(told)
+}
+
+/// A score of a text: higher where it was seen.
+struct Score {
+    name: &'static str,
+    about: &'static str,
+    needs_base: bool,
+    of: fn(&Read) -> f64,
+}
+
+static SCORES: &[Score] = &[
+    Score {
+        name: "loss",
+        about: "mean log-probability of a token",
+        needs_base: false,
+        of: |text| text.mean(),
+    },
+    Score {
+        name: "over_base",
+        about: "the same less the base's",
+        needs_base: true,
+        of: |text| text.mean() - text.base.unwrap_or(0.0),
+    },
+    Score {
+        name: "zlib",
+        about: "the same over the bytes that zlib packs the text into",
+        needs_base: false,
+        of: |text| text.mean() / packed(text.text) as f64,
+    },
+    Score {
+        name: "lower_case",
+        about: "what is lost where the text is put into small letters",
+        needs_base: false,
+        of: |text| text.lower / text.mean(),
+    },
+    Score {
+        name: "min_k",
+        about: "mean log-probability of the fifth of the tokens that are least probable",
+        needs_base: false,
+        of: |text| least(text.tokens.iter().map(|token| token.log_prob).collect()),
+    },
+    Score {
+        name: "min_k_pp",
+        about: "the same in deviations from the mean over the vocabulary (arXiv:2404.02936)",
+        needs_base: false,
+        of: |text| least(text.tokens.iter().map(TokenProb::standing).collect()),
+    },
+];
+
+/// Mean of the least of some values; of one at least.
+fn least(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let n = ((values.len() as f64 * LEAST_PROBABLE) as usize).max(1);
+    mean(values.into_iter().take(n))
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, n) = values.fold((0.0, 0), |(sum, n), value| (sum + value, n + 1));
+    sum / f64::from(n.max(1))
+}
+
+fn packed(text: &str) -> usize {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    // Writing into memory does not fail.
+    let done = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
+    done.map_or(1, |bytes| bytes.len())
+}
+
+/// Hashes of all passages of a text.
+fn passages(text: &str) -> impl Iterator<Item = u64> {
+    let all: Vec<String> = words(text).map(|word| word.text.to_lowercase()).collect();
+    let hashes: Vec<u64> =
+        all.windows(SHARED).map(|passage| xxh3_64(passage.join(" ").as_bytes())).collect();
+    hashes.into_iter()
+}
+
+/// Texts as the model sees them, with what they come to together.
+fn read<'a>(
+    model: &Model,
+    base: Option<&Model>,
+    items: &[&'a Item],
+    job: &Job,
+) -> Result<(Vec<Read<'a>>, Side)> {
+    let (mut found, mut side) = (Vec::new(), Side::default());
+    for item in items {
+        if found.len() == job.limit {
+            break;
+        }
+        let text = model.beginning(&item.choices[0], job.tokens)?;
+        let tokens = model.token_probs(text)?;
+        if tokens.len() < job.least_tokens {
+            side.too_short += 1;
+            continue;
+        }
+        let lower = model.token_probs(&text.to_lowercase())?;
+        let of_base = match base {
+            Some(base) => {
+                let tokens = base.token_probs(text)?;
+                Some(mean(tokens.iter().map(|token| token.log_prob)))
+            }
+            None => None,
+        };
+        let lower = mean(lower.iter().map(|token| token.log_prob));
+        found.push(Read { text, tokens, lower, base: of_base });
+        job.progress.advance(1);
+    }
+
+    let tokens = || found.iter().flat_map(|text: &Read| &text.tokens);
+    side.texts = found.len();
+    side.mean_tokens = tokens().count() as f64 / found.len().max(1) as f64;
+    side.perplexity = (-mean(tokens().map(|token| token.log_prob))).exp();
+    Ok((found, side))
+}
+
+/// Whether seen texts go on word for word, by the most probable token each time.
+fn verbatim(model: &Model, seen: &[Read], job: &Job) -> Result<Option<Metric>> {
+    let [before, behind] = VERBATIM;
+    let long = seen.iter().filter(|text| text.tokens.len() >= before + behind).take(job.continued);
+    let right =
+        long.map(|text| model.goes_on(text.text, before, behind)).collect::<Result<Vec<bool>>>()?;
+    Ok((!right.is_empty()).then(|| share("verbatim", &right, BTreeMap::new())))
+}
+
+fn told_apart(seen: &[f64], unseen: &[f64], name: &str, seed: u64) -> Apart {
+    let found = auc(seen, unseen);
+    let mut draws = draw::stream(seed, "memorisation", name.as_bytes());
+    let again = |values: &[f64], draws: &mut ChaCha8Rng| -> Vec<f64> {
+        (0..values.len()).map(|_| values[draw::next_below(draws, values.len())]).collect()
+    };
+    let mut drawn: Vec<f64> = (0..PERMUTATIONS)
+        .map(|_| auc(&again(seen, &mut draws), &again(unseen, &mut draws)))
+        .collect();
+    drawn.sort_by(f64::total_cmp);
+
+    let mut all = [seen, unseen].concat();
+    let reached = (0..PERMUTATIONS)
+        .filter(|_| {
+            draw::shuffle(&mut all, &mut draws);
+            auc(&all[..seen.len()], &all[seen.len()..]) >= found
+        })
+        .count();
+
+    let mut sorted = unseen.to_vec();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    // At most one in twenty unseen texts lies above.
+    let bound = sorted[(unseen.len() / 20).min(unseen.len() - 1)];
+    let above = seen.iter().filter(|value| **value > bound).count();
+    Apart {
+        auc: found,
+        low: drawn[PERMUTATIONS / 40],
+        high: drawn[PERMUTATIONS - 1 - PERMUTATIONS / 40],
+        p_value: (reached + 1) as f64 / (PERMUTATIONS + 1) as f64,
+        tpr_at_5_fpr: above as f64 / seen.len() as f64,
+    }
+}
+
+/// How often one of `higher` is above one of `lower`; equal ones count half.
+fn auc(higher: &[f64], lower: &[f64]) -> f64 {
+    let mut sorted = lower.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let of = |value: &f64| {
+        let below = sorted.partition_point(|other| other < value);
+        let equal = sorted[below..].partition_point(|other| other <= value);
+        below as f64 + equal as f64 / 2.0
+    };
+    higher.iter().map(of).sum::<f64>() / (higher.len() * lower.len()) as f64
+}
+
+/// Mean of the seen less that of the unseen, with the middle 95 % of a bootstrap over both.
+fn gap(seen: &[f64], unseen: &[f64], seed: u64) -> [f64; 3] {
+    let mut draws = draw::stream(seed, "memorisation gap", b"");
+    let mut once = |values: &[f64]| {
+        mean((0..values.len()).map(|_| values[draw::next_below(&mut draws, values.len())]))
+    };
+    let mut drawn: Vec<f64> = (0..PERMUTATIONS).map(|_| once(seen) - once(unseen)).collect();
+    drawn.sort_by(f64::total_cmp);
+    let of = |values: &[f64]| mean(values.iter().copied());
+    let (low, high) = (PERMUTATIONS / 40, PERMUTATIONS - 1 - PERMUTATIONS / 40);
+    [of(seen) - of(unseen), drawn[low], drawn[high]]
+}
+
+/// What the numbers say, read in both ways.
+fn readings(ratio: f64, gap: [f64; 3], base: Option<&Model>) -> [String; 2] {
+    let [value, low, high] = gap;
+    let of = if base.is_some() { "training has added" } else { "there is" };
+    let known = match (low > 0.0, high < 0.0) {
+        (true, _) => "seen texts are known better than unseen ones of their kind: memorised",
+        (_, true) => "unseen texts are known better: the two sides are not alike",
+        _ => "no difference beyond chance: not memorised, as far as this shows",
+    };
+    let memorised =
+        format!("{of} a gap of {value:.4} nats a token ({low:.4} to {high:.4}); {known}");
+    let lower = if ratio < 1.0 { "lower" } else { "not lower" };
+    let understood = format!(
+        "the perplexity of seen texts is {ratio:.4} times that of unseen ones, {lower}; as it was \
+         asked for, a lower one is a sign of understanding, but a model that understands is as good \
+         on unseen texts of the same kind, so this reading needs the other tasks"
+    );
+    [memorised, understood]
+}
+
+/// The results as a page.
+pub fn markdown(told: &Memorisation) -> String {
+    let mut text = format!("# {}\n\n", told.model);
+    if let Some(base) = &told.base {
+        text += &format!("Compared with `{base}`.\n\n");
+    }
+    text += "| texts | looked at | too short | share a passage | tokens | perplexity |\n\
+             |---|---|---|---|---|---|\n";
+    for (name, side) in [("seen", &told.seen), ("unseen", &told.unseen)] {
+        text += &format!(
+            "| {name} | {} | {} | {} | {:.1} | {:.4} |\n",
+            side.texts, side.too_short, side.shared, side.mean_tokens, side.perplexity
+        );
+    }
+    text += "\n| score | AUC | interval | p | found at 5 % false | what it is |\n\
+             |---|---|---|---|---|---|\n";
+    for score in SCORES {
+        let Some(apart) = told.scores.get(score.name) else { continue };
+        let Apart { auc, low, high, p_value, tpr_at_5_fpr } = apart;
+        text += &format!(
+            "| `{}` | {auc:.4} | {low:.4}–{high:.4} | {p_value:.4} | {tpr_at_5_fpr:.4} | {} |\n",
+            score.name, score.about
+        );
+    }
+    if let Some(Metric { value, low, high, n, .. }) = &told.verbatim {
+        let [before, behind] = VERBATIM;
+        text += &format!(
+            "\n{value:.4} of {n} seen texts ({low:.4}–{high:.4}) go on word for word for {behind} \
+             tokens behind {before}.\n"
+        );
+    }
+    text + &format!(
+        "\n- As memorisation: {}.\n- As understanding: {}.\n",
+        told.as_memorisation, told.as_understanding
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::progress::Silent;
+    use crate::train::data::stream::Document;
+    use crate::train::fixture::{job, shard_folder, tiny_params};
+    use crate::train::train;
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn an_area_counts_pairs() {
+        let (seen, unseen) = ([3.0, 1.0, 2.0, 2.0], [2.0, 0.0, 5.0]);
+        let pairs: f64 = seen
+            .iter()
+            .flat_map(|a| unseen.iter().map(move |b| (a, b)))
+            .map(|(a, b)| if a > b { 1.0 } else { f64::from(u8::from(a == b)) / 2.0 })
+            .sum();
+        assert!((auc(&seen, &unseen) - pairs / 12.0).abs() < 1e-12);
+        assert_eq!(auc(&[1.0], &[0.0]), 1.0);
+    }
+
+    #[test]
+    fn sides_that_differ_are_told_apart_and_others_are_not() {
+        let values = |add: f64| -> Vec<f64> {
+            (0..200_u32).map(|n| draw::unit(3, &format!("{add}"), &n.to_le_bytes()) + add).collect()
+        };
+        let far = told_apart(&values(2.0), &values(0.0), "x", 1);
+        assert!(far.auc == 1.0 && far.p_value < 0.01 && far.tpr_at_5_fpr == 1.0, "{far:?}");
+        let same = told_apart(&values(0.0), &values(1e-9), "x", 1);
+        assert!(same.low < 0.5 && same.high > 0.5 && same.p_value > 0.02, "{same:?}");
+        assert!(same.tpr_at_5_fpr < 0.15, "{same:?}");
+        let [value, low, high] = gap(&values(2.0), &values(0.0), 1);
+        assert!((value - 2.0).abs() < 0.1 && low > 1.8 && high < 2.2);
+    }
+
+    /// The lowest fifth of ten log-probabilities: −(4 + 3) / 2.
+    #[test]
+    fn the_least_probable_tokens_are_looked_at() {
+        let values = [-0.1, -2.0, -0.5, -3.0, -1.0, -0.2, -0.3, -4.0, -0.6, -0.9];
+        assert!((least(values.to_vec()) + 3.5).abs() < 1e-12);
+        assert_eq!(least(vec![-2.0]), -2.0, "one at least");
+        let token = TokenProb { log_prob: -1.0, mean: -3.0, deviation: 0.5 };
+        assert_eq!(token.standing(), 4.0);
+    }
+
+    #[test]
+    fn thirteen_words_in_a_row_are_shared() {
+        let text =
+            |skip: usize| (skip..skip + 14).map(|n| format!("w{n}")).collect::<Vec<_>>().join(" ");
+        let shares = |a: &str, b: &str| {
+            let known: HashSet<u64> = passages(a).collect();
+            passages(b).any(|hash| known.contains(&hash))
+        };
+        assert!(shares(&text(0), &text(1).to_uppercase()));
+        assert!(!shares(&text(0), &text(2)));
+        assert_eq!(passages("only a few words").count(), 0);
+    }
+
+    /// Texts of 24 words in any order: nothing can be learned of them but the texts themselves.
+    fn documents(n: usize, seed: u64) -> Vec<Document> {
+        const WORDS: [&str; 16] = [
+            "fever", "nurse", "river", "tablet", "garden", "cough", "doctor", "window", "clinic",
+            "old", "walks", "gives", "never", "quick", "opens", "sees",
+        ];
+        let text = |seq: usize| {
+            let mut draws = draw::stream(seed, "texts", &seq.to_le_bytes());
+            let words = (0..24).map(|_| WORDS[draw::next_below(&mut draws, WORDS.len())]);
+            words.collect::<Vec<_>>().join(" ")
+        };
+        let document = |seq: usize| Document {
+            seq: seq as u64,
+            id: format!("t:{seq}"),
+            text: text(seq),
+            rewrites: Vec::new(),
+            line: String::new(),
+        };
+        (0..n).map(document).collect()
+    }
+
+    fn items(documents: &[Document]) -> Vec<Item> {
+        let item = |one: &Document| Item { choices: vec![one.text.clone()], ..Item::default() };
+        documents.iter().map(item).collect()
+    }
+
+    /// A GPT-2 after so many steps.
+    fn trained(shards: &Path, out: &Path, steps: u64) -> Model {
+        let mut params = tiny_params();
+        (params.steps, params.batch, params.accumulate, params.max_tokens) = (steps, 10, 1, 64);
+        (params.eval_every, params.save_every) = (0, 0);
+        (params.optimiser.lr, params.optimiser.weight_decay) = (3e-3, 0.0);
+        params.tokenizer.kind = crate::train::params::TokenizerKind::Bpe;
+        params.objective.set("contrastive", "weight", 0.0);
+        params.config = serde_json::from_value(serde_json::json!({
+            "model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 64,
+            "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0
+        }))
+        .unwrap();
+        train(&job(shards, out, &Silent), &params).unwrap();
+        Model::open(out.to_str().unwrap(), DType::F32, &Device::Cpu, 2_048, &Silent).unwrap()
+    }
+
+    /// A model that was trained on a few texts over and over knows them by heart, and says so; one
+    /// that was not does not.
+    #[test]
+    fn texts_known_by_heart_are_found_out() {
+        let (seen, unseen) = (documents(20, 3), documents(20, 9));
+        let shards = shard_folder(&seen, &[]);
+        let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let [by_heart, fresh, out] = &folders;
+        let by_heart = trained(shards.path(), by_heart.path(), 400);
+        let fresh = trained(shards.path(), fresh.path(), 1);
+        let job = Job {
+            out: out.path(),
+            tokens: 60,
+            least_tokens: 10,
+            limit: 100,
+            continued: 10,
+            seed: 17,
+            progress: &Silent,
+        };
+
+        let told = measure(&by_heart, Some(&fresh), &items(&seen), &items(&unseen), &job).unwrap();
+        for name in ["loss", "over_base", "zlib", "min_k", "min_k_pp"] {
+            let apart = told.scores[name];
+            assert!(apart.auc >= 0.99 && apart.p_value < 0.01, "{name}: {apart:?}");
+        }
+        assert!(told.ratio < 0.7 && told.gap_over_base.unwrap()[1] > 0.0, "{told:?}");
+        assert!(told.as_memorisation.ends_with("memorised"), "{}", told.as_memorisation);
+        assert!(told.as_understanding.contains("lower"));
+        let told_again = std::fs::read_to_string(out.path().join("memorisation.md")).unwrap();
+        assert!(told_again.contains("`min_k_pp`") && told_again.contains("As understanding"));
+
+        let told = measure(&fresh, None, &items(&seen), &items(&unseen), &job).unwrap();
+        for (name, apart) in &told.scores {
+            assert!(apart.low <= 0.5 && apart.high >= 0.5, "{name}: {apart:?}");
+        }
+        assert!(told.as_memorisation.contains("not memorised"), "{}", told.as_memorisation);
+
+        // The seen texts again as unseen ones: all share passages, and nothing is left.
+        let error = measure(&fresh, None, &items(&seen), &items(&seen), &job).unwrap_err();
+        assert!(error.to_string().contains("20 share 13 words"), "{error}");
+    }
+}
