@@ -196,7 +196,6 @@ fn memorised(args: &MemorisationArgs) -> Result<()> {
     start_again_with(environment(args.run.threads)?)?;
     args.run.start_threads()?;
     let printer = args.run.printer();
-    let seen = tasks::texts::texts(&args.seen, "train")?;
     let unseen = tasks::texts::texts(&args.unseen, "validation")?;
     let model = args.computed.open(&args.model, &printer)?;
     let base = args.base.as_ref().map(|base| args.computed.open(base, &printer)).transpose()?;
@@ -210,6 +209,8 @@ fn memorised(args: &MemorisationArgs) -> Result<()> {
         progress: &printer,
     };
 
-    let told = memorisation::measure(&model, base.as_ref(), &seen, &unseen, &job)?;
+    let mut seen = memorisation::Seen::beside(&unseen, &job);
+    tasks::texts::visit(&args.seen, "train", &mut |item| seen.add(item, job.seed))?;
+    let told = memorisation::measure(&model, base.as_ref(), seen, &unseen, &job)?;
     printer.result(&memorisation::markdown(&told), &json!(told))
 }

@@ -9,8 +9,10 @@
 //!
 //! What differs between the two sides must be that one was seen, or the scores tell something else
 //! (Duan et al. 2024, arXiv:2402.07841): take both from one source, and unseen texts that share no
-//! passage with seen ones. Texts that do share 13 words in a row with a seen one are left out and
-//! counted, as are texts that are too short; of longer ones the same number of tokens is looked at.
+//! passage with seen ones. So each unseen text is put beside a seen one of its group (of shards,
+//! source and difficulty bucket) and about its length; where none is left, it is left out. Texts
+//! that share 13 words in a row with any seen one are left out too, as are texts that are too
+//! short, and all are counted; of longer ones the same number of tokens is looked at.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
@@ -59,6 +61,89 @@ pub struct Job<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// Texts that were trained on, of which there may be more than fit into memory.
+pub struct Seen {
+    /// A sample of them, each with its draw.
+    sample: Vec<(u64, Item)>,
+    /// Passages of unseen texts, and those that were met in a seen one.
+    wanted: HashSet<u64>,
+    met: HashSet<u64>,
+    most: usize,
+}
+
+/// Seen texts that are kept for each one that is looked at, to choose one of like length from.
+const CHOICE: usize = 50;
+/// By how much two texts that are put beside one another may differ in length.
+const LIKE: f64 = 1.25;
+/// Bytes of a token, where lengths are compared before there are tokens.
+const TOKEN_BYTES: usize = 4;
+
+impl Seen {
+    /// None yet, to be compared with these unseen ones.
+    pub fn beside(unseen: &[Item], job: &Job) -> Self {
+        let wanted = unseen.iter().flat_map(|item| passages(&item.choices[0])).collect();
+        let (sample, met, most) = (Vec::new(), HashSet::new(), CHOICE * job.limit);
+        Seen { sample, wanted, met, most }
+    }
+
+    /// Takes one more; which ones are kept does not depend on their order.
+    pub fn add(&mut self, item: Item, seed: u64) {
+        let passages = passages(&item.choices[0]);
+        self.met.extend(passages.filter(|hash| self.wanted.contains(hash)));
+        let drawn = draw::unit(seed, "seen texts", item.choices[0].as_bytes()).to_bits();
+        self.sample.push((drawn, item));
+        if self.sample.len() >= 2 * self.most {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        self.sample.sort_by(|a, b| (a.0, &a.1.id).cmp(&(b.0, &b.1.id)));
+        self.sample.truncate(self.most);
+    }
+
+    /// The seen and the unseen texts that stand beside one another, and how many unseen ones have
+    /// none of their kind.
+    fn matched<'a>(
+        &'a self,
+        unseen: &[&'a Item],
+        job: &Job,
+    ) -> (Vec<&'a Item>, Vec<&'a Item>, usize) {
+        let length = |item: &Item| item.choices[0].len().min(TOKEN_BYTES * job.tokens);
+        let mut free: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();
+        for (_, item) in &self.sample {
+            free.entry(&item.group).or_default().push(item);
+        }
+        free.values_mut().for_each(|items| items.sort_by_key(|item| length(item)));
+
+        let (mut left, mut right, mut alone) = (Vec::new(), Vec::new(), 0);
+        for item in unseen {
+            if left.len() == job.limit {
+                break;
+            }
+            let own = length(item) as f64;
+            let ratio = |other: &Item| (length(other) as f64 / own).max(own / length(other) as f64);
+            let group = free.get_mut(item.group.as_str());
+            let near = group.and_then(|group| {
+                let at = group.partition_point(|other| length(other) < length(item));
+                let around = [at.checked_sub(1), Some(at)].into_iter().flatten();
+                let nearest = around
+                    .filter(|at| group.get(*at).is_some_and(|other| ratio(other) <= LIKE))
+                    .min_by(|a, b| ratio(group[*a]).total_cmp(&ratio(group[*b])))?;
+                Some(group.remove(nearest))
+            });
+            match near {
+                Some(seen) => {
+                    left.push(seen);
+                    right.push(*item);
+                }
+                None => alone += 1,
+            }
+        }
+        (left, right, alone)
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Memorisation {
@@ -97,6 +182,8 @@ pub struct Side {
     pub too_short: usize,
     /// Texts that were left out, since they share a passage with a seen one.
     pub shared: usize,
+    /// Texts that were left out, since no seen one is of their kind and length.
+    pub alone: usize,
     /// Mean tokens of a text.
     pub mean_tokens: f64,
     /// Perplexity, over all tokens.
@@ -140,34 +227,34 @@ impl Read<'_> {
 pub fn measure(
     model: &Model,
     base: Option<&Model>,
-    seen: &[Item],
+    mut seen: Seen,
     unseen: &[Item],
     job: &Job,
 ) -> Result<Memorisation> {
     std::fs::create_dir_all(job.out).map_err(|cause| Error::file("create", job.out, cause))?;
-    let known: HashSet<u64> = seen.iter().flat_map(|item| passages(&item.choices[0])).collect();
-    let is_shared = |item: &Item| passages(&item.choices[0]).any(|hash| known.contains(&hash));
+    seen.cut();
+    let is_shared = |item: &Item| passages(&item.choices[0]).any(|hash| seen.met.contains(&hash));
     let apart: Vec<&Item> = unseen.iter().filter(|item| !is_shared(item)).collect();
     let shared = unseen.len() - apart.len();
-    let all = (seen.len() + apart.len()).min(2 * job.limit);
-    job.progress.begin("memorisation", Some(all as u64), "texts");
+    let (left, right, alone) = seen.matched(&apart, job);
+    job.progress.begin("memorisation", Some(2 * left.len() as u64), "texts");
 
-    let (read_seen, mut side_seen) = read(model, base, &seen.iter().collect::<Vec<_>>(), job)?;
-    let (read_unseen, mut side_unseen) = read(model, base, &apart, job)?;
-    side_unseen.shared = shared;
+    let (read_seen, mut side_seen) = read(model, base, &left, job)?;
+    let (read_unseen, mut side_unseen) = read(model, base, &right, job)?;
+    (side_unseen.shared, side_unseen.alone) = (shared, alone);
     for (name, side) in [("seen", &mut side_seen), ("unseen", &mut side_unseen)] {
         if side.texts == 0 {
             return Err(Error::data(format!(
-                "no {name} text is left: {} are too short, {} share {SHARED} words in a row with a \
-                 seen one",
-                side.too_short, side.shared
+                "no {name} text is left: {} are too short, {shared} share {SHARED} words in a row \
+                 with a seen one, {alone} have none of their kind and length beside them",
+                side.too_short
             ))
             .hint("give more texts, or fewer `--least-tokens`"));
         }
     }
 
     let verbatim = verbatim(model, &read_seen, job)?;
-    let scores = SCORES
+    let scores: BTreeMap<&'static str, Apart> = SCORES
         .iter()
         .filter(|score| !score.needs_base || base.is_some())
         .map(|score| {
@@ -182,7 +269,9 @@ pub fn measure(
     let found = gap_of(|text| text.mean());
     let over_base = base.map(|_| gap_of(|text| text.mean() - text.base.unwrap_or(0.0)));
     let ratio = side_seen.perplexity / side_unseen.perplexity;
-    let [as_memorisation, as_understanding] = readings(ratio, over_base.unwrap_or(found), base);
+    let p_value = scores[if base.is_some() { "over_base" } else { "loss" }].p_value;
+    let [as_memorisation, as_understanding] =
+        readings(ratio, over_base.unwrap_or(found), p_value, base);
 
     let told = Memorisation {
         model: model.name.clone(),
@@ -383,17 +472,22 @@ fn gap(seen: &[f64], unseen: &[f64], seed: u64) -> [f64; 3] {
     [of(seen) - of(unseen), drawn[low], drawn[high]]
 }
 
-/// What the numbers say, read in both ways.
-fn readings(ratio: f64, gap: [f64; 3], base: Option<&Model>) -> [String; 2] {
+/// What chance may reach before texts are said to be known by heart: of few texts, a bootstrap's
+/// interval alone is too narrow.
+const BY_CHANCE: f64 = 0.01;
+
+/// What the numbers say, read in both ways; `p_value` is that of the score behind the gap.
+fn readings(ratio: f64, gap: [f64; 3], p_value: f64, base: Option<&Model>) -> [String; 2] {
     let [value, low, high] = gap;
     let of = if base.is_some() { "training has added" } else { "there is" };
-    let known = match (low > 0.0, high < 0.0) {
+    let known = match (low > 0.0 && p_value < BY_CHANCE, high < 0.0 && p_value > 1.0 - BY_CHANCE) {
         (true, _) => "seen texts are known better than unseen ones of their kind: memorised",
         (_, true) => "unseen texts are known better: the two sides are not alike",
         _ => "no difference beyond chance: not memorised, as far as this shows",
     };
-    let memorised =
-        format!("{of} a gap of {value:.4} nats a token ({low:.4} to {high:.4}); {known}");
+    let memorised = format!(
+        "{of} a gap of {value:.4} nats a token ({low:.4} to {high:.4}, p {p_value:.4}); {known}"
+    );
     let lower = if ratio < 1.0 { "lower" } else { "not lower" };
     let understood = format!(
         "the perplexity of seen texts is {ratio:.4} times that of unseen ones, {lower}; as it was \
@@ -409,12 +503,12 @@ pub fn markdown(told: &Memorisation) -> String {
     if let Some(base) = &told.base {
         text += &format!("Compared with `{base}`.\n\n");
     }
-    text += "| texts | looked at | too short | share a passage | tokens | perplexity |\n\
-             |---|---|---|---|---|---|\n";
+    text += "| texts | looked at | too short | share a passage | none beside | tokens | perplexity |\n\
+             |---|---|---|---|---|---|---|\n";
     for (name, side) in [("seen", &told.seen), ("unseen", &told.unseen)] {
         text += &format!(
-            "| {name} | {} | {} | {} | {:.1} | {:.4} |\n",
-            side.texts, side.too_short, side.shared, side.mean_tokens, side.perplexity
+            "| {name} | {} | {} | {} | {} | {:.1} | {:.4} |\n",
+            side.texts, side.too_short, side.shared, side.alone, side.mean_tokens, side.perplexity
         );
     }
     text += "\n| score | AUC | interval | p | found at 5 % false | what it is |\n\
@@ -483,6 +577,38 @@ mod tests {
         assert_eq!(least(vec![-2.0]), -2.0, "one at least");
         let token = TokenProb { log_prob: -1.0, mean: -3.0, deviation: 0.5 };
         assert_eq!(token.standing(), 4.0);
+    }
+
+    /// Each unseen text stands beside a seen one of its group and length.
+    #[test]
+    fn texts_of_one_kind_are_put_beside_one_another() {
+        let item = |group: &str, length: usize| Item {
+            group: group.to_string(),
+            choices: vec!["a".repeat(length)],
+            ..Item::default()
+        };
+        let out = tempfile::tempdir().unwrap();
+        let job = Job {
+            out: out.path(),
+            tokens: 256,
+            least_tokens: 1,
+            limit: 100,
+            continued: 0,
+            seed: 1,
+            progress: &Silent,
+        };
+        let unseen = [item("x", 100), item("x", 101), item("y", 300), item("z", 100)];
+        let mut seen = Seen::beside(&unseen, &job);
+        for one in [item("x", 90), item("x", 500), item("y", 100), item("y", 310), item("x", 104)] {
+            seen.add(one, 1);
+        }
+        seen.cut();
+        let (left, right, alone) = seen.matched(&unseen.iter().collect::<Vec<_>>(), &job);
+        let lengths = |items: &[&Item]| -> Vec<usize> {
+            items.iter().map(|item| item.choices[0].len()).collect()
+        };
+        assert_eq!((lengths(&left), lengths(&right)), (vec![104, 90, 310], vec![100, 101, 300]));
+        assert_eq!(alone, 1);
     }
 
     #[test]
@@ -561,7 +687,13 @@ mod tests {
             progress: &Silent,
         };
 
-        let told = measure(&by_heart, Some(&fresh), &items(&seen), &items(&unseen), &job).unwrap();
+        let unseen = items(&unseen);
+        let given = |unseen: &[Item]| {
+            let mut given = Seen::beside(unseen, &job);
+            items(&seen).into_iter().for_each(|item| given.add(item, job.seed));
+            given
+        };
+        let told = measure(&by_heart, Some(&fresh), given(&unseen), &unseen, &job).unwrap();
         for name in ["loss", "over_base", "zlib", "min_k", "min_k_pp"] {
             let apart = told.scores[name];
             assert!(apart.auc >= 0.99 && apart.p_value < 0.01, "{name}: {apart:?}");
@@ -572,14 +704,15 @@ mod tests {
         let told_again = std::fs::read_to_string(out.path().join("memorisation.md")).unwrap();
         assert!(told_again.contains("`min_k_pp`") && told_again.contains("As understanding"));
 
-        let told = measure(&fresh, None, &items(&seen), &items(&unseen), &job).unwrap();
+        let told = measure(&fresh, None, given(&unseen), &unseen, &job).unwrap();
         for (name, apart) in &told.scores {
             assert!(apart.low <= 0.5 && apart.high >= 0.5, "{name}: {apart:?}");
         }
         assert!(told.as_memorisation.contains("not memorised"), "{}", told.as_memorisation);
 
         // The seen texts again as unseen ones: all share passages, and nothing is left.
-        let error = measure(&fresh, None, &items(&seen), &items(&seen), &job).unwrap_err();
+        let again = items(&seen);
+        let error = measure(&fresh, None, given(&again), &again, &job).unwrap_err();
         assert!(error.to_string().contains("20 share 13 words"), "{error}");
     }
 }

@@ -78,8 +78,8 @@ pub fn metrics(answers: &[Answered], seed: u64) -> Vec<Metric> {
 }
 
 /// Metrics of texts from their beginning, over all of their bytes and words, as the harness's
-/// `loglikelihood_rolling`: `bits_per_byte`, `byte_perplexity` and `word_perplexity` (words are what
-/// stands between spaces).
+/// `loglikelihood_rolling`: `bits_per_byte`, `byte_perplexity` and `word_perplexity` (words are
+/// what stands between spaces).
 pub fn of_texts(answers: &[Answered], seed: u64) -> Vec<Metric> {
     let bits: fn(f64) -> f64 = |nats| nats / std::f64::consts::LN_2;
     let words: fn(&str) -> usize = |text| text.split_whitespace().count();
@@ -298,7 +298,8 @@ mod tests {
         );
     }
 
-    /// By sklearn: `f1_score([0,1,2,1,0],[0,1,1,1,2],average="macro")` is 0.48889 (0.66667, 0.8, 0).
+    /// By sklearn: `f1_score([0,1,2,1,0],[0,1,1,1,2],average="macro")` is 0.48889 (0.66667, 0.8,
+    /// 0).
     #[test]
     fn macro_f1_is_that_of_sklearn() {
         let pairs = [(0, 0), (1, 1), (2, 1), (1, 1), (0, 2)];

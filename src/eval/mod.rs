@@ -159,8 +159,8 @@ fn ask(model: &Model, asked: &Asked, job: &Job) -> Result<TaskResult> {
     job.progress.begin(task.name, Some(items.len() as u64), "items");
     job.progress.advance(answers.all.len().min(items.len()) as u64);
 
-    // As it would be known if this run had gone through from the beginning: what is computed at once
-    // decides the last bits.
+    // As it would be known if this run had gone through from the beginning: what is computed at
+    // once decides the last bits.
     let mut alone: BTreeMap<String, f64> = BTreeMap::new();
     for (item, answer) in items.iter().zip(&answers.all) {
         let known = item.choices.iter().map(|choice| format!(" {choice}"));

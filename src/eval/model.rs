@@ -246,9 +246,9 @@ impl Model {
         Ok(counts.into_iter().map(of_text).collect())
     }
 
-    /// Each token of a text of which one before it was read, of as many as a row holds: how probable
-    /// it is, and how the vocabulary stands there; for GPT-2 and LLaMA. The row is as in training:
-    /// where the tokenizer puts nothing before a text, its first token is only read.
+    /// Each token of a text of which one before it was read, of as many as a row holds: how
+    /// probable it is, and how the vocabulary stands there; for GPT-2 and LLaMA. The row is as in
+    /// training: where the tokenizer puts nothing before a text, its first token is only read.
     ///
     /// # Errors
     /// If the model is another, or the device fails.

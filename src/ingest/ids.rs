@@ -16,9 +16,10 @@
 //! Documents that are named by their content are told apart, not removed: the second of one name
 //! gets `-2`, the third `-3`, and deduplication will see that they are equal.
 //!
-//! This is decided over the hashes of the ids, 41 bytes a record on disk, of as many of them at once
-//! as memory allows; most ids are said once and need no more than 8 bytes there. Then the raw parts become parts as they are, and beside those that hold affected
-//! rows stand their [`changes`].
+//! This is decided over the hashes of the ids, 41 bytes a record on disk, of as many of them at
+//! once as memory allows; most ids are said once and need no more than 8 bytes there. Then the raw
+//! parts become parts as they are, and beside those that hold affected rows stand their
+//! [`changes`].
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};

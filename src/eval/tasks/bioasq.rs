@@ -2,8 +2,8 @@
 //! abstracts; here those that are answered by yes or no.
 //!
 //! Read: the official JSON with gold answers (`questions`, each with `type`, `body`, `snippets` and
-//! `exact_answer`). Metrics of the official evaluation are `acc` and `macro_f1`, the mean of F1 over
-//! yes and over no.
+//! `exact_answer`). Metrics of the official evaluation are `acc` and `macro_f1`, the mean of F1
+//! over yes and over no.
 
 use serde::Deserialize;
 use serde_json::Value;

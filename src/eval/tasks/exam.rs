@@ -1,6 +1,6 @@
 //! Questions with lettered answers, in the two forms that they are asked in (OLMES,
-//! arXiv:2406.08446): the letter (MCF), or the whole answer as what follows the question (CF), which
-//! small models can do something with.
+//! arXiv:2406.08446): the letter (MCF), or the whole answer as what follows the question (CF),
+//! which small models can do something with.
 
 use super::Item;
 

@@ -1,7 +1,7 @@
 //! PubMedQA (Jin et al. 2019, arXiv:1909.06146): does the abstract say yes, no or maybe?
 //!
-//! Read: `ori_pqal.json` and files of its shape, an object of records by their PubMed id. The prompt
-//! is the harness's `pubmedqa` 1.0.
+//! Read: `ori_pqal.json` and files of its shape, an object of records by their PubMed id. The
+//! prompt is the harness's `pubmedqa` 1.0.
 
 use std::collections::BTreeMap;
 

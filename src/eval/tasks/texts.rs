@@ -37,6 +37,16 @@ struct Record {
 /// # Errors
 /// If there are none, or a file cannot be read.
 pub fn texts(place: &Path, split: &str) -> Result<Vec<Item>> {
+    let mut items = Vec::new();
+    visit(place, split, &mut |item| items.push(item))?;
+    Ok(items)
+}
+
+/// Gives each of them to `take`, one after the other.
+///
+/// # Errors
+/// As [`texts`].
+pub fn visit(place: &Path, split: &str, take: &mut dyn FnMut(Item)) -> Result<()> {
     let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if place.is_file() && !name.ends_with(".parquet") {
         let records: Vec<(usize, Record)> =
@@ -48,21 +58,22 @@ pub fn texts(place: &Path, split: &str) -> Result<Vec<Item>> {
             };
             item(id, record.group, &record.text)
         };
-        return Ok(records.into_iter().filter_map(item).collect());
+        records.into_iter().filter_map(item).for_each(take);
+        return Ok(());
     }
 
     let shards = Shards::open(place, split)?.ok_or_else(|| {
         Error::data(format!("`{}` has no `{split}` split", place.display()))
             .hint("build with `curriculum.validation_share` above 0, or give JSON lines")
     })?;
-    let mut items = Vec::new();
     shards.texts(&["id", "text", "source", "bucket"], |row| {
         let group =
             format!("{}, bucket {}", row.string("source")?, row.value::<UInt8Type>("bucket")?);
-        items.extend(item(row.string("id")?.to_string(), group, row.string("text")?));
+        let item = item(row.string("id")?.to_string(), group, row.string("text")?);
+        item.into_iter().for_each(&mut *take);
         Ok(0)
     })?;
-    Ok(items)
+    Ok(())
 }
 
 /// None of an empty text: it has no bits.
