@@ -15,16 +15,13 @@
 //! short, and all are counted; of longer ones the same number of tokens is looked at.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Write;
 use std::path::Path;
 
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::metrics::{Metric, share};
+use super::metrics::{Metric, middle, packed_bytes, share};
 use super::model::{Model, TokenProb};
 use super::tasks::Item;
 use crate::draw;
@@ -318,7 +315,7 @@ static SCORES: &[Score] = &[
         name: "zlib",
         about: "the same over the bytes that zlib packs the text into",
         needs_base: false,
-        of: |text| text.mean() / packed(text.text) as f64,
+        of: |text| text.mean() / packed_bytes(text.text) as f64,
     },
     Score {
         name: "lower_case",
@@ -350,13 +347,6 @@ fn least(mut values: Vec<f64>) -> f64 {
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, n) = values.fold((0.0, 0), |(sum, n), value| (sum + value, n + 1));
     sum / f64::from(n.max(1))
-}
-
-fn packed(text: &str) -> usize {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-    // Writing into memory does not fail.
-    let done = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
-    done.map_or(1, |bytes| bytes.len())
 }
 
 /// Hashes of all passages of a text.
@@ -420,10 +410,7 @@ fn told_apart(seen: &[f64], unseen: &[f64], name: &str, seed: u64) -> Apart {
     let again = |values: &[f64], draws: &mut ChaCha8Rng| -> Vec<f64> {
         (0..values.len()).map(|_| values[draw::next_below(draws, values.len())]).collect()
     };
-    let mut drawn: Vec<f64> = (0..PERMUTATIONS)
-        .map(|_| auc(&again(seen, &mut draws), &again(unseen, &mut draws)))
-        .collect();
-    drawn.sort_by(f64::total_cmp);
+    let (low, high) = middle(|| auc(&again(seen, &mut draws), &again(unseen, &mut draws)));
 
     let mut all = [seen, unseen].concat();
     let reached = (0..PERMUTATIONS)
@@ -440,8 +427,8 @@ fn told_apart(seen: &[f64], unseen: &[f64], name: &str, seed: u64) -> Apart {
     let above = seen.iter().filter(|value| **value > bound).count();
     Apart {
         auc: found,
-        low: drawn[PERMUTATIONS / 40],
-        high: drawn[PERMUTATIONS - 1 - PERMUTATIONS / 40],
+        low,
+        high,
         p_value: (reached + 1) as f64 / (PERMUTATIONS + 1) as f64,
         tpr_at_5_fpr: above as f64 / seen.len() as f64,
     }
@@ -465,11 +452,9 @@ fn gap(seen: &[f64], unseen: &[f64], seed: u64) -> [f64; 3] {
     let mut once = |values: &[f64]| {
         mean((0..values.len()).map(|_| values[draw::next_below(&mut draws, values.len())]))
     };
-    let mut drawn: Vec<f64> = (0..PERMUTATIONS).map(|_| once(seen) - once(unseen)).collect();
-    drawn.sort_by(f64::total_cmp);
+    let (low, high) = middle(|| once(seen) - once(unseen));
     let of = |values: &[f64]| mean(values.iter().copied());
-    let (low, high) = (PERMUTATIONS / 40, PERMUTATIONS - 1 - PERMUTATIONS / 40);
-    [of(seen) - of(unseen), drawn[low], drawn[high]]
+    [of(seen) - of(unseen), low, high]
 }
 
 /// What chance may reach before texts are said to be known by heart: of few texts, a bootstrap's

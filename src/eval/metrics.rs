@@ -109,14 +109,19 @@ pub fn of_texts(answers: &[Answered], seed: u64) -> Vec<Metric> {
 /// What zlib makes of the same texts, each by itself, in bits a byte.
 fn packed(answers: &[Answered]) -> BTreeMap<&'static str, f64> {
     let (mut whole, mut packed) = (0, 0);
-    for text in answers.iter().map(|answer| answer.item.choices[0].as_bytes()) {
-        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-        let done = encoder.write_all(text).and_then(|()| encoder.finish());
-        // Writing into memory does not fail.
-        packed += done.map_or(0, |bytes| bytes.len());
+    for text in answers.iter().map(|answer| &answer.item.choices[0]) {
+        packed += packed_bytes(text);
         whole += text.len();
     }
     [("zlib", 8.0 * packed as f64 / whole.max(1) as f64)].into()
+}
+
+/// Bytes that zlib packs a text into.
+pub(super) fn packed_bytes(text: &str) -> usize {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    let done = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
+    // Writing into memory does not fail.
+    done.map_or(0, |bytes| bytes.len())
 }
 
 /// What an answer chooses.
@@ -202,12 +207,15 @@ pub(super) fn mean(
 /// The middle 95 % of a statistic over rows drawn with replacement.
 fn bootstrap(name: &str, n: usize, seed: u64, of: impl Fn(&[usize]) -> f64) -> (f64, f64) {
     let mut draws = draw::stream(seed, "bootstrap", name.as_bytes());
-    let mut values: Vec<f64> = (0..DRAWS)
-        .map(|_| {
-            let rows: Vec<usize> = (0..n).map(|_| draw::next_below(&mut draws, n)).collect();
-            of(&rows)
-        })
-        .collect();
+    middle(|| {
+        let rows: Vec<usize> = (0..n).map(|_| draw::next_below(&mut draws, n)).collect();
+        of(&rows)
+    })
+}
+
+/// The ends of the middle 95 % of what is drawn over and over.
+pub(super) fn middle(mut drawn: impl FnMut() -> f64) -> (f64, f64) {
+    let mut values: Vec<f64> = (0..DRAWS).map(|_| drawn()).collect();
     values.sort_by(f64::total_cmp);
     let at = |share: f64| values[((DRAWS - 1) as f64 * share).round() as usize];
     (at(0.025), at(0.975))

@@ -172,8 +172,7 @@ fn ask(model: &Model, asked: &Asked, job: &Job) -> Result<TaskResult> {
         job.progress.advance(chunk.len() as u64);
     }
 
-    let result = told(task, asked, job, &items, &answers.all);
-    let result = TaskResult { items_hash, ..result };
+    let result = told(asked, job, &items, items_hash, &answers.all);
     job.progress.end(&report::summary(&result));
     Ok(result)
 }
@@ -328,12 +327,13 @@ fn answer(
 }
 
 fn told(
-    task: &'static Task,
     asked: &Asked,
     job: &Job,
     items: &[Item],
+    items_hash: String,
     all: &[Answer],
 ) -> TaskResult {
+    let task = asked.task;
     let answered: Vec<Answered> = items
         .iter()
         .zip(all)
@@ -360,7 +360,7 @@ fn told(
         task: task.name,
         version: task.version,
         path: asked.path.clone(),
-        items_hash: String::new(),
+        items_hash,
         shots: job.shots,
         metrics: of(&answered),
         groups,

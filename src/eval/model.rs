@@ -86,7 +86,6 @@ impl TokenProb {
 }
 
 /// Rows that are computed, and the tokens that are looked for in what is predicted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Query {
     tokens: Vec<u32>,
     /// What the decoder has read, where there are two stacks.
@@ -95,7 +94,6 @@ struct Query {
     asked: Vec<Asked>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Asked {
     at: usize,
     token: u32,
@@ -105,7 +103,8 @@ struct Asked {
 struct Row<'a> {
     tokens: &'a [u32],
     decoder: &'a [u32],
-    asking: Vec<&'a Query>,
+    /// Numbers of their queries.
+    asking: Vec<usize>,
 }
 
 impl Row<'_> {
@@ -209,9 +208,7 @@ impl Model {
             counts.push(of_text.len());
             queries.extend(of_text);
         }
-        let mut found = self.ask(&queries)?.into_iter();
-        let of_text = |n: usize| LogProb::of(&found.by_ref().take(n).flatten().collect::<Vec<_>>());
-        Ok(counts.into_iter().map(of_text).collect())
+        self.by_text(&queries, &counts)
     }
 
     /// How probable each text is from its beginning, in windows that overlap by nothing but one
@@ -241,9 +238,7 @@ impl Model {
             counts.push(queries.len() - before);
         }
 
-        let mut found = self.ask(&queries)?.into_iter();
-        let of_text = |n: usize| LogProb::of(&found.by_ref().take(n).flatten().collect::<Vec<_>>());
-        Ok(counts.into_iter().map(of_text).collect())
+        self.by_text(&queries, &counts)
     }
 
     /// Each token of a text of which one before it was read, of as many as a row holds: how
@@ -330,6 +325,14 @@ impl Model {
             .hint("ask a GPT-2 or a LLaMA"))
     }
 
+    /// What texts come to that are asked about in so many queries each.
+    fn by_text(&self, queries: &[Query], counts: &[usize]) -> Result<Vec<LogProb>> {
+        let mut found = self.ask(queries)?.into_iter();
+        let of_text =
+            |n: &usize| LogProb::of(&found.by_ref().take(*n).flatten().collect::<Vec<_>>());
+        Ok(counts.iter().map(of_text).collect())
+    }
+
     /// What stands before a text that nothing else stands before.
     fn prefix(&self) -> Result<u32> {
         let frame = &self.tokenizer.frame;
@@ -342,7 +345,6 @@ impl Model {
 
     fn causal(&self, request: &Request) -> Result<Query> {
         let (context, continuation) = split(request);
-        let frame = &self.tokenizer.frame;
         let (before, behind) = match context.is_empty() {
             true => {
                 let (prefix, ids) = (self.prefix()?, self.tokenizer.pieces(&continuation)?.ids);
@@ -351,11 +353,8 @@ impl Model {
                 (vec![prefix], ids[usize::from(own)..].to_vec())
             }
             false => {
-                let framed = |text: &str| -> Result<Vec<u32>> {
-                    Ok([frame.before.as_slice(), &self.tokenizer.pieces(text)?.ids].concat())
-                };
-                let whole = framed(&format!("{context}{continuation}"))?;
-                let before = framed(context)?;
+                let whole = self.row(&format!("{context}{continuation}"))?;
+                let before = self.row(context)?;
                 let behind = whole.get(before.len()..).unwrap_or_default().to_vec();
                 (before, behind)
             }
@@ -425,27 +424,22 @@ impl Model {
     /// Log-probabilities of what is asked, in the order of the queries. Rows of about one length
     /// are computed at once, and equal rows once.
     fn ask(&self, queries: &[Query]) -> Result<Vec<Vec<f64>>> {
-        let mut asking: BTreeMap<(&[u32], &[u32]), Vec<&Query>> = BTreeMap::new();
-        let mut places: BTreeMap<(&[u32], &[u32]), Vec<usize>> = BTreeMap::new();
+        let mut asking: BTreeMap<(&[u32], &[u32]), Vec<usize>> = BTreeMap::new();
         for (idx, query) in queries.iter().enumerate() {
-            let row = (query.tokens.as_slice(), query.decoder.as_slice());
-            asking.entry(row).or_default().push(query);
-            places.entry(row).or_default().push(idx);
+            asking.entry((&query.tokens, &query.decoder)).or_default().push(idx);
         }
         let row = |((tokens, decoder), asking)| Row { tokens, decoder, asking };
-        let mut rows: Vec<(Row, Vec<usize>)> =
-            asking.into_iter().map(row).zip(places.into_values()).collect();
-        rows.sort_by_key(|(row, _)| std::cmp::Reverse(row.length()));
+        let mut rows: Vec<Row> = asking.into_iter().map(row).collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.length()));
 
         let mut found: Vec<Vec<f64>> = vec![Vec::new(); queries.len()];
         let mut rest = rows.as_slice();
-        while let Some((first, _)) = rest.first() {
+        while let Some(first) = rest.first() {
             let n = (self.batch_tokens / first.length().max(1)).clamp(1, rest.len());
             let (batch, behind) = rest.split_at(n);
-            let batch_rows: Vec<&Row> = batch.iter().map(|(row, _)| row).collect();
-            let told = self.compute(&batch_rows)?;
-            for (place, told) in batch.iter().flat_map(|(_, places)| places).zip(told) {
-                found[*place] = told;
+            let told = self.compute(batch, queries)?;
+            for (idx, told) in batch.iter().flat_map(|row| &row.asking).zip(told) {
+                found[*idx] = told;
             }
             rest = behind;
         }
@@ -453,7 +447,7 @@ impl Model {
     }
 
     /// Log-probabilities of what is asked of some rows, query by query.
-    fn compute(&self, batch: &[&Row]) -> Result<Vec<Vec<f64>>> {
+    fn compute(&self, batch: &[Row], queries: &[Query]) -> Result<Vec<Vec<f64>>> {
         let pad = self.tokenizer.frame.pad;
         let tokens: Vec<&[u32]> = batch.iter().map(|row| row.tokens).collect();
         let decoder: Vec<&[u32]> = batch.iter().map(|row| row.decoder).collect();
@@ -468,7 +462,7 @@ impl Model {
         let read = if has_two { &decoder } else { &tokens };
         let length = read.iter().map(|row| row.len()).max().unwrap_or(0);
         for (nth, row) in batch.iter().enumerate() {
-            for asked in row.asking.iter().flat_map(|query| &query.asked) {
+            for asked in row.asking.iter().flat_map(|idx| &queries[*idx].asked) {
                 places.push((nth * length + asked.at) as u32);
                 labels.push(asked.token);
             }
@@ -482,11 +476,11 @@ impl Model {
         let chosen = hidden.reshape((n * length, width))?.index_select(&places, 0)?;
         let mut losses = model.head(&pass, &chosen)?.cross_entropies(&labels)?.into_iter();
 
-        let queries = batch.iter().flat_map(|row| &row.asking);
-        let of_query = |query: &&Query| {
-            losses.by_ref().take(query.asked.len()).map(|loss| -f64::from(loss)).collect()
+        let of_query = |idx: &usize| {
+            let of = losses.by_ref().take(queries[*idx].asked.len());
+            of.map(|loss| -f64::from(loss)).collect()
         };
-        Ok(queries.map(of_query).collect())
+        Ok(batch.iter().flat_map(|row| &row.asking).map(of_query).collect())
     }
 }
 
