@@ -27,6 +27,7 @@
 //! - [`eval`] asks models what they know.
 //! - [`build`] stands above them: it plans, runs the rooms in order, balances their books and
 //!   publishes the output.
+//! - [`ablate`] runs builds and trainings with levers and without, and measures what they do.
 //! - [`cli`] is the command line.
 //!
 //! # Invariants
@@ -55,6 +56,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")
 )]
 
+pub mod ablate;
 pub mod build;
 pub mod cli;
 pub mod curriculum;

@@ -53,7 +53,7 @@ fn a_run_is_asked_what_it_knows() {
     for value in [&bits["value"], &bits["baselines"]["zlib"]] {
         assert!((1.0..8.0).contains(&value.as_f64().unwrap()), "{bits}");
     }
-    for name in ["choices.jsonl", "bits.jsonl", "results.json", "report.md"] {
+    for name in ["choices.jsonl", "bits.jsonl", "results.json", "report.md", "report.html"] {
         let read = |out: &str| std::fs::read(folder.path().join(out).join(name)).unwrap();
         assert!(read("one") == read("two"), "{name}");
     }

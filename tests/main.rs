@@ -1,6 +1,8 @@
 //! The one integration binary. Each module holds one kind of promise; try not to add more.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+/// Plans that are run in small.
+mod ablate;
 /// Exit codes, messages and hints of the binary.
 mod cli;
 /// Models that are asked what they know.

@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("negatives", &["draw", "error", "files", "flow", "knowledge", "text"]),
     ("curriculum", &["draw", "error", "flow"]),
     ("train", &["curriculum", "difficulty", "draw", "error", "flow", "knowledge", "text"]),
-    ("eval", &["draw", "error", "files", "flow", "text", "train"]),
+    ("eval", &["draw", "error", "files", "flow", "knowledge", "text", "train"]),
     (
         "build",
         &[
@@ -41,9 +41,21 @@ const ROOMS: &[(&str, &[&str])] = &[
             "train",
         ],
     ),
+    ("ablate", &["build", "draw", "error", "eval", "flow", "ingest", "knowledge", "text", "train"]),
     (
         "cli",
-        &["build", "density", "error", "eval", "flow", "ingest", "knowledge", "negatives", "train"],
+        &[
+            "ablate",
+            "build",
+            "density",
+            "error",
+            "eval",
+            "flow",
+            "ingest",
+            "knowledge",
+            "negatives",
+            "train",
+        ],
     ),
 ];
 
@@ -55,7 +67,8 @@ const TRAINER: &[(&str, &[&str])] = &[
     ("data", &["model", "params"]),
     ("schedule", &["params"]),
     ("optimiser", &["model", "params"]),
-    ("strategy", &["data", "model", "params"]),
+    ("ask", &["data", "model"]),
+    ("strategy", &["ask", "data", "model", "params"]),
     ("objective", &["data", "kernels", "model", "params", "strategy"]),
     (
         "run",

@@ -5,13 +5,17 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::RunArgs;
 use super::environment::start_again_with;
 use super::train::environment;
+use super::{MemoryArgs, RunArgs, SettingsArgs};
 use crate::error::{Error, Result};
 use crate::eval::model::Model;
-use crate::eval::{Asked, Job, evaluate, memorisation, report, tasks};
+use crate::eval::{
+    Asked, Job, canaries, dynamics, evaluate, ledger, memorisation, probes, report, tasks,
+};
 use crate::flow::progress::Progress;
+use crate::knowledge::lexicon::Lexicon;
+use crate::knowledge::mentions::Finder;
 use crate::train;
 use crate::train::params::Precision;
 
@@ -38,6 +42,10 @@ pub(super) struct EvalArgs {
     /// Only the first items of each task
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Count what BioASQ's program of that version counts: 9 leaves questions without an answer out
+    /// of all averages, where here they are wrong
+    #[arg(long, value_name = "VERSION", value_parser = ["9"])]
+    bioasq_compat: Option<String>,
     /// Folder for answers and results; what was stopped there goes on
     #[arg(long, value_name = "FOLDER", default_value = "eval")]
     out: PathBuf,
@@ -52,6 +60,110 @@ pub(super) struct EvalArgs {
 enum Other {
     /// Whether texts are known by heart: those that were trained on against others of their kind
     Memorisation(MemorisationArgs),
+    /// Random secrets in training text: write them, and measure how far a model knows them
+    Canaries(CanariesArgs),
+    /// Make knowledge probes of held-out documents and a lexicon, for the task `probes` and for
+    /// `train.strategy.panel.file`
+    Probes(ProbesArgs),
+    /// For every concept of a lexicon how often it was seen and whether it is known, as Parquet and
+    /// as a page with the map of what is known
+    Ledger(LedgerArgs),
+    /// What a run with a panel learned of facts each time they were told, and what it kept
+    Dynamics(DynamicsArgs),
+}
+
+#[derive(Args)]
+struct CanariesArgs {
+    /// Write so many into `canaries.jsonl`, a source for the build, and as many into `kept.jsonl`
+    #[arg(long, value_name = "N", conflicts_with = "model")]
+    make: Option<usize>,
+    /// A GPT-2, LLaMA or T5 that was trained on text with them
+    #[arg(long, value_name = "MODEL", required_unless_present = "make")]
+    model: Option<String>,
+    /// Folder with the canaries
+    #[arg(long, value_name = "FOLDER", default_value = "canaries")]
+    canaries: PathBuf,
+    /// Random secrets that each one is ranked among
+    #[arg(long, value_name = "N", default_value_t = 1_023)]
+    others: usize,
+    /// Folder for `canaries.json`
+    #[arg(long, value_name = "FOLDER", default_value = "eval")]
+    out: PathBuf,
+    #[command(flatten)]
+    computed: Computed,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Args)]
+struct ProbesArgs {
+    /// Shards with a `train` and a `validation` split, as `kpipe build` writes them
+    #[arg(long, value_name = "PATH", default_value = "out")]
+    shards: PathBuf,
+    /// Folder for `probes.jsonl`, and `probes.json` with what was left out and why
+    #[arg(long, value_name = "FOLDER", default_value = "probes")]
+    out: PathBuf,
+    /// Most probes about concepts
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    limit: usize,
+    /// Most of them from one document
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    per_document: usize,
+    /// Wrong answers beside the right one
+    #[arg(long, value_name = "N", default_value_t = 9)]
+    distractors: usize,
+    /// Most probes of general text: what must not be forgotten
+    #[arg(long, value_name = "N", default_value_t = 250)]
+    controls: usize,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Args)]
+struct LedgerArgs {
+    /// The model that is asked
+    #[arg(long, value_name = "MODEL")]
+    model: String,
+    /// The model it went on from: what it knew before stands beside
+    #[arg(long, value_name = "MODEL")]
+    before: Option<String>,
+    /// What is asked, as `kpipe eval probes` makes it
+    #[arg(long, value_name = "FILE", default_value = "probes/probes.jsonl")]
+    probes: PathBuf,
+    /// Shards with what was trained on
+    #[arg(long, value_name = "PATH", default_value = "out")]
+    shards: PathBuf,
+    /// The folder of the run, whose `consumed.jsonl` says what of them was read; without it, each
+    /// row counts once
+    #[arg(long, value_name = "FOLDER")]
+    read_by: Option<PathBuf>,
+    /// Folder for `ledger.parquet` and `ledger.html`
+    #[arg(long, value_name = "FOLDER", default_value = "ledger")]
+    out: PathBuf,
+    #[command(flatten)]
+    computed: Computed,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Args)]
+struct DynamicsArgs {
+    /// The folder of a run that was trained with `train.strategy.panel.file`
+    #[arg(default_value = "run")]
+    run_folder: PathBuf,
+    /// Folder for `dynamics.json` and `dynamics.md`
+    #[arg(long, value_name = "FOLDER", default_value = "eval")]
+    out: PathBuf,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 #[derive(Args)]
@@ -130,6 +242,10 @@ impl EvalArgs {
     pub(super) fn is_json(&self) -> bool {
         match &self.other {
             Some(Other::Memorisation(args)) => args.run.json,
+            Some(Other::Canaries(args)) => args.run.json,
+            Some(Other::Probes(args)) => args.run.json,
+            Some(Other::Ledger(args)) => args.run.json,
+            Some(Other::Dynamics(args)) => args.run.json,
             None => self.run.json,
         }
     }
@@ -173,8 +289,13 @@ fn pairs(argument: &str, given: &[String]) -> Result<Vec<(String, String)>> {
 }
 
 pub(super) fn run(args: &EvalArgs) -> Result<()> {
-    if let Some(Other::Memorisation(args)) = &args.other {
-        return memorised(args);
+    match &args.other {
+        Some(Other::Memorisation(args)) => return memorised(args),
+        Some(Other::Canaries(args)) => return expose(args),
+        Some(Other::Probes(args)) => return make_probes(args),
+        Some(Other::Ledger(args)) => return write_ledger(args),
+        Some(Other::Dynamics(args)) => return tell_dynamics(args),
+        None => {}
     }
     start_again_with(environment(args.run.threads)?)?;
     let asked = args.asked()?;
@@ -185,6 +306,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
         out: &args.out,
         limit: args.limit,
         shots: args.shots,
+        skip_missing: args.bioasq_compat.is_some(),
         seed: args.computed.seed,
         progress: &printer,
     };
@@ -213,4 +335,77 @@ fn memorised(args: &MemorisationArgs) -> Result<()> {
     tasks::texts::visit(&args.seen, "train", &mut |item| seen.add(item, job.seed))?;
     let told = memorisation::measure(&model, base.as_ref(), seen, &unseen, &job)?;
     printer.result(&memorisation::markdown(&told), &json!(told))
+}
+
+fn expose(args: &CanariesArgs) -> Result<()> {
+    start_again_with(environment(args.run.threads)?)?;
+    args.run.start_threads()?;
+    let printer = args.run.printer();
+    let folder = &args.canaries;
+    let Some(name) = args.model.as_ref() else {
+        let n = args.make.unwrap_or_default();
+        canaries::make(n, args.computed.seed, folder)?;
+        let text = format!(
+            "{n} canaries to build with: --source canaries={}\n",
+            folder.join(canaries::INSERTED).display()
+        );
+        return printer.result(&text, &json!({ "made": n }));
+    };
+    let read = |name: &str| canaries::read(&folder.join(name));
+    let (inserted, kept) = (read(canaries::INSERTED)?, read(canaries::KEPT)?);
+    let model = args.computed.open(name, &printer)?;
+    let (others, seed) = (args.others, args.computed.seed);
+    let told = canaries::measure(&model, &inserted, &kept, others, seed, &args.out)?;
+    printer.result(&canaries::table(&told), &json!(told))
+}
+
+fn make_probes(args: &ProbesArgs) -> Result<()> {
+    let pipeline = args.settings.pipeline()?;
+    let names = &pipeline.train.names;
+    args.run.start_threads()?;
+    let printer = args.run.printer();
+    let lexicon = Lexicon::read(&names.lexicon, args.memory.memory)?;
+    let finder = Finder::new(&lexicon, &names.rules)?;
+    let books = probes::make(
+        &lexicon,
+        &finder,
+        &probes::Job {
+            shards: &args.shards,
+            out: &args.out,
+            limit: args.limit,
+            per_document: args.per_document,
+            distractors: args.distractors,
+            controls: args.controls,
+            seed: pipeline.seed,
+            progress: &printer,
+        },
+    )?;
+    printer.result(&probes::table(&books), &json!(books))
+}
+
+fn write_ledger(args: &LedgerArgs) -> Result<()> {
+    start_again_with(environment(args.run.threads)?)?;
+    let pipeline = args.settings.pipeline()?;
+    args.run.start_threads()?;
+    let printer = args.run.printer();
+    let names = &pipeline.train.names;
+    let lexicon = Lexicon::read(&names.lexicon, args.memory.memory)?;
+    let finder = Finder::new(&lexicon, &names.rules)?;
+    let probes = train::data::probes::read(&args.probes)?;
+    let model = args.computed.open(&args.model, &printer)?;
+    let before = args.before.as_ref().map(|before| args.computed.open(before, &printer));
+    let job = ledger::Job {
+        shards: &args.shards,
+        run: args.read_by.as_deref(),
+        out: &args.out,
+        progress: &printer,
+    };
+    let summary =
+        ledger::write(&lexicon, &finder, &probes, &model, before.transpose()?.as_ref(), &job)?;
+    printer.result(&ledger::table(&summary), &json!(summary))
+}
+
+fn tell_dynamics(args: &DynamicsArgs) -> Result<()> {
+    let told = dynamics::write(&args.run_folder, &args.out)?;
+    args.run.printer().result(&dynamics::markdown(&told), &json!(told))
 }

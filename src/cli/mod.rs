@@ -4,6 +4,7 @@
 //! command line or pipeline file, 3 data breaks a contract or a policy, 4 disk or file trouble, 5
 //! numbers went bad, 101 our bug, 130 and 143 stopped by a signal.
 
+mod ablate;
 mod build;
 mod completions;
 mod doctor;
@@ -50,7 +51,9 @@ enum Command {
     /// Train a model on the shards, strictly in their order
     Train(train::TrainArgs),
     /// Ask a model what it knows: questions of published benchmarks or your own, held-out text
-    Eval(eval::EvalArgs),
+    Eval(Box<eval::EvalArgs>),
+    /// Whether levers make a model learn more: the same facts with them and without, by a plan
+    Ablate(ablate::AblateArgs),
     /// What a training run would need: parameters, memory, time
     Plan(plan::PlanArgs),
     /// Curves of a training run as a page, or of several beside one another
@@ -184,6 +187,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Score(args) => args.run.json,
         Command::Train(args) => args.run.json,
         Command::Eval(args) => args.is_json(),
+        Command::Ablate(args) => args.run.json,
         Command::Plan(args) => args.is_json(),
         Command::Report(args) => args.json,
         Command::Doctor(_) | Command::List(_) | Command::Defaults | Command::Completions(_) => {
@@ -197,6 +201,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Score(args) => score::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Ablate(args) => ablate::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),

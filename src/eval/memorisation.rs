@@ -19,19 +19,17 @@ use std::path::Path;
 
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use xxhash_rust::xxh3::xxh3_64;
 
+use super::exposure::{SHARED, passages};
 use super::metrics::{Metric, middle, packed_bytes, share};
-use super::model::{Model, TokenProb};
+use super::model::Model;
 use super::tasks::Item;
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::flow::dataset::{write_atomically, write_json};
 use crate::flow::progress::Progress;
-use crate::text::words::words;
+use crate::train::ask::TokenProb;
 
-/// Words in a row that make two texts share a passage; of GPT-3's and most later checks.
-const SHARED: usize = 13;
 /// Share of the least probable tokens that Min-K % looks at (Shi et al. 2024, arXiv:2310.16789).
 const LEAST_PROBABLE: f64 = 0.2;
 /// Tokens that a text is begun with, and that must follow word for word (Carlini et al. 2023,
@@ -78,14 +76,14 @@ const TOKEN_BYTES: usize = 4;
 impl Seen {
     /// None yet, to be compared with these unseen ones.
     pub fn beside(unseen: &[Item], job: &Job) -> Self {
-        let wanted = unseen.iter().flat_map(|item| passages(&item.choices[0])).collect();
+        let wanted = unseen.iter().flat_map(|item| passages(&item.choices[0], SHARED)).collect();
         let (sample, met, most) = (Vec::new(), HashSet::new(), CHOICE * job.limit);
         Seen { sample, wanted, met, most }
     }
 
     /// Takes one more; which ones are kept does not depend on their order.
     pub fn add(&mut self, item: Item, seed: u64) {
-        let passages = passages(&item.choices[0]);
+        let passages = passages(&item.choices[0], SHARED);
         self.met.extend(passages.filter(|hash| self.wanted.contains(hash)));
         let drawn = draw::unit(seed, "seen texts", item.choices[0].as_bytes()).to_bits();
         self.sample.push((drawn, item));
@@ -230,7 +228,8 @@ pub fn measure(
 ) -> Result<Memorisation> {
     std::fs::create_dir_all(job.out).map_err(|cause| Error::file("create", job.out, cause))?;
     seen.cut();
-    let is_shared = |item: &Item| passages(&item.choices[0]).any(|hash| seen.met.contains(&hash));
+    let is_shared =
+        |item: &Item| passages(&item.choices[0], SHARED).any(|hash| seen.met.contains(&hash));
     let apart: Vec<&Item> = unseen.iter().filter(|item| !is_shared(item)).collect();
     let shared = unseen.len() - apart.len();
     let (left, right, alone) = seen.matched(&apart, job);
@@ -349,14 +348,6 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / f64::from(n.max(1))
 }
 
-/// Hashes of all passages of a text.
-fn passages(text: &str) -> impl Iterator<Item = u64> {
-    let all: Vec<String> = words(text).map(|word| word.text.to_lowercase()).collect();
-    let hashes: Vec<u64> =
-        all.windows(SHARED).map(|passage| xxh3_64(passage.join(" ").as_bytes())).collect();
-    hashes.into_iter()
-}
-
 /// Texts as the model sees them, with what they come to together.
 fn read<'a>(
     model: &Model,
@@ -369,16 +360,16 @@ fn read<'a>(
         if found.len() == job.limit {
             break;
         }
-        let text = model.beginning(&item.choices[0], job.tokens)?;
-        let tokens = model.token_probs(text)?;
+        let text = model.ask().beginning(&item.choices[0], job.tokens)?;
+        let tokens = model.ask().token_probs(text)?;
         if tokens.len() < job.least_tokens {
             side.too_short += 1;
             continue;
         }
-        let lower = model.token_probs(&text.to_lowercase())?;
+        let lower = model.ask().token_probs(&text.to_lowercase())?;
         let of_base = match base {
             Some(base) => {
-                let tokens = base.token_probs(text)?;
+                let tokens = base.ask().token_probs(text)?;
                 Some(mean(tokens.iter().map(|token| token.log_prob)))
             }
             None => None,
@@ -399,8 +390,9 @@ fn read<'a>(
 fn verbatim(model: &Model, seen: &[Read], job: &Job) -> Result<Option<Metric>> {
     let [before, behind] = VERBATIM;
     let long = seen.iter().filter(|text| text.tokens.len() >= before + behind).take(job.continued);
-    let right =
-        long.map(|text| model.goes_on(text.text, before, behind)).collect::<Result<Vec<bool>>>()?;
+    let right = long
+        .map(|text| model.ask().goes_on(text.text, before, behind))
+        .collect::<Result<Vec<bool>>>()?;
     Ok((!right.is_empty()).then(|| share("verbatim", &right, BTreeMap::new())))
 }
 
@@ -601,12 +593,12 @@ mod tests {
         let text =
             |skip: usize| (skip..skip + 14).map(|n| format!("w{n}")).collect::<Vec<_>>().join(" ");
         let shares = |a: &str, b: &str| {
-            let known: HashSet<u64> = passages(a).collect();
-            passages(b).any(|hash| known.contains(&hash))
+            let known: HashSet<u64> = passages(a, SHARED).collect();
+            passages(b, SHARED).any(|hash| known.contains(&hash))
         };
         assert!(shares(&text(0), &text(1).to_uppercase()));
         assert!(!shares(&text(0), &text(2)));
-        assert_eq!(passages("only a few words").count(), 0);
+        assert_eq!(passages("only a few words", SHARED).count(), 0);
     }
 
     /// Texts of 24 words in any order: nothing can be learned of them but the texts themselves.

@@ -42,6 +42,8 @@ pub struct Metric {
     pub higher_is_better: bool,
 }
 
+/// Least choices whose ranks are told.
+const RANKED: usize = 6;
 /// Draws of a bootstrap.
 const DRAWS: usize = 1_000;
 
@@ -59,6 +61,7 @@ pub fn metrics(answers: &[Answered], seed: u64) -> Vec<Metric> {
             all.push(share(name, &right, baselines.clone()));
         }
         all.extend(macro_f1(answers, seed));
+        all.extend(reciprocal_rank(answers, seed));
         let even = map(answers, |answer| 1.0 - 1.0 / answer.item.choices.len() as f64);
         let guessed = [("random", even.iter().sum::<f64>() / even.len() as f64)].into();
         let brier = mean("brier_score", &map(answers, brier), false, seed);
@@ -169,9 +172,29 @@ fn brier(answer: &Answered) -> f64 {
     weights.iter().enumerate().map(distance).sum()
 }
 
-/// Bits for each byte of the right answer that is so probable.
-fn bits(item: &Item, log_prob: f64) -> f64 {
-    -log_prob / std::f64::consts::LN_2 / item.choices[item.gold].len().max(1) as f64
+/// Bits for each byte of the right answer that is so probable, what stands behind it included.
+pub fn bits(item: &Item, log_prob: f64) -> f64 {
+    let bytes = item.choices[item.gold].len() + item.behind.len();
+    -log_prob / std::f64::consts::LN_2 / bytes.max(1) as f64
+}
+
+/// The mean of one over the rank of the right answer, where there are so many to choose from that
+/// its rank tells more than whether it is the first; among equals it comes last.
+fn reciprocal_rank(answers: &[Answered], seed: u64) -> Option<Metric> {
+    if answers.iter().any(|answer| answer.item.choices.len() < RANKED) {
+        return None;
+    }
+    let rank = |answer: &Answered| {
+        let gold = answer.log_probs[answer.item.gold];
+        1.0 / answer.log_probs.iter().filter(|of| **of >= gold).count() as f64
+    };
+    let guess = |answer: &Answered| {
+        let n = answer.item.choices.len();
+        (1..=n).map(|rank| 1.0 / rank as f64).sum::<f64>() / n as f64
+    };
+    let guessed = map(answers, guess).iter().sum::<f64>() / answers.len() as f64;
+    let found = mean("mrr", &map(answers, rank), true, seed);
+    Some(Metric { baselines: [("random", guessed)].into(), ..found })
 }
 
 /// A share with Wilson's interval.

@@ -3,16 +3,27 @@
 //!
 //! Comes in: any model of a Hugging Face folder or its hub ([`model`]), and files of questions as
 //! they are published ([`tasks`]); no data is shipped. Goes out: `<task>.jsonl` (each answer),
-//! `results.json` and `report.md` in the output folder. Promises: the log-probabilities of
-//! lm-evaluation-harness for the models it knows, metrics by its names and definitions
-//! ([`metrics`]), encoders under names of their own; the same numbers for any number of threads; a
-//! run that was stopped goes on behind its last answers. [`memorisation`] asks whether texts are
-//! known by heart.
+//! `results.json`, `report.md` and `report.html` in the output folder. Promises: the
+//! log-probabilities of lm-evaluation-harness for the models it knows, metrics by its names and
+//! definitions ([`metrics`]; of BioASQ, its own: [`entities`]), encoders under names of their own;
+//! the same numbers for any number of threads; a run that was stopped goes on behind its last
+//! answers.
+//!
+//! Beside that: [`probes`] are made of held-out text and a lexicon, [`ledger`] joins what was seen
+//! of each concept with what is known of it, [`dynamics`] tells what a run learned and kept each
+//! time a fact was told, [`memorisation`] and [`canaries`] whether texts are known by heart.
 
 mod baseline;
+pub mod canaries;
+pub mod dynamics;
+pub mod entities;
+mod exposure;
+pub mod known;
+pub mod ledger;
 pub mod memorisation;
 pub mod metrics;
 pub mod model;
+pub mod probes;
 pub mod report;
 pub mod tasks;
 
@@ -27,9 +38,10 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::error::{Error, Result};
 use crate::flow::dataset::write_atomically;
 use crate::flow::progress::Progress;
+use crate::train::ask::Request;
 use crate::train::model::Language;
 use metrics::{Answered, Metric};
-use model::{Model, Request};
+use model::Model;
 use tasks::{Item, Reads, Task};
 
 /// Items that are asked at once, before their answers are written.
@@ -53,6 +65,9 @@ pub struct Job<'a> {
     pub limit: Option<usize>,
     /// Examples before a question.
     pub shots: usize,
+    /// Whether questions without an answer are left out of the averages, as BioASQ's own program
+    /// does, and not counted as wrong.
+    pub skip_missing: bool,
     /// Seed of the bootstrap.
     pub seed: u64,
     /// Where to tell how far it is.
@@ -163,7 +178,7 @@ fn ask(model: &Model, asked: &Asked, job: &Job) -> Result<TaskResult> {
     // once decides the last bits.
     let mut alone: BTreeMap<String, f64> = BTreeMap::new();
     for (item, answer) in items.iter().zip(&answers.all) {
-        let known = item.choices.iter().map(|choice| format!(" {choice}"));
+        let known = item.choices.iter().map(|choice| item.continuation(choice));
         alone.extend(known.zip(answer.alone.iter().flatten().copied()));
     }
     while answers.all.len() < items.len() {
@@ -187,7 +202,7 @@ fn show(task: &Task, item: &mut Item, examples: &[Item], shots: usize) -> Result
         .iter()
         .filter(fits)
         .take(shots)
-        .map(|one| format!("{} {}\n\n", one.context, one.choices[one.gold]))
+        .map(|one| format!("{}{}\n\n", one.context, one.continuation(&one.choices[one.gold])))
         .collect();
     if shown.len() < shots {
         let n = shown.len();
@@ -202,12 +217,15 @@ fn show(task: &Task, item: &mut Item, examples: &[Item], shots: usize) -> Result
 fn hash(items: &[Item]) -> String {
     let mut hash = Xxh3::new();
     for item in items {
-        let texts = [&item.id, &item.description, &item.context].into_iter().chain(&item.choices);
+        let question = [&item.id, &item.description, &item.context, &item.behind];
+        let texts = question.into_iter().chain(&item.choices);
         for text in texts {
             hash.update(&(text.len() as u64).to_le_bytes());
             hash.update(text.as_bytes());
         }
         hash.update(&(item.gold as u64).to_le_bytes());
+        hash.update(&[u8::from(item.is_joined)]);
+        item.accepted.iter().flatten().for_each(|name| hash.update(name.as_bytes()));
     }
     format!("{:032x}", hash.digest128())
 }
@@ -280,10 +298,10 @@ fn answer(
         items.iter().map(|item| format!("{}{}", item.description, item.context)).collect();
     if matches!(task.reads, Reads::Texts(_)) {
         let texts: Vec<String> = items.iter().map(|item| item.choices[0].clone()).collect();
-        let found = model.rolling(&texts)?;
-        let of = |(item, of): (&Item, &model::LogProb)| Answer {
+        let found = model.ask().rolling(&texts)?;
+        let of = |(item, of): (&Item, &f64)| Answer {
             id: item.id.clone(),
-            log_probs: vec![of.sum],
+            log_probs: vec![*of],
             alone: None,
         };
         return Ok(items.iter().zip(&found).map(of).collect());
@@ -291,32 +309,34 @@ fn answer(
 
     let each = || {
         items.iter().zip(&contexts).flat_map(|(item, context)| {
-            item.choices.iter().map(move |choice| (context, format!(" {choice}")))
+            item.choices.iter().map(move |choice| (context, item.continuation(choice)))
         })
     };
     let sums: Vec<f64> = if model.language() == Language::Masked {
         let texts: Vec<String> =
             each().map(|(context, choice)| format!("{context}{choice}")).collect();
-        model.pseudo_log_probs(&texts)?.iter().map(|of| of.sum).collect()
+        model.ask().pseudo_log_probs(&texts)?
     } else {
         let request = |(context, continuation): (&String, String)| Request {
             context: context.clone(),
             continuation,
         };
+        // What is ranked among things of a text is not ranked without it.
+        let wants_alone = !matches!(task.reads, Reads::Entities(_));
         let new: Vec<Request> = each()
-            .filter(|(_, choice)| !known.contains_key(choice))
+            .filter(|(_, choice)| wants_alone && !known.contains_key(choice))
             .map(|(_, continuation)| Request { context: String::new(), continuation })
             .collect();
-        for (request, of) in new.iter().zip(model.log_probs(&new)?) {
-            known.insert(request.continuation.clone(), of.sum);
+        for (request, of) in new.iter().zip(model.ask().log_probs(&new)?) {
+            known.insert(request.continuation.clone(), of);
         }
         let requests: Vec<Request> = each().map(request).collect();
-        model.log_probs(&requests)?.iter().map(|of| of.sum).collect()
+        model.ask().log_probs(&requests)?
     };
 
     let mut sums = sums.into_iter();
     let of = |item: &Item| {
-        let alone = |choice: &String| known.get(&format!(" {choice}")).copied();
+        let alone = |choice: &String| known.get(&item.continuation(choice)).copied();
         Answer {
             id: item.id.clone(),
             log_probs: sums.by_ref().take(item.choices.len()).collect(),
@@ -345,12 +365,17 @@ fn told(
         .collect();
     let of = |answers: &[Answered]| match task.reads {
         Reads::Questions(_) => metrics::metrics(answers, job.seed),
+        Reads::Entities(tasks::Entities { form, .. }) => {
+            entities::metrics(answers, form, job.skip_missing, job.seed)
+        }
         Reads::Texts(_) => metrics::of_texts(answers, job.seed),
     };
 
     let mut groups: BTreeMap<String, Vec<Answered>> = BTreeMap::new();
     for answer in &answered {
-        groups.entry(answer.item.group.clone()).or_default().push(answer.clone());
+        for name in std::iter::once(&answer.item.group).chain(&answer.item.also) {
+            groups.entry(name.clone()).or_default().push(answer.clone());
+        }
     }
     let groups = match groups.len() {
         1 => BTreeMap::new(),
@@ -394,7 +419,7 @@ mod tests {
     }
 
     fn job(out: &Path, shots: usize) -> Job<'_> {
-        Job { out, limit: None, shots, seed: 17, progress: &Silent }
+        Job { out, limit: None, shots, skip_missing: false, seed: 17, progress: &Silent }
     }
 
     fn numbers(value: &Value) -> Vec<f64> {
@@ -449,10 +474,10 @@ mod tests {
             let (model, expected) = open(name);
             let texts: Vec<String> =
                 serde_json::from_value(expected["rolling"]["texts"].clone()).unwrap();
-            let found: Vec<f64> = model.rolling(&texts).unwrap().iter().map(|of| of.sum).collect();
+            let found: Vec<f64> = model.ask().rolling(&texts).unwrap();
             near(&found, &numbers(&expected["rolling"]["log_probs"]), name);
         }
-        assert!(open("t5").0.rolling(&["a".into()]).unwrap_err().to_string().contains("t5"));
+        assert!(open("t5").0.ask().rolling(&["a".into()]).unwrap_err().to_string().contains("t5"));
     }
 
     #[test]
@@ -510,7 +535,7 @@ mod tests {
         assert!(told(line, 1).contains("there are 0 examples"));
         let encoder = open("bert").0;
         let request = Request { context: "a".into(), continuation: " b".into() };
-        let error = encoder.log_probs(&[request]).unwrap_err().to_string();
+        let error = encoder.ask().log_probs(&[request]).unwrap_err().to_string();
         assert!(error.contains("both sides"), "{error}");
     }
 }

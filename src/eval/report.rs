@@ -7,19 +7,26 @@ use super::metrics::Metric;
 use super::{Results, TaskResult};
 use crate::error::Result;
 use crate::flow::dataset::{write_atomically, write_json};
+use crate::text::markup::escape;
 
 /// The results as JSON.
 pub const RESULTS: &str = "results.json";
 /// The results as a table.
 pub const REPORT: &str = "report.md";
+/// The results as a page.
+pub const PAGE: &str = "report.html";
 
-/// Writes both.
+/// Width of the figure of an interval.
+const WIDTH: f64 = 160.0;
+
+/// Writes all three.
 ///
 /// # Errors
 /// If a file cannot be written.
 pub(super) fn write(results: &Results, out: &Path) -> Result<()> {
     write_json(&out.join(RESULTS), results)?;
-    write_atomically(&out.join(REPORT), markdown(results).as_bytes())
+    write_atomically(&out.join(REPORT), markdown(results).as_bytes())?;
+    write_atomically(&out.join(PAGE), page(results).as_bytes())
 }
 
 /// What a task came to, in one line.
@@ -77,6 +84,75 @@ fn row(text: &mut String, name: &str, metric: &Metric) {
     );
 }
 
+/// As a page that needs nothing else: each value with its interval, and what is reached without a
+/// model.
+pub fn page(results: &Results) -> String {
+    let style = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 \
+                 1rem;color:#1c2733;background:#fff}table{border-collapse:collapse}td,th{padding:\
+                 .25rem .7rem;border-bottom:1px solid #9aa7b444;text-align:left}td.n{text-align:\
+                 right;font-variant-numeric:tabular-nums}svg{vertical-align:middle}.bar{stroke:\
+                 #1f6fb2;stroke-width:3}.dot{fill:#1f6fb2}.axis{stroke:#9aa7b4}.beside{stroke:\
+                 #c2572e;stroke-width:2}@media(prefers-color-scheme:dark){body{color:#d8e0e8;\
+                 background:#14181c}}";
+    let mut html = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width\"><title>kpipe eval</title><style>{style}</style></head>\
+         <body><h1>{}</h1><p>{}, files {}, kpipe {}. Bars are 95 % intervals; red marks what is \
+         reached without a model.</p>\n",
+        escape(&results.model),
+        results.family,
+        results.model_hash,
+        results.kpipe
+    );
+    for result in &results.tasks {
+        let TaskResult { task, version, path, shots, metrics, groups, .. } = result;
+        let _ = write!(
+            html,
+            "<h2>{task}</h2><p>version {version}, {shots} shots, {}</p>",
+            escape(path)
+        );
+        figures(&mut html, metrics);
+        for (group, metrics) in groups {
+            let _ = write!(html, "<details><summary>{}</summary>", escape(group));
+            figures(&mut html, metrics);
+            html += "</details>";
+        }
+    }
+    html + "</body></html>\n"
+}
+
+fn figures(html: &mut String, metrics: &[Metric]) {
+    *html += "<table>";
+    for metric in metrics {
+        let Metric { name, value, low, high, n, baselines, .. } = metric;
+        let beside: Vec<f64> = baselines.values().copied().collect();
+        let most = beside.iter().copied().fold(high.max(1.0), f64::max);
+        let x = |value: f64| value / most * WIDTH;
+        let marks: String = beside
+            .iter()
+            .map(|value| {
+                let x = x(*value);
+                format!("<line class=\"beside\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"3\" y2=\"15\"/>")
+            })
+            .collect();
+        let told: Vec<String> =
+            baselines.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+        let _ = write!(
+            html,
+            "<tr><td>{name}</td><td class=\"n\">{value:.4}</td><td><svg width=\"{WIDTH}\" \
+             height=\"18\"><line class=\"axis\" x1=\"0\" x2=\"{WIDTH}\" y1=\"9\" y2=\"9\"/>{marks}\
+             <line class=\"bar\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"9\" y2=\"9\"/><circle class=\"dot\" \
+             cx=\"{:.1}\" cy=\"9\" r=\"4\"/></svg></td><td>{low:.4}–{high:.4}</td><td>{n} \
+             items</td><td>{}</td></tr>",
+            x(*low),
+            x(*high),
+            x(*value),
+            told.join(", ")
+        );
+    }
+    *html += "</table>";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +189,7 @@ mod tests {
         let text = markdown(&results);
         let row = "| mmlu v1, 5 shots | `acc` ↑ | 0.5000 | 0.4000–0.6000 | 100 | random 0.2500 |";
         assert!(text.contains(row) && text.contains("| a\\|b |"), "{text}");
+        let html = page(&results);
+        assert!(html.contains("0.4000–0.6000") && html.contains("random 0.2500"), "{html}");
     }
 }

@@ -22,6 +22,7 @@
 //! Everything random is keyed by what it is for (seed, step, microbatch, block, site), never by
 //! call order.
 
+pub mod ask;
 pub mod data;
 pub mod kernels;
 pub mod model;

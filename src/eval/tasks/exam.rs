@@ -45,6 +45,7 @@ impl Question {
             context,
             choices: choices.collect(),
             gold: self.gold,
+            ..Item::default()
         }
     }
 
@@ -53,10 +54,10 @@ impl Question {
         Item {
             id: self.id,
             group: self.group,
-            description: String::new(),
             context: format!("{}{}\n{}", prompt.question, self.text, prompt.answer),
             choices: self.options,
             gold: self.gold,
+            ..Item::default()
         }
     }
 }

@@ -9,11 +9,14 @@ pub mod choices;
 pub mod cmmlu;
 mod exam;
 pub mod hellaswag;
+pub mod lawbench;
 pub mod medmcqa;
 pub mod medqa;
 pub mod mmlu;
+pub mod probes;
 pub mod pubmedqa;
 pub mod texts;
+pub mod zh_medicine;
 
 use std::io::Read;
 use std::path::Path;
@@ -28,6 +31,8 @@ pub static TASKS: &[&Task] = &[
     &hellaswag::HELLASWAG,
     &pubmedqa::PUBMEDQA,
     &bioasq::BIOASQ_YESNO,
+    &bioasq::BIOASQ_FACTOID,
+    &bioasq::BIOASQ_LIST,
     &medqa::MEDQA,
     &medqa::MEDQA_CLOZE,
     &medmcqa::MEDMCQA,
@@ -36,7 +41,12 @@ pub static TASKS: &[&Task] = &[
     &mmlu::MMLU_CLOZE,
     &cmmlu::CMMLU,
     &cmmlu::CMMLU_CLOZE,
+    &lawbench::LAWBENCH,
+    &lawbench::LAWBENCH_CLOZE,
+    &zh_medicine::ZH_MEDICINE,
+    &zh_medicine::ZH_MEDICINE_CLOZE,
     &choices::CHOICES,
+    &probes::PROBES,
     &texts::BITS,
 ];
 
@@ -58,8 +68,28 @@ pub struct Task {
 pub enum Reads {
     /// Questions: the items of the text of a file, which has this name without its endings.
     Questions(fn(&str, &str) -> Result<Vec<Item>>),
+    /// Questions that are answered by things: an item's choices are what is ranked, of which none
+    /// needs to be right, and what it accepts is.
+    Entities(Entities),
     /// Texts that are measured from their beginning: each the only choice of an item.
     Texts(fn(&Path) -> Result<Vec<Item>>),
+}
+
+/// How questions that are answered by things are read.
+pub struct Entities {
+    /// The items of the text of a file.
+    pub read: fn(&str) -> Result<Vec<Item>>,
+    /// How many things answer one.
+    pub form: Form,
+}
+
+/// How many things answer a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One, of which the first five tries count.
+    One,
+    /// Several.
+    Several,
 }
 
 /// A question with its answers.
@@ -78,6 +108,15 @@ pub struct Item {
     pub choices: Vec<String>,
     /// The right one.
     pub gold: usize,
+    /// Of questions that are answered by things, the right ones, each with its other names, in
+    /// small letters.
+    pub accepted: Vec<Vec<String>>,
+    /// What stands behind each answer and is judged with it, such as the rest of a sentence.
+    pub behind: String,
+    /// Whether no space stands before an answer, as in Chinese.
+    pub is_joined: bool,
+    /// What else it is told by, beside its group, such as `bucket 2`.
+    pub also: Vec<String>,
 }
 
 /// The task called `name`.
@@ -99,7 +138,7 @@ impl Task {
     pub fn items(&self, path: &str) -> Result<Vec<Item>> {
         let items = match self.reads {
             Reads::Texts(read) => read(Path::new(path)).map_err(|error| error.hint(self.hint()))?,
-            Reads::Questions(_) => {
+            Reads::Questions(_) | Reads::Entities(_) => {
                 let files = expand(path)?;
                 let all: Vec<Vec<Item>> =
                     files.iter().map(|file| self.of_file(file)).collect::<Result<_>>()?;
@@ -128,6 +167,7 @@ impl Task {
     fn parse(&self, text: &str, stem: &str) -> Result<Vec<Item>> {
         match self.reads {
             Reads::Questions(read) => read(text, stem),
+            Reads::Entities(Entities { read, .. }) => read(text),
             Reads::Texts(_) => Err(Error::usage(format!("`{}` asks no questions", self.name))),
         }
     }
@@ -138,7 +178,16 @@ impl Task {
 }
 
 impl Item {
+    /// An answer as it follows on the question.
+    pub fn continuation(&self, choice: &str) -> String {
+        let space = if self.is_joined { "" } else { " " };
+        format!("{space}{choice}{}", self.behind)
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
+        if !self.accepted.is_empty() {
+            return Ok(());
+        }
         if self.choices.is_empty() {
             return Err("there is nothing to choose from".to_string());
         }
@@ -154,7 +203,10 @@ impl Item {
 }
 
 /// The text of a file, unpacked.
-fn text(path: &Path) -> Result<String> {
+///
+/// # Errors
+/// If it cannot be read, or is not UTF-8.
+pub fn text(path: &Path) -> Result<String> {
     let failed = |cause: &dyn std::fmt::Display| Error::file("read", path, cause);
     let bounds = Bounds { max_bytes: MAX_BYTES, max_ratio: 1_000 };
     let mut unpacked = Unpacked::open(path, &bounds, None).map_err(|cause| failed(&cause))?;

@@ -8,7 +8,7 @@
 //! words and concepts, [`informed`] what words tell of one another, and [`windows`] cuts documents
 //! into them; [`rows`] makes rows and labels of windows, one kind a file, and [`batch`] puts those
 //! of a step together. [`curriculum`] counts the quotas of the order again, [`consumed`] keeps the
-//! proof of what was read.
+//! proof of what was read. [`probes`] are what a model is asked meanwhile.
 
 pub mod again;
 pub mod batch;
@@ -18,6 +18,7 @@ pub mod foreign;
 pub mod informed;
 pub mod marks;
 pub mod paced;
+pub mod probes;
 pub mod rows;
 pub mod shards;
 pub mod shuffle;

@@ -46,7 +46,7 @@ use crate::train::run::taught::Kept;
 use crate::train::run::tensorboard::Events;
 use crate::train::run::trainer::share;
 use crate::train::schedule::learning_rate;
-use crate::train::strategy::{self, At, Did, DocumentLoss, Layout, Probe, Sample};
+use crate::train::strategy::{self, At, Did, DocumentLoss, Layout, Probe, Reader, Sample};
 use crate::train::{Job, Summary};
 
 const METRICS: &str = "metrics.jsonl";
@@ -243,6 +243,16 @@ impl Data {
         let rows = rows.ok_or_else(|| Error::data("the shards hold no document"))?;
         let dtype = params.precision.compute();
         Ok(rows.inputs(self.tokenizer.frame.pad, dtype, job.device)?)
+    }
+
+    /// How the run reads text and computes.
+    fn reader<'a>(&'a self, job: &Job<'a>, params: &Params) -> Reader<'a> {
+        Reader {
+            family: self.pretrained.family,
+            tokenizer: &self.tokenizer,
+            dtype: params.precision.compute(),
+            device: job.device,
+        }
     }
 
     /// The rows of the kinds that the run's objectives learn from.
@@ -551,6 +561,7 @@ pub(crate) struct Session<'a> {
     job: &'a Job<'a>,
     /// Rows that strategies look at the model with.
     sample: Sample<'a>,
+    reader: Reader<'a>,
     first_val_loss: Option<f64>,
     metrics: Log,
     consumed: Log,
@@ -613,7 +624,13 @@ impl<'a> Session<'a> {
         };
 
         let sample = Sample::new(|| data.sample(job, params, batcher));
-        let run = Probe { model, parameters: &parameters, sample: &sample, seed: job.seed };
+        let run = Probe {
+            model,
+            parameters: &parameters,
+            sample: &sample,
+            seed: job.seed,
+            reader: Some(data.reader(job, params)),
+        };
         for active in &mut strategies {
             match &found {
                 Some((state, path)) => {
@@ -654,6 +671,7 @@ impl<'a> Session<'a> {
 
             job,
             sample,
+            reader: data.reader(job, params),
         };
 
         for active in &session.strategies {
@@ -732,17 +750,17 @@ impl<'a> Session<'a> {
 
     /// Shows the run to the strategies before a step.
     pub(crate) fn before(&mut self, at: At) -> Result<()> {
-        let Session { data, job, parameters, sample, strategies, .. } = self;
+        let Session { data, job, parameters, sample, strategies, reader, .. } = self;
         let model = data.pretrained.model.as_ref();
-        let run = Probe { model, parameters, sample, seed: job.seed };
+        let run = Probe { model, parameters, sample, seed: job.seed, reader: Some(*reader) };
         strategies.iter_mut().try_for_each(|active| active.strategy.before(at, &run))
     }
 
     /// Shows the run to the strategies behind a step that moved the weights.
     pub(crate) fn after(&mut self, at: At, did: &Did) -> Result<()> {
-        let Session { data, job, parameters, sample, strategies, .. } = self;
+        let Session { data, job, parameters, sample, strategies, reader, .. } = self;
         let model = data.pretrained.model.as_ref();
-        let run = Probe { model, parameters, sample, seed: job.seed };
+        let run = Probe { model, parameters, sample, seed: job.seed, reader: Some(*reader) };
         strategies.iter_mut().try_for_each(|active| active.strategy.after(at, &run, did))
     }
 

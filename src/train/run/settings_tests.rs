@@ -198,6 +198,9 @@ const KEYS: &[(&str, &[&[&str]], Changes)] = &[
     ("strategy.mining.reuse=1", &[MINING], Model),
     ("strategy.mining.noise_weight=0.9", &[MINING], Model),
     ("strategy.attention_kl.every=2", &[], Beside),
+    ("strategy.panel.every=2", &[PANEL], Beside),
+    ("strategy.panel.items=1", &[PANEL], Beside),
+    ("strategy.panel.forget_max=100.0", &[PANEL], Beside),
     ("optimiser.kind=adamw_bert", &[], Model),
     ("optimiser.lr=1e-4", &[], Model),
     ("optimiser.beta1=0.5", &[], Model),
@@ -220,6 +223,14 @@ const GOING_ON: &[&str] = &["init=FOLDER"];
 /// Needs a folder to begin with, which the test puts there.
 const ADAPTER: &[&str] = &["strategy.adapter.on=true", "init=FOLDER", "max_tokens=32"];
 
+/// Two, of which one must not be forgotten, as it is here: nothing teaches it.
+const PROBES: &str = r#"
+    {"id": "1", "kind": "concept", "context": "aspirin", "choices": ["lowers"], "answer": 0}
+    {"id": "2", "kind": "control", "context": "fever", "choices": ["§"], "answer": 0}
+"#;
+/// Probes that the test writes.
+const PANEL: &[&str] = &["strategy.panel.file=PROBES"];
+
 /// Keys that name a file or turn something on that others here need; each has a test of its own.
 const TESTED_ELSEWHERE: &[&str] = &[
     "init",
@@ -227,6 +238,7 @@ const TESTED_ELSEWHERE: &[&str] = &[
     "strategy.adapter.on",
     "strategy.adapter.from",
     "strategy.momentum.on",
+    "strategy.panel.file",
     "strategy.teacher.on",
     "strategy.teacher.from",
     "strategy.teacher.cache",
@@ -287,7 +299,7 @@ fn outcome(shards: &Path, params: &Params) -> Result<Outcome> {
     let model = read("model.safetensors").or_else(|| read("adapter.safetensors"));
     let steady = |metric| Metric { tokens_per_s: 0.0, memory: None, ..metric }.line().unwrap();
     let mut beside: Vec<String> = metrics(out.path()).into_iter().map(steady).collect();
-    for folder in ["ema", "average"] {
+    for folder in ["ema", "average", "panel"] {
         beside.push(format!("{:?}", read(&format!("{folder}/model.safetensors"))));
     }
     Ok(Outcome { model: model.unwrap(), beside })
@@ -299,6 +311,9 @@ fn every_key_does_what_it_is_for() {
     let gpt2 = FAMILIES.iter().find(|family| family.name == "gpt2").unwrap();
     let init = checkpoint_folder(gpt2);
     let folder = format!("init={}", init.path().display());
+    let probes = init.path().join("probes.jsonl");
+    std::fs::write(&probes, PROBES).unwrap();
+    let panel = format!("strategy.panel.file={}", probes.display());
     let mut plain: BTreeMap<Vec<&str>, Outcome> = BTreeMap::new();
     let mut wrong = Vec::new();
 
@@ -306,7 +321,11 @@ fn every_key_does_what_it_is_for() {
         let with: Vec<&str> = with
             .concat()
             .into_iter()
-            .map(|one| if one == "init=FOLDER" { folder.as_str() } else { one })
+            .map(|one| match one {
+                "init=FOLDER" => folder.as_str(),
+                "strategy.panel.file=PROBES" => panel.as_str(),
+                other => other,
+            })
             .collect();
         let before = plain
             .entry(with.clone())

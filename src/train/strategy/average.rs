@@ -151,7 +151,13 @@ mod tests {
         let parameters = Parameters::draw(&declared, 1, DType::F64, &Device::Cpu).unwrap();
         let model = tiny_encoder();
         let sample = Sample::new(|| unreachable!("nobody looks"));
-        let run = Probe { model: &model, parameters: &parameters, sample: &sample, seed: 1 };
+        let run = Probe {
+            model: &model,
+            parameters: &parameters,
+            sample: &sample,
+            seed: 1,
+            reader: None,
+        };
         let did = Did::default();
         let mut kept = average(last, over, weights).save();
 
@@ -204,7 +210,13 @@ mod tests {
         let model = tiny_encoder();
         let parameters = Parameters::draw(&[], 1, DType::F64, &Device::Cpu).unwrap();
         let sample = Sample::new(|| unreachable!("nobody looks"));
-        let run = Probe { model: &model, parameters: &parameters, sample: &sample, seed: 1 };
+        let run = Probe {
+            model: &model,
+            parameters: &parameters,
+            sample: &sample,
+            seed: 1,
+            reader: None,
+        };
         assert!(average(6, 0.2, Counts::Equal).load(Saved::default(), &run).is_err());
     }
 }

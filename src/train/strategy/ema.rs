@@ -79,7 +79,13 @@ mod tests {
         let parameters = Parameters::draw(&declared, 1, DType::F64, &Device::Cpu).unwrap();
         let model = tiny_encoder();
         let sample = Sample::new(|| unreachable!("nobody looks"));
-        let run = Probe { model: &model, parameters: &parameters, sample: &sample, seed: 1 };
+        let run = Probe {
+            model: &model,
+            parameters: &parameters,
+            sample: &sample,
+            seed: 1,
+            reader: None,
+        };
         let new = || Ema { decay: 0.995, mean: Mean::default() };
         let mut ema = new();
         ema.begin(&run).unwrap();

@@ -298,7 +298,13 @@ mod tests {
         let model = tiny_encoder();
         let parameters = Parameters::draw(&[], 1, DType::F32, &Device::Cpu).unwrap();
         let sample = Sample::new(|| Err(Error::data("nobody looks")));
-        let run = Probe { model: &model, parameters: &parameters, sample: &sample, seed: 1 };
+        let run = Probe {
+            model: &model,
+            parameters: &parameters,
+            sample: &sample,
+            seed: 1,
+            reader: None,
+        };
         other.load(kept, &run).unwrap();
         assert_eq!((other.entries, other.again), (mining.entries, mining.again));
         assert_eq!(other.names, mining.names);

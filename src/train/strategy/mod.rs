@@ -13,6 +13,7 @@ mod maps;
 mod mean;
 pub mod mining;
 pub mod momentum;
+pub mod panel;
 pub mod teacher;
 #[cfg(test)]
 mod tests;
@@ -29,9 +30,10 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::train::data::again::Again;
+use crate::train::data::tokenizer::Tokenizer;
 use crate::train::model::moves::Moves;
 use crate::train::model::parameters::Declared;
-use crate::train::model::{Architecture, Inputs, Parameters, Weights};
+use crate::train::model::{Architecture, Family, Inputs, Parameters, Weights};
 use crate::train::params::{Params, Section};
 
 /// Where the sections of strategies stand in a pipeline file.
@@ -47,6 +49,7 @@ pub static STRATEGIES: &[&Kind] = &[
     &unfreeze::UNFREEZE,
     &mining::MINING,
     &attention_kl::ATTENTION_KL,
+    &panel::PANEL,
     #[cfg(test)]
     &toy::TOY,
 ];
@@ -138,6 +141,22 @@ pub struct Probe<'a> {
     pub sample: &'a Sample<'a>,
     /// Seed of every draw of the run.
     pub seed: u64,
+    /// How text is read and computed, for strategies that ask the model something; none where
+    /// nobody does.
+    pub reader: Option<Reader<'a>>,
+}
+
+/// How a run reads text and computes.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    /// The model's family.
+    pub family: &'static Family,
+    /// The tokenizer.
+    pub tokenizer: &'a Tokenizer,
+    /// What is computed with.
+    pub dtype: DType,
+    /// Where.
+    pub device: &'a Device,
 }
 
 /// What a step came to.

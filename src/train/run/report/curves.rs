@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::train::run::metrics::Metric;
+use crate::train::strategy::panel;
 
 /// Points that a curve is drawn with at most.
 const MOST: usize = 600;
@@ -197,7 +198,7 @@ fn told(metric: &Metric) -> Vec<Told> {
         match name.strip_suffix("_val_loss") {
             Some(which) => tell(Chart::Loss, &format!("held out, {which}"), Some(*value)),
             None if name.starts_with("mining.") => tell(Chart::Documents, name, Some(*value)),
-            None if name.starts_with("attention_kl.") => {}
+            None if name.starts_with("attention_kl.") || panel::is_of_one(name) => {}
             None => tell(Chart::Others, name, Some(*value)),
         }
     }
