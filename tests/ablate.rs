@@ -121,6 +121,8 @@ fn what_cannot_be_run_is_told_first() {
         error.contains("did you mean `shuffle`") && error.contains("the arm `untrained`"),
         "{error}"
     );
+    let error = told("\"train.steps=40\"", "\"train.steps=40\", \"train.mixed.alpha=0.3\"");
+    assert!(error.contains("train.mixed.on") && error.contains("the arm"), "{error}");
     let error = told("seeds = [1]", "seeds = []");
     assert!(error.contains("`seeds` is empty") && error.contains("plan.toml"), "{error}");
     let error = told("primary = \"facts.new\"", "primary = \"fact.new\"");

@@ -41,7 +41,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "train",
         ],
     ),
-    ("ablate", &["build", "draw", "error", "eval", "flow", "ingest", "knowledge", "text", "train"]),
+    ("ablate", &["build", "draw", "error", "eval", "flow", "knowledge", "text", "train"]),
     (
         "cli",
         &[

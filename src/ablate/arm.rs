@@ -1,6 +1,6 @@
 //! One arm: its build, its run, and what the model then knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -22,6 +22,7 @@ use crate::eval::model::Model;
 use crate::eval::{dynamics, probes};
 use crate::flow::dataset::{write_atomically, write_json};
 use crate::flow::progress::Silent;
+use crate::flow::registry;
 use crate::flow::settings::Settings;
 use crate::knowledge::lexicon::Lexicon;
 use crate::knowledge::mentions::Finder;
@@ -104,10 +105,16 @@ impl<'a> Grounds<'a> {
     /// If the text cannot be read, the plan's settings do not fit, or training fails.
     pub fn lay(plan: &'a Plan, job: &'a Job<'a>) -> Result<Self> {
         let (world, injected) = (World::draw(&plan.world)?, injected::read(job.injected)?);
-        // Told before hours are spent: each arm's settings are settings, and its files are there.
+        // Told before hours are spent: what an arm's run would refuse.
         for arm in plan.arms() {
             let place = || format!("the arm `{}` of the plan", arm.name);
-            pipeline(plan, job, &arm.set, "", &|_| true).map_err(|error| error.at(place()))?;
+            let checked = || {
+                let mut params = pipeline(plan, job, &arm.set, "", &|_| true)?.train;
+                params.init = "the model that all arms go on from".to_string();
+                params.check()?;
+                params.check_given()
+            };
+            checked().map_err(|error: Error| error.at(place()))?;
         }
 
         let told = world.documents(Facts::Told);
@@ -139,10 +146,10 @@ impl<'a> Grounds<'a> {
         let real = grounds.real_probes()?;
         grounds.probes.extend(real);
         if !grounds.probes.iter().any(|one| one.kind == plan.primary) {
-            let kinds: std::collections::BTreeSet<&str> =
+            let kinds: BTreeSet<&str> =
                 grounds.probes.iter().map(|one| one.kind.as_str()).collect();
             let kinds: Vec<&str> = kinds.into_iter().collect();
-            return Err(crate::flow::registry::unknown("kind of probes", &plan.primary, &kinds));
+            return Err(registry::unknown("kind of probes", &plan.primary, &kinds));
         }
         Ok(grounds)
     }
@@ -152,10 +159,11 @@ impl<'a> Grounds<'a> {
         if self.plan.text.probes == 0 || self.plan.text.domain == 0.0 {
             return Ok(Vec::new());
         }
-        let low = self.plan.arms().pop().map(|arm| arm.set).unwrap_or_default();
-        let shards = self.build(&low, Facts::Told)?;
+        // All builds hold out the same documents: seed and ids decide which.
+        let set = self.plan.arms().pop().map(|arm| arm.set).unwrap_or_default();
+        let shards = self.build(&set, Facts::Told)?;
         let out = self.job.out.join("real-probes");
-        let names = pipeline(self.plan, self.job, &low, "", &|_| true)?.train.names;
+        let names = pipeline(self.plan, self.job, &set, "", &|_| true)?.train.names;
         if names.lexicon.is_empty() {
             return Ok(Vec::new());
         }

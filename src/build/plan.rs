@@ -408,6 +408,7 @@ pub fn check(job: &Job) -> Result<()> {
     for spec in &job.pipeline.density.lexicon {
         check_apart(&job.out, "the lexicon", &spec.path)?;
     }
+    check_apart(&job.out, "the ledger", &job.pipeline.density.ledger)?;
 
     for room in ROOMS {
         if room.reads != flowing {

@@ -26,6 +26,10 @@ pub(super) struct BuildArgs {
     /// At most so many documents of each source
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
+    /// What a model that was trained before knows, as `kpipe eval ledger` writes it: what it has
+    /// met often and does not know counts more (`density.ledger`)
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
     /// Print the checked plan with expected documents, disk and time from a sample, and stop
     #[arg(long)]
     dry_run: bool,
@@ -39,7 +43,10 @@ pub(super) struct BuildArgs {
 
 pub(super) fn run(args: &BuildArgs) -> Result<()> {
     start_again_with([give_memory_back_late()])?;
-    let pipeline = args.settings.pipeline()?;
+    let mut pipeline = args.settings.pipeline()?;
+    if let Some(ledger) = &args.ledger {
+        pipeline.density.ledger = ledger.display().to_string();
+    }
     let sources = pipeline.sources(&args.source.join(","))?;
     let job = Job {
         pipeline,

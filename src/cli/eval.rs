@@ -11,7 +11,7 @@ use super::{MemoryArgs, RunArgs, SettingsArgs};
 use crate::error::{Error, Result};
 use crate::eval::model::Model;
 use crate::eval::{
-    Asked, Job, canaries, dynamics, evaluate, ledger, memorisation, probes, report, tasks,
+    Asked, Job, canaries, dynamics, evaluate, glue, ledger, memorisation, probes, report, tasks,
 };
 use crate::flow::progress::Progress;
 use crate::knowledge::lexicon::Lexicon;
@@ -29,6 +29,9 @@ pub(super) struct EvalArgs {
     /// `kpipe train`, or `owner/name` on its hub
     #[arg(long, value_name = "MODEL", required = true)]
     model: Option<String>,
+    /// The model it went on from: each metric's change is told, over the items that both answered
+    #[arg(long, value_name = "MODEL")]
+    before: Option<String>,
     /// A task and its questions: a file (packed or not), a folder or a pattern; may be given more
     /// than once. `kpipe list tasks` tells what each reads
     #[arg(long, value_name = "NAME=PATH", required = true)]
@@ -60,6 +63,8 @@ pub(super) struct EvalArgs {
 enum Other {
     /// Whether texts are known by heart: those that were trained on against others of their kind
     Memorisation(MemorisationArgs),
+    /// GLUE's nine tasks through a linear head on a model's states
+    Glue(GlueArgs),
     /// Random secrets in training text: write them, and measure how far a model knows them
     Canaries(CanariesArgs),
     /// Make knowledge probes of held-out documents and a lexicon, for the task `probes` and for
@@ -70,6 +75,26 @@ enum Other {
     Ledger(LedgerArgs),
     /// What a run with a panel learned of facts each time they were told, and what it kept
     Dynamics(DynamicsArgs),
+}
+
+#[derive(Args)]
+struct GlueArgs {
+    /// A model of any family
+    #[arg(long, value_name = "MODEL")]
+    model: String,
+    /// Folder with a folder for each task, as they are published: `RTE/train.tsv`, `RTE/dev.tsv`
+    #[arg(long, value_name = "FOLDER")]
+    data: PathBuf,
+    /// Most training records of a task
+    #[arg(long, value_name = "N", default_value_t = 5_000)]
+    limit: usize,
+    /// Folder for `glue.json` and `glue.md`
+    #[arg(long, value_name = "FOLDER", default_value = "eval")]
+    out: PathBuf,
+    #[command(flatten)]
+    computed: Computed,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 #[derive(Args)]
@@ -242,6 +267,7 @@ impl EvalArgs {
     pub(super) fn is_json(&self) -> bool {
         match &self.other {
             Some(Other::Memorisation(args)) => args.run.json,
+            Some(Other::Glue(args)) => args.run.json,
             Some(Other::Canaries(args)) => args.run.json,
             Some(Other::Probes(args)) => args.run.json,
             Some(Other::Ledger(args)) => args.run.json,
@@ -291,6 +317,7 @@ fn pairs(argument: &str, given: &[String]) -> Result<Vec<(String, String)>> {
 pub(super) fn run(args: &EvalArgs) -> Result<()> {
     match &args.other {
         Some(Other::Memorisation(args)) => return memorised(args),
+        Some(Other::Glue(args)) => return ask_glue(args),
         Some(Other::Canaries(args)) => return expose(args),
         Some(Other::Probes(args)) => return make_probes(args),
         Some(Other::Ledger(args)) => return write_ledger(args),
@@ -310,7 +337,8 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
         seed: args.computed.seed,
         progress: &printer,
     };
-    let results = evaluate(&model, &asked, &job)?;
+    let before = args.before.as_ref().map(|before| args.computed.open(before, &printer));
+    let results = evaluate(&model, before.transpose()?.as_ref(), &asked, &job)?;
     printer.result(&report::table(&results), &json!(results))
 }
 
@@ -335,6 +363,22 @@ fn memorised(args: &MemorisationArgs) -> Result<()> {
     tasks::texts::visit(&args.seen, "train", &mut |item| seen.add(item, job.seed))?;
     let told = memorisation::measure(&model, base.as_ref(), seen, &unseen, &job)?;
     printer.result(&memorisation::markdown(&told), &json!(told))
+}
+
+fn ask_glue(args: &GlueArgs) -> Result<()> {
+    start_again_with(environment(args.run.threads)?)?;
+    args.run.start_threads()?;
+    let printer = args.run.printer();
+    let model = args.computed.open(&args.model, &printer)?;
+    let job = glue::Job {
+        data: &args.data,
+        out: &args.out,
+        limit: args.limit,
+        seed: args.computed.seed,
+        progress: &printer,
+    };
+    let told = glue::evaluate(&model, &job)?;
+    printer.result(&glue::table(&told), &json!(told))
 }
 
 fn expose(args: &CanariesArgs) -> Result<()> {

@@ -179,7 +179,7 @@ fn terms(row: &Row, model: &Scores) -> Vec<Term> {
             tf: *tf,
             df: model.df[at],
             idf: model.idf[at],
-            contribution: model.bm25.contribution(model.idf[at], *tf, row.n_tokens),
+            contribution: model.bm25.contribution(model.weights[at], *tf, row.n_tokens),
             found: Vec::new(),
         }
     };

@@ -21,6 +21,7 @@ pub mod bm25;
 pub mod coverage;
 pub mod explain;
 mod index;
+mod ledger;
 mod score;
 mod spill;
 pub mod table;
@@ -73,6 +74,10 @@ pub struct Params {
     pub stop: Vec<String>,
     /// Names looked for although they are short or stopped.
     pub keep: Vec<String>,
+    /// `ledger.parquet` of a model that was trained before; empty weighs all concepts alike.
+    pub ledger: String,
+    /// What more a concept counts that the model has met often and does not know, [0, 100].
+    pub unknown: f64,
 }
 
 impl Params {
@@ -100,8 +105,8 @@ impl Params {
         }
     }
 
-    /// The files that `lexicon` names, in reading order; their content belongs into the room's
-    /// fingerprint.
+    /// The files that `lexicon` and `ledger` name, in reading order; their content belongs into the
+    /// room's fingerprint.
     ///
     /// # Errors
     /// If a path leads to no file.
@@ -109,6 +114,9 @@ impl Params {
         let mut all = Vec::new();
         for spec in &self.lexicon {
             all.extend(lexicon::files(spec)?.files);
+        }
+        if !self.ledger.is_empty() {
+            all.push(PathBuf::from(&self.ledger));
         }
         Ok(all)
     }

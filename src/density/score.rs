@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bm25::Bm25;
 use super::spill::{self, Row};
-use super::{Params, VERSION, index};
+use super::{Params, VERSION, index, ledger};
 use crate::error::{Error, Result};
 use crate::flow::dataset::{Batches, Dataset, read_json, write_json};
 use crate::flow::room::Context;
@@ -34,6 +34,8 @@ pub(super) struct Scores<'a> {
     pub(super) df: Vec<u32>,
     /// Inverse document frequency of each concept.
     pub(super) idf: Vec<f64>,
+    /// The same times what the concept counts for: more, where a model is to learn it.
+    pub(super) weights: Vec<f64>,
     /// Mentions of each concept in all documents.
     pub(super) tf: Vec<u64>,
     /// BM25 of every row.
@@ -84,10 +86,13 @@ impl<'a> Scores<'a> {
         let index = index::open(cx.folder, &mentions, lexicon, cx.memory_bytes)?;
         let df = index::document_frequencies(&index, lexicon, cx.folder)?;
         let idf: Vec<f64> = df.iter().map(|df| bm25.idf(*df)).collect();
-        let scores = index::score_rows(&index, lexicon, &bm25, &idf, cx.folder)?;
+        let factors = ledger::factors(params, lexicon)?;
+        let weights: Vec<f64> =
+            idf.iter().zip(&factors).map(|(idf, factor)| idf * factor).collect();
+        let scores = index::score_rows(&index, lexicon, &bm25, &weights, cx.folder)?;
         let median = median(&scores);
 
-        Ok(Scores { lexicon, finder, bm25, df, idf, tf, scores, median, mentions })
+        Ok(Scores { lexicon, finder, bm25, df, idf, weights, tf, scores, median, mentions })
     }
 
     /// The numbers of a row.

@@ -228,7 +228,12 @@ pub(super) fn mean(
 }
 
 /// The middle 95 % of a statistic over rows drawn with replacement.
-fn bootstrap(name: &str, n: usize, seed: u64, of: impl Fn(&[usize]) -> f64) -> (f64, f64) {
+pub(super) fn bootstrap(
+    name: &str,
+    n: usize,
+    seed: u64,
+    of: impl Fn(&[usize]) -> f64,
+) -> (f64, f64) {
     let mut draws = draw::stream(seed, "bootstrap", name.as_bytes());
     middle(|| {
         let rows: Vec<usize> = (0..n).map(|_| draw::next_below(&mut draws, n)).collect();

@@ -11,13 +11,14 @@
 //!
 //! Beside that: [`probes`] are made of held-out text and a lexicon, [`ledger`] joins what was seen
 //! of each concept with what is known of it, [`dynamics`] tells what a run learned and kept each
-//! time a fact was told, [`memorisation`] and [`canaries`] whether texts are known by heart.
+//! time a fact was told, [`glue`] what a model's states say of sentences, [`memorisation`] and [`canaries`] whether texts are known by heart.
 
 mod baseline;
 pub mod canaries;
 pub mod dynamics;
 pub mod entities;
 mod exposure;
+pub mod glue;
 pub mod known;
 pub mod ledger;
 pub mod memorisation;
@@ -91,6 +92,24 @@ pub struct TaskResult {
     pub metrics: Vec<Metric>,
     /// By what they are about, where there is more than one thing.
     pub groups: BTreeMap<String, Vec<Metric>>,
+    /// What is different from the model before, where one was asked, item by item.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}
+
+/// How a metric of items differs from that of the model before.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    /// The metric.
+    pub name: &'static str,
+    /// Its value before.
+    pub before: f64,
+    /// By how much it is more now.
+    pub difference: f64,
+    /// Ends of the 95 % interval, by a bootstrap over items that both answered.
+    pub low: f64,
+    /// See `low`.
+    pub high: f64,
 }
 
 /// All results for a model.
@@ -126,14 +145,26 @@ struct Answer {
     alone: Option<Vec<f64>>,
 }
 
-/// Asks a model all tasks, and writes answers and results.
+/// Where the answers of the model before go, in the output folder.
+const BEFORE: &str = "before";
+
+/// Asks a model all tasks, and writes answers and results; the same of the model `before` it, and
+/// what has changed, where one is given.
 ///
 /// # Errors
-/// If a file is broken, the model cannot be asked a task, or `out` holds answers of another model
-/// or of other questions.
-pub fn evaluate(model: &Model, asked: &[Asked], job: &Job) -> Result<Results> {
-    std::fs::create_dir_all(job.out).map_err(|cause| Error::file("create", job.out, cause))?;
-    let tasks = asked.iter().map(|one| ask(model, one, job)).collect::<Result<_>>()?;
+/// If a file is broken, a model cannot be asked a task, or `out` holds answers of another model or
+/// of other questions.
+pub fn evaluate(
+    model: &Model,
+    before: Option<&Model>,
+    asked: &[Asked],
+    job: &Job,
+) -> Result<Results> {
+    let of_before = job.out.join(BEFORE);
+    for folder in std::iter::once(job.out).chain(before.map(|_| of_before.as_path())) {
+        std::fs::create_dir_all(folder).map_err(|cause| Error::file("create", folder, cause))?;
+    }
+    let tasks = asked.iter().map(|one| ask(model, before, one, job)).collect::<Result<_>>()?;
     let results = Results {
         kpipe: env!("CARGO_PKG_VERSION"),
         model: model.name.clone(),
@@ -145,7 +176,7 @@ pub fn evaluate(model: &Model, asked: &[Asked], job: &Job) -> Result<Results> {
     Ok(results)
 }
 
-fn ask(model: &Model, asked: &Asked, job: &Job) -> Result<TaskResult> {
+fn ask(model: &Model, before: Option<&Model>, asked: &Asked, job: &Job) -> Result<TaskResult> {
     let task = asked.task;
     let mut items = task.items(&asked.path)?;
     if let Some(limit) = job.limit {
@@ -163,13 +194,36 @@ fn ask(model: &Model, asked: &Asked, job: &Job) -> Result<TaskResult> {
     }
 
     let items_hash = hash(&items);
+    let given = answers(model, task, &items, &items_hash, job.out, job)?;
+    let mut result = told(asked, job, &items, items_hash.clone(), &given);
+    if let Some(before) = before {
+        let folder = job.out.join(BEFORE);
+        let then = answers(before, task, &items, &items_hash, &folder, job)?;
+        let answered = |answers: &[Answer]| -> Vec<Vec<f64>> {
+            items.iter().zip(answers).map(|(item, answer)| values(task, item, answer)).collect()
+        };
+        result.changes = changes(task, &answered(&given), &answered(&then), job.seed);
+    }
+    job.progress.end(&report::summary(&result));
+    Ok(result)
+}
+
+/// A model's answers to all items, in `folder`; those that stand there are not asked again.
+fn answers(
+    model: &Model,
+    task: &Task,
+    items: &[Item],
+    items_hash: &str,
+    folder: &Path,
+    job: &Job,
+) -> Result<Vec<Answer>> {
     let identity = Identity {
         task: task.name.to_string(),
         version: task.version,
         model: model.hash.clone(),
-        items: items_hash.clone(),
+        items: items_hash.to_string(),
     };
-    let place = job.out.join(format!("{}.jsonl", task.name));
+    let place = folder.join(format!("{}.jsonl", task.name));
     let mut answers = Answers::open(place, &identity, items.len())?;
     job.progress.begin(task.name, Some(items.len() as u64), "items");
     job.progress.advance(answers.all.len().min(items.len()) as u64);
@@ -186,10 +240,35 @@ fn ask(model: &Model, asked: &Asked, job: &Job) -> Result<TaskResult> {
         answers.add(answer(model, task, chunk, &mut alone)?)?;
         job.progress.advance(chunk.len() as u64);
     }
+    Ok(answers.all)
+}
 
-    let result = told(asked, job, &items, items_hash, &answers.all);
-    job.progress.end(&report::summary(&result));
-    Ok(result)
+/// What is compared of two models' answers to an item.
+const COMPARED: [&str; 2] = ["acc", "gold_bits_per_byte"];
+
+/// The values of an item by [`COMPARED`].
+fn values(task: &Task, item: &Item, answer: &Answer) -> Vec<f64> {
+    if !matches!(task.reads, Reads::Questions(_)) {
+        return Vec::new();
+    }
+    let chosen = metrics::best(answer.log_probs.iter().copied());
+    let right = if chosen == item.gold { 1.0 } else { 0.0 };
+    vec![right, metrics::bits(item, answer.log_probs[item.gold])]
+}
+
+/// How each compared value changed, over items that were asked of both.
+fn changes(task: &Task, now: &[Vec<f64>], then: &[Vec<f64>], seed: u64) -> Vec<Change> {
+    if now.is_empty() || !matches!(task.reads, Reads::Questions(_)) {
+        return Vec::new();
+    }
+    let of = |(nth, name): (usize, &&'static str)| {
+        let pairs = || now.iter().zip(then).map(|(now, then)| now[nth] - then[nth]);
+        let differences = metrics::mean(name, &pairs().collect::<Vec<f64>>(), true, seed);
+        let before = then.iter().map(|then| then[nth]).sum::<f64>() / then.len() as f64;
+        let metrics::Metric { value, low, high, .. } = differences;
+        Change { name, before, difference: value, low, high }
+    };
+    COMPARED.iter().enumerate().map(of).collect()
 }
 
 /// Puts examples with their answers before an item: those of its subject, where the task has some,
@@ -202,7 +281,7 @@ fn show(task: &Task, item: &mut Item, examples: &[Item], shots: usize) -> Result
         .iter()
         .filter(fits)
         .take(shots)
-        .map(|one| format!("{}{}\n\n", one.context, one.continuation(&one.choices[one.gold])))
+        .map(|one| format!("{}{}\n\n", one.context, one.continuation(one.right())))
         .collect();
     if shown.len() < shots {
         let n = shown.len();
@@ -389,6 +468,7 @@ fn told(
         shots: job.shots,
         metrics: of(&answered),
         groups,
+        changes: Vec::new(),
     }
 }
 
@@ -447,7 +527,7 @@ mod tests {
             let (model, expected) = open(name);
             for shots in [0, 2] {
                 let out = tempfile::tempdir().unwrap();
-                let results = evaluate(&model, &[asked()], &job(out.path(), shots)).unwrap();
+                let results = evaluate(&model, None, &[asked()], &job(out.path(), shots)).unwrap();
                 let expected = &expected["shots"][shots.to_string()];
                 for (nth, answer) in answers(out.path()).iter().enumerate() {
                     let what = format!("{name}, {shots} shots, item {nth}");
@@ -484,7 +564,7 @@ mod tests {
     fn encoders_are_asked_by_pseudo_likelihood() {
         let (model, expected) = open("bert");
         let out = tempfile::tempdir().unwrap();
-        let results = evaluate(&model, &[asked()], &job(out.path(), 0)).unwrap();
+        let results = evaluate(&model, None, &[asked()], &job(out.path(), 0)).unwrap();
         for (nth, answer) in answers(out.path()).iter().enumerate() {
             near(&answer.log_probs, &numbers(&expected["log_probs"][nth]), &format!("item {nth}"));
         }
@@ -499,19 +579,38 @@ mod tests {
         let (model, _) = open("gpt2");
         let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let asked = [asked()];
-        evaluate(&model, &asked, &job(whole.path(), 0)).unwrap();
+        evaluate(&model, None, &asked, &job(whole.path(), 0)).unwrap();
         let place = killed.path().join("hellaswag.jsonl");
         let text = std::fs::read_to_string(whole.path().join("hellaswag.jsonl")).unwrap();
         std::fs::write(&place, &text[..text.len() / 2]).unwrap();
-        evaluate(&model, &asked, &job(killed.path(), 0)).unwrap();
+        evaluate(&model, None, &asked, &job(killed.path(), 0)).unwrap();
         for name in ["hellaswag.jsonl", report::RESULTS, report::REPORT] {
             let read = |folder: &Path| std::fs::read_to_string(folder.join(name)).unwrap();
             assert_eq!(read(whole.path()), read(killed.path()), "{name}");
         }
 
         let (other, _) = open("llama");
-        let error = evaluate(&other, &asked, &job(whole.path(), 0)).err().unwrap().to_string();
+        let error =
+            evaluate(&other, None, &asked, &job(whole.path(), 0)).err().unwrap().to_string();
         assert!(error.contains("another model"), "{error}");
+    }
+
+    /// A model beside itself has not changed; beside another, the difference is that of the means.
+    #[test]
+    fn what_has_changed_is_told_item_by_item() {
+        let (model, other) = (open("gpt2").0, open("llama").0);
+        let out = tempfile::tempdir().unwrap();
+        let same = evaluate(&model, Some(&model), &[asked()], &job(out.path(), 0)).unwrap();
+        assert!(same.tasks[0].changes.iter().all(|one| one.difference == 0.0 && one.low == 0.0));
+        let out = tempfile::tempdir().unwrap();
+        let told = evaluate(&model, Some(&other), &[asked()], &job(out.path(), 0)).unwrap();
+        assert!(out.path().join("before/hellaswag.jsonl").exists());
+        for change in &told.tasks[0].changes {
+            let now = told.tasks[0].metrics.iter().find(|metric| metric.name == change.name);
+            let off = now.unwrap().value - change.before - change.difference;
+            assert!(off.abs() < 1e-9, "{change:?}");
+            assert!(change.low <= change.difference && change.difference <= change.high);
+        }
     }
 
     #[test]
@@ -525,7 +624,7 @@ mod tests {
             let asked =
                 Asked { task: &tasks::choices::CHOICES, path: path.clone(), examples: Some(path) };
             let out = tempfile::tempdir().unwrap();
-            evaluate(&model, &[asked], &job(out.path(), shots)).err().unwrap().to_string()
+            evaluate(&model, None, &[asked], &job(out.path(), shots)).err().unwrap().to_string()
         };
         let long = "word ".repeat(80);
         let line = format!(r#"{{"question": "q", "choices": ["{long}", "b"], "answer": 0}}"#);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::metrics::Metric;
-use super::{Results, TaskResult};
+use super::{Change, Results, TaskResult};
 use crate::error::Result;
 use crate::flow::dataset::{write_atomically, write_json};
 use crate::text::markup::escape;
@@ -43,6 +43,18 @@ pub fn table(results: &Results) -> String {
             if result.shots > 0 { format!(", {} shots", result.shots) } else { String::new() };
         let name = format!("{} v{}{shots}", result.task, result.version);
         result.metrics.iter().for_each(|metric| row(&mut text, &name, metric));
+    }
+    if results.tasks.iter().any(|result| !result.changes.is_empty()) {
+        text += "\n| task | metric | before | change | interval |\n|---|---|---|---|---|\n";
+        for result in &results.tasks {
+            for Change { name, before, difference, low, high } in &result.changes {
+                let task = result.task;
+                let _ = writeln!(
+                    text,
+                    "| {task} | `{name}` | {before:.4} | {difference:+.4} | {low:+.4} to {high:+.4} |"
+                );
+            }
+        }
     }
 
     text
@@ -177,6 +189,13 @@ mod tests {
             shots: 5,
             metrics: vec![metric.clone()],
             groups: BTreeMap::from([("a|b".to_string(), vec![metric])]),
+            changes: vec![Change {
+                name: "acc",
+                before: 0.25,
+                difference: 0.25,
+                low: 0.1,
+                high: 0.4,
+            }],
         };
         assert_eq!(summary(&result), "acc 0.5000");
         let results = Results {
@@ -189,6 +208,10 @@ mod tests {
         let text = markdown(&results);
         let row = "| mmlu v1, 5 shots | `acc` ↑ | 0.5000 | 0.4000–0.6000 | 100 | random 0.2500 |";
         assert!(text.contains(row) && text.contains("| a\\|b |"), "{text}");
+        assert!(
+            text.contains("| mmlu | `acc` | 0.2500 | +0.2500 | +0.1000 to +0.4000 |"),
+            "{text}"
+        );
         let html = page(&results);
         assert!(html.contains("0.4000–0.6000") && html.contains("random 0.2500"), "{html}");
     }

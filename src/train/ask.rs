@@ -261,6 +261,43 @@ impl Ask<'_> {
         Ok(found)
     }
 
+    /// The mean of the last hidden states of each text, of as many of its tokens as a row holds; of
+    /// two stacks, the encoder's.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn mean_states(&self, texts: &[&str]) -> Result<Vec<Vec<f64>>> {
+        let mut rows: Vec<(usize, Vec<u32>)> = Vec::with_capacity(texts.len());
+        for (nth, text) in texts.iter().enumerate() {
+            let frame = &self.tokenizer.frame;
+            let mut ids = self.tokenizer.pieces(text)?.ids;
+            let around = frame.around(&[], &[], false).len();
+            ids.truncate(self.max_tokens().saturating_sub(around).max(1));
+            rows.push((nth, frame.around(&[], &ids, false)));
+        }
+        rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.len()));
+
+        let mut found = vec![Vec::new(); texts.len()];
+        let mut rest = rows.as_slice();
+        while let Some((_, first)) = rest.first() {
+            let n = (self.batch_tokens / first.len().max(1)).clamp(1, rest.len());
+            let (batch, behind) = rest.split_at(n);
+            rest = behind;
+            let tokens: Vec<&[u32]> = batch.iter().map(|(_, row)| row.as_slice()).collect();
+            let pad = self.tokenizer.frame.pad;
+            let inputs = Inputs::from(Tokens::new(&tokens, pad, self.dtype, self.device)?);
+            let pass = Pass::new(self.weights, None);
+            let present = inputs.tokens.present.to_dtype(DType::F64)?;
+            let hidden = infer(self.model, &pass, &inputs)?.to_dtype(DType::F64)?;
+            let total = hidden.broadcast_mul(&present.unsqueeze(2)?)?.sum(1)?;
+            let mean = total.broadcast_div(&present.sum_keepdim(candle_core::D::Minus1)?)?;
+            for ((nth, _), mean) in batch.iter().zip(mean.to_vec2::<f64>()?) {
+                found[*nth] = mean;
+            }
+        }
+        Ok(found)
+    }
+
     /// The text up to its n-th token.
     ///
     /// # Errors

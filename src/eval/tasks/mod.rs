@@ -184,6 +184,12 @@ impl Item {
         format!("{space}{choice}{}", self.behind)
     }
 
+    /// A right answer.
+    pub fn right(&self) -> &str {
+        let named = self.accepted.iter().flatten().next();
+        named.or(self.choices.get(self.gold)).map_or("", String::as_str)
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         if !self.accepted.is_empty() {
             return Ok(());

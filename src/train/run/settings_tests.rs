@@ -200,7 +200,7 @@ const KEYS: &[(&str, &[&[&str]], Changes)] = &[
     ("strategy.attention_kl.every=2", &[], Beside),
     ("strategy.panel.every=2", &[PANEL], Beside),
     ("strategy.panel.items=1", &[PANEL], Beside),
-    ("strategy.panel.forget_max=100.0", &[PANEL], Beside),
+    ("strategy.panel.forget_max=100.0", &[PANEL, &["steps=24", "optimiser.lr=1e-2"]], Beside),
     ("optimiser.kind=adamw_bert", &[], Model),
     ("optimiser.lr=1e-4", &[], Model),
     ("optimiser.beta1=0.5", &[], Model),
