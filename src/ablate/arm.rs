@@ -381,6 +381,7 @@ fn known(model: &Model, probes: &[Probe]) -> Result<Known> {
     for unit in found.values_mut().flat_map(BTreeMap::values_mut) {
         unit.bits = (unit.bits * 1e4).round() / 1e4;
         unit.right = unit.right.map(|right| (right * 1e4).round() / 1e4);
+        unit.choice = unit.choice.map(|choice| (choice * 1e4).round() / 1e4);
     }
     Ok(found)
 }

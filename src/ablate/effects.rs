@@ -1,12 +1,16 @@
 //! What levers do: main effects with intervals, comparisons with plain training, and what may be
 //! said of them.
 //!
-//! The unit is a thing that probes ask about, with a seed: an arm's bits per byte of the right
-//! answers, paired over arms. A factor's effect is the mean over all arms without it less that over
-//! all arms with it, so more is better. Intervals are of a bootstrap of two levels, seeds and then
-//! things; over the factors, p-values of the primary kind are Holm's. The least effect that would
-//! be found is 2.8 standard errors (80 % power at 5 %). A kind of probes whose arms differ less
-//! than seeds do ranks nothing (arXiv:2508.13144).
+//! The unit is a thing that probes ask about, with a seed: an arm's bits of the right answers,
+//! paired over arms. Where there is something to choose from, these are bits among the choices: a
+//! model that has learned how such sentences go on, and of no thing what is true of it, saves none
+//! of them, though its bits per byte fall. Elsewhere they are bits per byte.
+//!
+//! A factor's effect is the mean over all arms without it less that over all arms with it, so more
+//! is better. Intervals are of a bootstrap of two levels, seeds and then things; over the factors,
+//! p-values of the primary kind are Holm's. The least effect that would be found is 2.8 standard
+//! errors (80 % power at 5 %). A kind of probes whose arms differ less than seeds do ranks nothing
+//! (arXiv:2508.13144).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,13 +32,15 @@ pub const PLAIN: &str = "plain";
 pub const PLAIN_LONG: &str = "plain_long";
 /// The arm with every lever.
 const FULL: &str = "full";
+/// The arm whose facts are those of other things: who learns texts alone is no better.
+const EXCHANGED: &str = "exchanged";
 /// What general text may lose, in bits per byte: 0.02 nats a token of four bytes.
 const FORGET_MAX: f64 = 0.0072;
 
 /// A difference with what it is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Difference {
-    /// Bits per byte that are saved; more is better.
+    /// Bits that are saved, among the choices or per byte; more is better.
     pub gain: f64,
     /// Ends of the 95 % interval.
     pub low: f64,
@@ -102,6 +108,8 @@ pub struct Known {
     pub bits: f64,
     /// Share where the right one is the most probable for its length, where there is a choice.
     pub right: Option<f64>,
+    /// Bits of the right answers among those to choose from.
+    pub choice: Option<f64>,
 }
 
 /// All of it.
@@ -206,7 +214,7 @@ fn effect_table(factor: usize, kind: &str, arms: &[&Arm], seeds: &[u64], done: &
             let sign = if arm.levels[factor] { -1.0 } else { 1.0 };
             let units = done.get(&(arm.name.clone(), *seed))?.known.get(kind)?;
             for (about, unit) in units {
-                *sums.entry(about).or_default() += sign * unit.bits * 2.0 / arms.len() as f64;
+                *sums.entry(about).or_default() += sign * judged(unit) * 2.0 / arms.len() as f64;
             }
         }
         Some(sums.into_values().collect())
@@ -288,8 +296,13 @@ fn compare(arm: &str, kind: &str, seeds: &BTreeSet<u64>, done: &Outcomes) -> Opt
     })
 }
 
+/// The bits that a unit is judged by.
+fn judged(unit: &Unit) -> f64 {
+    unit.choice.unwrap_or(unit.bits)
+}
+
 fn bits(units: &BTreeMap<String, Unit>) -> Vec<f64> {
-    units.values().map(|unit| unit.bits).collect()
+    units.values().map(judged).collect()
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
@@ -305,7 +318,9 @@ fn row(arm: &str, seeds: &BTreeSet<u64>, done: &Outcomes) -> Option<Row> {
         let units = || own.iter().filter_map(|one| one.known.get(kind)).flat_map(BTreeMap::values);
         let right: Vec<f64> = units().filter_map(|unit| unit.right).collect();
         let right = (!right.is_empty()).then(|| mean(right.into_iter()));
-        Known { bits: mean(units().map(|unit| unit.bits)), right }
+        let choice: Vec<f64> = units().filter_map(|unit| unit.choice).collect();
+        let choice = (!choice.is_empty()).then(|| mean(choice.into_iter()));
+        Known { bits: mean(units().map(|unit| unit.bits)), right, choice }
     };
     let general: Vec<f64> = own.iter().filter_map(|one| one.general_bits).collect();
     Some(Row {
@@ -370,11 +385,26 @@ fn verdict(report: &Report) -> Vec<String> {
     for Effect { factor, difference, holm, .. } in report.effects.iter().filter(of_primary) {
         let Difference { gain, low, high, least, .. } = difference;
         let (least, holm) = (format!("{least:.4}"), holm.unwrap_or(1.0));
-        let told = format!("{gain:+.4} bits per byte [{low:+.4}, {high:+.4}], Holm p {holm:.3}");
+        let told = format!("{gain:+.4} bits [{low:+.4}, {high:+.4}], Holm p {holm:.3}");
         said.push(match (holm < 0.05, *gain > 0.0) {
             (true, true) => format!("`{factor}` helps: {told}"),
             (true, false) => format!("`{factor}` harms: {told}"),
             (false, _) => format!("`{factor}`: nothing shown: {told}; {least} would be seen"),
+        });
+    }
+
+    // Where the same sentences with other truths teach as much, no fact was learned, and no lever
+    // can be said to help in that.
+    let exchanged =
+        report.comparisons.iter().find(|one| one.arm == EXCHANGED && one.kind == report.primary);
+    if let Some(Comparison { tokens: Difference { gain, low, high, .. }, .. }) = exchanged {
+        let told = format!("{:+.4} bits [{:+.4}, {:+.4}]", -gain, -high, -low);
+        said.insert(0, match *high < 0.0 {
+            true => format!("Facts are learned: `{PLAIN}` saves {told} over `{EXCHANGED}`"),
+            false => format!(
+                "No fact is learned here: `{PLAIN}` saves {told} over `{EXCHANGED}`, whose facts \
+                 are those of other things; what follows tells of texts, not of knowledge"
+            ),
         });
     }
 
@@ -432,7 +462,10 @@ mod tests {
 
     fn outcome(arm: &str, seed: u64, values: &[f64], seconds: f64) -> Outcome {
         let unit = |(nth, bits): (usize, &f64)| {
-            (format!("thing {nth:02}"), Unit { n: 1, bits: *bits, right: Some(0.5) })
+            (
+                format!("thing {nth:02}"),
+                Unit { n: 1, bits: 9.0, right: Some(0.5), choice: Some(*bits) },
+            )
         };
         Outcome {
             plan: "p".into(),
@@ -500,7 +533,8 @@ mod tests {
         for ((arm, seed), outcome) in &mut done {
             for (about, unit) in outcome.known.get_mut("facts.new").unwrap() {
                 let key = format!("{arm} {about}");
-                unit.bits += 0.2 * (draw::unit(*seed, "more", key.as_bytes()) - 0.5);
+                let bits = unit.choice.as_mut().unwrap();
+                *bits += 0.2 * (draw::unit(*seed, "more", key.as_bytes()) - 0.5);
             }
         }
         let told = report(&plan(), "p", &arms, &done);

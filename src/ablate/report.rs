@@ -47,7 +47,10 @@ pub fn markdown(report: &Report) -> String {
         let _ = writeln!(text, "- {said}");
     }
 
-    let _ = write!(text, "\n## Levers\n\nBits per byte of the right answer that each saves.\n\n");
+    let _ = write!(
+        text,
+        "\n## Levers\n\nBits of the right answer that each saves: among the choices, or per byte.\n\n"
+    );
     text += "| lever | probes | saves | 95 % interval | p (Holm) | would be seen |\n\
              |---|---|---|---|---|---|\n";
     for Effect { factor, kind, difference, holm } in &report.effects {
@@ -75,7 +78,7 @@ pub fn markdown(report: &Report) -> String {
         let _ = writeln!(text, "| {arm} | {kind} | {} | {seconds} |", told(tokens));
     }
 
-    text += "\n## Arms\n\nBits per byte, and the share that is right.\n\n";
+    text += "\n## Arms\n\nBits per byte, bits among the choices, and the share that is right.\n\n";
     text += &arms(report);
     text
 }
@@ -91,8 +94,10 @@ fn arms(report: &Report) -> String {
         let _ = write!(text, "\n| {arm} | {seeds} | {tokens:.0} | {seconds:.0} |");
         for kind in &kinds {
             let told = known.get(*kind).map(|one| {
-                let right = one.right.map_or(String::new(), |right| format!(", {right:.2}"));
-                format!("{:.3}{right}", one.bits)
+                let choice = one.choice.zip(one.right);
+                let choice = choice
+                    .map_or(String::new(), |(choice, right)| format!(", {choice:.3}, {right:.2}"));
+                format!("{:.3}{choice}", one.bits)
             });
             let _ = write!(text, " {} |", told.unwrap_or_default());
         }
@@ -117,8 +122,8 @@ fn page(report: &Report) -> String {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><title>Ablation</title><style>{style}</style>\
          <h1>Ablation</h1><p>{}</p><p>Plan {}: {} of {} arms and seeds were run.</p><ul>{said}</ul>\
-         <h2>What each lever saves on {}</h2><p>Bits per byte of the right answer, with 95 % \
-         intervals; grey where nothing is shown.</p>{}<h2>What is left of a fact</h2><p>The \
+         <h2>What each lever saves on {}</h2><p>Bits of the right answer, with 95 % intervals; \
+         grey where nothing is shown.</p>{}<h2>What is left of a fact</h2><p>The \
          probability of a token of what is asked, by the steps since a document told of it.</p>{}\
          </html>\n",
         escape(&report.question),

@@ -5,7 +5,8 @@
 //! answers count: `strict_acc` where the first is right, `lenient_acc` where any is, `mrr` one over
 //! the place of the first right one. Of several things, precision, recall and F1 of each question,
 //! where every right one is found once, and their means. A question without an answer is wrong;
-//! the program of version 9 leaves it out of every mean.
+//! the program of version 9 leaves it out of every mean. Beside each stands what the most frequent
+//! things come to, and `reachable` tells of how many questions any right answer is ranked at all.
 
 use super::metrics::{Answered, Metric, mean};
 use super::tasks::{Form, Item};
@@ -30,15 +31,26 @@ pub(super) fn metrics(
     let answered = given.iter().filter(|given| given.is_some()).count();
     let coverage = answered as f64 / given.len().max(1) as f64;
 
-    let scores: Vec<[f64; 3]> = items
-        .iter()
-        .zip(&given)
-        .filter(|(_, given)| given.is_some() || !skip_missing)
-        .map(|(item, given)| match form {
-            Form::One => one(given.as_deref().unwrap_or_default(), &item.accepted),
-            Form::Several => several(given.as_deref().unwrap_or_default(), &item.accepted),
+    let score = |given: &[String], item: &Item| match form {
+        Form::One => one(given, &item.accepted),
+        Form::Several => several(given, &item.accepted),
+    };
+    let asked = || items.iter().zip(&given).filter(|(_, given)| given.is_some() || !skip_missing);
+    let scores: Vec<[f64; 3]> =
+        asked().map(|(item, given)| score(given.as_deref().unwrap_or_default(), item)).collect();
+    // Candidates stand in the order of their frequency.
+    let frequent: Vec<[f64; 3]> = asked()
+        .map(|(item, _)| {
+            let first: Vec<String> =
+                item.choices.iter().take(TRIES).map(|choice| choice.to_lowercase()).collect();
+            score(&first, item)
         })
         .collect();
+    let is_reachable = |item: &&&Item| {
+        let names = || item.accepted.iter().flatten();
+        item.choices.iter().any(|choice| names().any(|name| *name == choice.to_lowercase()))
+    };
+    let reachable = items.iter().filter(is_reachable).count() as f64 / items.len().max(1) as f64;
     let names = match form {
         Form::One => ["strict_acc", "lenient_acc", "mrr"],
         Form::Several => ["mean_precision", "mean_recall", "mean_f1"],
@@ -49,10 +61,14 @@ pub(super) fn metrics(
         .filter(|_| !scores.is_empty())
         .map(|(nth, name)| {
             let values: Vec<f64> = scores.iter().map(|score| score[nth]).collect();
-            mean(name, &values, true, seed)
+            let beside = frequent.iter().map(|score| score[nth]).sum::<f64>();
+            let baselines = [("frequency", beside / frequent.len() as f64)].into();
+            Metric { baselines, ..mean(name, &values, true, seed) }
         })
         .collect();
-    all.push(Metric { n: given.len(), ..mean("answered", &[coverage], true, seed) });
+    for (name, value) in [("answered", coverage), ("reachable", reachable)] {
+        all.push(Metric { n: given.len(), ..mean(name, &[value], true, seed) });
+    }
     all
 }
 
@@ -147,6 +163,8 @@ mod tests {
             all.iter().find(|metric| metric.name == name).unwrap().value
         };
         assert_eq!((value(false, "strict_acc"), value(true, "strict_acc")), (0.5, 1.0));
-        assert_eq!(value(false, "answered"), 0.5);
+        assert_eq!((value(false, "answered"), value(false, "reachable")), (0.5, 0.5));
+        let all = metrics(&answers, Form::One, false, 1);
+        assert_eq!(all[0].baselines["frequency"], 0.5);
     }
 }

@@ -20,6 +20,10 @@ pub struct Unit {
     /// Share of them where it is the most probable for its length; none where there is nothing to
     /// choose from.
     pub right: Option<f64>,
+    /// Mean bits of the right answer among those to choose from: what is left when it is known that
+    /// it is one of them. Of five, 2.32 where nothing more is known. None where there is nothing to
+    /// choose from.
+    pub choice: Option<f64>,
 }
 
 impl Unit {
@@ -34,6 +38,7 @@ impl Unit {
             n: self.n + other.n,
             bits: mean(self.bits, other.bits),
             right: self.right.zip(other.right).map(|(a, b)| mean(a, b)),
+            choice: self.choice.zip(other.choice).map(|(a, b)| mean(a, b)),
         }
     }
 }
@@ -76,10 +81,12 @@ pub fn ask(model: &Model, probes: &[Probe]) -> Result<Known> {
         let gold = by_length[one.answer];
         let is_best = by_length.iter().enumerate().all(|(nth, of)| nth == one.answer || *of < gold);
         let right = if is_best { 1.0 } else { 0.0 };
+        let has_choice = one.choices.len() > 1;
         let unit = Unit {
             n: 1,
             bits: -gold / std::f64::consts::LN_2,
-            right: (one.choices.len() > 1).then_some(right),
+            right: has_choice.then_some(right),
+            choice: has_choice.then(|| among(own, one.answer)),
         };
         let of_kind = found.entry(one.kind.clone()).or_default();
         let own = of_kind.entry(one.about.clone()).or_default();
@@ -88,15 +95,28 @@ pub fn ask(model: &Model, probes: &[Probe]) -> Result<Known> {
     Ok(found)
 }
 
+/// Bits of one of some outcomes, whose log-probabilities are in nats, where it is one of them.
+fn among(log_probs: &[f64], answer: usize) -> f64 {
+    let most = log_probs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let total: f64 = log_probs.iter().map(|of| (of - most).exp()).sum();
+    (total.ln() + most - log_probs[answer]) / std::f64::consts::LN_2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn units_are_pooled_by_how_many_probes_they_are_of() {
-        let unit = |n, bits, right| Unit { n, bits, right };
+        let unit = |n, bits, right| Unit { n, bits, right, choice: right };
         let all = Unit::default().and(unit(1, 4.0, Some(1.0))).and(unit(3, 2.0, Some(0.0)));
         assert_eq!(all, unit(4, 2.5, Some(0.25)));
         assert_eq!(unit(1, 1.0, None).and(unit(1, 3.0, None)), unit(2, 2.0, None));
+    }
+
+    #[test]
+    fn a_guess_among_five_takes_the_bits_of_five() {
+        assert!((among(&[-7.0; 5], 3) - 5.0_f64.log2()).abs() < 1e-12);
+        assert!((among(&[-1.0, -1.0 - 3.0_f64.ln()], 0) - (4.0_f64 / 3.0).log2()).abs() < 1e-12);
     }
 }

@@ -11,7 +11,8 @@
 //!
 //! Beside that: [`probes`] are made of held-out text and a lexicon, [`ledger`] joins what was seen
 //! of each concept with what is known of it, [`dynamics`] tells what a run learned and kept each
-//! time a fact was told, [`glue`] what a model's states say of sentences, [`memorisation`] and [`canaries`] whether texts are known by heart.
+//! time a fact was told, [`glue`] what a model's states say of sentences, [`memorisation`] and
+//! [`canaries`] whether texts are known by heart.
 
 mod baseline;
 pub mod canaries;

@@ -22,7 +22,7 @@ use crate::draw;
 use crate::error::{Error, Result};
 use crate::flow::dataset::{write_atomically, write_json};
 use crate::flow::progress::Progress;
-use crate::knowledge::lexicon::Lexicon;
+use crate::knowledge::lexicon::{Concept, Lexicon};
 use crate::knowledge::mentions::{Finder, Mention};
 use crate::text::sentences::sentences;
 use crate::text::words::words;
@@ -280,6 +280,16 @@ fn last_words(sentence: &str) -> Option<(usize, usize)> {
     (all.len() >= BEFORE + 2).then_some((first.start, last.start + last.text.len()))
 }
 
+/// What a concept is; where the lexicon does not say, the vocabulary that its id is of, such as
+/// `DOID` of `DOID:9352`.
+fn kind(concept: &Concept) -> &str {
+    if !concept.kind.is_empty() {
+        return &concept.kind;
+    }
+    let end = concept.id.find(|c: char| !c.is_alphabetic()).unwrap_or(concept.id.len());
+    &concept.id[..end]
+}
+
 /// Makes probes of sentences.
 struct Choosing<'a> {
     lexicon: &'a Lexicon,
@@ -293,7 +303,7 @@ impl<'a> Choosing<'a> {
     fn new(lexicon: &'a Lexicon, exposure: &'a Exposure, job: &'a Job<'a>) -> Self {
         let mut kinds: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
         for (number, concept) in (0..).zip(&lexicon.concepts) {
-            kinds.entry(&concept.kind).or_default().push(number);
+            kinds.entry(kind(concept)).or_default().push(number);
         }
         let seen = |number: &u32| exposure.concepts[*number as usize].documents;
         kinds
@@ -324,7 +334,7 @@ impl<'a> Choosing<'a> {
             answer = draw::next_below(&mut stream, choices.len());
             choices.swap(0, answer);
             probe.about.clone_from(&concept.id);
-            probe.concept_kind.clone_from(&concept.kind);
+            probe.concept_kind = kind(concept).to_string();
             let seen = &self.exposure.concepts[asks.concept as usize];
             probe.seen = Some(seen.documents);
             if seen.documents == seen.first.len() as u64 {
@@ -337,7 +347,7 @@ impl<'a> Choosing<'a> {
     /// Names of other concepts of the same kind and about the same frequency.
     fn distractors(&self, asks: &Asks, gold: &str, id: &str) -> Option<Vec<String>> {
         let concept = &self.lexicon.concepts[asks.concept as usize];
-        let all = self.kinds.get(concept.kind.as_str())?;
+        let all = self.kinds.get(kind(concept))?;
         let seen = |number: u32| self.exposure.concepts[number as usize].documents;
         let own = (seen(asks.concept), asks.concept);
         let at = all.partition_point(|number| (seen(*number), *number) < own);
@@ -403,7 +413,7 @@ impl<'a> Choosing<'a> {
 mod tests {
     use super::*;
     use crate::flow::progress::Silent;
-    use crate::knowledge::lexicon::{Concept, Entry, Link, Relation};
+    use crate::knowledge::lexicon::{Entry, Link, Relation};
     use crate::knowledge::names::NameRules;
     use crate::train::data::probes;
     use crate::train::data::stream::Document;
@@ -428,6 +438,18 @@ mod tests {
             line: String::new(),
         };
         texts.iter().enumerate().map(document).collect()
+    }
+
+    #[test]
+    fn a_concept_without_a_kind_is_of_its_vocabulary() {
+        let of = |id: &str, kind: &str| Concept {
+            id: id.into(),
+            kind: kind.into(),
+            ..Concept::default()
+        };
+        assert_eq!(kind(&of("DOID:9352", "")), "DOID");
+        assert_eq!(kind(&of("DB00945", "")), "DB");
+        assert_eq!(kind(&of("DB00945", "drug")), "drug");
     }
 
     /// What is asked stands in no training text, is linked where it can be, and stands among others
