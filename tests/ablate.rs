@@ -128,6 +128,8 @@ fn what_cannot_be_run_is_told_first() {
     let error = told("primary = \"facts.new\"", "primary = \"fact.new\"");
     assert!(error.contains("facts.new"), "{error}");
 
+    let seeded = kpipe(&["ablate", &plan(), "--source", &source(), "--seed", "4"]);
+    assert!(text(&seeded.stderr).contains("`--seed` has no effect"), "{}", text(&seeded.stderr));
     let list = succeed(&["ablate", &plan(), "--source", &source(), "--dry-run"]);
     assert!(list.contains("arm_1") && list.contains("7 arms with 1 seeds"), "{list}");
 }

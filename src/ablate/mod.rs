@@ -70,7 +70,7 @@ pub fn ablate(plan: &Plan, job: &Job) -> Result<effects::Report> {
     let begun = Instant::now();
     let arms = plan.arms();
     let grounds = Grounds::lay(plan, job)?;
-    let mut done = outcomes(job.results, &grounds.hash)?;
+    let mut done = outcomes(job, &grounds.hash)?;
     job.progress.begin("ablate", Some((arms.len() * plan.seeds.len()) as u64), "arms");
     job.progress.advance(done.len() as u64);
 
@@ -109,11 +109,11 @@ fn place(results: &Path, arm: &Arm, seed: u64) -> PathBuf {
     results.join(format!("{}-{seed}.json", arm.name))
 }
 
-/// The outcomes of a plan that stand in a folder, by arm and seed; those of other plans are left
-/// out.
-fn outcomes(results: &Path, plan: &str) -> Result<BTreeMap<(String, u64), Outcome>> {
-    let mut found = BTreeMap::new();
-    for path in crate::flow::disk::files_named(results, "", ".json")? {
+/// The outcomes of a plan that stand in the folder of results, by arm and seed; those of other
+/// plans are left out, and told.
+fn outcomes(job: &Job, plan: &str) -> Result<BTreeMap<(String, u64), Outcome>> {
+    let (mut found, mut others) = (BTreeMap::new(), 0);
+    for path in crate::flow::disk::files_named(job.results, "", ".json")? {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if name.starts_with('.') || name == report::REPORT_JSON {
             continue;
@@ -127,7 +127,15 @@ fn outcomes(results: &Path, plan: &str) -> Result<BTreeMap<(String, u64), Outcom
         };
         if outcome.plan == plan {
             found.insert((outcome.arm.clone(), outcome.seed), outcome);
+        } else {
+            others += 1;
         }
+    }
+    if others > 0 {
+        job.progress.note(&format!(
+            "{others} outcomes in `{}` are of another plan, text or facts, and left out",
+            job.results.display()
+        ));
     }
     Ok(found)
 }

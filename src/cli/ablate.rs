@@ -19,7 +19,8 @@ use crate::train;
 pub(super) struct AblateArgs {
     /// The plan: levers, arms, facts, how long
     plan: PathBuf,
-    /// Real text, as for `kpipe build`: sources with the role general and, beside them, domain
+    /// Real text, as for `kpipe build --source`, some of it with the role general; `--pipeline` and
+    /// `--set` say how it is read and name its lexicon, the plan says all else
     #[arg(long, value_name = "NAME[=PATH],...", required = true)]
     source: Vec<String>,
     /// A third party's fictional facts with their probes (`fictional_knowledge.json` of
@@ -27,8 +28,8 @@ pub(super) struct AblateArgs {
     #[arg(long, value_name = "FILE")]
     injected: Vec<PathBuf>,
     /// A model to go on from, in the place of the one that the plan trains
-    #[arg(long, value_name = "MODEL", default_value = "")]
-    base: String,
+    #[arg(long, value_name = "MODEL")]
+    base: Option<String>,
     /// Working folder for builds and runs; may be deleted
     #[arg(long, value_name = "FOLDER", default_value = "ablation")]
     out: PathBuf,
@@ -84,6 +85,11 @@ pub(super) fn run(args: &AblateArgs) -> Result<()> {
             .hint("give them folders of their own"));
     }
 
+    if args.settings.seed.is_some() {
+        return Err(Error::usage("`--seed` has no effect: the plan names its seeds")
+            .hint("add one to `seeds` in the plan; outcomes of the others are kept"));
+    }
+
     let (results, json) = (args.results.clone(), args.run.json);
     stop::listen(true, move |signal| {
         let kept = format!("the arms that are done stand in `{}`", results.display());
@@ -95,7 +101,7 @@ pub(super) fn run(args: &AblateArgs) -> Result<()> {
             sources: &args.source.join(","),
             reading: &args.settings.pipeline()?,
             injected: &args.injected,
-            base: &args.base,
+            base: args.base.as_deref().unwrap_or_default(),
             out: &args.out,
             results: &args.results,
             budget: args.budget,
