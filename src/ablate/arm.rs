@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::DType;
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -62,7 +63,10 @@ pub struct Outcome {
     pub since: Vec<dynamics::Since>,
     /// Tokens that were trained on.
     pub tokens: u64,
-    /// Seconds of training and of all together.
+    /// Seconds of the processor that training took, over all cores: what equal compute is read by,
+    /// since other programs on the machine make a clock on the wall run on.
+    pub cpu_seconds: f64,
+    /// Seconds by the clock of training, and of all together.
     pub train_seconds: f64,
     /// See `train_seconds`.
     pub seconds: f64,
@@ -93,6 +97,7 @@ pub struct Grounds<'a> {
 struct Trained {
     folder: PathBuf,
     tokens: u64,
+    cpu_seconds: f64,
     seconds: f64,
     since: Vec<dynamics::Since>,
 }
@@ -215,6 +220,7 @@ impl<'a> Grounds<'a> {
             general_bits: general_bits(&model, &self.text.held_out)?,
             since: trained.since,
             tokens: trained.tokens,
+            cpu_seconds: trained.cpu_seconds,
             train_seconds: trained.seconds,
             seconds: clock.elapsed().as_secs_f64(),
             processor: format!("{}, {}", processor(), Instructions::used().name()),
@@ -276,6 +282,7 @@ impl<'a> Grounds<'a> {
         }
 
         let folder = self.job.out.join(format!("run-{}-{seed}", arm.name));
+        let begun = cpu_seconds();
         let summary = train::train(
             &train::Job {
                 shards: &shards,
@@ -288,12 +295,25 @@ impl<'a> Grounds<'a> {
             &params,
         )
         .map_err(|error| error.at(format!("the arm `{}`, seed {seed}", arm.name)))?;
+        let cpu = cpu_seconds() - begun;
         let since = match has_panel {
             true => dynamics::measure(&dynamics::read(&folder)?).since,
             false => Vec::new(),
         };
-        Ok(Trained { folder, tokens: summary.tokens, seconds: summary.seconds, since })
+        Ok(Trained {
+            folder,
+            tokens: summary.tokens,
+            cpu_seconds: cpu,
+            seconds: summary.seconds,
+            since,
+        })
     }
+}
+
+/// Seconds of the processor that this process took so far, over all its threads.
+fn cpu_seconds() -> f64 {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }
 
 /// The pipeline of a plan's settings with those of an arm, over a preset where one is named; of

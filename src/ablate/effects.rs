@@ -78,7 +78,7 @@ pub struct Comparison {
     pub kind: String,
     /// At equal tokens.
     pub tokens: Difference,
-    /// At equal seconds, where plain training was run for longer as well.
+    /// At equal seconds of the processor, where plain training was run for longer as well.
     pub seconds: Option<Difference>,
 }
 
@@ -95,7 +95,7 @@ pub struct Row {
     pub general_bits: Option<f64>,
     /// Tokens it was trained on.
     pub tokens: f64,
-    /// Seconds of training.
+    /// Seconds of the processor that training took.
     pub seconds: f64,
     /// What was known by steps since it was told.
     pub since: Vec<Since>,
@@ -279,11 +279,11 @@ fn compare(arm: &str, kind: &str, seeds: &BTreeSet<u64>, done: &Outcomes) -> Opt
         let (Some(known), Some(beside)) = (units(own), units(plain)) else { continue };
         tokens.push(beside.iter().zip(&known).map(|(plain, own)| plain - own).collect());
 
-        // What plain training knew after so many seconds, between its two lengths.
+        // What plain training knew after as many seconds of the processor, between its two lengths.
         let Some(long) = of(PLAIN_LONG, *seed).filter(|_| arm != PLAIN_LONG) else { continue };
         let Some(longer) = units(long) else { continue };
-        let more = long.train_seconds - plain.train_seconds;
-        let part = ((own.train_seconds - plain.train_seconds) / more.max(1e-9)).clamp(0.0, 1.0);
+        let more = long.cpu_seconds - plain.cpu_seconds;
+        let part = ((own.cpu_seconds - plain.cpu_seconds) / more.max(1e-9)).clamp(0.0, 1.0);
         let at = |(plain, long): (&f64, &f64)| plain + part * (long - plain);
         let beside: Vec<f64> = beside.iter().zip(&longer).map(at).collect();
         seconds.push(beside.iter().zip(&known).map(|(plain, own)| plain - own).collect());
@@ -329,7 +329,7 @@ fn row(arm: &str, seeds: &BTreeSet<u64>, done: &Outcomes) -> Option<Row> {
         known: first.known.keys().map(|kind| (kind.clone(), known(kind))).collect(),
         general_bits: (!general.is_empty()).then(|| mean(general.into_iter())),
         tokens: mean(own.iter().map(|one| one.tokens as f64)),
-        seconds: mean(own.iter().map(|one| one.train_seconds)),
+        seconds: mean(own.iter().map(|one| one.cpu_seconds)),
         since: pooled(&own),
     })
 }
@@ -421,7 +421,7 @@ fn verdict(report: &Report) -> Vec<String> {
         all_hold &= !decides || *low > 0.0;
         let seconds = seconds.map_or(String::new(), |found| {
             let Difference { gain, low, high, .. } = found;
-            format!("; at equal seconds {gain:+.4} [{low:+.4}, {high:+.4}]")
+            format!("; at equal processor time {gain:+.4} [{low:+.4}, {high:+.4}]")
         });
         let mark = if decides { "" } else { " (beside)" };
         said.push(format!(
@@ -476,6 +476,7 @@ mod tests {
             general_bits: Some(2.0),
             since: Vec::new(),
             tokens: 10,
+            cpu_seconds: seconds,
             train_seconds: seconds,
             seconds,
             processor: "one".into(),

@@ -71,7 +71,7 @@ pub fn markdown(report: &Report) -> String {
     }
 
     text += "\n\n## Beside shuffled plain training\n\n\
-             | arm | probes | saves at equal tokens | at equal seconds |\n|---|---|---|---|\n";
+             | arm | probes | saves at equal tokens | at equal processor time |\n|---|---|---|---|\n";
     let told = |one: &Difference| format!("{:+.4} ({:+.4} to {:+.4})", one.gain, one.low, one.high);
     for Comparison { arm, kind, tokens, seconds } in &report.comparisons {
         let seconds = seconds.as_ref().map_or(String::new(), told);
@@ -86,7 +86,7 @@ pub fn markdown(report: &Report) -> String {
 fn arms(report: &Report) -> String {
     let Some(first) = report.arms.first() else { return String::new() };
     let kinds: Vec<&String> = first.known.keys().collect();
-    let mut text = "| arm | seeds | tokens | seconds |".to_string();
+    let mut text = "| arm | seeds | tokens | processor seconds |".to_string();
     kinds.iter().for_each(|kind| text += &format!(" {kind} |"));
     text += " general |\n|---|---|---|---|";
     text += &"---|".repeat(kinds.len() + 1);
