@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("negatives", &["draw", "error", "files", "flow", "knowledge", "text"]),
     ("curriculum", &["draw", "error", "flow"]),
     ("train", &["curriculum", "difficulty", "draw", "error", "flow", "knowledge", "text"]),
-    ("eval", &["draw", "error", "files", "flow", "knowledge", "text", "train"]),
+    ("eval", &["draw", "error", "files", "flow", "knowledge", "negatives", "text", "train"]),
     (
         "build",
         &[

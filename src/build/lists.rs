@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::Result;
+use crate::eval::robustness::transform::TRANSFORMATIONS;
 use crate::eval::tasks::TASKS;
 use crate::flow::contract::contract;
 use crate::flow::registry::{self, Entry};
@@ -73,6 +74,11 @@ pub static LISTS: &[List] = &[
         entries: presets,
     },
     List { name: "tasks", about: "what models are asked: `kpipe eval --task`", entries: tasks },
+    List {
+        name: "transformations",
+        about: "ways to write a text otherwise: `kpipe eval robustness --transform`",
+        entries: transformations,
+    },
     List { name: "metrics", about: "the fields of a line of `metrics.jsonl`", entries: metrics },
 ];
 
@@ -157,6 +163,10 @@ fn models() -> Result<Vec<Entry>> {
 fn presets() -> Result<Vec<Entry>> {
     let first = |text: String| text.lines().next().unwrap_or_default().to_string();
     Ok(PRESETS.iter().map(|preset| entry(preset.name, first(preset.about()), Vec::new())).collect())
+}
+
+fn transformations() -> Result<Vec<Entry>> {
+    Ok(TRANSFORMATIONS.iter().map(|one| entry(one.name, one.about, Vec::new())).collect())
 }
 
 fn tasks() -> Result<Vec<Entry>> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use candle_core::DType;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -10,12 +11,20 @@ use super::train::environment;
 use super::{MemoryArgs, RunArgs, SettingsArgs};
 use crate::error::{Error, Result};
 use crate::eval::model::Model;
+use crate::eval::robustness::candidates::{Candidates, Synonyms, Vectors};
+use crate::eval::robustness::textfooler::{Attack, Tagger};
+use crate::eval::robustness::transform::Kit;
+use crate::eval::robustness::{self, Place, Point};
 use crate::eval::{
     Asked, Job, canaries, dynamics, evaluate, glue, ledger, memorisation, probes, report, tasks,
 };
 use crate::flow::progress::Progress;
 use crate::knowledge::lexicon::Lexicon;
 use crate::knowledge::mentions::Finder;
+use crate::negatives::ConceptNames;
+use crate::negatives::back_translation::identity;
+use crate::negatives::lexicon::LexiconNames;
+use crate::negatives::rewriter::Rewriter;
 use crate::train;
 use crate::train::params::Precision;
 
@@ -75,6 +84,66 @@ enum Other {
     Ledger(LedgerArgs),
     /// What a run with a panel learned of facts each time they were told, and what it kept
     Dynamics(DynamicsArgs),
+    /// What is left of a model's answers when the text is written in another way: TextFooler's
+    /// attack, slips, synonyms and more, for one model or along the checkpoints of a run
+    Robustness(RobustnessArgs),
+}
+
+#[derive(Args)]
+struct RobustnessArgs {
+    /// A model of any family
+    #[arg(long, value_name = "MODEL", required_unless_present = "run_folder")]
+    model: Option<String>,
+    /// The folder of a run that is over: its checkpoints, one after the other, and what it came to
+    #[arg(long = "run", value_name = "DIR", conflicts_with = "model")]
+    run_folder: Option<PathBuf>,
+    /// The model that it went on from: the first point, and the encoder of the attack; without it,
+    /// that is the first checkpoint
+    #[arg(long, value_name = "MODEL")]
+    initial: Option<String>,
+    /// Folder of GLUE, as for `kpipe eval glue`: its tasks with classes
+    #[arg(long, value_name = "FOLDER", required_unless_present = "task")]
+    glue: Option<PathBuf>,
+    /// A task with questions, as for `kpipe eval`; may be given more than once
+    #[arg(long, value_name = "NAME=PATH")]
+    task: Vec<String>,
+    /// What to change texts by, or `none`; left out, everything that `kpipe list transformations`
+    /// tells
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    transform: Vec<String>,
+    /// Most records of a task that are changed
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    items: usize,
+    /// Most training records of a task that its head is learned from
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    learn: usize,
+    /// Records of each task of GLUE that TextFooler attacks; 0 leaves it out
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    attack: usize,
+    /// Word vectors whose neighbours replace words: text, a word and its numbers in each line
+    /// (counter-fitted ones are TextFooler's own); without it, WordNet's synonyms do
+    #[arg(long, value_name = "FILE", conflicts_with = "synonyms")]
+    vectors: Option<PathBuf>,
+    /// A thesaurus whose synonyms replace words, as `negatives.thesaurus` takes it
+    #[arg(long, value_name = "FILE")]
+    synonyms: Option<PathBuf>,
+    /// Parts of speech, `word<TAB>NOUN` lines, that go before WordNet's
+    #[arg(long, value_name = "FILE")]
+    tags: Option<PathBuf>,
+    /// Most texts that the model is asked about in one attack
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    queries: usize,
+    /// Folder for `robustness.json`, `.md` and `.html`; points that are done are not asked again
+    #[arg(long, value_name = "FOLDER", default_value = "robustness")]
+    out: PathBuf,
+    #[command(flatten)]
+    computed: Computed,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 #[derive(Args)]
@@ -245,13 +314,28 @@ struct Computed {
 
 impl Computed {
     fn open(&self, name: &str, progress: &dyn Progress) -> Result<Model> {
+        let device = train::device(&self.device)?;
+        Model::open(name, self.dtype(), &device, self.batch_tokens, progress)
+    }
+
+    /// The model of a point on the way of a run.
+    fn open_point(&self, point: &Point, progress: &dyn Progress) -> Result<Model> {
+        match &point.place {
+            Place::Model(name) => self.open(name, progress),
+            Place::Checkpoint { run, folder } => {
+                let device = train::device(&self.device)?;
+                Model::at_checkpoint(run, folder, self.dtype(), &device, self.batch_tokens)
+            }
+        }
+    }
+
+    fn dtype(&self) -> DType {
         let precision = match self.precision {
             Computes::F32 => Precision::F32,
             Computes::F64 => Precision::F64,
             Computes::Bf16 => Precision::Bf16,
         };
-        let device = train::device(&self.device)?;
-        Model::open(name, precision.compute(), &device, self.batch_tokens, progress)
+        precision.compute()
     }
 }
 
@@ -272,6 +356,7 @@ impl EvalArgs {
             Some(Other::Probes(args)) => args.run.json,
             Some(Other::Ledger(args)) => args.run.json,
             Some(Other::Dynamics(args)) => args.run.json,
+            Some(Other::Robustness(args)) => args.run.json,
             None => self.run.json,
         }
     }
@@ -279,15 +364,10 @@ impl EvalArgs {
     /// The tasks with their questions and examples.
     fn asked(&self) -> Result<Vec<Asked>> {
         let examples = pairs("--examples", &self.examples)?;
-        let mut all: Vec<Asked> = Vec::new();
-        for (name, path) in pairs("--task", &self.task)? {
-            if all.iter().any(|asked| asked.task.name == name) {
-                return Err(Error::usage(format!("the task `{name}` is given twice"))
-                    .hint("one path may be a folder or a pattern; or give another `--out`"));
-            }
-            let own = examples.iter().find(|(of, _)| *of == name);
-            let examples = own.map(|(_, path)| path.clone());
-            all.push(Asked { task: tasks::task(&name)?, path, examples });
+        let mut all = asked(&self.task)?;
+        for one in &mut all {
+            let own = examples.iter().find(|(of, _)| of == one.task.name);
+            one.examples = own.map(|(_, path)| path.clone());
         }
 
         match examples.iter().find(|(name, _)| !all.iter().any(|one| one.task.name == name)) {
@@ -300,6 +380,19 @@ impl EvalArgs {
             None => Ok(all),
         }
     }
+}
+
+/// The tasks with their questions.
+fn asked(given: &[String]) -> Result<Vec<Asked>> {
+    let mut all: Vec<Asked> = Vec::new();
+    for (name, path) in pairs("--task", given)? {
+        if all.iter().any(|asked| asked.task.name == name) {
+            return Err(Error::usage(format!("the task `{name}` is given twice"))
+                .hint("one path may be a folder or a pattern; or give another `--out`"));
+        }
+        all.push(Asked { task: tasks::task(&name)?, path, examples: None });
+    }
+    Ok(all)
 }
 
 /// `name=path` of each.
@@ -322,6 +415,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
         Some(Other::Probes(args)) => return make_probes(args),
         Some(Other::Ledger(args)) => return write_ledger(args),
         Some(Other::Dynamics(args)) => return tell_dynamics(args),
+        Some(Other::Robustness(args)) => return measure_robustness(args),
         None => {}
     }
     start_again_with(environment(args.run.threads)?)?;
@@ -452,4 +546,75 @@ fn write_ledger(args: &LedgerArgs) -> Result<()> {
 fn tell_dynamics(args: &DynamicsArgs) -> Result<()> {
     let told = dynamics::write(&args.run_folder, &args.out)?;
     args.run.printer().result(&dynamics::markdown(&told), &json!(told))
+}
+
+fn measure_robustness(args: &RobustnessArgs) -> Result<()> {
+    start_again_with(environment(args.run.threads)?)?;
+    let asked = asked(&args.task)?;
+    let transformations = robustness::transform::chosen(&args.transform)?;
+    let points = match (&args.run_folder, &args.model) {
+        (Some(run), _) => robustness::points(run, args.initial.as_deref())?,
+        (None, model) => {
+            let place = Place::Model(model.clone().unwrap_or_default());
+            let own = Point { name: "model".to_string(), step: 0, place };
+            let first = args.initial.clone().map(|name| Point {
+                name: "initial".to_string(),
+                step: 0,
+                place: Place::Model(name),
+            });
+            first.into_iter().chain([own]).collect()
+        }
+    };
+    let pipeline = args.settings.pipeline()?;
+    args.run.start_threads()?;
+    let printer = args.run.printer();
+
+    let names = &pipeline.train.names;
+    let lexicon = (!names.lexicon.is_empty())
+        .then(|| LexiconNames::read(&names.lexicon, &names.rules, args.memory.memory))
+        .transpose()?;
+    let concepts = lexicon.as_ref().map(|lexicon| lexicon as &dyn ConceptNames);
+    let kit = Kit {
+        rewriter: Rewriter::new(&pipeline.negatives, concepts)?,
+        params: &pipeline.negatives,
+        seed: pipeline.seed,
+    };
+    let translating = &pipeline.negatives.back_translation;
+    let is_wanted = transformations.iter().any(|one| one.name == "back_translation");
+    if is_wanted && translating.tables.is_empty() && identity(translating)? == "none" {
+        printer.note(
+            "nothing is translated and back: `kpipe doctor` tells which engine to install, \
+             `negatives.back_translation.tables` takes what was translated elsewhere",
+        );
+    }
+    let candidates: Box<dyn Candidates> = match (&args.vectors, &args.synonyms) {
+        (Some(vectors), _) => Box::new(Vectors::read(vectors)?),
+        (None, Some(synonyms)) => Box::new(Synonyms::read(synonyms)?),
+        (None, None) => Box::new(Synonyms::embedded()?),
+    };
+    let tagger = Tagger::read(args.tags.as_deref())?;
+    let attack = (args.attack > 0).then_some(Attack {
+        candidates: candidates.as_ref(),
+        tagger: &tagger,
+        encoder: None,
+        queries: args.queries,
+    });
+    let told = robustness::evaluate(
+        &points,
+        &|point| args.computed.open_point(point, &printer),
+        &robustness::Job {
+            glue: args.glue.as_deref(),
+            tasks: &asked,
+            out: &args.out,
+            learn: args.learn,
+            items: args.items,
+            transformations: &transformations,
+            kit: &kit,
+            attack,
+            attacked: args.attack,
+            seed: args.computed.seed,
+            progress: &printer,
+        },
+    )?;
+    printer.result(&robustness::markdown(&told), &json!(told))
 }

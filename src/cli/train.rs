@@ -11,6 +11,7 @@ use crate::build::plan::Pipeline;
 use crate::error::Result;
 use crate::flow::stop;
 use crate::train;
+use crate::train::run::metrics::METRICS;
 use crate::train::run::preset::preset;
 
 /// Arguments of `kpipe train`.
@@ -165,7 +166,7 @@ fn table(summary: &train::Summary, args: &TrainArgs) -> String {
         ),
     ));
     lines.push(("model", summary.model.display().to_string()));
-    lines.push(("metrics", args.out.join("metrics.jsonl").display().to_string()));
+    lines.push(("metrics", args.out.join(METRICS).display().to_string()));
 
     lines.iter().map(|(name, value)| format!("{name:<14} {value}\n")).collect()
 }

@@ -11,12 +11,7 @@ use crate::error::{Error, Result};
 use crate::flow::contract::{contract, strings};
 use crate::flow::dataset::Batches;
 use crate::knowledge::lexicon::Lexicon;
-
-/// Documents from which on a concept should be known: one that was met less often needs no greater
-/// weight, but more text.
-const OFTEN: u64 = 10;
-/// Share of right answers from which on it counts as known.
-const KNOWN: f32 = 0.5;
+use crate::knowledge::{KNOWN, MET_OFTEN};
 
 /// What each concept of a lexicon counts; 1 for all without a ledger, and for those it does not
 /// tell of.
@@ -44,8 +39,8 @@ pub(super) fn factors(params: &Params, lexicon: &Lexicon) -> Result<Vec<f64>> {
         for (row, id) in strings(&batch, "concept")?.iter().enumerate() {
             let Some(number) = id.and_then(|id| lexicon.find(id)) else { continue };
             met += 1;
-            let is_met_often = documents.value(row) >= OFTEN && known.is_valid(row);
-            if is_met_often && known.value(row) < KNOWN {
+            let is_met_often = documents.value(row) >= MET_OFTEN && known.is_valid(row);
+            if is_met_often && f64::from(known.value(row)) < KNOWN {
                 factors[number as usize] += params.unknown * f64::from(1.0 - known.value(row));
             }
         }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics::{Metric, mean};
 use super::model::Model;
+use super::tasks::json_lines;
 use crate::draw::{self, next_below};
 use crate::error::{Error, Result};
 use crate::flow::dataset::{write_atomically, write_json};
@@ -99,19 +100,15 @@ fn secret(stream: &mut ChaCha8Rng) -> String {
 /// If a file cannot be read or holds something else.
 pub fn read(path: &Path) -> Result<Vec<Canary>> {
     let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
-    let canary = |(number, line): (usize, &str)| {
-        let canary: Canary = serde_json::from_str(line).map_err(|cause| {
-            Error::data(format!("`{}`, line {number}: {cause}", path.display()))
-        })?;
-        match canary.text.starts_with(&canary.before) {
-            true => Ok(canary),
-            false => Err(Error::data(format!(
-                "`{}`, line {number}: `text` does not begin with `before`",
-                path.display()
-            ))),
-        }
+    let lines = json_lines::<Canary>(&text).map_err(|error| error.at(path.display()))?;
+    let canary = |(number, canary): (usize, Canary)| match canary.text.starts_with(&canary.before) {
+        true => Ok(canary),
+        false => Err(Error::data(format!(
+            "`{}`, line {number}: `text` does not begin with `before`",
+            path.display()
+        ))),
     };
-    let all: Vec<Canary> = (1..).zip(text.lines()).map(canary).collect::<Result<_>>()?;
+    let all: Vec<Canary> = lines.into_iter().map(canary).collect::<Result<_>>()?;
     match all.is_empty() {
         true => Err(Error::data(format!("`{}` holds no canary", path.display()))
             .hint("`kpipe eval canaries --make 50` writes some")),

@@ -14,8 +14,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::tasks::json_lines;
 use crate::error::{Error, Result};
 use crate::flow::dataset::{write_atomically, write_json};
+use crate::train::run::metrics::METRICS;
 
 /// Steps behind an exposure in which the least loss is looked for; the reference's.
 const WINDOW: u64 = 50;
@@ -84,13 +86,11 @@ struct Line {
 /// # Errors
 /// If there is no `metrics.jsonl`, it is damaged, or the run had no panel.
 pub fn read(run: &Path) -> Result<Series> {
-    let path = run.join("metrics.jsonl");
+    let path = run.join(METRICS);
     let text = std::fs::read_to_string(&path).map_err(|cause| Error::file("read", &path, cause))?;
     let mut series = Series::default();
-    for (number, line) in (1..).zip(text.lines()) {
-        let line: Line = serde_json::from_str(line).map_err(|cause| {
-            Error::data(format!("`{}`, line {number}: {cause}", path.display()))
-        })?;
+    let lines = json_lines::<Line>(&text).map_err(|error| error.at(path.display()))?;
+    for (_, line) in lines {
         series.add(&line, "panel.first.", 0);
         series.add(&line, "panel.loss.", line.step);
     }

@@ -130,7 +130,7 @@ pub(super) fn read(
 }
 
 /// The training split of shards.
-pub(super) fn train_split(shards: &Path) -> Result<Shards> {
+fn train_split(shards: &Path) -> Result<Shards> {
     Shards::open(shards, "train")?.ok_or_else(|| {
         Error::usage(format!("`{}` holds no `train-*-of-*.parquet`", shards.display()))
             .hint("give the output folder of `kpipe build`")

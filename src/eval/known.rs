@@ -8,7 +8,6 @@ use super::model::Model;
 use crate::error::Result;
 use crate::train::ask::Request;
 use crate::train::data::probes::Probe;
-use crate::train::model::Language;
 
 /// What is known of one thing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,25 +50,15 @@ pub type Known = BTreeMap<String, BTreeMap<String, Unit>>;
 /// # Errors
 /// If a probe has more tokens than a row of the model, or the device fails.
 pub fn ask(model: &Model, probes: &[Probe]) -> Result<Known> {
-    let choices =
-        || probes.iter().flat_map(|one| one.choices.iter().map(move |choice| (one, choice)));
-    let log_probs = match model.language() {
-        Language::Masked => {
-            let texts: Vec<String> = choices()
-                .map(|(one, choice)| format!("{}{}", one.context, one.continuation(choice)))
-                .collect();
-            model.ask().pseudo_log_probs(&texts)?
-        }
-        Language::Causal | Language::Spans => {
-            let requests: Vec<Request> = choices()
-                .map(|(one, choice)| Request {
-                    context: one.context.clone(),
-                    continuation: one.continuation(choice),
-                })
-                .collect();
-            model.ask().log_probs(&requests)?
-        }
+    let request = |one: &Probe, choice: &String| Request {
+        context: one.context.clone(),
+        continuation: one.continuation(choice),
     };
+    let requests: Vec<Request> = probes
+        .iter()
+        .flat_map(|one| one.choices.iter().map(|choice| request(one, choice)))
+        .collect();
+    let log_probs = model.ask().judge(&requests)?;
 
     let (mut found, mut rest) = (Known::new(), log_probs.as_slice());
     for one in probes {

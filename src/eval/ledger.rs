@@ -18,12 +18,14 @@ use serde_json::json;
 use super::exposure::{self, Exposure, Seen, Wanted};
 use super::known::{self, Unit};
 use super::model::Model;
+use super::tasks::json_lines;
 use crate::error::{Error, Result};
 use crate::flow::contract::contract;
 use crate::flow::dataset::{BATCH_ROWS, PartWriter, write_atomically};
 use crate::flow::progress::Progress;
 use crate::knowledge::lexicon::Lexicon;
 use crate::knowledge::mentions::Finder;
+use crate::knowledge::{KNOWN, MET_OFTEN};
 use crate::train::data::consumed::Consumed;
 use crate::train::data::probes::Probe;
 
@@ -64,9 +66,6 @@ pub struct Summary {
     /// should teach.
     pub seen_and_unknown: usize,
 }
-
-/// Documents from which on a concept should be known.
-const OFTEN: u64 = 10;
 
 /// A concept of the ledger.
 struct Row<'a> {
@@ -130,10 +129,8 @@ fn times(run: &Path) -> Result<Vec<u64>> {
         }
         times[seq] += 1;
     };
-    for (number, line) in (1..).zip(text.lines()) {
-        let consumed: Consumed = serde_json::from_str(line).map_err(|cause| {
-            Error::data(format!("`{}`, line {number}: {cause}", path.display()))
-        })?;
+    let lines = json_lines::<Consumed>(&text).map_err(|error| error.at(path.display()))?;
+    for (_, consumed) in lines {
         for range in &consumed.ranges {
             for seq in range.first..=range.last {
                 // A document whose windows stand in two steps was read once.
@@ -162,7 +159,7 @@ fn by_concept(model: &Model, probes: &[Probe]) -> Result<BTreeMap<String, Unit>>
 }
 
 fn is_known(unit: Option<Unit>) -> bool {
-    unit.and_then(|unit| unit.right).is_some_and(|right| right >= 0.5)
+    unit.and_then(|unit| unit.right).is_some_and(|right| right >= KNOWN)
 }
 
 fn summary(rows: &[Row], has_before: bool) -> Summary {
@@ -174,7 +171,7 @@ fn summary(rows: &[Row], has_before: bool) -> Summary {
         known: n(&|row| is_known(row.now)),
         known_before: has_before.then(|| n(&|row| is_known(row.before))),
         seen_and_unknown: n(&|row| {
-            row.seen.documents >= OFTEN && row.now.is_some() && !is_known(row.now)
+            row.seen.documents >= MET_OFTEN && row.now.is_some() && !is_known(row.now)
         }),
     }
 }
@@ -186,7 +183,7 @@ pub fn table(summary: &Summary) -> String {
     format!(
         "concepts       {concepts}\nseen           {seen}\nasked about    {asked}\n\
          known          {known}{before}\n\
-         unknown        {seen_and_unknown} that stand in {OFTEN} documents or more\n"
+         unknown        {seen_and_unknown} that stand in {MET_OFTEN} documents or more\n"
     )
 }
 

@@ -11,8 +11,9 @@
 //!
 //! Beside that: [`probes`] are made of held-out text and a lexicon, [`ledger`] joins what was seen
 //! of each concept with what is known of it, [`dynamics`] tells what a run learned and kept each
-//! time a fact was told, [`glue`] what a model's states say of sentences, [`memorisation`] and
-//! [`canaries`] whether texts are known by heart.
+//! time a fact was told, [`glue`] what a model's states say of sentences, [`robustness`] what is
+//! left of its answers when text is written otherwise, [`memorisation`] and [`canaries`] whether
+//! texts are known by heart.
 
 mod baseline;
 pub mod canaries;
@@ -27,6 +28,7 @@ pub mod metrics;
 pub mod model;
 pub mod probes;
 pub mod report;
+pub mod robustness;
 pub mod tasks;
 
 use std::collections::BTreeMap;
@@ -387,34 +389,31 @@ fn answer(
         return Ok(items.iter().zip(&found).map(of).collect());
     }
 
-    let each = || {
-        items.iter().zip(&contexts).flat_map(|(item, context)| {
-            item.choices.iter().map(move |choice| (context, item.continuation(choice)))
+    let requests: Vec<Request> = items
+        .iter()
+        .zip(&contexts)
+        .flat_map(|(item, context)| {
+            let request = |choice: &String| Request {
+                context: context.clone(),
+                continuation: item.continuation(choice),
+            };
+            item.choices.iter().map(request)
         })
-    };
-    let sums: Vec<f64> = if model.language() == Language::Masked {
-        let texts: Vec<String> =
-            each().map(|(context, choice)| format!("{context}{choice}")).collect();
-        model.ask().pseudo_log_probs(&texts)?
-    } else {
-        let request = |(context, continuation): (&String, String)| Request {
-            context: context.clone(),
-            continuation,
-        };
-        // What is ranked among things of a text is not ranked without it.
-        let wants_alone = !matches!(task.reads, Reads::Entities(_));
-        let new: Vec<Request> = each()
-            .filter(|(_, choice)| wants_alone && !known.contains_key(choice))
-            .map(|(_, continuation)| Request { context: String::new(), continuation })
-            .collect();
-        for (request, of) in new.iter().zip(model.ask().log_probs(&new)?) {
-            known.insert(request.continuation.clone(), of);
-        }
-        let requests: Vec<Request> = each().map(request).collect();
-        model.ask().log_probs(&requests)?
-    };
+        .collect();
+    // What is ranked among things of a text is not ranked without it, and encoders predict nothing
+    // alone.
+    let wants_alone =
+        !matches!(task.reads, Reads::Entities(_)) && model.language() != Language::Masked;
+    let new: Vec<Request> = requests
+        .iter()
+        .filter(|one| wants_alone && !known.contains_key(&one.continuation))
+        .map(|one| Request { context: String::new(), ..one.clone() })
+        .collect();
+    for (request, of) in new.iter().zip(model.ask().judge(&new)?) {
+        known.insert(request.continuation.clone(), of);
+    }
 
-    let mut sums = sums.into_iter();
+    let mut sums = model.ask().judge(&requests)?.into_iter();
     let of = |item: &Item| {
         let alone = |choice: &String| known.get(&item.continuation(choice)).copied();
         Answer {

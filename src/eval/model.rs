@@ -1,6 +1,9 @@
 //! A model that is evaluated: opened from a folder or the hub, and asked by [`Ask`].
 
-use candle_core::{DType, Device};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::flow::disk::hash_file;
@@ -9,6 +12,7 @@ use crate::train::ask::Ask;
 use crate::train::data::tokenizer::Tokenizer;
 use crate::train::model::hugging_face::{self, Pretrained, TOKENIZER};
 use crate::train::model::{Language, Weights, hub};
+use crate::train::run::checkpoint;
 
 /// A model with its tokenizer, as it stands in a folder.
 pub struct Model {
@@ -38,7 +42,36 @@ impl Model {
         progress: &dyn Progress,
     ) -> Result<Self> {
         let folder = hub::folder(name, progress)?;
-        let pretrained = hugging_face::shape(&folder)?;
+        Self::read(name, &folder, None, dtype, device, batch_tokens)
+    }
+
+    /// The model of a run as it was at one of its checkpoints. What was not trained is taken from
+    /// the model that the run exported.
+    ///
+    /// # Errors
+    /// If the run has not ended, it exported something else than a model, or a file is damaged.
+    pub fn at_checkpoint(
+        run: &Path,
+        checkpoint: &Path,
+        dtype: DType,
+        device: &Device,
+        batch_tokens: usize,
+    ) -> Result<Self> {
+        let name = checkpoint.display().to_string();
+        Self::read(&name, run, Some(checkpoint), dtype, device, batch_tokens).map_err(|error| {
+            error.hint("a run is evaluated when it is over: the same `kpipe train` finishes it")
+        })
+    }
+
+    fn read(
+        name: &str,
+        folder: &Path,
+        checkpoint: Option<&Path>,
+        dtype: DType,
+        device: &Device,
+        batch_tokens: usize,
+    ) -> Result<Self> {
+        let pretrained = hugging_face::shape(folder)?;
         let language = pretrained.family.language;
         let tokenizer = Tokenizer::read(&folder.join(TOKENIZER), language, &pretrained.config)?;
         let size = pretrained.model.size();
@@ -52,10 +85,21 @@ impl Model {
         }
 
         let mut hash = hash_file(&folder.join("config.json"))? + &tokenizer.hash();
-        for file in hugging_face::files(&folder)? {
+        for file in hugging_face::files(folder)? {
             hash += &hash_file(&file)?;
         }
-        let weights = pretrained.parameters(&folder, dtype, device)?.detached();
+        let mut weights = pretrained.parameters(folder, dtype, device)?.detached();
+        if let Some(checkpoint) = checkpoint {
+            hash += &checkpoint.display().to_string();
+            let mut all: BTreeMap<String, Tensor> =
+                weights.iter().map(|(name, tensor)| (name.to_string(), tensor.clone())).collect();
+            for (name, tensor) in checkpoint::weights(checkpoint)? {
+                // Heads of objectives are no part of the model.
+                let Some(own) = all.get_mut(&name) else { continue };
+                *own = tensor.to_dtype(dtype)?.to_device(device)?;
+            }
+            weights = Weights::new(all);
+        }
         Ok(Model {
             name: name.to_string(),
             hash: format!("{:032x}", xxhash_rust::xxh3::xxh3_128(hash.as_bytes())),

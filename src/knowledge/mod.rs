@@ -10,3 +10,9 @@ mod fold;
 pub mod lexicon;
 pub mod mentions;
 pub mod names;
+
+/// Documents from which on a concept should be known: one that was met less often needs no greater
+/// weight, but more text.
+pub const MET_OFTEN: u64 = 10;
+/// Share of right answers from which on a concept counts as known.
+pub const KNOWN: f64 = 0.5;

@@ -25,6 +25,7 @@ pub mod inflect;
 pub mod lexicon;
 pub mod passages;
 pub mod pos;
+pub mod rewriter;
 pub mod synonym;
 pub mod thesaurus;
 pub mod wordnet;
@@ -32,7 +33,7 @@ pub mod wordnet;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use arrow::array::Array;
 use rand_chacha::ChaCha8Rng;
@@ -48,9 +49,9 @@ use edits::{Edit, Swap};
 use gate::{Bounds, Verdict};
 use inflect::Reading;
 use pos::Sentence;
+use rewriter::Rewriter;
 use thesaurus::Thesaurus;
 use wordnet::WordNet;
-use wordnet::readers::Entries;
 
 /// Part of the room's fingerprint; raised when the same input and parameters give other rows.
 pub const VERSION: u32 = 2;
@@ -256,7 +257,7 @@ impl Params {
         if self.per_document == 0 {
             return Ok(());
         }
-        Thesauri::read(self)?;
+        Rewriter::new(self, None)?;
         back_translation::check_files(&self.back_translation)
     }
 
@@ -267,49 +268,9 @@ impl Params {
 
 /// What the kernel works with, the same for every batch.
 struct Tools<'a> {
-    params: &'a Params,
-    concepts: Option<&'a dyn ConceptNames>,
-    wordnet: &'static WordNet,
-    thesauri: Thesauri,
+    rewriter: Rewriter<'a>,
     translations: back_translation::Translations,
     seed: u64,
-}
-
-/// The thesauri that are matched in texts without spaces.
-struct Thesauri {
-    /// What the user's files say.
-    own: Entries,
-    users: Option<Thesaurus>,
-    /// Built for the first document in Chinese.
-    chinese: OnceLock<std::result::Result<Thesaurus, String>>,
-}
-
-impl Thesauri {
-    fn read(params: &Params) -> Result<Self> {
-        let mut own = Entries::default();
-        for path in &params.thesaurus {
-            wordnet::readers::read(path.as_ref(), &mut own)?;
-        }
-        let users = if params.thesaurus.is_empty() { None } else { Some(Thesaurus::build(&own)?) };
-        Ok(Thesauri { own, users, chinese: OnceLock::new() })
-    }
-
-    /// The one for a document's language; the embedded words are in simplified characters.
-    fn of(&self, language: Option<&str>, text: &str) -> Result<Option<&Thesaurus>> {
-        if !chinese::is_chinese(language) || chinese::is_traditional(text) {
-            return Ok(self.users.as_ref());
-        }
-        let build = || {
-            let all =
-                chinese::with_embedded(&self.own).and_then(|entries| Thesaurus::build(&entries));
-            all.map_err(|error| error.to_string())
-        };
-        self.chinese
-            .get_or_init(build)
-            .as_ref()
-            .map(Some)
-            .map_err(|cause| Error::data(cause.clone()))
-    }
 }
 
 /// Documents of a language, and how many of them got no candidate.
@@ -330,16 +291,9 @@ pub fn run(
     if params.per_document == 0 {
         return without_candidates(input, cx);
     }
-    let thesauri = Thesauri::read(params)?;
+    let rewriter = Rewriter::new(params, concepts)?;
     let translations = back_translation::prepare(input, params, concepts, cx)?;
-    let tools = Tools {
-        params,
-        concepts,
-        wordnet: wordnet::english()?,
-        thesauri,
-        translations,
-        seed: cx.seed,
-    };
+    let tools = Tools { rewriter, translations, seed: cx.seed };
 
     let leaves = contract("example")?;
     let by_language: Mutex<ByLanguage> = Mutex::default();
@@ -441,9 +395,10 @@ fn candidates(
     counts: &mut Counts,
 ) -> Result<Vec<Candidate>> {
     let mut found: Vec<Candidate> = Vec::new();
-    let thesaurus = tools.thesauri.of(language, text)?;
-    let all_mentions = tools.concepts.map_or_else(Vec::new, |concepts| concepts.mentions(text));
-    let picked = passages::pick(id, text, &all_mentions, tools.params, tools.seed);
+    let rewriter = &tools.rewriter;
+    let thesaurus = rewriter.thesaurus(language, text)?;
+    let all_mentions = rewriter.mentions(text);
+    let picked = passages::pick(id, text, &all_mentions, rewriter.params, tools.seed);
 
     for (nth, passage) in picked.into_iter().enumerate() {
         let mentions: Vec<Mention> = passages::within(&all_mentions, &passage)
@@ -455,19 +410,7 @@ fn candidates(
             })
             .collect();
 
-        let material = Material {
-            passage: &text[passage],
-            anchor: OnceCell::new(),
-            readings: OnceCell::new(),
-            language,
-            mentions: &mentions,
-            wordnet: tools.wordnet,
-            thesaurus,
-            concepts: tools.concepts,
-
-            params: tools.params,
-        };
-
+        let material = rewriter.material(&text[passage], &mentions, language, thesaurus);
         let translated = translation(&material, tools, counts);
         let rewritten = GENERATORS.iter().filter_map(|generator| {
             let key = format!("{id}\n{nth}");
@@ -480,7 +423,7 @@ fn candidates(
 
         let mut all = translated.into_iter().chain(rewritten);
         // What nobody has room for is not made.
-        while found.len() < tools.params.per_document
+        while found.len() < rewriter.params.per_document
             && let Some(candidate) = all.next()
         {
             if found.iter().all(|other| other.text != candidate.text) {
@@ -533,14 +476,15 @@ fn translation(
         concepts
     };
 
-    if has_new_unknown_word(anchor, text, tools.wordnet) {
+    if has_new_unknown_word(anchor, text, material.wordnet) {
         counts.add("back-translations dropped: words that are no English");
         return None;
     }
 
-    let after = tools.concepts.map_or_else(Vec::new, |concepts| concepts.mentions(text));
+    let after = tools.rewriter.mentions(text);
     let changed = concepts_of(material.mentions) != concepts_of(&after);
-    let (kind, similarity) = match material.anchor().judge(text, changed, tools.params.bounds()) {
+    let (kind, similarity) = match material.anchor().judge(text, changed, material.params.bounds())
+    {
         Verdict::Identical => {
             counts.add("back-translations dropped: identical");
             return None;

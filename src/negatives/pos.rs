@@ -136,9 +136,50 @@ pub struct Sentence<'a> {
 impl<'a> Sentence<'a> {
     /// Reads the words of a passage.
     pub fn new(passage: &'a str, wordnet: &'a WordNet) -> Self {
-        let tokens = tokens(passage);
+        Self::of_tokens(tokens(passage), wordnet)
+    }
+
+    /// A sentence whose words are known, one space between them.
+    pub fn of_words(words: &[&'a str], wordnet: &'a WordNet) -> Self {
+        let mut start = 0;
+        let token = |text: &&'a str| {
+            let token = Token { start, text, joined: start > 0, free: true };
+            start += text.len() + 1;
+            token
+        };
+        Self::of_tokens(words.iter().map(token).collect(), wordnet)
+    }
+
+    fn of_tokens(tokens: Vec<Token<'a>>, wordnet: &'a WordNet) -> Self {
         let lower = tokens.iter().map(|token| token.text.to_lowercase()).collect();
         Sentence { tokens, lower, wordnet }
+    }
+
+    /// The likeliest part of speech of word `at` among those that its neighbours allow, by its
+    /// uses; `None` of grammar, and of what WordNet does not know.
+    pub fn likely(&self, at: usize) -> Option<Pos> {
+        let word = self.lower[at].as_str();
+        if is_function(word) {
+            return None;
+        }
+        let all = readings(word, self.wordnet);
+        let allowed: Vec<&Reading> =
+            all.iter().filter(|reading| self.allows(at, reading)).collect();
+        let left = if allowed.is_empty() { all.iter().collect() } else { allowed };
+        // Of equals the first, in the order of `Pos::ALL`.
+        let weighted = Pos::ALL.into_iter().map(|pos| (pos, self.weight(&left, pos)));
+        let best = weighted.reduce(|best, one| if one.1 > best.1 { one } else { best })?;
+        (best.1 > 0.0).then_some(best.0)
+    }
+
+    /// How often the words that it may be are used as a part of speech; 0 where it is never that.
+    fn weight(&self, readings: &[&Reading], pos: Pos) -> f64 {
+        let lemmas = readings
+            .iter()
+            .filter(|reading| reading.pos == pos)
+            .map(|reading| reading.lemma.as_str());
+        let count = lemmas.filter_map(|lemma| self.wordnet.usage(lemma)?.count(pos)).max();
+        count.map_or(0.0, |count| f64::from(count) + 0.5)
     }
 
     /// The reading of word `at`, where it is sure and the word may be replaced at all.
@@ -159,14 +200,7 @@ impl<'a> Sentence<'a> {
 
         let all = readings(word, self.wordnet);
         let left: Vec<&Reading> = all.iter().filter(|reading| self.allows(at, reading)).collect();
-        let weight = |pos: Pos| {
-            let lemmas = left
-                .iter()
-                .filter(|reading| reading.pos == pos)
-                .map(|reading| reading.lemma.as_str());
-            let count = lemmas.filter_map(|lemma| self.wordnet.usage(lemma)?.count(pos)).max();
-            count.map_or(0.0, |count| f64::from(count) + 0.5)
-        };
+        let weight = |pos: Pos| self.weight(&left, pos);
 
         let total: f64 = Pos::ALL.into_iter().map(weight).sum();
         let best = Pos::ALL.into_iter().find(|pos| weight(*pos) >= SURE * total && total > 0.0)?;

@@ -12,7 +12,7 @@ use std::ops::Range;
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
-use crate::train::data::probes::Probe;
+use crate::train::data::probes::{Probe, space};
 use crate::train::data::tokenizer::Tokenizer;
 use crate::train::model::{Architecture, Family, Inputs, Language, Pass, Tokens, Weights, infer};
 
@@ -148,6 +148,21 @@ impl Ask<'_> {
         Ok(self.ask(&queries)?.iter().map(|tokens| tokens.iter().sum()).collect())
     }
 
+    /// How probable each continuation is behind its context, in nats; where the model predicts from
+    /// both sides, the pseudo-log-likelihood of both together. Either ranks the answers to a
+    /// question.
+    ///
+    /// # Errors
+    /// If a text has no token or more than a row holds, or the device fails.
+    pub fn judge(&self, requests: &[Request]) -> Result<Vec<f64>> {
+        if self.language() != Language::Masked {
+            return self.log_probs(requests);
+        }
+        let texts: Vec<String> =
+            requests.iter().map(|one| format!("{}{}", one.context, one.continuation)).collect();
+        self.pseudo_log_probs(&texts)
+    }
+
     /// How probable what is left out of each probe is, in nats, alone, without the rest of the
     /// sentence, and how many tokens it has. Models that predict from both sides see the rest of
     /// the sentence, others what stands before.
@@ -157,7 +172,7 @@ impl Ask<'_> {
     pub fn left_out(&self, probes: &[Probe]) -> Result<Vec<LeftOut>> {
         let query = |probe: &Probe| {
             let gold = &probe.choices[probe.answer];
-            let space = if probe.joined { "" } else { " " };
+            let space = space(probe.joined);
             let context = probe.context.clone();
             let request = Request { context, continuation: format!("{space}{gold}") };
             match self.language() {
@@ -175,12 +190,9 @@ impl Ask<'_> {
             counts.push(of_probe.len());
             queries.extend(of_probe);
         }
-        let mut found = self.ask(&queries)?.into_iter();
-        let of_probe = |n: &usize| {
-            let tokens: Vec<f64> = found.by_ref().take(*n).flatten().collect();
-            LeftOut { log_prob: tokens.iter().sum(), tokens: tokens.len() }
-        };
-        Ok(counts.iter().map(of_probe).collect())
+        let left_out =
+            |tokens: &Vec<f64>| LeftOut { log_prob: tokens.iter().sum(), tokens: tokens.len() };
+        Ok(self.grouped(&queries, &counts)?.iter().map(left_out).collect())
     }
 
     /// How probable each text is by its pseudo-log-likelihood, for models that predict from both
@@ -262,7 +274,7 @@ impl Ask<'_> {
     }
 
     /// The mean of the last hidden states of each text, of as many of its tokens as a row holds; of
-    /// two stacks, the encoder's.
+    /// two stacks, the encoder's. A text without a token is one of padding.
     ///
     /// # Errors
     /// If the device fails.
@@ -273,16 +285,16 @@ impl Ask<'_> {
             let mut ids = self.tokenizer.pieces(text)?.ids;
             let around = frame.around(&[], &[], false).len();
             ids.truncate(self.max_tokens().saturating_sub(around).max(1));
-            rows.push((nth, frame.around(&[], &ids, false)));
+            let mut row = frame.around(&[], &ids, false);
+            if row.is_empty() {
+                row.push(frame.pad);
+            }
+            rows.push((nth, row));
         }
         rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.len()));
 
         let mut found = vec![Vec::new(); texts.len()];
-        let mut rest = rows.as_slice();
-        while let Some((_, first)) = rest.first() {
-            let n = (self.batch_tokens / first.len().max(1)).clamp(1, rest.len());
-            let (batch, behind) = rest.split_at(n);
-            rest = behind;
+        for batch in self.batches(&rows, |(_, row)| row.len()) {
             let tokens: Vec<&[u32]> = batch.iter().map(|(_, row)| row.as_slice()).collect();
             let pad = self.tokenizer.frame.pad;
             let inputs = Inputs::from(Tokens::new(&tokens, pad, self.dtype, self.device)?);
@@ -356,9 +368,14 @@ impl Ask<'_> {
 
     /// What texts come to that are asked about in so many queries each.
     fn by_text(&self, queries: &[Query], counts: &[usize]) -> Result<Vec<f64>> {
+        Ok(self.grouped(queries, counts)?.iter().map(|tokens| tokens.iter().sum()).collect())
+    }
+
+    /// The tokens' log-probabilities of what is asked about in so many queries each.
+    fn grouped(&self, queries: &[Query], counts: &[usize]) -> Result<Vec<Vec<f64>>> {
         let mut found = self.ask(queries)?.into_iter();
-        let of_text = |n: &usize| found.by_ref().take(*n).flatten().sum();
-        Ok(counts.iter().map(of_text).collect())
+        let of_one = |n: &usize| found.by_ref().take(*n).flatten().collect();
+        Ok(counts.iter().map(of_one).collect())
     }
 
     /// What stands before a text that nothing else stands before.
@@ -468,17 +485,25 @@ impl Ask<'_> {
         rows.sort_by_key(|row| std::cmp::Reverse(row.length()));
 
         let mut found: Vec<Vec<f64>> = vec![Vec::new(); queries.len()];
-        let mut rest = rows.as_slice();
-        while let Some(first) = rest.first() {
-            let n = (self.batch_tokens / first.length().max(1)).clamp(1, rest.len());
-            let (batch, behind) = rest.split_at(n);
+        for batch in self.batches(&rows, Row::length) {
             let told = self.compute(batch, queries)?;
             for (idx, told) in batch.iter().flat_map(|row| &row.asking).zip(told) {
                 found[*idx] = told;
             }
-            rest = behind;
         }
         Ok(found)
+    }
+
+    /// Rows, the longest first, cut into what is computed at once.
+    fn batches<'r, T>(&self, rows: &'r [T], length: impl Fn(&T) -> usize) -> Vec<&'r [T]> {
+        let (mut batches, mut rest) = (Vec::new(), rows);
+        while let Some(first) = rest.first() {
+            let n = (self.batch_tokens / length(first).max(1)).clamp(1, rest.len());
+            let (batch, behind) = rest.split_at(n);
+            batches.push(batch);
+            rest = behind;
+        }
+        batches
     }
 
     /// Log-probabilities of what is asked of some rows, query by query.

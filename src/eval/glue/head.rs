@@ -27,50 +27,61 @@ pub struct Head {
 impl Head {
     /// Learns which of `classes` each row is of.
     pub fn classes(rows: &[Features], labels: &[usize], classes: usize) -> Self {
-        let (mean, deviation) = standard(rows);
-        let rows: Vec<Features> = rows.iter().map(|row| scaled(row, &mean, &deviation)).collect();
-        let width = mean.len() + 1;
-        let loss = |all: &[f64], gradient: &mut [f64]| {
-            gradient.fill(0.0);
-            let mut total = 0.0;
-            for (row, label) in rows.iter().zip(labels) {
-                let logits: Vec<f64> = all.chunks(width).map(|own| output(own, row)).collect();
-                let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let sum: f64 = logits.iter().map(|logit| (logit - most).exp()).sum();
-                total += most + sum.ln() - logits[*label];
-                for (class, own) in gradient.chunks_mut(width).enumerate() {
-                    let part = (logits[class] - most).exp() / sum;
-                    add(own, row, if class == *label { part - 1.0 } else { part });
-                }
+        Self::learn(rows, classes, |nth, logits| {
+            let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = logits.iter().map(|logit| (logit - most).exp()).sum();
+            let loss = most + sum.ln() - logits[labels[nth]];
+            for (class, logit) in logits.iter_mut().enumerate() {
+                let part = (*logit - most).exp() / sum;
+                *logit = if class == labels[nth] { part - 1.0 } else { part };
             }
-            total + shrink(all, width, gradient)
-        };
-        let weights = minimise(vec![0.0; width * classes], loss);
-        Head { mean, deviation, weights: weights.chunks(width).map(<[f64]>::to_vec).collect() }
+            loss
+        })
     }
 
     /// Learns a score of each row.
     pub fn score(rows: &[Features], scores: &[f64]) -> Self {
+        Self::learn(rows, 1, |nth, outputs| {
+            outputs[0] -= scores[nth];
+            outputs[0] * outputs[0] / 2.0
+        })
+    }
+
+    /// Learns so many outputs: `loss` tells that of a row, and puts the gradient in the place of
+    /// its outputs.
+    fn learn(rows: &[Features], n: usize, loss: impl Fn(usize, &mut [f64]) -> f64) -> Self {
         let (mean, deviation) = standard(rows);
         let rows: Vec<Features> = rows.iter().map(|row| scaled(row, &mean, &deviation)).collect();
         let width = mean.len() + 1;
-        let loss = |all: &[f64], gradient: &mut [f64]| {
+        let of = |all: &[f64], gradient: &mut [f64]| {
             gradient.fill(0.0);
             let mut total = 0.0;
-            for (row, score) in rows.iter().zip(scores) {
-                let off = output(all, row) - score;
-                total += off * off / 2.0;
-                add(gradient, row, off);
+            for (nth, row) in rows.iter().enumerate() {
+                let mut outputs: Vec<f64> = all.chunks(width).map(|own| output(own, row)).collect();
+                total += loss(nth, &mut outputs);
+                for (own, by) in gradient.chunks_mut(width).zip(outputs) {
+                    add(own, row, by);
+                }
             }
             total + shrink(all, width, gradient)
         };
-        Head { mean, deviation, weights: vec![minimise(vec![0.0; width], loss)] }
+        let weights = minimise(vec![0.0; width * n], of);
+        Head { mean, deviation, weights: weights.chunks(width).map(<[f64]>::to_vec).collect() }
     }
 
     /// What it makes of features: a logit of each class, or the score.
     pub fn outputs(&self, row: &Features) -> Vec<f64> {
         let row = scaled(row, &self.mean, &self.deviation);
         self.weights.iter().map(|own| output(own, &row)).collect()
+    }
+
+    /// How probable it makes each class.
+    pub fn probabilities(&self, row: &Features) -> Vec<f64> {
+        let logits = self.outputs(row);
+        let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let parts: Vec<f64> = logits.iter().map(|logit| (logit - most).exp()).collect();
+        let sum: f64 = parts.iter().sum();
+        parts.iter().map(|part| part / sum).collect()
     }
 }
 

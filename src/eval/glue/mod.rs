@@ -34,7 +34,9 @@ pub struct GlueTask {
     /// Where a record has its texts and its label.
     columns: Columns,
     /// The labels as they are written; of a score none.
-    labels: &'static [&'static str],
+    pub(super) labels: &'static [&'static str],
+    /// Whether its second text is judged by the first, which is as it is.
+    pub(super) has_premise: bool,
     /// Files to measure on, without their endings, with what the results are called.
     dev: &'static [(&'static str, &'static str)],
     metrics: &'static [metrics::Kind],
@@ -57,6 +59,7 @@ pub static GLUE: &[GlueTask] = &[
         about: "is it a sentence of English",
         columns: Columns::Numbered { first: 3, label: 1 },
         labels: &["0", "1"],
+        has_premise: false,
         dev: DEV,
         metrics: &[metrics::Kind::Matthews],
     },
@@ -65,6 +68,7 @@ pub static GLUE: &[GlueTask] = &[
         about: "does a review praise or blame",
         columns: Columns::Named { first: "sentence", second: None, label: "label" },
         labels: &["0", "1"],
+        has_premise: false,
         dev: DEV,
         metrics: &[metrics::Kind::Accuracy],
     },
@@ -73,6 +77,7 @@ pub static GLUE: &[GlueTask] = &[
         about: "do two sentences of the news say the same",
         columns: Columns::Named { first: "#1 String", second: Some("#2 String"), label: "Quality" },
         labels: &["0", "1"],
+        has_premise: false,
         dev: &[("dev", ""), ("msr_paraphrase_test", "")],
         metrics: &[metrics::Kind::Accuracy, metrics::Kind::F1],
     },
@@ -85,6 +90,7 @@ pub static GLUE: &[GlueTask] = &[
             label: "is_duplicate",
         },
         labels: &["0", "1"],
+        has_premise: false,
         dev: DEV,
         metrics: &[metrics::Kind::Accuracy, metrics::Kind::F1],
     },
@@ -93,6 +99,7 @@ pub static GLUE: &[GlueTask] = &[
         about: "how much alike are two sentences, from 0 to 5",
         columns: Columns::Named { first: "sentence1", second: Some("sentence2"), label: "score" },
         labels: &[],
+        has_premise: false,
         dev: DEV,
         metrics: &[metrics::Kind::Pearson, metrics::Kind::Spearman],
     },
@@ -105,6 +112,7 @@ pub static GLUE: &[GlueTask] = &[
             label: "gold_label",
         },
         labels: &["entailment", "neutral", "contradiction"],
+        has_premise: true,
         dev: &[("dev_matched", "matched"), ("dev_mismatched", "mismatched")],
         metrics: &[metrics::Kind::Accuracy],
     },
@@ -113,6 +121,7 @@ pub static GLUE: &[GlueTask] = &[
         about: "does a sentence answer a question",
         columns: Columns::Named { first: "question", second: Some("sentence"), label: "label" },
         labels: &["entailment", "not_entailment"],
+        has_premise: false,
         dev: DEV,
         metrics: &[metrics::Kind::Accuracy],
     },
@@ -121,6 +130,7 @@ pub static GLUE: &[GlueTask] = &[
         about: "does one sentence follow from another",
         columns: Columns::Named { first: "sentence1", second: Some("sentence2"), label: "label" },
         labels: &["entailment", "not_entailment"],
+        has_premise: true,
         dev: DEV,
         metrics: &[metrics::Kind::Accuracy],
     },
@@ -129,6 +139,7 @@ pub static GLUE: &[GlueTask] = &[
         about: "what does a pronoun stand for",
         columns: Columns::Named { first: "sentence1", second: Some("sentence2"), label: "label" },
         labels: &["0", "1"],
+        has_premise: true,
         dev: DEV,
         metrics: &[metrics::Kind::Accuracy],
     },
@@ -165,10 +176,50 @@ pub struct Told {
 }
 
 /// A record.
-struct Record {
+pub(super) struct Record {
     first: String,
     second: Option<String>,
     label: Label,
+}
+
+impl Record {
+    /// Its one or two texts.
+    pub(super) fn texts(&self) -> Vec<String> {
+        std::iter::once(&self.first).chain(&self.second).cloned().collect()
+    }
+
+    /// Its class, where it has one.
+    pub(super) fn class(&self) -> Option<usize> {
+        match self.label {
+            Label::Class(class) => Some(class),
+            Label::Score(_) => None,
+        }
+    }
+}
+
+/// A head with the model whose states it was learned on.
+pub(super) struct Judge<'a> {
+    model: &'a Model,
+    head: Head,
+}
+
+impl<'a> Judge<'a> {
+    /// Learns which class records are of.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub(super) fn learn(task: &GlueTask, model: &'a Model, records: &[Record]) -> Result<Self> {
+        Ok(Judge { model, head: task.learn(model, records)? })
+    }
+
+    /// How probable each class is, of one or two texts each.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub(super) fn probabilities(&self, given: &[&[String]]) -> Result<Vec<Vec<f64>>> {
+        let rows = features(self.model, given)?;
+        Ok(rows.iter().map(|row| self.head.probabilities(row)).collect())
+    }
 }
 
 /// What a record is.
@@ -194,32 +245,15 @@ pub fn evaluate(model: &Model, job: &Job) -> Result<Vec<Told>> {
     std::fs::create_dir_all(job.out).map_err(|cause| Error::file("create", job.out, cause))?;
     let mut all = Vec::new();
     for task in GLUE {
-        let folder = job.data.join(task.name);
-        let train = ["train", "msr_paraphrase_train"].iter().find_map(|stem| find(&folder, stem));
-        let dev: Vec<(PathBuf, &str)> = task
-            .dev
-            .iter()
-            .filter_map(|(stem, which)| Some((find(&folder, stem)?, *which)))
-            .collect();
-        let Some(train) = train.filter(|_| !dev.is_empty()) else {
-            if folder.is_dir() {
-                let name = task.name;
-                job.progress.note(&format!(
-                    "`{name}` is passed over: it lacks a training or a \
-                                            development file"
-                ));
-            }
-            continue;
-        };
-
+        let Some(Files { train, dev }) = task.files(job.data, job.progress) else { continue };
         job.progress.begin(task.name, None, "texts");
         let mut learned = task.read(&train)?;
-        learned.records = drawn(learned.records, job);
+        learned.records = drawn(learned.records, job.limit, job.seed);
         let head = task.learn(model, &learned.records)?;
-        for (path, which) in dev {
+        for Dev { path, which } in dev {
             let file = task.read(&path)?;
-            let outputs: Vec<Vec<f64>> =
-                features(model, &file.records)?.iter().map(|row| head.outputs(row)).collect();
+            let rows = features_of(model, &file.records)?;
+            let outputs: Vec<Vec<f64>> = rows.iter().map(|row| head.outputs(row)).collect();
             let metrics = task.measure(&outputs, &file.records, job.seed);
             let name = if which.is_empty() { String::new() } else { format!(" ({which})") };
             all.push(Told {
@@ -233,17 +267,33 @@ pub fn evaluate(model: &Model, job: &Job) -> Result<Vec<Told>> {
     }
 
     if all.is_empty() {
-        let names: Vec<&str> = GLUE.iter().map(|task| task.name).collect();
-        return Err(Error::usage(format!("`{}` holds no task of GLUE", job.data.display())).hint(
-            format!(
-                "give a folder with `RTE/train.tsv` and `RTE/dev.tsv`, of {}",
-                names.join(", ")
-            ),
-        ));
+        return Err(no_task(job.data));
     }
     write_json(&job.out.join("glue.json"), &all)?;
     write_atomically(&job.out.join("glue.md"), table(&all).as_bytes())?;
     Ok(all)
+}
+
+/// That a folder holds nothing of GLUE.
+pub(super) fn no_task(data: &Path) -> Error {
+    let names: Vec<&str> = GLUE.iter().map(|task| task.name).collect();
+    Error::usage(format!("`{}` holds no task of GLUE", data.display())).hint(format!(
+        "give a folder with `RTE/train.tsv` and `RTE/dev.tsv`, of {}",
+        names.join(", ")
+    ))
+}
+
+/// The files of a task.
+pub(super) struct Files {
+    pub(super) train: PathBuf,
+    pub(super) dev: Vec<Dev>,
+}
+
+/// A file to measure on.
+pub(super) struct Dev {
+    pub(super) path: PathBuf,
+    /// What its results are called beside the task; empty where there is one.
+    which: &'static str,
 }
 
 /// As a table.
@@ -270,17 +320,44 @@ fn find(folder: &Path, stem: &str) -> Option<PathBuf> {
     endings.iter().map(|ending| folder.join(format!("{stem}.{ending}"))).find(|path| path.is_file())
 }
 
-/// A draw of as many records as are learned from, in their order.
-fn drawn(records: Vec<Record>, job: &Job) -> Vec<Record> {
+/// A draw of so many records, in their order.
+pub(super) fn drawn(records: Vec<Record>, limit: usize, seed: u64) -> Vec<Record> {
     let mut numbered: Vec<(usize, Record)> = records.into_iter().enumerate().collect();
-    numbered
-        .sort_by_cached_key(|(nth, _)| draw::unit(job.seed, "glue", &nth.to_le_bytes()).to_bits());
-    numbered.truncate(job.limit);
+    numbered.sort_by_cached_key(|(nth, _)| draw::unit(seed, "glue", &nth.to_le_bytes()).to_bits());
+    numbered.truncate(limit);
     numbered.sort_by_key(|(nth, _)| *nth);
     numbered.into_iter().map(|(_, record)| record).collect()
 }
 
 impl GlueTask {
+    /// Its files in a folder of all; none where one is missing, which is noted where it has a
+    /// folder.
+    pub(super) fn files(&self, data: &Path, progress: &dyn Progress) -> Option<Files> {
+        let folder = data.join(self.name);
+        let train = ["train", "msr_paraphrase_train"].iter().find_map(|stem| find(&folder, stem));
+        let dev: Vec<Dev> = self
+            .dev
+            .iter()
+            .filter_map(|(stem, which)| Some(Dev { path: find(&folder, stem)?, which }))
+            .collect();
+        let found = train.filter(|_| !dev.is_empty()).map(|train| Files { train, dev });
+        if found.is_none() && folder.is_dir() {
+            let name = self.name;
+            progress.note(&format!(
+                "`{name}` is passed over: it lacks a training or a development file"
+            ));
+        }
+        found
+    }
+
+    /// The labelled records of a file.
+    ///
+    /// # Errors
+    /// If it is of another format, or no line of it is one.
+    pub(super) fn records(&self, path: &Path) -> Result<Vec<Record>> {
+        Ok(self.read(path)?.records)
+    }
+
     /// The records of a file. Lines have their fields between tabs, quotes are letters.
     fn read(&self, path: &Path) -> Result<File> {
         let text = text(path)?;
@@ -338,7 +415,7 @@ impl GlueTask {
     }
 
     fn learn(&self, model: &Model, records: &[Record]) -> Result<Head> {
-        let rows = features(model, records)?;
+        let rows = features_of(model, records)?;
         Ok(match self.labels.is_empty() {
             true => Head::score(&rows, &scores(records)),
             false => Head::classes(&rows, &classes(records), self.labels.len()),
@@ -357,11 +434,7 @@ impl GlueTask {
 }
 
 fn classes(records: &[Record]) -> Vec<usize> {
-    let class = |record: &Record| match record.label {
-        Label::Class(class) => Some(class),
-        Label::Score(_) => None,
-    };
-    records.iter().filter_map(class).collect()
+    records.iter().filter_map(Record::class).collect()
 }
 
 fn scores(records: &[Record]) -> Vec<f64> {
@@ -373,27 +446,27 @@ fn scores(records: &[Record]) -> Vec<f64> {
 }
 
 /// Features of records.
-fn features(model: &Model, records: &[Record]) -> Result<Vec<Features>> {
-    let texts: Vec<&str> = records
-        .iter()
-        .flat_map(|record| std::iter::once(record.first.as_str()).chain(record.second.as_deref()))
-        .collect();
+fn features_of(model: &Model, records: &[Record]) -> Result<Vec<Features>> {
+    let texts: Vec<Vec<String>> = records.iter().map(Record::texts).collect();
+    features(model, &texts.iter().map(Vec::as_slice).collect::<Vec<&[String]>>())
+}
+
+/// Features of one or two texts each.
+fn features(model: &Model, given: &[&[String]]) -> Result<Vec<Features>> {
     let mut states: BTreeMap<&str, Features> = BTreeMap::new();
-    let mut unique: Vec<&str> = texts;
+    let mut unique: Vec<&str> = given.iter().copied().flatten().map(String::as_str).collect();
     unique.sort_unstable();
     unique.dedup();
     for some in unique.chunks(CHUNK) {
         let found = model.ask().mean_states(some)?;
         states.extend(some.iter().copied().zip(found));
     }
-    let of = |record: &Record| {
-        let first = &states[record.first.as_str()];
-        match &record.second {
-            None => first.clone(),
-            Some(second) => pair(first, &states[second.as_str()]),
-        }
+    let of = |texts: &&[String]| match texts {
+        [first, second, ..] => pair(&states[first.as_str()], &states[second.as_str()]),
+        [first] => states[first.as_str()].clone(),
+        [] => Features::new(),
     };
-    Ok(records.iter().map(of).collect())
+    Ok(given.iter().map(of).collect())
 }
 
 /// What two texts are and how they differ.

@@ -21,10 +21,13 @@ pub mod zh_medicine;
 use std::io::Read;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use crate::error::{Error, Result};
 use crate::files::decompress::{Bounds, Unpacked};
 use crate::files::expand::expand;
 use crate::flow::registry;
+use crate::train::data::probes::space;
 
 /// Every task.
 pub static TASKS: &[&Task] = &[
@@ -180,8 +183,7 @@ impl Task {
 impl Item {
     /// An answer as it follows on the question.
     pub fn continuation(&self, choice: &str) -> String {
-        let space = if self.is_joined { "" } else { " " };
-        format!("{space}{choice}{}", self.behind)
+        format!("{}{choice}{}", space(self.is_joined), self.behind)
     }
 
     /// A right answer.
@@ -225,7 +227,7 @@ pub fn text(path: &Path) -> Result<String> {
 }
 
 /// The records of a file of JSON lines, with their line numbers.
-fn json_lines<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<(usize, T)>> {
+pub(super) fn json_lines<T: DeserializeOwned>(text: &str) -> Result<Vec<(usize, T)>> {
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let parse = |(number, line): (usize, &str)| {
         let record = serde_json::from_str(line)

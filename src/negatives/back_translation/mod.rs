@@ -252,6 +252,32 @@ struct Told {
     used: bool,
 }
 
+/// The round trip of each text, `None` of those that failed, by the tables and the engine that the
+/// parameters name; `None` where there is neither.
+///
+/// # Errors
+/// If a table cannot be read, or an engine that was demanded by name is not installed.
+pub fn round_trips(texts: &[String], params: &Params) -> Result<Option<Vec<Option<String>>>> {
+    let mut table = Table::default();
+    if params.engine != "none" {
+        params.tables.iter().try_for_each(|path| table.read(path.as_ref()))?;
+    }
+    let engine = params.chosen()?;
+    if engine.is_none() && table.is_empty() {
+        return Ok(None);
+    }
+    let mut found: Vec<Option<String>> =
+        texts.iter().map(|text| table.get(text).map(str::to_string)).collect();
+    if let Some(engine) = engine {
+        let missing: Vec<usize> = (0..texts.len()).filter(|at| found[*at].is_none()).collect();
+        let asked: Vec<String> = missing.iter().map(|at| texts[*at].clone()).collect();
+        for (at, text) in missing.into_iter().zip((engine.open)(params)?.translate(&asked)?) {
+            found[at] = text;
+        }
+    }
+    Ok(Some(found))
+}
+
 /// Chooses the sentences, translates them, and says in `engines.json`, the notes and the progress
 /// what was used.
 ///

@@ -57,14 +57,18 @@ pub struct Probe {
 impl Probe {
     /// An answer as it follows on the context.
     pub fn continuation(&self, choice: &str) -> String {
-        let space = if self.joined { "" } else { " " };
-        format!("{space}{choice}{}", self.behind)
+        format!("{}{choice}{}", space(self.joined), self.behind)
     }
 
     /// The whole sentence, rightly filled in.
     pub fn statement(&self) -> String {
         format!("{}{}", self.context, self.continuation(&self.choices[self.answer]))
     }
+}
+
+/// What stands between a question and its answer: nothing where words are joined, as in Chinese.
+pub fn space(is_joined: bool) -> &'static str {
+    if is_joined { "" } else { " " }
 }
 
 /// The probes of a text of JSON lines.

@@ -121,11 +121,23 @@ impl Identity {
 /// # Errors
 /// If the folder cannot be read.
 pub fn latest(out: &Path) -> Result<Option<PathBuf>> {
-    Ok(all(out)?.pop())
+    Ok(all(out)?.pop().map(|found| found.folder))
 }
 
-/// Whole checkpoints in the order of their steps.
-fn all(out: &Path) -> Result<Vec<PathBuf>> {
+/// A whole checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    /// The step it is of.
+    pub step: u64,
+    /// Its folder.
+    pub folder: PathBuf,
+}
+
+/// Whole checkpoints under `out`, in the order of their steps.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn all(out: &Path) -> Result<Vec<Found>> {
     let folder = out.join(FOLDER);
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -135,15 +147,23 @@ fn all(out: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
 
     for entry in entries {
-        let path = entry.map_err(|cause| Error::file("list", &folder, cause))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let folder = entry.map_err(|cause| Error::file("list", &folder, cause))?.path();
+        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if let Some(step) = name.strip_prefix("step-").and_then(|step| step.parse::<u64>().ok()) {
-            found.push((step, path));
+            found.push(Found { step, folder });
         }
     }
 
     found.sort();
-    Ok(found.into_iter().map(|(_, path)| path).collect())
+    Ok(found)
+}
+
+/// The weights of a checkpoint by their names, those that were trained beside the model among them.
+///
+/// # Errors
+/// If its file is damaged.
+pub fn weights(checkpoint: &Path) -> Result<BTreeMap<String, Tensor>> {
+    read_tensors(&checkpoint.join(MODEL), &Device::Cpu)
 }
 
 /// Writes a checkpoint and removes all but the last `keep`.
@@ -176,7 +196,7 @@ pub fn save(out: &Path, state: &State, tensors: &Tensors, keep: usize) -> Result
 /// Removes all whole checkpoints but the last `keep`.
 fn keep_last(out: &Path, keep: usize) -> Result<()> {
     let whole = all(out)?;
-    whole[..whole.len().saturating_sub(keep)].iter().try_for_each(|old| retire(old))
+    whole[..whole.len().saturating_sub(keep)].iter().try_for_each(|old| retire(&old.folder))
 }
 
 /// Removes what a run that was killed while it saved left behind: what is not, or no longer, a

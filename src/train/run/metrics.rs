@@ -13,6 +13,9 @@ use crate::flow::contract::contract;
 use crate::flow::dataset::write_atomically;
 use crate::train::run::plan::bytes_told;
 
+/// The log of a run, in its folder.
+pub const METRICS: &str = "metrics.jsonl";
+
 /// One line of `metrics.jsonl`; units and meanings stand in `schemas/metric.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Line")]
@@ -207,6 +210,19 @@ impl Log {
             .write_all(format!("{line}\n").as_bytes())
             .map_err(|cause| Error::file("write", &self.path, cause))
     }
+}
+
+/// The last step that the log of a run tells of.
+///
+/// # Errors
+/// If the folder holds no log of steps, or it ends with something else.
+pub fn last_step(run: &Path) -> Result<u64> {
+    let path = run.join(METRICS);
+    let hint = "give the folder of a run of `kpipe train`";
+    let text = std::fs::read_to_string(&path)
+        .map_err(|cause| Error::file("read", &path, cause).hint(hint))?;
+    let last = text.lines().last().and_then(step_of);
+    last.ok_or_else(|| Error::data("it tells of no step").at(path.display()).hint(hint))
 }
 
 /// Memory of this process, in MiB, as Linux tells it.

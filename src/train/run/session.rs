@@ -39,7 +39,7 @@ use crate::train::run::checkpoint::{self, Identity, State};
 use crate::train::run::coverage::Coverage;
 use crate::train::run::evaluate::{Measured, evaluate};
 use crate::train::run::losses;
-use crate::train::run::metrics::{Log, Metric};
+use crate::train::run::metrics::{Log, METRICS, Metric};
 use crate::train::run::plan::{self, SAMPLE};
 use crate::train::run::report;
 use crate::train::run::taught::Kept;
@@ -49,7 +49,6 @@ use crate::train::schedule::learning_rate;
 use crate::train::strategy::{self, At, Did, DocumentLoss, Layout, Probe, Reader, Sample};
 use crate::train::{Job, Summary};
 
-const METRICS: &str = "metrics.jsonl";
 const CONSUMED: &str = "consumed.jsonl";
 const LOSSES: &str = "losses.parquet";
 /// A share of the highest rate that teaches little.

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::train::run::metrics::Metric;
+use crate::train::run::metrics::{METRICS, Metric};
 use crate::train::strategy::panel;
 
 /// Points that a curve is drawn with at most.
@@ -15,9 +15,11 @@ const MOST: usize = 600;
 
 /// A place on a curve.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Point {
-    pub(super) step: f64,
-    pub(super) value: f64,
+pub struct Point {
+    /// The step.
+    pub step: f64,
+    /// What was measured there.
+    pub value: f64,
 }
 
 /// Numbers over steps.
@@ -32,6 +34,13 @@ pub(super) struct Curve {
 impl Curve {
     fn new() -> Self {
         Curve { points: Vec::new(), each: 1, waiting: Vec::new() }
+    }
+
+    /// A curve of these.
+    pub(super) fn of(points: &[Point]) -> Self {
+        let mut curve = Curve::new();
+        points.iter().for_each(|point| curve.add(*point));
+        curve
     }
 
     fn add(&mut self, point: Point) {
@@ -102,7 +111,7 @@ impl Run {
     /// # Errors
     /// If there is none, or its metrics are damaged.
     pub(super) fn read(folder: &Path) -> Result<Self> {
-        let place = folder.join("metrics.jsonl");
+        let place = folder.join(METRICS);
         let file = File::open(&place).map_err(|cause| {
             Error::file("open", &place, cause).hint("name a folder that `kpipe train` wrote")
         })?;

@@ -8,12 +8,16 @@ mod charts;
 mod curves;
 mod page;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::flow::dataset::write_atomically;
 
-use curves::Run;
+use charts::{Named, lines};
+use curves::{Curve, Run};
+
+pub use curves::Point;
 
 /// The page of a run, in its folder.
 pub const REPORT: &str = "report.html";
@@ -28,4 +32,18 @@ pub fn write(folders: &[PathBuf], place: &Path) -> Result<()> {
         return Err(Error::usage("there is no run to tell of").hint("name the folder of one"));
     }
     write_atomically(place, page::page(&runs).as_bytes())
+}
+
+/// A figure of curves over steps, for a page of [`page_of`]; empty where there is nothing to draw.
+pub fn figure(title: &str, about: &str, curves: &BTreeMap<String, Vec<Point>>) -> String {
+    let curves: Vec<(&String, Curve)> =
+        curves.iter().map(|(name, points)| (name, Curve::of(points))).collect();
+    let named =
+        curves.iter().map(|(name, curve)| Named { name: (*name).clone(), curve, is_told: false });
+    lines(title, about, named.collect())
+}
+
+/// A page with a title and what stands below it, in the style of all; it needs nothing else.
+pub fn page_of(title: &str, body: &str) -> String {
+    page::page_of(title, body)
 }

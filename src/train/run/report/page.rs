@@ -52,17 +52,7 @@ pub(super) fn page(runs: &[Run]) -> String {
         [run] => format!("Run {}", run.name),
         _ => format!("{} runs", runs.len()),
     };
-    let mut html =
-        String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
-    html.push_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">");
-    let _ = writeln!(html, "<title>{}</title><style>{STYLE}", escape(&title));
-    for nth in 0..8 {
-        let _ = write!(
-            html,
-            ".s{nth}{{stroke:var(--c{nth})}}.d{nth}{{fill:var(--c{nth})}}.b{nth}{{background:var(--c{nth})}}"
-        );
-    }
-    let _ = writeln!(html, "</style></head><body>\n<h1>{}</h1>", escape(&title));
+    let mut html = String::new();
     let _ = writeln!(
         html,
         "<p class=\"small\">kpipe {}; `metrics.jsonl` in the folder of a run has every number.</p>",
@@ -82,8 +72,25 @@ pub(super) fn page(runs: &[Run]) -> String {
         let about = "how far what each looks at is from where the run began, block.head, nats";
         html.push_str(&heat_map(&title, about, &heads));
     }
-    html.push_str("</body></html>\n");
-    html
+    page_of(&title, &html)
+}
+
+/// A page with a title and what stands below it.
+pub(super) fn page_of(title: &str, body: &str) -> String {
+    let colours: String = (0..8)
+        .map(|nth| {
+            format!(
+                ".s{nth}{{stroke:var(--c{nth})}}.d{nth}{{fill:var(--c{nth})}}\
+                 .b{nth}{{background:var(--c{nth})}}"
+            )
+        })
+        .collect();
+    let title = escape(title);
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width,initial-scale=1\"><title>{title}</title><style>{STYLE}\
+         {colours}</style></head><body>\n<h1>{title}</h1>\n{body}</body></html>\n"
+    )
 }
 
 /// The curves of a chart, of several runs named by their run.
