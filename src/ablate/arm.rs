@@ -131,6 +131,7 @@ impl<'a> Grounds<'a> {
             hash += &document.text;
         }
         hash += &probe::lines(&injected.probes)?;
+        hash += &probe::lines(&world.probes())?;
         if !job.base.is_empty() {
             hash += &open(&base, job)?.hash;
         }

@@ -45,6 +45,9 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorldPlan {
+    /// The language it is told in: `en` or `zh`.
+    #[serde(default = "english", skip_serializing_if = "is_english")]
+    pub language: String,
     /// Seed of names and facts.
     pub seed: u64,
     /// Things, a third of each kind; each has six facts.
@@ -55,6 +58,14 @@ pub struct WorldPlan {
     pub panel: usize,
     /// Steps between two times.
     pub panel_every: u64,
+}
+
+fn english() -> String {
+    "en".to_string()
+}
+
+fn is_english(language: &String) -> bool {
+    language == "en"
 }
 
 /// Real text.

@@ -4,7 +4,8 @@
 //! (a drug treats a disease). A document tells all six in an order and in wordings drawn for it.
 //! Probes ask each fact in a wording of training text and in two that stand in none, from the value
 //! to the name, and over two facts ("the disease that … treats"); beside the right answer stand
-//! four others of its type. The wordings are data: `world.toml`.
+//! four others of its type. The wordings are data, in English and
+//! in Chinese: `world-en.toml`, `world-zh.toml`.
 //!
 //! After the closed worlds of Allen-Zhu and Li 2023 (arXiv:2309.14316) and the probes of Chang et
 //! al. 2024 (arXiv:2406.11813).
@@ -17,6 +18,8 @@ use serde::Deserialize;
 use super::plan::{Facts, WorldPlan};
 use crate::draw::{self, next_below};
 use crate::error::{Error, Result};
+use crate::flow::registry;
+use crate::text::words::capitalised;
 use crate::train::data::probes::Probe;
 
 /// Kinds of probes.
@@ -32,10 +35,28 @@ const DISTRACTORS: usize = 4;
 /// The name of the source in builds, which ids begin with.
 pub const SOURCE: &str = "facts";
 
+/// A language that a world can be told in.
+struct Told {
+    /// ISO 639 code.
+    language: &'static str,
+    /// The file of its wordings, and what it says.
+    file: &'static str,
+    text: &'static str,
+}
+
+static LANGUAGES: &[Told] = &[
+    Told { language: "en", file: "world-en.toml", text: include_str!("world-en.toml") },
+    Told { language: "zh", file: "world-zh.toml", text: include_str!("world-zh.toml") },
+];
+
 /// The wordings.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wordings {
+    /// What stands between words and sentences.
+    space: String,
+    /// What ends a sentence.
+    end: String,
     lists: BTreeMap<String, Vec<String>>,
     kinds: BTreeMap<String, KindOf>,
 }
@@ -56,6 +77,9 @@ struct KindOf {
 struct Attribute {
     /// A list, or a kind of things.
     values: String,
+    /// How the thing that it leads to is called by the one that leads to it, where it does.
+    #[serde(default)]
+    hop: String,
     seen: Vec<String>,
     new: Vec<String>,
     inverse: Vec<String>,
@@ -85,15 +109,26 @@ pub struct World {
     plan: WorldPlan,
 }
 
+impl Told {
+    fn wordings(&self) -> Result<Wordings> {
+        toml::from_str(self.text).map_err(|cause| {
+            Error::data(format!("src/ablate/{} is wrong: {}", self.file, cause.message()))
+        })
+    }
+}
+
 impl World {
     /// Draws things and facts.
     ///
     /// # Errors
-    /// If there are more things than names.
+    /// If there are no wordings in the plan's language, or more things than names.
     pub fn draw(plan: &WorldPlan) -> Result<Self> {
-        let wordings: Wordings = toml::from_str(include_str!("world.toml")).map_err(|cause| {
-            Error::data(format!("src/ablate/world.toml is wrong: {}", cause.message()))
+        let find = |told: &&Told| told.language == plan.language;
+        let told = LANGUAGES.iter().find(find).ok_or_else(|| {
+            let known: Vec<&str> = LANGUAGES.iter().map(|told| told.language).collect();
+            registry::unknown("language of `world`", &plan.language, &known)
         })?;
+        let wordings = told.wordings()?;
         let kinds: Vec<&String> = wordings.kinds.keys().collect();
         let (mut things, mut taken) = (Vec::new(), BTreeSet::new());
         for nth in 0..plan.things {
@@ -166,7 +201,7 @@ impl World {
                     .collect();
                 draw::shuffle(&mut sentences, &mut stream);
                 sentences.insert(0, sentence(pick(&of.openings, &mut stream), &thing.name, ""));
-                all.push(Document { id, text: sentences.join(" ") });
+                all.push(Document { id, text: sentences.join(&self.wordings.space) });
             }
         }
         all
@@ -186,7 +221,7 @@ impl World {
                 let mut own = own.clone();
                 draw::shuffle(&mut own, &mut stream);
                 own.truncate(7);
-                all.push(Document { id, text: own.join(" ") });
+                all.push(Document { id, text: own.join(&self.wordings.space) });
             }
         }
         all
@@ -235,6 +270,7 @@ impl World {
                         choices,
                         answer,
                         behind,
+                        joined: self.wordings.space.is_empty(),
                         about: thing.name.clone(),
                         concept_kind: thing.kind.clone(),
                         ..Probe::default()
@@ -242,14 +278,15 @@ impl World {
                 };
 
             let asked: Vec<&String> =
-                wording.seen.iter().filter(|one| ends_in_value(one)).collect();
+                wording.seen.iter().filter(|one| self.wordings.ends_in_value(one)).collect();
             let pool = || self.pool(&wording.values);
             add(SEEN, asked[nth % asked.len()], &thing.name, value, pool(), "{value}");
             for template in &wording.new {
                 add(NEW, template, &thing.name, value, pool(), "{value}");
             }
             let template = &wording.inverse[nth % wording.inverse.len()];
-            let template = format!("{} {{name}}.", template.replace("{value}", value));
+            let Wordings { space, end, .. } = &self.wordings;
+            let template = format!("{}{space}{{name}}{end}", template.replace("{value}", value));
             let others = self.others(thing, attribute);
             add(INVERSE, &template, &thing.name, &thing.name, others, "{name}");
 
@@ -257,7 +294,7 @@ impl World {
             let Some(next) = self.things.iter().find(|other| other.name == *value) else {
                 continue;
             };
-            let through = format!("the {} that {} {attribute}", next.kind, thing.name);
+            let through = wording.hop.replace("{name}", &thing.name);
             for (attribute, wording) in &self.wordings.kinds[&next.kind].attributes {
                 let template = &wording.new[nth % wording.new.len()];
                 let (pool, value) = (self.pool(&wording.values), &next.values[attribute]);
@@ -301,8 +338,7 @@ impl World {
 
 fn name(of: &KindOf, stream: &mut ChaCha8Rng) -> String {
     let drawn = [&of.syllables, &of.syllables, &of.endings].map(|parts| pick(parts, stream));
-    let name = drawn.concat();
-    name[..1].to_uppercase() + &name[1..]
+    capitalised(&drawn.concat())
 }
 
 fn pick<'a>(from: &'a [String], stream: &mut ChaCha8Rng) -> &'a str {
@@ -311,13 +347,14 @@ fn pick<'a>(from: &'a [String], stream: &mut ChaCha8Rng) -> &'a str {
 
 /// A wording filled in, with a capital at its beginning.
 fn sentence(template: &str, name: &str, value: &str) -> String {
-    let text = template.replace("{name}", name).replace("{value}", value);
-    let mut rest = text.chars();
-    rest.next().map_or(String::new(), |first| first.to_uppercase().chain(rest).collect())
+    capitalised(&template.replace("{name}", name).replace("{value}", value))
 }
 
-fn ends_in_value(template: &str) -> bool {
-    template.ends_with("{value}.") && template.find("{name}") < template.find("{value}")
+impl Wordings {
+    fn ends_in_value(&self, template: &str) -> bool {
+        template.strip_suffix(self.end.as_str()).is_some_and(|rest| rest.ends_with("{value}"))
+            && template.find("{name}") < template.find("{value}")
+    }
 }
 
 /// What stands before and behind what is left out of a wording.
@@ -331,14 +368,28 @@ mod tests {
     use super::*;
 
     fn plan() -> WorldPlan {
-        WorldPlan { seed: 1, things: 18, documents: 3, panel: 10, panel_every: 1 }
+        let language = "en".to_string();
+        WorldPlan { language, seed: 1, things: 18, documents: 3, panel: 10, panel_every: 1 }
+    }
+
+    /// The same in each language.
+    fn worlds() -> Vec<World> {
+        let of = |told: &Told| WorldPlan { language: told.language.to_string(), ..plan() };
+        LANGUAGES.iter().map(|told| World::draw(&of(told)).unwrap()).collect()
     }
 
     /// As they are asked for: six attributes of each kind, ten wordings or more that are trained
     /// on, and new ones that are none of them.
     #[test]
     fn there_are_wordings_enough() {
-        let wordings: Wordings = toml::from_str(include_str!("world.toml")).unwrap();
+        for told in LANGUAGES {
+            check(&told.wordings().unwrap());
+        }
+        let error = World::draw(&WorldPlan { language: "fr".to_string(), ..plan() }).err().unwrap();
+        assert!(error.to_string().contains("`fr`"), "{error}");
+    }
+
+    fn check(wordings: &Wordings) {
         assert_eq!(wordings.kinds.len(), 3);
         for (kind, of) in &wordings.kinds {
             assert_eq!(of.attributes.len(), 6, "{kind}");
@@ -348,12 +399,14 @@ mod tests {
                     || wordings.kinds.contains_key(&one.values);
                 assert!(is_pool, "{place}: {}", one.values);
                 assert!(one.seen.len() >= 10 && one.new.len() >= 2, "{place}");
-                assert!(one.seen.iter().any(|one| ends_in_value(one)), "{place}");
+                assert!(one.seen.iter().any(|one| wordings.ends_in_value(one)), "{place}");
+                let leads_on = wordings.kinds.contains_key(&one.values);
+                assert_eq!(one.hop.matches("{name}").count(), usize::from(leads_on), "{place}");
                 for template in one.seen.iter().chain(&one.new) {
                     let n = |what| template.matches(what).count();
                     assert_eq!([n("{name}"), n("{value}")], [1, 1], "{place}: {template}");
                 }
-                assert!(one.new.iter().all(|one| ends_in_value(one)), "{place}");
+                assert!(one.new.iter().all(|one| wordings.ends_in_value(one)), "{place}");
                 assert!(one.new.iter().all(|new| !one.seen.contains(new)), "{place}");
                 let has_value = |one: &String| one.contains("{value}") && !one.contains("{name}");
                 assert!(one.inverse.iter().all(has_value), "{place}");
@@ -363,10 +416,15 @@ mod tests {
 
     #[test]
     fn documents_tell_what_probes_ask() {
-        let world = World::draw(&plan()).unwrap();
+        for world in worlds() {
+            tells_what_is_asked(&world);
+        }
+    }
+
+    fn tells_what_is_asked(world: &World) {
         let documents = world.documents(Facts::Told);
         assert_eq!(documents.len(), 18 * 3);
-        assert_eq!(documents, World::draw(&plan()).unwrap().documents(Facts::Told));
+        assert_eq!(documents, World::draw(&world.plan).unwrap().documents(Facts::Told));
         let all: String = documents.iter().map(|one| one.text.clone() + "\n").collect();
         let probes = world.probes();
         let n = |kind| probes.iter().filter(|probe| probe.kind == kind).count();
@@ -380,7 +438,10 @@ mod tests {
             // Statements of new wordings stand nowhere.
             let stands = all.contains(&probe.statement());
             assert!(probe.kind == SEEN || !stands, "{}", probe.statement());
-            assert!(!probe.context.contains('{') && probe.behind == ".", "{probe:?}");
+            assert!(
+                !probe.context.contains('{') && probe.behind == world.wordings.end,
+                "{probe:?}"
+            );
         }
         let own: BTreeSet<String> =
             documents.iter().map(|one| format!("{SOURCE}:{}", one.id)).collect();

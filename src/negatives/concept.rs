@@ -8,11 +8,11 @@
 use rand_chacha::ChaCha8Rng;
 
 use crate::draw;
-use crate::negatives::edits::{Swap, capitalised, count};
+use crate::negatives::edits::{Swap, count};
 use crate::negatives::wordnet::WordNet;
 use crate::negatives::{Generator, Kind, Material};
 use crate::text::normal::normalise;
-use crate::text::words::is_cjk;
+use crate::text::words::{capitalised, is_cjk};
 
 /// Longest name that is put into a sentence, in characters.
 const MAX_NAME: u32 = 60;

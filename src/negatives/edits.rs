@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::negatives::inflect::takes_an;
-use crate::text::words::words;
+use crate::text::words::{capitalised, words};
 
 /// A replaced range of the anchor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,12 +168,6 @@ pub fn with_case_of(like: &str, text: &str) -> String {
         return capitalised(text);
     }
     text.to_string()
-}
-
-/// `text` with its first letter in upper case.
-pub fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 #[cfg(test)]

@@ -346,7 +346,7 @@ mod tests {
     impl Victim for Bag {
         fn probabilities(&self, texts: &[Text]) -> Result<Vec<Vec<f64>>> {
             let of = |text: &Text| {
-                let mut logits = vec![0.0; 3];
+                let mut logits = [0.0; 3];
                 for word in text.words() {
                     let own = self.0.get(&word.to_lowercase()).into_iter().flatten();
                     logits.iter_mut().zip(own).for_each(|(logit, weight)| *logit += weight);

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use crate::text::words::capitalised;
+
 /// What may stand inside a word, but neither begins nor ends it.
 const INSIDE: [char; 5] = ['\'', '-', '_', '*', '@'];
 
@@ -156,9 +158,7 @@ pub fn with_case_of(like: &str, word: &str) -> String {
     {
         word.to_uppercase()
     } else if first.is_some_and(char::is_uppercase) && is_lower(rest) {
-        let mut chars = word.chars();
-        let first = chars.next().map(|first| first.to_uppercase().to_string());
-        first.unwrap_or_default() + &chars.as_str().to_lowercase()
+        capitalised(&word.to_lowercase())
     } else {
         word.to_string()
     }

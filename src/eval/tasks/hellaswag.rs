@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{Item, Reads, Task, json_lines};
 use crate::error::{Error, Result};
+use crate::text::words::capitalised;
 
 /// See the module.
 pub static HELLASWAG: Task = Task {
@@ -59,7 +60,8 @@ fn item(line: usize, record: Record) -> Result<Item> {
         Error::data(format!("line {line}: `label` is empty: this file has no answers"))
             .hint("the answers of the test set are not published; take the validation set")
     })?;
-    let context = format!("{} {}", record.ctx_a, capitalised(&record.ctx_b));
+    // Python's `str.capitalize`.
+    let context = format!("{} {}", record.ctx_a, capitalised(&record.ctx_b.to_lowercase()));
     Ok(Item {
         id: record.ind.to_string(),
         group: record.split_type,
@@ -89,13 +91,6 @@ fn of_lines(nth: usize, lines: &[&str]) -> Result<Item> {
         gold,
         ..Item::default()
     })
-}
-
-/// Python's `str.capitalize`: the first letter large, all others small.
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(char::to_uppercase).into_iter().flatten();
-    first.chain(chars.flat_map(char::to_lowercase)).collect()
 }
 
 /// `lm_eval/tasks/hellaswag/utils.py`: marks of WikiHow are taken out. Two spaces become one once,
@@ -142,8 +137,6 @@ mod tests {
         ] {
             assert_eq!(preprocess(text), expected, "{text}");
         }
-        assert_eq!(capitalised("the Lady IS"), "The lady is");
-        assert_eq!(capitalised(""), "");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::negatives::back_translation::process::{ask, said};
 use crate::negatives::back_translation::{Engine, Probe};
 use crate::negatives::inflect::takes_an;
+use crate::text::words::capitalised;
 
 /// How to get it.
 pub const HOW_TO_INSTALL: &str = "apt install apertium apertium-eng-spa";
@@ -282,7 +283,7 @@ fn tidy(text: &str, source: &str) -> String {
         let opens = nth == 0 || tidied.trim_end().ends_with(['.', '!', '?', ':']);
 
         if nth == 0 && source.chars().next().is_some_and(char::is_uppercase) {
-            tidied.push_str(&crate::negatives::edits::capitalised(word.text));
+            tidied.push_str(&capitalised(word.text));
         } else if title && !opens && !source_words.contains(&word.text) {
             tidied.push_str(&word.text.to_lowercase());
         } else {
