@@ -7,6 +7,9 @@
 //!   loss beside the language's;
 //! - distillation: what a frozen copy of the model predicts at temperature 2, beside the language;
 //! - unfreezing: the first stage, in which the feed-forward layers of the upper two blocks move.
+//!
+//! Below them, what a panel of knowledge probes takes of the time of plain steps, as it is asked by
+//! default.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,9 +19,11 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use kpipe::train::Params;
+use kpipe::train::ask::Ask;
+use kpipe::train::data::probes::Probe;
 use kpipe::train::data::rows::passages::Compared;
 use kpipe::train::data::rows::{Label, RowKind, RowSet};
-use kpipe::train::data::tokenizer::Frame;
+use kpipe::train::data::tokenizer::{Frame, Tokenizer};
 use kpipe::train::kernels::{DropoutKey, Instructions, PIN};
 use kpipe::train::model::gradients::{self, Gradients};
 use kpipe::train::model::{
@@ -26,7 +31,9 @@ use kpipe::train::model::{
 };
 use kpipe::train::objective::{self, Active, Forward, Taught};
 use kpipe::train::optimiser::{self, AdamW};
+use kpipe::train::params::TokenizerKind;
 use kpipe::train::strategy::{self, At, Layout};
+use serde_json::Value;
 
 use crate::Result;
 use crate::inputs::Inputs as Corpus;
@@ -41,6 +48,7 @@ const PASSAGES: (usize, usize) = (16, 32);
 const RUNS: (usize, usize) = (2, 6);
 const FAMILY: &str = "KPIPE_BENCH_FAMILY";
 const METHOD: &str = "KPIPE_BENCH_METHOD";
+const PANEL: &str = "panel";
 
 /// Each with what is asked of it beside PyTorch eager: the plain step of BERT and of GPT-2.
 const METHODS: [(&str, [f64; 2]); 5] = [
@@ -54,13 +62,17 @@ const METHODS: [(&str, [f64; 2]); 5] = [
 /// Prints tokens a second and peak memory of each method and of its peer.
 pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
     if let (Ok(family), Ok(method)) = (std::env::var(FAMILY), std::env::var(METHOD)) {
-        return measure(&family, &method, &corpus.pipeline.train);
+        return match method.as_str() {
+            PANEL => ask(&family, corpus),
+            _ => measure(&family, &method, &corpus.pipeline.train),
+        };
     }
     let python = std::env::var_os("KPIPE_BENCH_PYTHON");
     let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
 
     for (nth, family) in ["bert", "gpt2"].into_iter().enumerate() {
         say!("{family}, f32, {ROWS} x {LENGTH} tokens, {threads} threads");
+        let mut plain = 0.0;
         for (method, goals) in METHODS {
             let (mut own, mut eager) = (NOTHING, NOTHING);
             for _ in 0..corpus.rounds {
@@ -86,8 +98,83 @@ pub(crate) fn bench(corpus: &Corpus) -> Result<()> {
                 }
             };
             line(&format!("  {method}"), &format!("{:.0} tokens/s", own[0]), &beside);
+            if method == "plain" {
+                plain = own[0];
+            }
         }
+        tell_panel(family, plain, corpus)?;
     }
+    Ok(())
+}
+
+/// Tells what asking the panel takes of the time, beside steps of so many tokens a second.
+fn tell_panel(family: &str, plain: f64, corpus: &Corpus) -> Result<()> {
+    let keys: Value = corpus.pipeline.train.strategy.parse("train.strategy", PANEL)?;
+    let every = keys["every"].as_f64().ok_or("no `every`")?;
+    let mut least = f64::INFINITY;
+    for _ in 0..corpus.rounds {
+        let mut command = trainer("methods", FAMILY, family)?;
+        command.env(METHOD, PANEL).env(PIN, Instructions::used().pin());
+        let [seconds, _]: Numbers = numbers(&mut command)?;
+        least = least.min(seconds);
+    }
+    let steps = every * (ROWS * LENGTH) as f64 / plain;
+    let share = 100.0 * least / (steps + least);
+    let beside = format!("asked every {every} steps: {share:.2} % of the time, goal 2 %");
+    line(&format!("  {PANEL}"), &format!("{least:.2} s"), &beside);
+    Ok(())
+}
+
+/// Asks as many probes as a panel has by default, of the beginnings of texts, and prints the
+/// seconds that it takes.
+fn ask(name: &str, corpus: &Corpus) -> Result<()> {
+    let family = FAMILIES.iter().find(|family| family.name == name).ok_or("no such family")?;
+    let keys: Value = corpus.pipeline.train.strategy.parse("train.strategy", PANEL)?;
+    let items = keys["items"].as_u64().ok_or("no `items`")?;
+    let texts = corpus.texts()?;
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for word in texts.iter().flat_map(|(_, text)| text.split_whitespace()) {
+        *counts.entry(word.to_string()).or_default() += 1;
+    }
+    let mut params = corpus.pipeline.train.tokenizer.clone();
+    params.vocabulary = 4_000;
+    params.kind = match family.language {
+        Language::Masked => TokenizerKind::Wordpiece,
+        _ => TokenizerKind::Bpe,
+    };
+    let tokenizer = Tokenizer::from_counts(&counts, family, &params)?;
+
+    // As sentences with the name of a concept left out are.
+    let probe = |(_, text): &(String, String)| {
+        let words: Vec<&str> = text.split_whitespace().take(26).collect();
+        let (context, rest) = words.split_at_checked(16)?;
+        let (gold, behind) = rest.split_at_checked(2)?;
+        Some(Probe {
+            context: context.join(" "),
+            choices: vec![gold.join(" ")],
+            behind: format!(" {}", behind.join(" ")),
+            ..Probe::default()
+        })
+    };
+    let probes: Vec<Probe> = texts.iter().filter_map(probe).cycle().take(items as usize).collect();
+    let model = (family.read)(&config(name, LENGTH)?, &|_| false)?;
+    let weights = Parameters::draw(&model.declare(), 1, DType::F32, &Device::Cpu)?.detached();
+    let asking = Ask {
+        family,
+        model: model.as_ref(),
+        weights: &weights,
+        tokenizer: &tokenizer,
+        dtype: DType::F32,
+        device: &Device::Cpu,
+        batch_tokens: 4_096,
+    };
+    let mut least = f64::INFINITY;
+    for _ in 0..RUNS.0 + 1 {
+        let begun = Instant::now();
+        asking.left_out(&probes)?;
+        least = least.min(begun.elapsed().as_secs_f64());
+    }
+    println!("{least} {}", status_mib("self", "VmHWM").unwrap_or(0.0));
     Ok(())
 }
 

@@ -10,9 +10,10 @@
 //! What differs between the two sides must be that one was seen, or the scores tell something else
 //! (Duan et al. 2024, arXiv:2402.07841): take both from one source, and unseen texts that share no
 //! passage with seen ones. So each unseen text is put beside a seen one of its group (of shards,
-//! source and difficulty bucket) and about its length; where none is left, it is left out. Texts
-//! that share 13 words in a row with any seen one are left out too, as are texts that are too
-//! short, and all are counted; of longer ones the same number of tokens is looked at.
+//! source and difficulty bucket) and about its length, of these the nearest by its date; where none
+//! is left, it is left out. Texts that share 13 words in a row with any seen one are left out too,
+//! as are texts that are too short, and all are counted; of longer ones the same number of tokens
+//! is looked at.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -66,6 +67,8 @@ pub struct Seen {
     most: usize,
 }
 
+/// Texts that are looked at before it is told how far it is.
+const CHUNK: usize = 64;
 /// Seen texts that are kept for each one that is looked at, to choose one of like length from.
 const CHOICE: usize = 50;
 /// By how much two texts that are put beside one another may differ in length.
@@ -120,11 +123,13 @@ impl Seen {
             let ratio = |other: &Item| (length(other) as f64 / own).max(own / length(other) as f64);
             let group = free.get_mut(item.group.as_str());
             let near = group.and_then(|group| {
-                let at = group.partition_point(|other| length(other) < length(item));
-                let around = [at.checked_sub(1), Some(at)].into_iter().flatten();
-                let nearest = around
-                    .filter(|at| group.get(*at).is_some_and(|other| ratio(other) <= LIKE))
-                    .min_by(|a, b| ratio(group[*a]).total_cmp(&ratio(group[*b])))?;
+                let from = group.partition_point(|other| own / length(other) as f64 > LIKE);
+                let to = group.partition_point(|other| length(other) as f64 / own <= LIKE);
+                let nearest = (from..to).min_by(|a, b| {
+                    let (a, b) = (group[*a], group[*b]);
+                    let by_date = years_apart(a, item).total_cmp(&years_apart(b, item));
+                    by_date.then(ratio(a).total_cmp(&ratio(b)))
+                })?;
                 Some(group.remove(nearest))
             });
             match near {
@@ -137,6 +142,11 @@ impl Seen {
         }
         (left, right, alone)
     }
+}
+
+/// Years between two texts; as far as can be where one has no date.
+fn years_apart(a: &Item, b: &Item) -> f64 {
+    a.year.zip(b.year).map_or(f64::INFINITY, |(a, b)| (a - b).abs())
 }
 
 /// What came of it.
@@ -156,6 +166,9 @@ pub struct Memorisation {
     pub scores: BTreeMap<&'static str, Apart>,
     /// Perplexity of seen texts over that of unseen ones.
     pub ratio: f64,
+    /// Median of the years between the dates of two texts beside one another, and how many have
+    /// both; none where no two have.
+    pub years_apart: Option<YearsApart>,
     /// `ln` of the perplexity of unseen texts less that of seen ones, and its 95 % interval.
     pub gap: [f64; 3],
     /// The same less that of the base: what training has added.
@@ -166,6 +179,25 @@ pub struct Memorisation {
     pub as_memorisation: String,
     /// And to those who take it for understanding.
     pub as_understanding: String,
+}
+
+/// How far the dates of texts beside one another are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct YearsApart {
+    /// Median, in years.
+    pub median: f64,
+    /// Pairs of texts that both have a date.
+    pub n: usize,
+}
+
+impl YearsApart {
+    fn of(left: &[&Item], right: &[&Item]) -> Option<Self> {
+        let all = left.iter().zip(right).map(|(a, b)| years_apart(a, b));
+        let mut known: Vec<f64> = all.filter(|years| years.is_finite()).collect();
+        known.sort_by(f64::total_cmp);
+        let median = *known.get(known.len() / 2)?;
+        Some(YearsApart { median, n: known.len() })
+    }
 }
 
 /// One side.
@@ -277,6 +309,7 @@ pub fn measure(
         unseen: side_unseen,
         scores,
         ratio,
+        years_apart: YearsApart::of(&left, &right),
         gap: found,
         gap_over_base: over_base,
         verbatim,
@@ -356,27 +389,31 @@ fn read<'a>(
     job: &Job,
 ) -> Result<(Vec<Read<'a>>, Side)> {
     let (mut found, mut side) = (Vec::new(), Side::default());
-    for item in items {
-        if found.len() == job.limit {
-            break;
-        }
-        let text = model.ask().beginning(&item.choices[0], job.tokens)?;
-        let tokens = model.ask().token_probs(text)?;
-        if tokens.len() < job.least_tokens {
-            side.too_short += 1;
-            continue;
-        }
-        let lower = model.ask().token_probs(&text.to_lowercase())?;
-        let of_base = match base {
-            Some(base) => {
-                let tokens = base.ask().token_probs(text)?;
-                Some(mean(tokens.iter().map(|token| token.log_prob)))
-            }
-            None => None,
+    for some in items.chunks(CHUNK) {
+        let of = |item: &&'a Item| model.ask().beginning(&item.choices[0], job.tokens);
+        let texts: Vec<&str> = some.iter().map(of).collect::<Result<_>>()?;
+        let tokens = model.ask().token_probs(&texts)?;
+        let long: Vec<(&str, Vec<TokenProb>)> = texts
+            .into_iter()
+            .zip(tokens)
+            .filter(|(_, tokens)| tokens.len() >= job.least_tokens)
+            .collect();
+        side.too_short += some.len() - long.len();
+
+        let texts: Vec<&str> = long.iter().map(|(text, _)| *text).collect();
+        let small: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
+        let small: Vec<&str> = small.iter().map(String::as_str).collect();
+        let means = |model: &Model, texts: &[&str]| -> Result<Vec<f64>> {
+            let found = model.ask().token_probs(texts)?;
+            Ok(found.iter().map(|one| mean(one.iter().map(|token| token.log_prob))).collect())
         };
-        let lower = mean(lower.iter().map(|token| token.log_prob));
-        found.push(Read { text, tokens, lower, base: of_base });
-        job.progress.advance(1);
+        let lower = means(model, &small)?;
+        let of_base = base.map(|base| means(base, &texts)).transpose()?;
+        for (nth, (text, tokens)) in long.into_iter().enumerate() {
+            let base = of_base.as_ref().map(|of_base| of_base[nth]);
+            found.push(Read { text, tokens, lower: lower[nth], base });
+        }
+        job.progress.advance(some.len() as u64);
     }
 
     let tokens = || found.iter().flat_map(|text: &Read| &text.tokens);
@@ -488,6 +525,9 @@ pub fn markdown(told: &Memorisation) -> String {
             side.texts, side.too_short, side.shared, side.alone, side.mean_tokens, side.perplexity
         );
     }
+    if let Some(YearsApart { median, n }) = told.years_apart {
+        text += &format!("\n{n} pairs have dates, half of them within {median:.2} years.\n");
+    }
     text += "\n| score | AUC | interval | p | found at 5 % false | what it is |\n\
              |---|---|---|---|---|---|\n";
     for score in SCORES {
@@ -586,6 +626,17 @@ mod tests {
         };
         assert_eq!((lengths(&left), lengths(&right)), (vec![104, 90, 310], vec![100, 101, 300]));
         assert_eq!(alone, 1);
+
+        // Of those of like length the nearest by date, where both have one.
+        let dated = |length: usize, year: f64| Item { year: Some(year), ..item("x", length) };
+        let unseen = [dated(100, 2006.0), item("x", 100)];
+        let mut seen = Seen::beside(&unseen, &job);
+        for one in [dated(100, 2020.0), dated(110, 2006.5), item("x", 101), dated(200, 2006.0)] {
+            seen.add(one, 1);
+        }
+        let (left, right, _) = seen.matched(&unseen.iter().collect::<Vec<_>>(), &job);
+        assert_eq!(lengths(&left), [110, 100]);
+        assert_eq!(YearsApart::of(&left, &right), Some(YearsApart { median: 0.5, n: 1 }));
     }
 
     #[test]

@@ -245,23 +245,39 @@ impl Ask<'_> {
         self.by_text(&queries, &counts)
     }
 
-    /// Each token of a text of which one before it was read, of as many as a row holds: how
-    /// probable it is, and how the vocabulary stands there; for GPT-2 and LLaMA. The row is as in
+    /// Each token of each text of which one before it was read, of as many as a row holds: how
+    /// probable it is, and how the vocabulary stands there; for GPT-2 and LLaMA. The rows are as in
     /// training: where the tokenizer puts nothing before a text, its first token is only read.
     ///
     /// # Errors
     /// If the model is another, or the device fails.
-    pub fn token_probs(&self, text: &str) -> Result<Vec<TokenProb>> {
+    pub fn token_probs(&self, texts: &[&str]) -> Result<Vec<Vec<TokenProb>>> {
         self.check_causal()?;
-        let mut row = self.row(text)?;
-        row.truncate(self.max_tokens() + 1);
-        let Some((_, read)) = row.split_last().filter(|(_, read)| !read.is_empty()) else {
-            return Ok(Vec::new());
-        };
-        let hidden = self.hidden(read)?;
-        let pass = Pass::new(self.weights, None);
-        let (ids, mut found) = (&row[1..], Vec::with_capacity(row.len()));
+        let mut rows: Vec<(usize, Vec<u32>)> = Vec::with_capacity(texts.len());
+        for (nth, text) in texts.iter().enumerate() {
+            let mut row = self.row(text)?;
+            row.truncate(self.max_tokens() + 1);
+            if row.len() > 1 {
+                rows.push((nth, row));
+            }
+        }
+        rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.len()));
 
+        let mut found = vec![Vec::new(); texts.len()];
+        for batch in self.batches(&rows, |(_, row)| row.len()) {
+            let read: Vec<&[u32]> = batch.iter().map(|(_, row)| &row[..row.len() - 1]).collect();
+            let hidden = self.hidden(&read)?;
+            for (at, (nth, row)) in batch.iter().enumerate() {
+                found[*nth] = self.standing(&hidden.get(at)?, &row[1..])?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// How the vocabulary stands where each of some tokens follows.
+    fn standing(&self, hidden: &Tensor, ids: &[u32]) -> Result<Vec<TokenProb>> {
+        let pass = Pass::new(self.weights, None);
+        let mut found = Vec::with_capacity(ids.len());
         // All logits of a long row would take more than the model.
         for first in (0..ids.len()).step_by(LOGITS) {
             let n = LOGITS.min(ids.len() - first);
@@ -336,7 +352,7 @@ impl Ask<'_> {
         }
         // Where all are right so far, what was read is the text itself: one pass tells them all.
         let first = end - behind;
-        let rows = self.hidden(&row[..end - 1])?.narrow(0, first - 1, behind)?;
+        let rows = self.hidden(&[&row[..end - 1]])?.squeeze(0)?.narrow(0, first - 1, behind)?;
         let pass = Pass::new(self.weights, None);
         let logits = self.model.head(&pass, &rows)?.logits()?;
         let chosen = logits.argmax(candle_core::D::Minus1)?.to_vec1::<u32>()?;
@@ -349,12 +365,12 @@ impl Ask<'_> {
         Ok([before, &self.tokenizer.pieces(text)?.ids].concat())
     }
 
-    /// The last hidden states of a row, `[length, width]`.
-    fn hidden(&self, tokens: &[u32]) -> Result<Tensor> {
+    /// The last hidden states of rows, `[rows, length, width]`.
+    fn hidden(&self, rows: &[&[u32]]) -> Result<Tensor> {
         let pad = self.tokenizer.frame.pad;
-        let inputs = Inputs::from(Tokens::new(&[tokens], pad, self.dtype, self.device)?);
+        let inputs = Inputs::from(Tokens::new(rows, pad, self.dtype, self.device)?);
         let pass = Pass::new(self.weights, None);
-        Ok(infer(self.model, &pass, &inputs)?.squeeze(0)?)
+        Ok(infer(self.model, &pass, &inputs)?)
     }
 
     fn check_causal(&self) -> Result<()> {

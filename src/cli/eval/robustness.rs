@@ -6,6 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Computed, asked, begin};
+use crate::build::plan::Pipeline;
+use crate::cli::print::Printer;
 use crate::cli::{MemoryArgs, RunArgs, SettingsArgs};
 use crate::error::Result;
 use crate::eval::robustness::candidates::{Candidates, Synonyms, Vectors};
@@ -93,11 +95,14 @@ pub(super) fn run(args: &RobustnessArgs) -> Result<()> {
             first.into_iter().chain([own]).collect()
         }
     };
+    if args.run_folder.is_some() && points.len() == 1 {
+        printer.note(
+            "the run kept its last checkpoint alone, so there is no curve: train with \
+             `train.save_every` and a `train.keep` of more, or give `--initial`",
+        );
+    }
     let pipeline = args.settings.pipeline()?;
-    let names = &pipeline.train.names;
-    let lexicon = (!names.lexicon.is_empty())
-        .then(|| LexiconNames::read(&names.lexicon, &names.rules, args.memory.memory))
-        .transpose()?;
+    let lexicon = lexicon(args, &pipeline, &printer)?;
     let concepts = lexicon.as_ref().map(|lexicon| lexicon as &dyn ConceptNames);
     let kit = Kit {
         rewriter: Rewriter::new(&pipeline.negatives, concepts)?,
@@ -142,4 +147,25 @@ pub(super) fn run(args: &RobustnessArgs) -> Result<()> {
         },
     )?;
     printer.result(&robustness::markdown(&told), &json!(told))
+}
+
+/// The lexicon whose names are exchanged. Where nobody asked for that by name, one that is not
+/// there is told, and all else is done.
+fn lexicon(
+    args: &RobustnessArgs,
+    pipeline: &Pipeline,
+    printer: &Printer,
+) -> Result<Option<LexiconNames>> {
+    let names = &pipeline.train.names;
+    if names.lexicon.is_empty() {
+        return Ok(None);
+    }
+    let is_asked = args.transform.iter().any(|name| name.starts_with("concept_"));
+    match LexiconNames::read(&names.lexicon, &names.rules, args.memory.memory) {
+        Err(error) if !is_asked => {
+            printer.note(&format!("names of concepts are not exchanged: {}", error.what()));
+            Ok(None)
+        }
+        found => found.map(Some),
+    }
 }

@@ -2,9 +2,11 @@
 //! synonyms.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::words::is_one_word;
 use crate::error::{Error, Result};
@@ -22,6 +24,8 @@ const NEAR: f32 = 0.5;
 pub trait Candidates: Sync {
     /// What they are, for the report.
     fn about(&self) -> String;
+    /// A hash of the file that they are of.
+    fn hash(&self) -> u64;
     /// Words in the place of one, which is given in small letters.
     fn of(&self, word: &str) -> Vec<String>;
 }
@@ -32,6 +36,7 @@ pub struct Vectors {
     places: HashMap<String, usize>,
     numbers: Vec<f32>,
     width: usize,
+    hash: u64,
     found: Mutex<HashMap<String, Vec<String>>>,
 }
 
@@ -50,6 +55,7 @@ impl Vectors {
             places: HashMap::new(),
             numbers: Vec::new(),
             width: 0,
+            hash: xxh3_64(text.as_bytes()),
             found: Mutex::default(),
         };
         for (number, line) in (1..).zip(text.lines()) {
@@ -127,6 +133,10 @@ impl Candidates for Vectors {
         )
     }
 
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
     fn of(&self, word: &str) -> Vec<String> {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.entry(word.to_string()).or_insert_with(|| self.nearest(word)).clone()
@@ -176,6 +186,11 @@ impl Candidates for Synonyms {
             Some(own) => format!("synonyms of {} words, of a file", own.len()),
             None => "synonyms of WordNet, in the same form".to_string(),
         }
+    }
+
+    fn hash(&self) -> u64 {
+        let words: BTreeMap<&String, &Vec<String>> = self.own.iter().flatten().collect();
+        xxh3_64(format!("{words:?}").as_bytes())
     }
 
     fn of(&self, word: &str) -> Vec<String> {

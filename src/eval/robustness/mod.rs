@@ -3,8 +3,9 @@
 //!
 //! Comes in: GLUE as it is published, of which each task is judged by a linear head on the model's
 //! states ([`super::glue`]), and tasks of `kpipe eval` with questions. Goes out:
-//! `robustness.json`, `robustness.md`, `robustness.html` with the curves, and each attack as a line
-//! of `points/<point>/<task>.attacks.jsonl`. Promises: the same records, changes and draws for all
+//! `robustness.json`, `robustness.md`, `robustness.html` with the curves, each changed text beside
+//! what it was as a line of `changes/<task>.jsonl`, and each attack as a line of
+//! `points/<point>/<task>.attacks.jsonl`. Promises: the same records, changes and draws for all
 //! points of a run; heads are learned from unchanged text; only records that a transformation
 //! changes are compared, with what the model makes of them unchanged; a point that is done is not
 //! asked again.
@@ -68,7 +69,7 @@ pub enum Place {
 /// came to.
 ///
 /// # Errors
-/// If the folder holds no run, or no checkpoint of one.
+/// If the folder holds no run.
 pub fn points(run: &Path, initial: Option<&str>) -> Result<Vec<Point>> {
     let last = last_step(run)?;
     let begin = initial.map(|name| Point {
@@ -86,11 +87,7 @@ pub fn points(run: &Path, initial: Option<&str>) -> Result<Vec<Point>> {
     }
     let place = Place::Model(run.display().to_string());
     all.push(Point { name: format!("step-{last}"), step: last, place });
-    match all.len() {
-        1 => Err(Error::usage(format!("`{}` holds no checkpoint to compare with", run.display()))
-            .hint("train with `train.save_every` and a `train.keep` of more, or give `--initial`")),
-        _ => Ok(all),
-    }
+    Ok(all)
 }
 
 /// How robustness is measured.
@@ -200,15 +197,15 @@ pub struct Attacks {
     pub under_attack: Share,
     /// The share of what was right that is not any more.
     pub success: f64,
-    /// Mean share of the words that were replaced where it is not.
-    pub words: f64,
+    /// Mean share of the words that were replaced where it is not; none where all still is.
+    pub words: Option<f64>,
     /// Mean number of texts that the model was asked about, of those that were attacked.
     pub queries: f64,
 }
 
 /// A line of an attack: what became of a record.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Attacked<'a> {
     texts: &'a [String],
     class: usize,
     ending: Ending,
@@ -233,6 +230,21 @@ pub fn evaluate(
     };
     let questions = job.tasks.iter().map(|asked| questions(asked, job)).collect::<Result<_>>()?;
     let questions: Vec<Questions> = questions;
+
+    for set in &sets {
+        let texts = set.records.iter().map(|one| one.text.columns().to_vec()).collect();
+        let changed = set.changed.iter().map(|of| {
+            of.iter().map(|one| one.as_ref().map(|text| text.columns().to_vec())).collect()
+        });
+        write_changes(set.task.name, texts, changed.collect(), job)?;
+    }
+    for Questions { asked, items, changed } in &questions {
+        let texts = items.iter().map(|item| vec![item.context.clone()]).collect();
+        let changed = changed.iter().map(|of| {
+            of.iter().map(|one| one.as_ref().map(|item| vec![item.context.clone()])).collect()
+        });
+        write_changes(asked.task.name, texts, changed.collect(), job)?;
+    }
 
     // It does not learn while the others do: what is alike stays alike.
     let is_attacked = job.attack.is_some() && !sets.is_empty();
@@ -259,6 +271,43 @@ pub fn evaluate(
     write_atomically(&job.out.join("robustness.md"), markdown(&told).as_bytes())?;
     write_atomically(&job.out.join("robustness.html"), report::page(&told).as_bytes())?;
     Ok(told)
+}
+
+/// Texts that belong together.
+type Texts = Vec<String>;
+
+/// A line of what was changed.
+#[derive(Serialize)]
+struct Change<'a> {
+    transformation: &'static str,
+    before: &'a Texts,
+    after: &'a Texts,
+}
+
+/// Writes what each transformation makes of the records of a task, to be looked at.
+fn write_changes(
+    task: &str,
+    before: Vec<Texts>,
+    after: Vec<Vec<Option<Texts>>>,
+    job: &Job,
+) -> Result<()> {
+    let folder = job.out.join("changes");
+    std::fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
+    let mut lines = String::new();
+    for (one, after) in job.transformations.iter().zip(&after) {
+        for (before, after) in before.iter().zip(after) {
+            let Some(after) = after else { continue };
+            lines += &line(&Change { transformation: one.name, before, after })?;
+        }
+    }
+    write_atomically(&folder.join(format!("{task}.jsonl")), lines.as_bytes())
+}
+
+/// A record as a line of JSON.
+fn line(record: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string(record)
+        .map_err(|cause| Error::data(format!("a record cannot be written: {cause}")))?;
+    Ok(text + "\n")
 }
 
 /// The records of a task of GLUE, and what they are changed to.
@@ -365,7 +414,7 @@ fn of_set(
             set.changed.iter().flatten().map(|one| one.as_ref().map(columns)).collect::<Vec<_>>()
         ),
         json!(names),
-        json!(job.attack.as_ref().map(|attack| (attack.candidates.about(), attack.queries))),
+        json!(job.attack.as_ref().map(Attack::identity)),
         json!(job.attacked),
     ]);
     let folder = folder(point, job)?;
@@ -429,29 +478,26 @@ fn attacks(attack: &Attack, judge: &Judge, set: &Set, folder: &Path, job: &Job) 
         if found.ending == Ending::Succeeded {
             words.push(found.steps.len() as f64 / text.len() as f64);
         }
-        let line = Line {
+        lines += &line(&Attacked {
             texts: text.columns(),
             class: *class,
             ending: found.ending,
             after: found.text.columns(),
             steps: &found.steps,
             queries: found.queries,
-        };
-        lines += &serde_json::to_string(&line)
-            .map_err(|cause| Error::data(format!("an attack cannot be written: {cause}")))?;
-        lines.push('\n');
+        })?;
         job.progress.advance(1);
     }
     let place = folder.join(format!("{}.attacks.jsonl", set.task.name));
     write_atomically(&place, lines.as_bytes())?;
 
     let n = |of: &[bool]| of.iter().filter(|one| **one).count() as f64;
-    let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len().max(1) as f64;
+    let mean = |of: &[f64]| of.iter().fold(0.0, |sum, one| sum + one) / of.len().max(1) as f64;
     Ok(Attacks {
         before: Share::of(&before),
         under_attack: Share::of(&after),
         success: 1.0 - n(&after) / n(&before).max(1.0),
-        words: mean(&words),
+        words: (!words.is_empty()).then(|| mean(&words)),
         queries: mean(&queries),
     })
 }

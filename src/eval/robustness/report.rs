@@ -37,16 +37,13 @@ pub fn table(told: &Told) -> String {
                 let Some(Attacks { before, under_attack, success, words, queries }) = attack else {
                     continue;
                 };
+                let words =
+                    words.map_or("–".to_string(), |words| format!("{:.1} %", 100.0 * words));
                 let _ = writeln!(
                     text,
-                    "| {name} | {task} | {} | {:.3} | {:.3} | {:.3}–{:.3} | {success:.3} | {:.1} % \
-                     | {queries:.0} |",
-                    before.n,
-                    before.value,
-                    under_attack.value,
-                    under_attack.low,
-                    under_attack.high,
-                    100.0 * words
+                    "| {name} | {task} | {} | {:.3} | {:.3} | {:.3}–{:.3} | {success:.3} | {words} | \
+                     {queries:.0} |",
+                    before.n, before.value, under_attack.value, under_attack.low, under_attack.high
                 );
             }
         }
@@ -132,7 +129,7 @@ mod tests {
             before: share(0.9),
             under_attack: share(0.1),
             success: 0.875,
-            words: 0.125,
+            words: Some(0.125),
             queries: 81.4,
         };
         let outcome = Outcome {

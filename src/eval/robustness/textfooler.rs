@@ -17,6 +17,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use serde::Serialize;
+use serde_json::{Value, json};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::candidates::Candidates;
 use super::words::{Text, is_one_word, with_case_of};
@@ -85,6 +87,7 @@ pub trait Encoder {
 /// beside them.
 pub struct Tagger {
     own: HashMap<String, String>,
+    hash: u64,
     wordnet: &'static WordNet,
 }
 
@@ -110,7 +113,8 @@ impl Tagger {
             };
             own.entry(word.to_lowercase()).or_insert_with(|| tag.to_string());
         }
-        Ok(Tagger { own, wordnet: wordnet::english()? })
+        let hash = xxh3_64(text.as_bytes());
+        Ok(Tagger { own, hash, wordnet: wordnet::english()? })
     }
 
     /// The tag of a word among others.
@@ -196,6 +200,11 @@ struct Trial {
 }
 
 impl Attack<'_> {
+    /// What it depends on beside the models, as JSON.
+    pub fn identity(&self) -> Value {
+        json!([self.candidates.about(), self.candidates.hash(), self.tagger.hash, self.queries])
+    }
+
     /// Attacks a text of the class `gold`, in those of its columns that may change.
     ///
     /// # Errors
@@ -333,7 +342,6 @@ fn alike(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::*;
     use crate::eval::robustness::candidates::Vectors;
-    use serde_json::Value;
     use std::collections::BTreeMap;
 
     fn folder() -> std::path::PathBuf {
@@ -417,7 +425,7 @@ mod tests {
                 let steps = wanted["steps"].as_array().unwrap();
                 assert_eq!(found.steps.len(), steps.len(), "{what}");
                 for (found, wanted) in found.steps.iter().zip(steps) {
-                    let told = serde_json::json!({
+                    let told = json!({
                         "at": found.at, "from": found.from, "to": found.to,
                     });
                     assert_eq!(told, *wanted, "{what}");
@@ -427,7 +435,7 @@ mod tests {
                     assert!((last.probability - wanted).abs() < 1e-9, "{what}");
                 }
                 if found.ending != Ending::Skipped {
-                    assert_eq!(serde_json::json!(found.text.columns()), wanted["text"], "{what}");
+                    assert_eq!(json!(found.text.columns()), wanted["text"], "{what}");
                 }
             }
         }
@@ -476,7 +484,7 @@ mod tests {
             tagger.tag(&words, words.iter().position(|one| *one == word).unwrap()).to_string()
         };
         assert_eq!(tag("they walk home", "walk"), "VERB");
-        assert_eq!(tag("the quick walk", "walk"), "NOUN");
+        assert_eq!(tag("the walk was long", "walk"), "NOUN");
         assert_eq!(tag("a very good dose", "good"), "ADJ");
         assert_eq!(tag("she quickly left", "quickly"), "ADV");
         assert_eq!((tag("the zorp", "zorp"), tag("the zorp", "the")), ("NOUN".into(), "X".into()));

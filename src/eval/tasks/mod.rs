@@ -120,6 +120,8 @@ pub struct Item {
     pub is_joined: bool,
     /// What else it is told by, beside its group, such as `bucket 2`.
     pub also: Vec<String>,
+    /// When a text was written, in years, where that is known.
+    pub year: Option<f64>,
 }
 
 /// The task called `name`.

@@ -29,6 +29,9 @@ struct Record {
     #[serde(default)]
     group: String,
     text: String,
+    /// When it was written, in ISO 8601.
+    #[serde(default)]
+    date: String,
 }
 
 /// The texts at a place, each the only choice of an item: of JSON lines, or of a split of shards
@@ -56,7 +59,7 @@ pub fn visit(place: &Path, split: &str, take: &mut dyn FnMut(Item)) -> Result<()
                 Value::String(id) => id,
                 _ => line.to_string(),
             };
-            item(id, record.group, &record.text)
+            item(id, record.group, &record.text, &record.date)
         };
         records.into_iter().filter_map(item).for_each(take);
         return Ok(());
@@ -66,10 +69,11 @@ pub fn visit(place: &Path, split: &str, take: &mut dyn FnMut(Item)) -> Result<()
         Error::data(format!("`{}` has no `{split}` split", place.display()))
             .hint("build with `curriculum.validation_share` above 0, or give JSON lines")
     })?;
-    shards.texts(&["id", "text", "source", "bucket"], |row| {
+    shards.texts(&["id", "text", "source", "bucket", "date"], |row| {
         let group =
             format!("{}, bucket {}", row.string("source")?, row.value::<UInt8Type>("bucket")?);
-        let item = item(row.string("id")?.to_string(), group, row.string("text")?);
+        let (id, text, date) = (row.string("id")?, row.string("text")?, row.string("date")?);
+        let item = item(id.to_string(), group, text, date);
         item.into_iter().for_each(&mut *take);
         Ok(0)
     })?;
@@ -77,15 +81,32 @@ pub fn visit(place: &Path, split: &str, take: &mut dyn FnMut(Item)) -> Result<()
 }
 
 /// None of an empty text: it has no bits.
-fn item(id: String, group: String, text: &str) -> Option<Item> {
-    let choices = vec![text.to_string()];
-    (!text.trim().is_empty()).then(|| Item { id, group, choices, ..Item::default() })
+fn item(id: String, group: String, text: &str, date: &str) -> Option<Item> {
+    let (choices, year) = (vec![text.to_string()], year(date));
+    (!text.trim().is_empty()).then(|| Item { id, group, choices, year, ..Item::default() })
+}
+
+/// An ISO 8601 date or time as years, as exact as it is: 2006, 2006-03, 2006-03-04.
+fn year(date: &str) -> Option<f64> {
+    let mut parts = date.split(['-', 'T', ' ']);
+    let year: f64 = parts.next()?.parse().ok()?;
+    let mut part = || parts.next().and_then(|part| part.parse::<f64>().ok()).unwrap_or(1.0);
+    let (month, day) = (part(), part());
+    Some(year + (month - 1.0) / 12.0 + (day - 1.0) / 365.25)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::train::fixture::{grammar, shard_folder};
+
+    #[test]
+    fn dates_are_as_exact_as_they_are_told() {
+        let found = ["2006", "2006-07", "2006-07-02T10:00:00Z", "", "May 2006"].map(year);
+        assert_eq!(found[..2], [Some(2006.0), Some(2006.5)]);
+        assert!(found[2].is_some_and(|year| year > 2006.5 && year < 2006.51));
+        assert_eq!(found[3..], [None, None]);
+    }
 
     #[test]
     fn shards_and_json_lines_are_read() {
