@@ -78,7 +78,7 @@ pub struct Comparison {
     pub kind: String,
     /// At equal tokens.
     pub tokens: Difference,
-    /// At equal seconds of the processor, where plain training was run for longer as well.
+    /// At equal seconds of the processor, where plain training was run for as long or longer.
     pub seconds: Option<Difference>,
 }
 
@@ -283,7 +283,11 @@ fn compare(arm: &str, kind: &str, seeds: &BTreeSet<u64>, done: &Outcomes) -> Opt
         let Some(long) = of(PLAIN_LONG, *seed).filter(|_| arm != PLAIN_LONG) else { continue };
         let Some(longer) = units(long) else { continue };
         let more = long.cpu_seconds - plain.cpu_seconds;
-        let part = ((own.cpu_seconds - plain.cpu_seconds) / more.max(1e-9)).clamp(0.0, 1.0);
+        let part = ((own.cpu_seconds - plain.cpu_seconds) / more.max(1e-9)).max(0.0);
+        // What plain training knows after more than that nobody measured.
+        if part > 1.0 {
+            continue;
+        }
         let at = |(plain, long): (&f64, &f64)| plain + part * (long - plain);
         let beside: Vec<f64> = beside.iter().zip(&longer).map(at).collect();
         seconds.push(beside.iter().zip(&known).map(|(plain, own)| plain - own).collect());
@@ -583,5 +587,10 @@ mod tests {
         let found = compare("full", "facts.new", &[1].into(), &done).unwrap();
         assert!((found.tokens.gain - 0.8).abs() < 1e-12);
         assert!((found.seconds.unwrap().gain - 0.3).abs() < 1e-12);
+
+        // Beyond the longer one nothing is said.
+        done.insert(("full".to_string(), 1), outcome("full", 1, &[2.2; 5], 25.0));
+        let found = compare("full", "facts.new", &[1].into(), &done).unwrap();
+        assert!(found.seconds.is_none() && (found.tokens.gain - 0.8).abs() < 1e-12);
     }
 }

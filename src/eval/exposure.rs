@@ -5,7 +5,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::knowledge::lexicon::Lexicon;
 use crate::knowledge::mentions::Finder;
 use crate::text::words::words;
@@ -81,7 +81,7 @@ pub(super) fn read(
     wanted: &Wanted,
     times: &dyn Fn(u64) -> u64,
 ) -> Result<Exposure> {
-    let shards = train_split(shards)?;
+    let shards = Shards::of_split(shards, "train")?;
     let mut found =
         Exposure { concepts: vec![Seen::default(); lexicon.concepts.len()], ..Exposure::default() };
     // A row that is repeated holds what it held before.
@@ -127,14 +127,6 @@ pub(super) fn read(
         Ok(0)
     })?;
     Ok(found)
-}
-
-/// The training split of shards.
-fn train_split(shards: &Path) -> Result<Shards> {
-    Shards::open(shards, "train")?.ok_or_else(|| {
-        Error::usage(format!("`{}` holds no `train-*-of-*.parquet`", shards.display()))
-            .hint("give the output folder of `kpipe build`")
-    })
 }
 
 /// Hashes of `n` words in a row of a text, at each place; of a shorter text none.

@@ -179,10 +179,7 @@ fn candidates(
     job: &Job,
     books: &mut Books,
 ) -> Result<Vec<Candidate>> {
-    let shards = Shards::open(job.shards, "validation")?.ok_or_else(|| {
-        Error::data(format!("`{}` has no `validation` split", job.shards.display()))
-            .hint("build with `curriculum.validation_share` above 0")
-    })?;
+    let shards = Shards::of_split(job.shards, "validation")?;
     let mut all: Vec<Candidate> = Vec::new();
 
     shards.texts(&["id", "text", "role", "bucket"], |row| {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Item, Reads, Task, json_lines, text};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::train::data::shards::Shards;
 
 /// See the module.
@@ -65,10 +65,8 @@ pub fn visit(place: &Path, split: &str, take: &mut dyn FnMut(Item)) -> Result<()
         return Ok(());
     }
 
-    let shards = Shards::open(place, split)?.ok_or_else(|| {
-        Error::data(format!("`{}` has no `{split}` split", place.display()))
-            .hint("build with `curriculum.validation_share` above 0, or give JSON lines")
-    })?;
+    let shards =
+        Shards::of_split(place, split).map_err(|error| error.hint("or give JSON lines"))?;
     shards.texts(&["id", "text", "source", "bucket", "date"], |row| {
         let group =
             format!("{}, bucket {}", row.string("source")?, row.value::<UInt8Type>("bucket")?);
@@ -131,7 +129,7 @@ mod tests {
             texts(without.path(), "validation")
                 .unwrap_err()
                 .to_string()
-                .contains("no `validation` split")
+                .contains("holds no `validation-")
         );
     }
 }

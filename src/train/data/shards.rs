@@ -211,6 +211,23 @@ impl Shards {
         self.places.iter().any(|place| matches!(place, Place::Object(_)))
     }
 
+    /// The shards of a split at a place, which must be there.
+    ///
+    /// # Errors
+    /// As [`Shards::open`]; or if there are none.
+    pub fn of_split(place: &Path, split: &str) -> Result<Self> {
+        Self::open(place, split)?.ok_or_else(|| {
+            let what = format!("`{}` holds no `{split}-*-of-*.parquet`", place.display());
+            match split {
+                "validation" => Error::usage(what)
+                    .hint("build with `curriculum.validation_share` above 0: it is held out"),
+                _ => Error::usage(what)
+                    .hint("`kpipe build` writes them; give its output folder to `--shards`")
+                    .hint("Parquet files of other programs are read as well, by `text`"),
+            }
+        })
+    }
+
     /// Gives `visit` every row with the named columns, in order, and adds up what it returns.
     ///
     /// # Errors

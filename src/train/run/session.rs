@@ -79,11 +79,7 @@ pub(crate) struct Data {
 impl Data {
     /// Opens the shards, and reads or trains the tokenizer, which then stands in `out`.
     pub(crate) fn open(job: &Job, params: &Params) -> Result<Self> {
-        let train = Shards::open(job.shards, "train")?.ok_or_else(|| {
-            Error::usage(format!("`{}` holds no `train-*-of-*.parquet`", job.shards.display()))
-                .hint("`kpipe build` writes them; give its output folder to `--shards`")
-                .hint("Parquet files of other programs are read as well, by their column `text`")
-        })?;
+        let train = Shards::of_split(job.shards, "train")?;
         let validation = Shards::open(job.shards, "validation")?;
 
         if train.are_remote() {
