@@ -438,14 +438,24 @@ fn verdict(report: &Report) -> Vec<String> {
         said.push(format!(
             "general text: {full:.4} bits per byte with `{FULL}`, {plain:.4} with `{PLAIN}`"
         ));
-        said.push(match all_hold {
-            true => "Everything together teaches more than shuffled plain training, on invented \
-                     and on real facts, and forgets no more."
-                .to_string(),
-            false => "It is not shown that everything together teaches more than shuffled plain \
-                      training on all of these without forgetting more."
-                .to_string(),
-        });
+        let is_worse = report
+            .comparisons
+            .iter()
+            .any(|one| one.arm == FULL && one.kind == report.primary && one.tokens.high < 0.0);
+        let together = match (all_hold, is_worse) {
+            (true, _) => {
+                "Everything together teaches more than shuffled plain training, on invented and on \
+                 real facts, and forgets no more."
+            }
+            (false, true) => {
+                "Everything together teaches less than shuffled plain training, by the probes that decide."
+            }
+            (false, false) => {
+                "It is not shown that everything together teaches more than shuffled plain \
+                 training on all of these without forgetting more."
+            }
+        };
+        said.push(together.to_string());
     }
     for (kind, ratio) in report.signal_to_noise.iter().filter(|(_, ratio)| **ratio < 1.0) {
         said.push(format!("`{kind}` ranks nothing: arms differ {ratio:.2} times as much as seeds"));
@@ -529,6 +539,15 @@ mod tests {
         assert!(told.verdict[0].contains("`order` helps") && told.verdict[1].contains("harms"));
         let full = told.comparisons.iter().find(|one| one.arm == "full").unwrap();
         assert!((full.tokens.gain - 0.15).abs() < 1e-9, "{full:?}");
+
+        // Where all levers together harm, that is what is said.
+        let (arms, done) = planted([-0.4, -0.1], 0.0, 20);
+        let told = report(&plan(), "p", &arms, &done);
+        assert!(
+            told.verdict.iter().any(|said| said.contains("teaches less")),
+            "{:?}",
+            told.verdict
+        );
     }
 
     /// What is nothing but noise is not called an effect, and the least that would be seen is told.
