@@ -34,6 +34,9 @@ pub const PLAIN_LONG: &str = "plain_long";
 const FULL: &str = "full";
 /// The arm whose facts are those of other things: who learns texts alone is no better.
 const EXCHANGED: &str = "exchanged";
+/// How far beyond the longer plain training an arm is still set beside it: seconds of the processor
+/// scatter by about a tenth of what the two lengths differ by.
+const BEYOND: f64 = 1.1;
 /// What general text may lose, in bits per byte: 0.02 nats a token of four bytes.
 const FORGET_MAX: f64 = 0.0072;
 
@@ -285,9 +288,10 @@ fn compare(arm: &str, kind: &str, seeds: &BTreeSet<u64>, done: &Outcomes) -> Opt
         let more = long.cpu_seconds - plain.cpu_seconds;
         let part = ((own.cpu_seconds - plain.cpu_seconds) / more.max(1e-9)).max(0.0);
         // What plain training knows after more than that nobody measured.
-        if part > 1.0 {
+        if part > BEYOND {
             continue;
         }
+        let part = part.min(1.0);
         let at = |(plain, long): (&f64, &f64)| plain + part * (long - plain);
         let beside: Vec<f64> = beside.iter().zip(&longer).map(at).collect();
         seconds.push(beside.iter().zip(&known).map(|(plain, own)| plain - own).collect());
