@@ -469,20 +469,12 @@ fn translation(
 ) -> Option<Candidate> {
     let anchor = material.passage;
     let (engine, text) = tools.translations.get(anchor).filter(|_| material.is_english())?;
-    let concepts_of = |mentions: &[Mention]| {
-        let mut concepts: Vec<usize> = mentions.iter().map(|mention| mention.concept).collect();
-        concepts.sort_unstable();
-        concepts.dedup();
-        concepts
-    };
-
     if has_new_unknown_word(anchor, text, material.wordnet) {
         counts.add("back-translations dropped: words that are no English");
         return None;
     }
 
-    let after = tools.rewriter.mentions(text);
-    let changed = concepts_of(material.mentions) != concepts_of(&after);
+    let changed = tools.rewriter.says_of_others(material.mentions, text);
     let (kind, similarity) = match material.anchor().judge(text, changed, material.params.bounds())
     {
         Verdict::Identical => {

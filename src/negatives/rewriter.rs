@@ -1,14 +1,18 @@
 //! What generators rewrite texts with: the parameters, the thesauri and the lexicon.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use rand_chacha::ChaCha8Rng;
 
+use super::gate::{self, Verdict};
 use super::thesaurus::Thesaurus;
 use super::wordnet::readers::{self, Entries};
 use super::wordnet::{self, WordNet};
-use super::{ConceptNames, Generator, Material, Mention, Params, chinese, edits};
+use super::{
+    ConceptNames, Generator, Material, Mention, Params, chinese, edits, has_new_unknown_word,
+};
 use crate::error::{Error, Result};
 
 /// Rewrites texts by any generator.
@@ -45,6 +49,25 @@ impl<'a> Rewriter<'a> {
         let material = self.material(text, &mentions, language, thesaurus);
         let edits = edits::edits(text, generator.swaps(&material, stream));
         Ok((!edits.is_empty()).then(|| edits::apply(text, &edits)))
+    }
+
+    /// Whether a translation there and back says the same in other words, as far as that can be
+    /// seen: by the gate that every build has, and without words that are none.
+    pub fn is_paraphrase(&self, text: &str, translated: &str) -> bool {
+        if has_new_unknown_word(text, translated, self.wordnet) {
+            return false;
+        }
+        let changed = self.says_of_others(&self.mentions(text), translated);
+        let judged = gate::Anchor::new(text).judge(translated, changed, self.params.bounds());
+        matches!(judged, Verdict::Paraphrase(_))
+    }
+
+    /// Whether a rewritten text mentions other concepts.
+    pub(super) fn says_of_others(&self, before: &[Mention], text: &str) -> bool {
+        let concepts = |mentions: &[Mention]| -> BTreeSet<usize> {
+            mentions.iter().map(|mention| mention.concept).collect()
+        };
+        concepts(before) != concepts(&self.mentions(text))
     }
 
     /// The concepts that a text mentions.

@@ -94,7 +94,7 @@ pub static TRANSFORMATIONS: &[&Transformation] = &[
     },
     &Transformation {
         name: "back_translation",
-        about: "English translated and back, by `negatives.back_translation`",
+        about: "English translated and back, by `negatives.back_translation`, where its gate holds",
         keeps: true,
         how: How::RoundTrip,
     },
@@ -160,7 +160,7 @@ impl Transformation {
             }
         };
         let found: Vec<Option<String>> = match self.how {
-            How::RoundTrip => round_trips(texts, kit.params)?,
+            How::RoundTrip => round_trips(texts, kit)?,
             _ => texts.iter().map(alone).collect::<Result<_>>()?,
         };
         let changed = |(text, found): (&String, Option<String>)| found.filter(|one| one != text);
@@ -168,15 +168,16 @@ impl Transformation {
     }
 }
 
-/// English texts by the table and the engine; none where there is neither.
-fn round_trips(texts: &[String], params: &Params) -> Result<Vec<Option<String>>> {
+/// English texts by the table and the engine; none where there is neither, or where what comes back
+/// is no paraphrase.
+fn round_trips(texts: &[String], kit: &Kit) -> Result<Vec<Option<String>>> {
     let is_english = |at: &usize| language(&texts[*at]) == "en";
     let asked: Vec<usize> = (0..texts.len()).filter(is_english).collect();
     let english: Vec<String> = asked.iter().map(|at| texts[*at].clone()).collect();
     let mut found = vec![None; texts.len()];
-    let told = back_translation::round_trips(&english, &params.back_translation)?;
+    let told = back_translation::round_trips(&english, &kit.params.back_translation)?;
     for (at, text) in asked.into_iter().zip(told.into_iter().flatten()) {
-        found[at] = text;
+        found[at] = text.filter(|text| kit.rewriter.is_paraphrase(&texts[at], text));
     }
     Ok(found)
 }
@@ -415,6 +416,28 @@ mod tests {
         }
         assert!(of("homophone", ENGLISH).is_none() && of("synonym", CHINESE).is_none());
         assert!(of("typo", "It is 5 mg.").is_none() && of("typo", "").is_none());
+    }
+
+    /// What comes back from a translation counts where it says the same in words that are some.
+    #[test]
+    fn round_trips_pass_the_gate_of_the_builds() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("table.tsv");
+        let trip = |back: &str| {
+            std::fs::write(&place, format!("{ENGLISH}\t{back}\n")).unwrap();
+            let mut params = params();
+            params.back_translation.engine = "table".to_string();
+            params.back_translation.tables = vec![place.display().to_string()];
+            let rewriter = Rewriter::new(&params, None).unwrap();
+            let kit = Kit { rewriter, params: &params, seed: 3 };
+            let one = TRANSFORMATIONS.iter().find(|one| one.name == "back_translation").unwrap();
+            one.of(&[ENGLISH.to_string()], &kit).unwrap().swap_remove(0)
+        };
+        let good = "The big clinic began a new treatment for patients with a high fever.";
+        assert_eq!(trip(good).as_deref(), Some(good));
+        assert_eq!(trip("The large clinic began a new prpers for patients with high fever."), None);
+        assert_eq!(trip("The large clinic never began a new treatment for patients."), None);
+        assert_eq!(trip(ENGLISH), None);
     }
 
     #[test]
