@@ -246,6 +246,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+        no_argument_twice(&Cli::command());
+    }
+
+    /// clap says so itself where it is compiled with its assertions, which a release is not.
+    fn no_argument_twice(command: &clap::Command) {
+        let mut names: Vec<&str> =
+            command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).find(|two| two[0] == two[1]);
+        assert_eq!(twice, None, "{}", command.get_name());
+        command.get_subcommands().for_each(no_argument_twice);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Computed, begin};
+use super::{Computed, Draws, begin};
 use crate::cli::RunArgs;
 use crate::error::Result;
 use crate::eval::canaries;
@@ -31,6 +31,8 @@ pub(super) struct CanariesArgs {
     #[command(flatten)]
     computed: Computed,
     #[command(flatten)]
+    draws: Draws,
+    #[command(flatten)]
     pub(super) run: RunArgs,
 }
 
@@ -39,7 +41,7 @@ pub(super) fn run(args: &CanariesArgs) -> Result<()> {
     let folder = &args.canaries;
     let Some(name) = args.model.as_ref() else {
         let n = args.make.unwrap_or_default();
-        canaries::make(n, args.computed.seed, folder)?;
+        canaries::make(n, args.draws.seed, folder)?;
         let text = format!(
             "{n} canaries to build with: --source canaries={}\n",
             folder.join(canaries::INSERTED).display()
@@ -49,7 +51,7 @@ pub(super) fn run(args: &CanariesArgs) -> Result<()> {
     let read = |name: &str| canaries::read(&folder.join(name));
     let (inserted, kept) = (read(canaries::INSERTED)?, read(canaries::KEPT)?);
     let model = args.computed.open(name, &printer)?;
-    let (others, seed) = (args.others, args.computed.seed);
+    let (others, seed) = (args.others, args.draws.seed);
     let told = canaries::measure(&model, &inserted, &kept, others, seed, &args.out)?;
     printer.result(&canaries::table(&told), &json!(told))
 }

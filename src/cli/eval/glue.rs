@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Computed, begin};
+use super::{Computed, Draws, begin};
 use crate::cli::RunArgs;
 use crate::error::Result;
 use crate::eval::glue;
@@ -28,6 +28,8 @@ pub(super) struct GlueArgs {
     #[command(flatten)]
     computed: Computed,
     #[command(flatten)]
+    draws: Draws,
+    #[command(flatten)]
     pub(super) run: RunArgs,
 }
 
@@ -38,7 +40,7 @@ pub(super) fn run(args: &GlueArgs) -> Result<()> {
         data: &args.data,
         out: &args.out,
         limit: args.limit,
-        seed: args.computed.seed,
+        seed: args.draws.seed,
         progress: &printer,
     };
     let told = glue::evaluate(&model, &job)?;

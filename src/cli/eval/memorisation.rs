@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Computed, begin};
+use super::{Computed, Draws, begin};
 use crate::cli::RunArgs;
 use crate::error::Result;
 use crate::eval::{memorisation, tasks};
@@ -43,6 +43,8 @@ pub(super) struct MemorisationArgs {
     #[command(flatten)]
     computed: Computed,
     #[command(flatten)]
+    draws: Draws,
+    #[command(flatten)]
     pub(super) run: RunArgs,
 }
 
@@ -57,7 +59,7 @@ pub(super) fn run(args: &MemorisationArgs) -> Result<()> {
         least_tokens: args.least_tokens,
         limit: args.limit,
         continued: args.continued,
-        seed: args.computed.seed,
+        seed: args.draws.seed,
         progress: &printer,
     };
 

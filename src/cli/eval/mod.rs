@@ -65,6 +65,8 @@ pub(super) struct EvalArgs {
     #[command(flatten)]
     computed: Computed,
     #[command(flatten)]
+    draws: Draws,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -99,12 +101,17 @@ struct Computed {
     /// Tokens that are computed at once, padding among them
     #[arg(long, value_name = "N", default_value_t = 4_096)]
     batch_tokens: usize,
-    /// Seed of the bootstrap
-    #[arg(long, default_value_t = 17)]
-    seed: u64,
     /// `cpu`, `cuda` or `cuda:1`
     #[arg(long, default_value = "cpu")]
     device: String,
+}
+
+/// The draws of commands that read no pipeline.
+#[derive(Args)]
+struct Draws {
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 17)]
+    seed: u64,
 }
 
 impl Computed {
@@ -243,7 +250,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
         limit: args.limit,
         shots: args.shots,
         skip_missing: args.bioasq_compat.is_some(),
-        seed: args.computed.seed,
+        seed: args.draws.seed,
         progress: &printer,
     };
     let before = args.before.as_ref().map(|before| args.computed.open(before, &printer));

@@ -142,7 +142,7 @@ pub(super) fn run(args: &RobustnessArgs) -> Result<()> {
             kit: &kit,
             attack,
             attacked: args.attack,
-            seed: args.computed.seed,
+            seed: pipeline.seed,
             progress: &printer,
         },
     )?;
