@@ -87,12 +87,7 @@ pub(super) fn run(args: &RobustnessArgs) -> Result<()> {
         (None, model) => {
             let place = Place::Model(model.clone().unwrap_or_default());
             let own = Point { name: "model".to_string(), step: 0, place };
-            let first = args.initial.clone().map(|name| Point {
-                name: "initial".to_string(),
-                step: 0,
-                place: Place::Model(name),
-            });
-            first.into_iter().chain([own]).collect()
+            args.initial.as_deref().map(Point::initial).into_iter().chain([own]).collect()
         }
     };
     if args.run_folder.is_some() && points.len() == 1 {

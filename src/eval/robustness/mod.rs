@@ -65,6 +65,13 @@ pub enum Place {
     },
 }
 
+impl Point {
+    /// The model that others went on from.
+    pub fn initial(name: &str) -> Self {
+        Point { name: "initial".to_string(), step: 0, place: Place::Model(name.to_string()) }
+    }
+}
+
 /// The points of a run: the model it began with, where one is named, its checkpoints, and what it
 /// came to.
 ///
@@ -72,12 +79,7 @@ pub enum Place {
 /// If the folder holds no run.
 pub fn points(run: &Path, initial: Option<&str>) -> Result<Vec<Point>> {
     let last = last_step(run)?;
-    let begin = initial.map(|name| Point {
-        name: "initial".to_string(),
-        step: 0,
-        place: Place::Model(name.to_string()),
-    });
-    let mut all: Vec<Point> = begin.into_iter().collect();
+    let mut all: Vec<Point> = initial.map(Point::initial).into_iter().collect();
     for checkpoint::Found { step, folder } in checkpoint::all(run)? {
         // The last one is what was exported.
         if step < last {
@@ -256,14 +258,21 @@ pub fn evaluate(
         }),
         points: Vec::new(),
     };
-    for point in points {
-        let model = open(point)?;
+    for (nth, point) in points.iter().enumerate() {
+        let opened;
+        let model = match &encoder {
+            Some(first) if nth == 0 => first,
+            _ => {
+                opened = open(point)?;
+                &opened
+            }
+        };
         let mut tasks = Vec::new();
         for set in &sets {
-            tasks.push(of_set(&model, encoder.as_ref(), point, set, job)?);
+            tasks.push(of_set(model, encoder.as_ref(), point, set, job)?);
         }
         for questions in &questions {
-            tasks.push(of_questions(&model, point, questions, job)?);
+            tasks.push(of_questions(model, point, questions, job)?);
         }
         told.points.push(Measured { name: point.name.clone(), step: point.step, tasks });
     }
@@ -528,21 +537,22 @@ fn questions<'a>(asked: &'a Asked, job: &Job) -> Result<Questions<'a>> {
 /// Items with their questions changed line by line: what is around the question stays, such as the
 /// choices below it and `Answer:`.
 fn by_line(items: &[Item], one: &Transformation, kit: &Kit) -> Result<Vec<Option<Item>>> {
+    let lines = || items.iter().flat_map(|item| item.context.split('\n'));
+    let bodies: Vec<String> = lines().map(|line| body(line).to_string()).collect();
+    // All at once: an engine of round trips is started once.
+    let changed = one.of(&bodies, kit)?;
+    let mut rest = bodies.iter().zip(&changed);
+
     let mut found = Vec::with_capacity(items.len());
     for item in items {
-        let lines: Vec<&str> = item.context.split('\n').collect();
-        let bodies: Vec<String> = lines.iter().map(|line| body(line).to_string()).collect();
-        let changed = one.of(&bodies, kit)?;
-        let context: Vec<String> = lines
-            .iter()
-            .zip(&bodies)
-            .zip(&changed)
-            .map(|((line, body), changed)| match changed {
+        let (mut context, mut is_changed) = (Vec::new(), false);
+        for (line, (body, changed)) in item.context.split('\n').zip(rest.by_ref()) {
+            is_changed |= changed.is_some();
+            context.push(match changed {
                 Some(changed) => line[..line.len() - body.len()].to_string() + changed,
-                None => (*line).to_string(),
-            })
-            .collect();
-        let is_changed = changed.iter().any(Option::is_some);
+                None => line.to_string(),
+            });
+        }
         found.push(is_changed.then(|| Item { context: context.join("\n"), ..item.clone() }));
     }
     Ok(found)
