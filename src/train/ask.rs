@@ -413,12 +413,7 @@ impl Ask<'_> {
                 let own = ids.first() == Some(&prefix);
                 (vec![prefix], ids[usize::from(own)..].to_vec())
             }
-            false => {
-                let whole = self.row(&format!("{context}{continuation}"))?;
-                let before = self.row(context)?;
-                let behind = whole.get(before.len()..).unwrap_or_default().to_vec();
-                (before, behind)
-            }
+            false => (self.row(context)?, behind(self.tokenizer, context, &continuation)?),
         };
 
         self.check(&behind, &continuation)?;
@@ -566,6 +561,20 @@ fn split(request: &Request) -> (&str, String) {
     (context, format!("{spaces}{}", request.continuation))
 }
 
+/// The tokens of a continuation behind a context.
+///
+/// Without a space between them a token may reach over the boundary, as in Chinese. Then the
+/// continuation is read for itself: the harness counts tokens off the whole all the same, and asks
+/// of others than the continuation's, or of none.
+fn behind(tokenizer: &Tokenizer, context: &str, continuation: &str) -> Result<Vec<u32>> {
+    let whole = tokenizer.pieces(&format!("{context}{continuation}"))?.ids;
+    let before = tokenizer.pieces(context)?.ids;
+    match whole.strip_prefix(before.as_slice()) {
+        Some(behind) if !behind.is_empty() => Ok(behind.to_vec()),
+        _ => Ok(tokenizer.pieces(continuation)?.ids),
+    }
+}
+
 /// A window of a long text: what it predicts, and from where on it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window {
@@ -588,4 +597,37 @@ fn windows(n: usize, most: usize) -> Vec<Window> {
         begin = end;
     }
     windows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::fixture::default_params;
+    use crate::train::model::gpt2::GPT2;
+    use crate::train::params::{self, TokenizerKind};
+
+    /// Byte pairs of `系统` are one token, of which a context ends in the midst.
+    #[test]
+    fn a_token_over_the_boundary_is_not_what_is_asked_about() {
+        let counts = [("系统", 90), ("系", 9), ("统", 9), ("免疫", 9), ("low", 9)];
+        let counts: BTreeMap<String, u64> = counts.map(|(word, n)| (word.to_string(), n)).into();
+        let params = params::Tokenizer {
+            kind: TokenizerKind::Bpe,
+            vocabulary: 400,
+            min_frequency: 2,
+            ..default_params().tokenizer
+        };
+        let tokenizer = Tokenizer::from_counts(&counts, &GPT2, &params).unwrap();
+        let ids = |text: &str| tokenizer.pieces(text).unwrap().ids;
+        assert_eq!(ids("免疫系统").len(), ids("免疫系").len(), "one token is over the boundary");
+        let of =
+            |context: &str, continuation: &str| behind(&tokenizer, context, continuation).unwrap();
+
+        // What is counted off the whole would be nothing, or the stop alone.
+        assert_eq!(of("免疫系", "统"), ids("统"));
+        assert_eq!(of("免疫系", "统。"), ids("统。"));
+        // Where the boundary is one of tokens, they are those of the whole.
+        assert_eq!(of("免疫", "系统"), ids("系统"));
+        assert_eq!([ids("a dose"), of("a dose", " low")].concat(), ids("a dose low"));
+    }
 }
