@@ -31,8 +31,10 @@ use crate::build::plan::Pipeline;
 use crate::error::{Error, Result};
 use crate::flow::dataset::{read_json, write_atomically};
 use crate::flow::progress::Progress;
+use crate::knowledge::lexicon::LexiconSpec;
 use arm::{Grounds, Outcome};
 use plan::{Arm, Plan};
+use world::World;
 
 /// What the arms of a plan are run on and with.
 pub struct Job<'a> {
@@ -68,6 +70,8 @@ pub fn ablate(plan: &Plan, job: &Job) -> Result<effects::Report> {
     }
     let _lock = crate::flow::disk::lock(job.out)?;
     let begun = Instant::now();
+    let reading = with_names(plan, job)?;
+    let job = &Job { reading: &reading, ..*job };
     let arms = plan.arms();
     let grounds = Grounds::lay(plan, job)?;
     let mut done = outcomes(job, &grounds.hash)?;
@@ -103,6 +107,21 @@ pub fn ablate(plan: &Plan, job: &Job) -> Result<effects::Report> {
     report::write(&report, job.results)?;
     job.progress.end(&format!("{} of {} arms", done.len(), arms.len() * plan.seeds.len()));
     Ok(report)
+}
+
+/// How the text is read, with the names of the world in the lexicon where the plan wants them.
+fn with_names(plan: &Plan, job: &Job) -> Result<Pipeline> {
+    let mut reading = job.reading.clone();
+    if plan.world.lexicon {
+        let names: Vec<String> = World::draw(&plan.world)?.names().into_iter().collect();
+        let file = job.out.join("names.txt");
+        write_atomically(&file, (names.join("\n") + "\n").as_bytes())?;
+        reading.density.lexicon.push(LexiconSpec {
+            path: file.display().to_string(),
+            format: Some("words".to_string()),
+        });
+    }
+    Ok(reading)
 }
 
 fn place(results: &Path, arm: &Arm, seed: u64) -> PathBuf {

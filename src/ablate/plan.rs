@@ -58,14 +58,23 @@ pub struct WorldPlan {
     pub panel: usize,
     /// Steps between two times.
     pub panel_every: u64,
+    /// Things and values are concepts of the lexicon, as where a graph knows both ends of a fact:
+    /// what levers that look for concepts need.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub lexicon: bool,
 }
 
+// What a plan does not say is not hashed either: plans of before keep their hashes.
 fn english() -> String {
     "en".to_string()
 }
 
 fn is_english(language: &String) -> bool {
     language == "en"
+}
+
+fn is_false(on: &bool) -> bool {
+    !on
 }
 
 /// Real text.
@@ -80,6 +89,15 @@ pub struct Text {
     pub probes: usize,
     /// Held-out general texts whose bits are counted.
     pub held_out: usize,
+    /// Longest passage, characters: longer documents are cut at ends of sentences; 0 leaves them
+    /// whole. Shares of a curriculum count documents: where those of general text are many times as
+    /// long as the facts', its replay is nearly all that an arm reads, a batch of one at a time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub passage: usize,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// The model that all arms go on from.

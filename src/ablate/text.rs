@@ -5,6 +5,7 @@
 //! arms read; the rest of the general text is what that model learned from.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_128;
@@ -16,6 +17,7 @@ use super::world::Document;
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::flow::dataset::write_atomically;
+use crate::text::sentences::sentences;
 use crate::train::data::shards::Shards;
 
 /// Files of text, and what is held out.
@@ -54,9 +56,11 @@ pub(super) fn take(plan: &Plan, job: &Job, fact_chars: usize) -> Result<Text> {
     let held_out: Vec<String> =
         general.by_ref().take(plan.text.held_out).map(|one| one.text).collect();
     let rest: Vec<Document> = general.collect();
+    let of = |documents: &[Document]| passages(documents, plan.text.passage);
+    let (rest, domain) = (of(&rest), of(&domain));
     let (of_general, of_domain) = (
-        cut(&rest, plan.text.general * fact_chars as f64),
-        cut(&domain, plan.text.domain * fact_chars as f64),
+        first(&rest, plan.text.general * fact_chars as f64),
+        first(&domain, plan.text.domain * fact_chars as f64),
     );
     for (what, documents, wanted) in
         [("general", of_general, plan.text.general), ("domain", of_domain, plan.text.domain)]
@@ -84,13 +88,42 @@ pub(super) fn take(plan: &Plan, job: &Job, fact_chars: usize) -> Result<Text> {
 }
 
 /// The first documents, up to so many characters.
-fn cut(documents: &[Document], chars: f64) -> &[Document] {
+fn first(documents: &[Document], chars: f64) -> &[Document] {
     let (mut total, mut n) = (0, 0);
     while n < documents.len() && (total as f64) < chars {
         total += documents[n].text.chars().count();
         n += 1;
     }
     &documents[..n]
+}
+
+/// Documents in passages of at most so many characters, cut at ends of sentences; a sentence that is
+/// longer stands whole.
+fn passages(documents: &[Document], longest: usize) -> Vec<Document> {
+    if longest == 0 {
+        return documents.to_vec();
+    }
+    let mut all = Vec::new();
+    for document in documents {
+        let (mut start, mut end, mut nth) = (0, 0, 0);
+        let mut push = |range: Range<usize>| {
+            let text = document.text[range].trim();
+            if !text.is_empty() {
+                let id = format!("{}#{nth}", document.id);
+                all.push(Document { id, text: text.to_string() });
+                nth += 1;
+            }
+        };
+        for sentence in sentences(&document.text) {
+            if document.text[start..sentence.end].chars().count() > longest {
+                push(start..end);
+                start = sentence.start;
+            }
+            end = sentence.end;
+        }
+        push(start..end);
+    }
+    all
 }
 
 /// General and domain documents of a build, each once, in an order that is drawn.
@@ -115,4 +148,45 @@ fn documents(shards: &Path, seed: u64) -> Result<(Vec<Document>, Vec<Document>)>
     general.sort_by_cached_key(drawn);
     domain.sort_by_cached_key(drawn);
     Ok((general, domain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(text: &str) -> Document {
+        Document { id: "a".to_string(), text: text.to_string() }
+    }
+
+    #[test]
+    fn passages_end_with_sentences() {
+        let text =
+            "One is here. Two is there.\n\nA third one is longer than both of them. 四。五！";
+        let cut = |longest| -> Vec<String> {
+            passages(&[document(text)], longest).into_iter().map(|one| one.text).collect()
+        };
+
+        assert_eq!(cut(0), [text]);
+        assert_eq!(cut(1000), [text]);
+        assert_eq!(
+            cut(30),
+            ["One is here. Two is there.", "A third one is longer than both of them.", "四。五！",],
+        );
+        // Each sentence for itself, none in pieces, and nothing lost.
+        let words = |texts: &[String]| -> Vec<String> {
+            texts.concat().chars().filter(|c| !c.is_whitespace()).map(String::from).collect()
+        };
+        assert_eq!(cut(1).len(), 5);
+        assert_eq!(words(&cut(1)), words(&cut(0)));
+    }
+
+    #[test]
+    fn passages_have_ids_of_their_own() {
+        let ids: Vec<String> = passages(&[document("One. Two."), document("")], 4)
+            .into_iter()
+            .map(|one| one.id)
+            .collect();
+
+        assert_eq!(ids, ["a#0", "a#1"]);
+    }
 }

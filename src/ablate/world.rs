@@ -175,6 +175,12 @@ impl World {
         }
     }
 
+    /// Names of all things, and all values that facts have.
+    pub fn names(&self) -> BTreeSet<String> {
+        let values = self.things.iter().flat_map(|thing| thing.values.values().cloned());
+        self.things.iter().map(|thing| thing.name.clone()).chain(values).collect()
+    }
+
     /// Another thing of the same kind.
     fn exchanged(&self, nth: usize) -> usize {
         let kinds = self.wordings.kinds.len();
@@ -369,7 +375,15 @@ mod tests {
 
     fn plan() -> WorldPlan {
         let language = "en".to_string();
-        WorldPlan { language, seed: 1, things: 18, documents: 3, panel: 10, panel_every: 1 }
+        WorldPlan {
+            language,
+            seed: 1,
+            things: 18,
+            documents: 3,
+            panel: 10,
+            panel_every: 1,
+            lexicon: false,
+        }
     }
 
     /// The same in each language.
@@ -451,6 +465,18 @@ mod tests {
     }
 
     /// Exchanged facts are those of another thing of the kind: the same sentences, another truth.
+    #[test]
+    fn names_are_the_ends_of_all_facts() {
+        for world in worlds() {
+            let names = world.names();
+
+            for probe in world.probes() {
+                assert!(names.contains(&probe.about), "{}", probe.about);
+                assert!(names.contains(&probe.choices[probe.answer]), "{}", probe.id);
+            }
+        }
+    }
+
     #[test]
     fn controls_are_what_they_say() {
         let world = World::draw(&plan()).unwrap();
