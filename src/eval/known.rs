@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::Model;
 use crate::error::Result;
-use crate::train::ask::Request;
+use crate::train::ask::{Request, log_sum_exp};
 use crate::train::data::probes::Probe;
 
 /// What is known of one thing.
@@ -86,9 +86,7 @@ pub fn ask(model: &Model, probes: &[Probe]) -> Result<Known> {
 
 /// Bits of one of some outcomes, whose log-probabilities are in nats, where it is one of them.
 fn among(log_probs: &[f64], answer: usize) -> f64 {
-    let most = log_probs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let total: f64 = log_probs.iter().map(|of| (of - most).exp()).sum();
-    (total.ln() + most - log_probs[answer]) / std::f64::consts::LN_2
+    (log_sum_exp(log_probs) - log_probs[answer]) / std::f64::consts::LN_2
 }
 
 #[cfg(test)]

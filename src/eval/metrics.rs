@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::baseline;
 use super::tasks::Item;
 use crate::draw;
+use crate::train::ask::log_sum_exp;
 
 /// How an item was answered: log-probabilities of its choices in nats, in their order.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,14 +163,12 @@ fn map(answers: &[Answered], of: fn(&Answered) -> f64) -> Vec<f64> {
 
 /// Squared distance of the probabilities of the choices from certainty of the right one.
 fn brier(answer: &Answered) -> f64 {
-    let most = answer.log_probs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = answer.log_probs.iter().map(|of| (of - most).exp()).collect();
-    let total: f64 = weights.iter().sum();
-    let distance = |(idx, weight): (usize, &f64)| {
+    let total = log_sum_exp(&answer.log_probs);
+    let distance = |(idx, of): (usize, &f64)| {
         let wanted = if idx == answer.item.gold { 1.0 } else { 0.0 };
-        (weight / total - wanted).powi(2)
+        ((of - total).exp() - wanted).powi(2)
     };
-    weights.iter().enumerate().map(distance).sum()
+    answer.log_probs.iter().enumerate().map(distance).sum()
 }
 
 /// Bits for each byte of the right answer that is so probable, what stands behind it included.
@@ -209,7 +208,9 @@ pub(super) fn share(
     let (squared, scale) = (Z * Z / n, 1.0 + Z * Z / n);
     let middle = (value + squared / 2.0) / scale;
     let half = Z * (value * (1.0 - value) / n + squared / (4.0 * n)).sqrt() / scale;
-    let (low, high) = ((middle - half).max(0.0), (middle + half).min(1.0));
+    // With none or all right the end is reached, which sums of floats miss by a last digit.
+    let low = if value == 0.0 { 0.0 } else { (middle - half).max(0.0) };
+    let high = if value == 1.0 { 1.0 } else { (middle + half).min(1.0) };
     Metric { name, value, low, high, n: right.len(), baselines, higher_is_better: true }
 }
 

@@ -91,6 +91,8 @@ pub struct TaskResult {
     pub items_hash: String,
     /// Examples before a question.
     pub shots: usize,
+    /// Items that are longer than the model reads: the beginning of their question was left out.
+    pub cut: usize,
     /// Over all items.
     pub metrics: Vec<Metric>,
     /// By what they are about, where there is more than one thing.
@@ -146,6 +148,13 @@ struct Answer {
     log_probs: Vec<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alone: Option<Vec<f64>>,
+    /// The beginning of its question was left out.
+    #[serde(default, skip_serializing_if = "is_false")]
+    cut: bool,
+}
+
+fn is_false(on: &bool) -> bool {
+    !on
 }
 
 /// Where the answers of the model before go, in the output folder.
@@ -197,11 +206,11 @@ fn ask(model: &Model, before: Option<&Model>, asked: &Asked, job: &Job) -> Resul
     }
 
     let items_hash = hash(&items);
-    let given = answers(model, task, &items, &items_hash, job.out, job)?;
+    let given = answers(model, asked, &items, &items_hash, job.out, job)?;
     let mut result = told(asked, job, &items, items_hash.clone(), &given);
     if let Some(before) = before {
         let folder = job.out.join(BEFORE);
-        let then = answers(before, task, &items, &items_hash, &folder, job)?;
+        let then = answers(before, asked, &items, &items_hash, &folder, job)?;
         let answered = |answers: &[Answer]| -> Vec<Vec<f64>> {
             items.iter().zip(answers).map(|(item, answer)| values(task, item, answer)).collect()
         };
@@ -214,12 +223,13 @@ fn ask(model: &Model, before: Option<&Model>, asked: &Asked, job: &Job) -> Resul
 /// A model's answers to all items, in `folder`; those that stand there are not asked again.
 fn answers(
     model: &Model,
-    task: &Task,
+    asked: &Asked,
     items: &[Item],
     items_hash: &str,
     folder: &Path,
     job: &Job,
 ) -> Result<Vec<Answer>> {
+    let (task, path) = (asked.task, &asked.path);
     let identity = Identity {
         task: task.name.to_string(),
         version: task.version,
@@ -240,7 +250,8 @@ fn answers(
     }
     while answers.all.len() < items.len() {
         let chunk = &items[answers.all.len()..items.len().min(answers.all.len() + CHUNK)];
-        answers.add(answer(model, task, chunk, &mut alone)?)?;
+        let new = answer(model, task, chunk, &mut alone).map_err(|error| error.at(path))?;
+        answers.add(new)?;
         job.progress.advance(chunk.len() as u64);
     }
     Ok(answers.all)
@@ -385,6 +396,7 @@ fn answer(
             id: item.id.clone(),
             log_probs: vec![*of],
             alone: None,
+            cut: false,
         };
         return Ok(items.iter().zip(&found).map(of).collect());
     }
@@ -414,15 +426,21 @@ fn answer(
     }
 
     let mut sums = model.ask().judge(&requests)?.into_iter();
+    let mut asked = requests.iter();
     let of = |item: &Item| {
         let alone = |choice: &String| known.get(&item.continuation(choice)).copied();
-        Answer {
+        let mut cut = false;
+        for request in asked.by_ref().take(item.choices.len()) {
+            cut |= model.ask().is_cut(request)?;
+        }
+        Ok(Answer {
             id: item.id.clone(),
             log_probs: sums.by_ref().take(item.choices.len()).collect(),
             alone: item.choices.iter().map(alone).collect(),
-        }
+            cut,
+        })
     };
-    Ok(items.iter().map(of).collect())
+    items.iter().map(of).collect()
 }
 
 fn told(
@@ -466,6 +484,7 @@ fn told(
         path: asked.path.clone(),
         items_hash,
         shots: job.shots,
+        cut: all.iter().filter(|answer| answer.cut).count(),
         metrics: of(&answered),
         groups,
         changes: Vec::new(),
@@ -572,6 +591,33 @@ mod tests {
         assert_eq!(names, ["pll_acc", "brier_score"]);
     }
 
+    /// What a model cannot read whole is counted, and its answer says so.
+    #[test]
+    fn questions_that_are_cut_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("own.jsonl");
+        let question = |question: String| serde_json::json!({"question": question, "choices": ["a rash", "a cough"], "answer": 0});
+        let long = question("which sign is it ? ".repeat(1_000));
+        let text = format!("{}\n{long}\n", question("which sign is it ?".to_string()));
+        std::fs::write(&file, text).unwrap();
+        let asked = Asked {
+            task: tasks::task("choices").unwrap(),
+            path: file.display().to_string(),
+            examples: None,
+        };
+
+        for name in ["gpt2", "llama", "t5"] {
+            let out = folder.path().join(name);
+            let results =
+                evaluate(&open(name).0, None, std::slice::from_ref(&asked), &job(&out, 0)).unwrap();
+            assert_eq!(results.tasks[0].cut, 1, "{name}");
+            let answers = std::fs::read_to_string(out.join("choices.jsonl")).unwrap();
+            let cut: Vec<bool> =
+                answers.lines().skip(1).map(|line| line.contains("\"cut\":true")).collect();
+            assert_eq!(cut, [false, true], "{name}");
+        }
+    }
+
     /// A run that was killed in the middle of a line goes on to the same files; another model's
     /// answers are refused.
     #[test]
@@ -592,6 +638,11 @@ mod tests {
         let (other, _) = open("llama");
         let error =
             evaluate(&other, None, &asked, &job(whole.path(), 0)).err().unwrap().to_string();
+        assert!(error.contains("another model"), "{error}");
+        // Nor are those of other numbers its own.
+        let precise = Model::open(&model.name, DType::F64, &Device::Cpu, 512, &Silent).unwrap();
+        let error =
+            evaluate(&precise, None, &asked, &job(whole.path(), 0)).err().unwrap().to_string();
         assert!(error.contains("another model"), "{error}");
     }
 

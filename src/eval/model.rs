@@ -18,7 +18,8 @@ use crate::train::run::checkpoint;
 pub struct Model {
     /// Its name, as it was asked for.
     pub name: String,
-    /// A hash of its `config.json`, tokenizer and weights.
+    /// A hash of its `config.json`, tokenizer and weights, and of the numbers it computes with where
+    /// they are not `f32`: answers of the same hash are the same.
     pub hash: String,
     pretrained: Pretrained,
     weights: Weights,
@@ -88,9 +89,12 @@ impl Model {
         for file in hugging_face::files(folder)? {
             hash += &hash_file(&file)?;
         }
+        if dtype != DType::F32 {
+            hash += dtype.as_str();
+        }
         let mut weights = pretrained.parameters(folder, dtype, device)?.detached();
         if let Some(checkpoint) = checkpoint {
-            hash += &checkpoint.display().to_string();
+            hash += &hash_file(&checkpoint.join(checkpoint::MODEL))?;
             let mut all: BTreeMap<String, Tensor> =
                 weights.iter().map(|(name, tensor)| (name.to_string(), tensor.clone())).collect();
             for (name, tensor) in checkpoint::weights(checkpoint)? {

@@ -57,6 +57,12 @@ pub fn table(results: &Results) -> String {
         }
     }
 
+    for TaskResult { task, cut, .. } in results.tasks.iter().filter(|result| result.cut > 0) {
+        let _ = writeln!(
+            text,
+            "\n{cut} items of `{task}` are longer than the model reads: their beginning was left out."
+        );
+    }
     text
 }
 
@@ -117,10 +123,11 @@ pub fn page(results: &Results) -> String {
         results.kpipe
     );
     for result in &results.tasks {
-        let TaskResult { task, version, path, shots, metrics, groups, .. } = result;
+        let TaskResult { task, version, path, shots, cut, metrics, groups, .. } = result;
         let _ = write!(
             html,
-            "<h2>{task}</h2><p>version {version}, {shots} shots, {}</p>",
+            "<h2>{task}</h2><p>version {version}, {shots} shots, {cut} items longer than the model \
+             reads, {}</p>",
             escape(path)
         );
         figures(&mut html, metrics);
@@ -187,6 +194,7 @@ mod tests {
             path: "x".into(),
             items_hash: String::new(),
             shots: 5,
+            cut: 3,
             metrics: vec![metric.clone()],
             groups: BTreeMap::from([("a|b".to_string(), vec![metric])]),
             changes: vec![Change {
@@ -212,6 +220,7 @@ mod tests {
             text.contains("| mmlu | `acc` | 0.2500 | +0.2500 | +0.1000 to +0.4000 |"),
             "{text}"
         );
+        assert!(text.contains("3 items of `mmlu` are longer than the model reads"), "{text}");
         let html = page(&results);
         assert!(html.contains("0.4000–0.6000") && html.contains("random 0.2500"), "{html}");
     }

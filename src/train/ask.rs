@@ -67,8 +67,7 @@ impl TokenProb {
     }
 
     fn of(logits: &[f64], token: usize) -> Self {
-        let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let total = logits.iter().map(|logit| (logit - most).exp()).sum::<f64>().ln() + most;
+        let total = log_sum_exp(logits);
         let moment = |power: i32| {
             let of = |logit: &f64| (logit - total).exp() * (logit - total).powi(power);
             logits.iter().map(of).sum::<f64>()
@@ -146,6 +145,31 @@ impl Ask<'_> {
             })
             .collect::<Result<Vec<Query>>>()?;
         Ok(self.ask(&queries)?.iter().map(|tokens| tokens.iter().sum()).collect())
+    }
+
+    /// Whether a request is longer than a row, so that the beginning of its context is not read.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on it.
+    pub fn is_cut(&self, request: &Request) -> Result<bool> {
+        let (context, continuation) = split(request);
+        let (frame, most) = (&self.tokenizer.frame, self.max_tokens());
+        // A token has a byte or more: most questions are not read twice.
+        if context.len() + continuation.len() + frame.width() <= most {
+            return Ok(false);
+        }
+        Ok(match self.language() {
+            Language::Causal => {
+                let behind = behind(self.tokenizer, context, &continuation)?;
+                // The last token is predicted, not read.
+                self.row(context)?.len() + behind.len() > most + 1
+            }
+            Language::Spans => {
+                frame.around(&[], &self.tokenizer.pieces(context)?.ids, false).len() > most
+            }
+            // Too long a row is an error there.
+            Language::Masked => false,
+        })
     }
 
     /// How probable each continuation is behind its context, in nats; where the model predicts from
@@ -552,6 +576,13 @@ impl Ask<'_> {
         };
         Ok(batch.iter().flat_map(|row| &row.asking).map(of_query).collect())
     }
+}
+
+/// The logarithm of the sum of what these are logarithms of, in nats: a logit less it is a
+/// log-probability.
+pub fn log_sum_exp(logits: &[f64]) -> f64 {
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    logits.iter().map(|logit| (logit - most).exp()).sum::<f64>().ln() + most
 }
 
 /// Spaces at the end of a context belong to what follows, as tokenizers have them.

@@ -6,6 +6,8 @@
 //! by L-BFGS (Nocedal and Wright 2006, algorithm 7.5) with a halving line search, the same to the
 //! last bit for any number of threads.
 
+use crate::train::ask::log_sum_exp;
+
 /// Pairs of steps and gradients that L-BFGS remembers.
 const MEMORY: usize = 10;
 /// Steps after which it gives up, and the norm of the gradient at which it is there.
@@ -28,11 +30,10 @@ impl Head {
     /// Learns which of `classes` each row is of.
     pub fn classes(rows: &[Features], labels: &[usize], classes: usize) -> Self {
         Self::learn(rows, classes, |nth, logits| {
-            let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let sum: f64 = logits.iter().map(|logit| (logit - most).exp()).sum();
-            let loss = most + sum.ln() - logits[labels[nth]];
+            let total = log_sum_exp(logits);
+            let loss = total - logits[labels[nth]];
             for (class, logit) in logits.iter_mut().enumerate() {
-                let part = (*logit - most).exp() / sum;
+                let part = (*logit - total).exp();
                 *logit = if class == labels[nth] { part - 1.0 } else { part };
             }
             loss
@@ -78,10 +79,8 @@ impl Head {
     /// How probable it makes each class.
     pub fn probabilities(&self, row: &Features) -> Vec<f64> {
         let logits = self.outputs(row);
-        let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let parts: Vec<f64> = logits.iter().map(|logit| (logit - most).exp()).collect();
-        let sum: f64 = parts.iter().sum();
-        parts.iter().map(|part| part / sum).collect()
+        let total = log_sum_exp(&logits);
+        logits.iter().map(|logit| (logit - total).exp()).collect()
     }
 }
 

@@ -602,7 +602,7 @@ fn of_questions(model: &Model, point: &Point, questions: &Questions, job: &Job) 
     };
     let ask = |items: &[Item], folder: &Path| -> Result<Vec<usize>> {
         std::fs::create_dir_all(folder).map_err(|cause| Error::file("create", folder, cause))?;
-        let found = answers(model, task, items, &hash(items), folder, &own)?;
+        let found = answers(model, asked, items, &hash(items), folder, &own)?;
         Ok(found.iter().map(|one| best(one.log_probs.iter().copied())).collect())
     };
     let before = ask(items, &folder.join("unchanged"))?;

@@ -121,7 +121,17 @@ impl Tokenizer {
     /// # Errors
     /// If the file cannot be read, is no tokenizer, or lacks a special token that the model needs.
     pub fn read(path: &Path, language: Language, config: &Value) -> Result<Self> {
-        let failed = |cause| Error::file("read", path, cause);
+        let failed = |cause: std::io::Error| {
+            let is_missing = cause.kind() == std::io::ErrorKind::NotFound;
+            let error = Error::file("read", path, cause);
+            match is_missing {
+                true => error.hint(
+                    "a folder with other tokenizer files gets one from transformers: \
+                     `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)`",
+                ),
+                false => error,
+            }
+        };
         let size = std::fs::metadata(path).map_err(failed)?.len();
         if size > MAX_BYTES {
             return Err(Error::data(format!("this is no tokenizer: it has {size} bytes"))

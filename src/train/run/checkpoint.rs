@@ -25,7 +25,8 @@ use crate::train::params::Params;
 use crate::train::strategy::Saved;
 
 const FOLDER: &str = "checkpoints";
-const MODEL: &str = "model.safetensors";
+/// The weights, in the folder of a checkpoint.
+pub const MODEL: &str = "model.safetensors";
 const OPTIMISER: &str = "optimiser.safetensors";
 const STATE: &str = "state.json";
 /// What a checkpoint is called while it is removed.
