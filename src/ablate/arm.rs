@@ -22,10 +22,11 @@ use crate::eval::known::{self, Known};
 use crate::eval::model::Model;
 use crate::eval::{dynamics, probes};
 use crate::flow::dataset::{write_atomically, write_json};
+use crate::flow::disk::hash_file;
 use crate::flow::progress::Silent;
 use crate::flow::registry;
 use crate::flow::settings::Settings;
-use crate::knowledge::lexicon::Lexicon;
+use crate::knowledge::lexicon::{Lexicon, files};
 use crate::knowledge::mentions::Finder;
 use crate::train;
 use crate::train::data::probes::{self as probe, CONTROL, Probe};
@@ -135,8 +136,15 @@ impl<'a> Grounds<'a> {
         if !job.base.is_empty() {
             hash += &open(&base, job)?.hash;
         }
-        let lexicon = Lexicon::read(&job.reading.density.lexicon, job.memory_bytes)?;
-        hash += &lexicon.hash();
+        let specs = &job.reading.density.lexicon;
+        let lexicon = Lexicon::read(specs, job.memory_bytes)?;
+        // The files, not what is made of them: a later version may read more of the same files, and
+        // each outcome says which version it is of.
+        for spec in specs {
+            for file in files(spec)?.files {
+                hash += &hash_file(&file)?;
+            }
+        }
 
         let mut grounds = Grounds {
             hash: format!("{:032x}", xxh3_128(hash.as_bytes())),

@@ -60,7 +60,7 @@ pub struct WorldPlan {
     pub panel_every: u64,
     /// Things and values are concepts of the lexicon, as where a graph knows both ends of a fact:
     /// what levers that look for concepts need.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lexicon: bool,
 }
 
@@ -71,10 +71,6 @@ fn english() -> String {
 
 fn is_english(language: &String) -> bool {
     language == "en"
-}
-
-fn is_false(on: &bool) -> bool {
-    !on
 }
 
 /// Real text.

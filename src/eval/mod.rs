@@ -149,12 +149,8 @@ struct Answer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alone: Option<Vec<f64>>,
     /// The beginning of its question was left out.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     cut: bool,
-}
-
-fn is_false(on: &bool) -> bool {
-    !on
 }
 
 /// Where the answers of the model before go, in the output folder.

@@ -633,24 +633,29 @@ fn windows(n: usize, most: usize) -> Vec<Window> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::fixture::default_params;
+    use crate::train::data::shards::Shards;
+    use crate::train::fixture::{default_params, grammar, shard_folder};
     use crate::train::model::gpt2::GPT2;
     use crate::train::params::{self, TokenizerKind};
 
     /// Byte pairs of `系统` are one token, of which a context ends in the midst.
     #[test]
     fn a_token_over_the_boundary_is_not_what_is_asked_about() {
-        let counts = [("系统", 90), ("系", 9), ("统", 9), ("免疫", 9), ("low", 9)];
-        let counts: BTreeMap<String, u64> = counts.map(|(word, n)| (word.to_string(), n)).into();
+        let mut documents = grammar(20, 1);
+        for document in &mut documents {
+            document.text = "免疫 系统 low 免疫 系统 dose 系 统".to_string();
+        }
+        let folder = shard_folder(&documents, &[]);
+        let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
         let params = params::Tokenizer {
             kind: TokenizerKind::Bpe,
             vocabulary: 400,
             min_frequency: 2,
             ..default_params().tokenizer
         };
-        let tokenizer = Tokenizer::from_counts(&counts, &GPT2, &params).unwrap();
+        let tokenizer = Tokenizer::train(&shards, &GPT2, &params, 1).unwrap();
         let ids = |text: &str| tokenizer.pieces(text).unwrap().ids;
-        assert_eq!(ids("免疫系统").len(), ids("免疫系").len(), "one token is over the boundary");
+        assert!(!ids("免疫系统").starts_with(&ids("免疫系")), "a token is over the boundary");
         let of =
             |context: &str, continuation: &str| behind(&tokenizer, context, continuation).unwrap();
 
