@@ -35,16 +35,13 @@ pub fn linked_pairs(mentions: &[Mention], lexicon: &Lexicon, window: u32) -> u32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::knowledge::lexicon::{Concept, Entry, Link, Relation};
+    use crate::knowledge::lexicon::{Concept, Entry, Link};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     fn lexicon() -> Lexicon {
         let entry = |id: &str, links: &[&str]| {
-            let links = links
-                .iter()
-                .map(|to| Link { relation: Relation::Related, to: (*to).into() })
-                .collect();
+            let links = links.iter().map(|to| Link::related(*to)).collect();
             Entry {
                 concept: Concept { id: id.into(), name: id.into(), links, ..Concept::default() },
                 ..Entry::default()

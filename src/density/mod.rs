@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use crate::flow::dataset::{Part, PartWriter};
     use crate::flow::progress::Silent;
-    use crate::knowledge::lexicon::{Concept, Entry, Link, Relation};
+    use crate::knowledge::lexicon::{Concept, Entry, Link};
     use arrow::array::{Int32Array, StringArray, UInt64Array};
     use std::path::Path;
 
@@ -241,7 +241,7 @@ mod tests {
                 id: id.into(),
                 name: name.into(),
                 synonyms: synonyms.iter().map(|s| (*s).to_string()).collect(),
-                links: vec![Link { relation: Relation::Related, to: link.into() }],
+                links: vec![Link::related(link)],
                 ..Concept::default()
             },
             ..Entry::default()

@@ -410,14 +410,14 @@ impl<'a> Choosing<'a> {
 mod tests {
     use super::*;
     use crate::flow::progress::Silent;
-    use crate::knowledge::lexicon::{Entry, Link, Relation};
+    use crate::knowledge::lexicon::{Entry, Link};
     use crate::knowledge::names::NameRules;
     use crate::train::data::probes;
     use crate::train::data::stream::Document;
     use crate::train::fixture::shard_folder;
 
     fn concept(id: &str, kind: &str, name: &str, link: &str) -> Entry {
-        let link = Link { relation: Relation::Related, to: link.to_string() };
+        let link = Link::related(link);
         let links = if link.to.is_empty() { Vec::new() } else { vec![link] };
         let (id, kind, name) = (id.to_string(), kind.to_string(), name.to_string());
         Entry {

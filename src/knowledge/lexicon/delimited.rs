@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Concept, Entry, Found, Link, Relation};
+use super::{Concept, Entry, Found, Link, hetionet};
 use crate::error::{Error, Result};
 
 /// What a column of a table holds.
@@ -118,17 +118,16 @@ impl Table<'_> {
             let items = || {
                 field.split('|').map(str::trim).filter(|item| !item.is_empty()).map(str::to_string)
             };
-            let links = |relation| items().map(move |to| Link { relation, to });
 
             match role {
                 _ if field.is_empty() => {}
-                Some(Role::Id) => entry.concept.id = field.to_string(),
+                Some(Role::Id) => entry.concept.id = hetionet::own_id(field).to_string(),
                 Some(Role::Name) => entry.concept.name = field.to_string(),
                 Some(Role::Kind) => entry.concept.kind = field.to_string(),
                 Some(Role::Language) => entry.concept.language = Some(field.to_string()),
                 Some(Role::Synonyms) => entry.concept.synonyms.extend(items()),
-                Some(Role::Links) => entry.concept.links.extend(links(Relation::Related)),
-                Some(Role::Parents) => entry.concept.links.extend(links(Relation::Parent)),
+                Some(Role::Links) => entry.concept.links.extend(items().map(Link::related)),
+                Some(Role::Parents) => entry.concept.links.extend(items().map(Link::parent)),
                 Some(Role::Trees) => entry.trees.extend(items()),
 
                 None => {}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Concept, Entry, Link, Relation};
+use super::{Concept, Entry, Fact, Lexicon, Link, Relation, Says, same};
 
 /// Lists of concept numbers, one a concept, in one allocation.
 #[derive(Clone, Debug, Default)]
@@ -38,14 +38,20 @@ pub(super) struct Graph {
     pub(super) neighbours: Lists,
     pub(super) parents: Lists,
     pub(super) children: Lists,
+    /// Numbers of concepts by their ids in other vocabularies.
+    pub(super) others: BTreeMap<String, u32>,
 }
 
-/// Concepts in id order, their links, and how many links lead nowhere.
-pub(super) fn build(entries: Vec<Entry>) -> (Vec<Concept>, Graph, u64) {
+/// The lexicon of entries and of links that stand apart from them.
+pub(super) fn build(entries: Vec<Entry>, facts: Vec<Fact>) -> Lexicon {
     let mut entries = join_same_ids(entries);
+    let mut unresolved_links = attach(&mut entries, facts);
     resolve_trees(&mut entries);
     resolve_names(&mut entries);
     resolve_relations(&mut entries);
+    let n = entries.len();
+    let entries = same::join(entries);
+    let joined = (n - entries.len()) as u64;
     let mut concepts: Vec<Concept> = entries.into_iter().map(|entry| entry.concept).collect();
 
     for concept in &mut concepts {
@@ -59,11 +65,11 @@ pub(super) fn build(entries: Vec<Entry>) -> (Vec<Concept>, Graph, u64) {
         links.dedup();
     }
 
-    let (mut linked, mut parents, mut unresolved) = (Vec::new(), Vec::new(), 0);
+    let (mut linked, mut parents) = (Vec::new(), Vec::new());
     for (from, concept) in concepts.iter().enumerate() {
         for link in &concept.links {
             let Ok(to) = concepts.binary_search_by(|other| other.id.cmp(&link.to)) else {
-                unresolved += 1;
+                unresolved_links += 1;
                 continue;
             };
             let (from, to) = (from as u32, to as u32);
@@ -78,12 +84,34 @@ pub(super) fn build(entries: Vec<Entry>) -> (Vec<Concept>, Graph, u64) {
 
     let children = parents.iter().map(|(child, parent)| (*parent, *child)).collect();
     let n = concepts.len();
+    let others = (0..).zip(&concepts).flat_map(|(number, concept)| {
+        concept.also.iter().map(move |id: &String| (id.clone(), number))
+    });
     let graph = Graph {
+        others: others.collect(),
         neighbours: Lists::new(n, linked),
         parents: Lists::new(n, parents),
         children: Lists::new(n, children),
     };
-    (concepts, graph, unresolved)
+    Lexicon { concepts, unresolved_links, joined, graph, ..Lexicon::default() }
+}
+
+/// Gives concepts what is stated of them elsewhere; tells how many facts are about none.
+fn attach(entries: &mut [Entry], facts: Vec<Fact>) -> u64 {
+    let mut unresolved = 0;
+    for Fact { of, says } in facts {
+        let at = entries.binary_search_by(|entry| entry.concept.id.as_str().cmp(&of));
+        let Ok(concept) = at.map(|at| &mut entries[at].concept) else {
+            unresolved += 1;
+            continue;
+        };
+        match says {
+            Says::Link(link) => concept.links.push(link),
+            Says::Kind(kind) if concept.kind.is_empty() => concept.kind = kind.to_string(),
+            Says::Kind(_) => {}
+        }
+    }
+    unresolved
 }
 
 /// Entries in id order; those of one id are joined, and the name of the first one read stays.
@@ -105,7 +133,7 @@ fn join_same_ids(mut entries: Vec<Entry>) -> Vec<Entry> {
                 ours.links.extend(theirs.links);
                 last.trees.extend(entry.trees);
 
-                last.related_names.extend(entry.related_names);
+                last.by_name.extend(entry.by_name);
             }
         }
     }
@@ -126,16 +154,16 @@ fn resolve_trees(entries: &mut [Entry]) {
         for tree in &entry.trees {
             let above = tree.rsplit_once('.').and_then(|(above, _)| places.get(above));
             if let Some(id) = above {
-                entry.concept.links.push(Link { relation: Relation::Parent, to: id.clone() });
+                entry.concept.links.push(Link::parent(id.clone()));
             }
         }
     }
 }
 
-/// Makes links of related concepts that are given by preferred name; a name nobody has stays as a
-/// dead link.
+/// Resolves links to concepts that are given by preferred name; a name nobody has stays as a dead
+/// link.
 fn resolve_names(entries: &mut [Entry]) {
-    if entries.iter().all(|entry| entry.related_names.is_empty()) {
+    if entries.iter().all(|entry| entry.by_name.is_empty()) {
         return;
     }
     let ids: BTreeMap<String, String> = entries
@@ -145,9 +173,11 @@ fn resolve_names(entries: &mut [Entry]) {
         .collect();
 
     for entry in entries {
-        for name in entry.related_names.drain(..) {
-            let to = ids.get(&name).cloned().unwrap_or(name);
-            entry.concept.links.push(Link { relation: Relation::Related, to });
+        for mut link in entry.by_name.drain(..) {
+            if let Some(id) = ids.get(&link.to) {
+                link.to.clone_from(id);
+            }
+            entry.concept.links.push(link);
         }
     }
 }
@@ -162,29 +192,28 @@ fn resolve_relations(entries: &mut [Entry]) {
             && !ids.contains(&link.to)
             && ids.contains(id)
         {
-            if matches!(relation, "is_a" | "parent") {
-                link.relation = Relation::Parent;
-            }
-            link.to = id.to_string();
+            *link = match relation {
+                "is_a" | "parent" => Link::parent(id),
+                _ => Link::named(relation, id),
+            };
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Lexicon;
     use super::*;
 
     fn entry(id: &str, name: &str, trees: &[&str], links: &[(Relation, &str)]) -> Entry {
         let links = links
             .iter()
-            .map(|(relation, to)| Link { relation: *relation, to: (*to).to_string() })
+            .map(|(relation, to)| Link { relation: *relation, ..Link::related(*to) })
             .collect();
         let concept = Concept { id: id.into(), name: name.into(), links, ..Concept::default() };
         Entry {
             concept,
             trees: trees.iter().map(|tree| (*tree).to_string()).collect(),
-            related_names: Vec::new(),
+            by_name: Vec::new(),
         }
     }
 
@@ -230,7 +259,25 @@ mod tests {
             entry("D3", "c", &[], &[]),
         ]);
         assert_eq!((lexicon.neighbours(0), lexicon.parents(0)), (&[1, 2][..], &[1][..]));
+        let named: Vec<(&str, u32)> =
+            lexicon.links(0).map(|(link, to)| (link.name.as_ref(), to)).collect();
+        assert_eq!(named, [("is_a", 1), ("", 2), ("treats", 2)]);
         assert_eq!(lexicon.unresolved_links, 0);
+    }
+
+    #[test]
+    fn links_may_stand_apart_from_their_concepts() {
+        let fact = |of: &str, to: &str| Fact {
+            of: of.to_string(),
+            says: Says::Link(Link::named("treats", to)),
+        };
+        let entries = vec![entry("D1", "a", &[], &[]), entry("D2", "b", &[], &[])];
+        let facts = vec![fact("D1", "D2"), fact("nobody", "D2"), fact("D2", "nobody")];
+        let lexicon = Lexicon::with_facts(entries, facts);
+
+        assert!(lexicon.linked(0, 1));
+        assert_eq!(lexicon.links(0).next().unwrap().0.name.as_ref(), "treats");
+        assert_eq!((lexicon.links(1).count(), lexicon.unresolved_links), (0, 2));
     }
 
     #[test]

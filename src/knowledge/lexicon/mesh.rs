@@ -1,6 +1,6 @@
-//! What the two MeSH readers share: kinds from tree numbers, and the shape of a descriptor.
+//! What the two MeSH readers share: kinds, and the shape of a descriptor or supplementary concept.
 
-use super::{Concept, Entry, Link, Relation};
+use super::{Concept, Entry, Link};
 
 /// MeSH tree categories by their letter (nlm.nih.gov/mesh/intro_trees.html).
 static CATEGORIES: &[(char, &str)] = &[
@@ -22,27 +22,42 @@ static CATEGORIES: &[(char, &str)] = &[
     ('Z', "place"),
 ];
 
-/// A MeSH descriptor as both file formats give it.
+/// Classes of supplementary concepts (nlm.nih.gov/mesh/xml_data_elements.html).
+static CLASSES: &[(&str, &str)] =
+    &[("1", "chemical"), ("2", "protocol"), ("3", "disease"), ("4", "organism")];
+
+/// What an action of a substance, and what is worth seeing beside a heading, is called in a link.
+pub(super) const ACTION: &str = "pharmacological_action";
+pub(super) const SEE: &str = "see_related";
+
+/// The kind of a supplementary concept of a class.
+pub(super) fn kind_of_class(class: &str) -> &'static str {
+    CLASSES.iter().find(|(number, _)| *number == class).map_or("", |(_, name)| name)
+}
+
+/// A MeSH descriptor or supplementary concept, as both file formats give it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Descriptor {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) terms: Vec<String>,
     pub(super) trees: Vec<String>,
-    /// Ids of pharmacological actions and see-related descriptors.
-    pub(super) related: Vec<String>,
+    /// Of a supplementary concept; a descriptor's follows from its first tree number.
+    pub(super) kind: &'static str,
+    /// Pharmacological actions, see-related descriptors and headings that it is mapped to.
+    pub(super) links: Vec<Link>,
     /// The same by name.
-    pub(super) related_names: Vec<String>,
+    pub(super) by_name: Vec<Link>,
 }
 
 impl Descriptor {
-    /// The descriptor as an entry; its kind is the category of its first tree number.
+    /// It as an entry.
     pub(super) fn into_entry(self) -> Entry {
         let letter = self.trees.first().and_then(|tree| tree.chars().next());
         let kind = CATEGORIES
             .iter()
             .find(|(category, _)| Some(*category) == letter)
-            .map_or("", |(_, name)| name);
+            .map_or(self.kind, |(_, name)| name);
         let concept = Concept {
             id: self.id,
             kind: kind.to_string(),
@@ -50,12 +65,9 @@ impl Descriptor {
             synonyms: self.terms,
             language: Some("en".to_string()),
 
-            links: self
-                .related
-                .into_iter()
-                .map(|to| Link { relation: Relation::Related, to })
-                .collect(),
+            links: self.links,
+            also: Vec::new(),
         };
-        Entry { concept, trees: self.trees, related_names: self.related_names }
+        Entry { concept, trees: self.trees, by_name: self.by_name }
     }
 }

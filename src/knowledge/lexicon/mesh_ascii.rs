@@ -1,15 +1,15 @@
-//! `mesh_ascii`: MeSH descriptors in NLM's ASCII format (`d2024.bin`): records of `FIELD = value`
-//! lines.
+//! `mesh_ascii`: MeSH in NLM's ASCII format, descriptors (`d2024.bin`) and supplementary concepts
+//! (`c2024.bin`): records of `FIELD = value` lines.
 //!
-//! `MH` is the name, `ENTRY` and `PRINT ENTRY` are synonyms (the part before the first `|`), `MN`
-//! tree numbers, `UI` the id, `PA` and `FX` pharmacological actions and see-related descriptors by
-//! name.
+//! `MH` or `NM` is the name, `ENTRY`, `PRINT ENTRY` and `SY` are synonyms (the part before the first
+//! `|`), `MN` tree numbers, `UI` the id; by name, `PA` and `FX` are pharmacological actions and
+//! see-related descriptors, `HM` the headings that a supplementary concept is mapped to.
 
 use std::io::BufRead;
 use std::path::Path;
 
-use super::mesh::Descriptor;
-use super::{Found, Reader, read_text};
+use super::mesh::{ACTION, Descriptor, SEE};
+use super::{Found, Link, Reader, read_text};
 use crate::error::Result;
 
 /// Reader of MeSH ASCII files.
@@ -21,7 +21,7 @@ impl Reader for MeshAscii {
     }
 
     fn about(&self) -> &'static str {
-        "MeSH descriptors, ASCII (d2024.bin)"
+        "MeSH descriptors and supplementary concepts, ASCII (d2024.bin, c2024.bin)"
     }
 
     fn recognises(&self, head: &str) -> bool {
@@ -45,12 +45,18 @@ fn descriptor(record: &str) -> Descriptor {
 
         match field.trim() {
             "UI" => descriptor.id = value,
-            "MH" => descriptor.name = value,
-            "ENTRY" | "PRINT ENTRY" => {
+            "MH" | "NM" => descriptor.name = value,
+            "ENTRY" | "PRINT ENTRY" | "SY" => {
                 descriptor.terms.push(value.split('|').next().unwrap_or("").trim().to_string());
             }
             "MN" => descriptor.trees.push(value),
-            "PA" | "FX" => descriptor.related_names.push(value),
+            "PA" => descriptor.by_name.push(Link::named(ACTION, value)),
+            "FX" => descriptor.by_name.push(Link::named(SEE, value)),
+            "HM" => {
+                // `*` marks what it is mapped to first; a qualifier stands behind `/`.
+                let heading = value.split('/').next().unwrap_or("").trim_start_matches('*');
+                descriptor.by_name.push(Link::parent(heading));
+            }
             _ => {}
         }
     }
@@ -78,5 +84,25 @@ mod tests {
         assert_eq!(lexicon.concepts[0].synonyms, ["Acetysal", "Acid, Acetylsalicylic"]);
         assert_eq!(lexicon.concepts[0].kind, "chemical");
         assert!(lexicon.linked(0, 1));
+        assert_eq!(lexicon.links(0).next().unwrap().0.name.as_ref(), ACTION);
+    }
+
+    #[test]
+    fn supplementary_concepts_stand_below_their_headings() {
+        let text = "*NEWRECORD\nRECTYPE = C\nNM = bevonium\nSY = CG 201|T109|NON|EQV|NLM (1973)|\
+                    730101|abcdef\nHM = *Benzilates/analogs & derivatives\nPA = Parasympatholytics\n\
+                    NM_TH = NLM (1973)\nUI = C000001\n\n\
+                    *NEWRECORD\nRECTYPE = D\nMH = Benzilates\nMN = D02.1\nUI = D001561\n";
+        let mut found = Found::default();
+        MeshAscii.read(&mut text.as_bytes(), Path::new("c.bin"), &mut found).unwrap();
+        let lexicon = Lexicon::build(found.entries);
+        let one = lexicon.find("C000001").unwrap();
+        let concept = &lexicon.concepts[one as usize];
+        assert_eq!(
+            (concept.name.as_str(), &concept.synonyms[..]),
+            ("bevonium", &["CG 201".to_string()][..])
+        );
+        assert_eq!(lexicon.parents(one), [lexicon.find("D001561").unwrap()]);
+        assert_eq!(lexicon.unresolved_links, 1, "an action whose descriptor no file has");
     }
 }

@@ -1,20 +1,18 @@
-//! `mesh_xml`: MeSH descriptors as XML (`desc2024.xml` and its kin), read as a stream.
+//! `mesh_xml`: MeSH as XML, descriptors (`desc2024.xml`) and supplementary concepts (`supp2024.xml`),
+//! read as a stream.
 //!
-//! Names are the descriptor's and the terms of all its concepts; permuted terms ("Diseases, Heart")
-//! are left out, because mentions turn inverted names round themselves. Links come from tree
-//! numbers, pharmacological actions and see-related descriptors. A file that is cut off gives all
-//! its whole descriptors and one refusal.
+//! Names are the record's and the terms of all its concepts; permuted terms ("Diseases, Heart") are
+//! left out, because mentions turn inverted names round themselves. Links come from tree numbers,
+//! pharmacological actions, see-related descriptors, and the headings that a supplementary concept
+//! is mapped to. A file that is cut off gives all its whole records and one refusal.
 
 use std::io::BufRead;
 use std::path::Path;
 
-use quick_xml::Reader as Xml;
-use quick_xml::escape::resolve_xml_entity;
-use quick_xml::events::{BytesStart, Event};
-
-use super::mesh::Descriptor;
-use super::{Found, Reader};
-use crate::error::{Error, Result};
+use super::mesh::{ACTION, Descriptor, SEE, kind_of_class};
+use super::xml::{self, Element, Elements, Tag};
+use super::{Found, Link, Reader};
+use crate::error::Result;
 
 /// Reader of MeSH descriptor XML.
 pub(super) struct MeshXml;
@@ -25,105 +23,69 @@ impl Reader for MeshXml {
     }
 
     fn about(&self) -> &'static str {
-        "MeSH descriptors, XML (desc2024.xml)"
+        "MeSH descriptors and supplementary concepts, XML (desc2024.xml, supp2024.xml)"
     }
 
     fn recognises(&self, head: &str) -> bool {
-        head.contains("<DescriptorRecordSet") || head.contains("<DescriptorRecord ")
+        ["<DescriptorRecordSet", "<DescriptorRecord ", "<SupplementalRecordSet"]
+            .iter()
+            .any(|tag| head.contains(tag))
     }
 
     fn read(&self, input: &mut dyn BufRead, file: &Path, found: &mut Found) -> Result<()> {
-        let mut xml = Xml::from_reader(input);
-        let (mut state, mut buffer) = (State::default(), Vec::new());
-
-        loop {
-            buffer.clear();
-            match xml.read_event_into(&mut buffer) {
-                Ok(Event::Start(tag)) => state.open(&tag),
-                Ok(Event::End(tag)) => state.close(tag.name().as_ref(), found),
-                Ok(Event::Text(text)) => state.text.push_str(&text.xml10_content()),
-                Ok(Event::CData(text)) => state.text.push_str(&text.xml10_content()),
-                Ok(Event::GeneralRef(entity)) => match entity.resolve_char_ref() {
-                    Ok(Some(c)) => state.text.push(c),
-                    _ => state.text.push_str(resolve_xml_entity(&entity).unwrap_or("")),
-                },
-                Ok(Event::Eof) if state.path.is_empty() => break,
-                Ok(Event::Eof) => {
-                    found.refuse("truncated");
-                    break;
-                }
-                Ok(_) => {}
-                Err(_) if !found.entries.is_empty() => {
-                    found.refuse("truncated");
-                    break;
-                }
-
-                Err(cause) => {
-                    return Err(Error::data(format!(
-                        "`{}` is not well-formed XML: {cause}",
-                        file.display()
-                    ))
-                    .at(format!("byte {}", xml.error_position()))
-                    .hint("fetch the file again from nlm.nih.gov/databases/download/mesh.html"));
-                }
-            }
-        }
-
-        Ok(())
+        let source = "nlm.nih.gov/databases/download/mesh.html";
+        xml::read(input, file, source, &mut State::default(), found)
     }
 }
 
-/// Where in the document the reader stands, and the descriptor being put together.
+/// The record being put together.
 #[derive(Default)]
 struct State {
-    path: Vec<String>,
-    text: String,
     descriptor: Descriptor,
-    permuted: bool,
+    is_permuted: bool,
 }
 
-impl State {
-    fn open(&mut self, tag: &BytesStart) {
-        let name = tag.name().as_ref().to_string();
-        if name == "DescriptorRecord" {
-            self.descriptor = Descriptor::default();
+impl Elements for State {
+    fn open(&mut self, tag: &Tag, _: &[String]) {
+        match tag.name().as_str() {
+            "DescriptorRecord" => self.descriptor = Descriptor::default(),
+            "SupplementalRecord" => {
+                let kind = kind_of_class(&tag.attribute("SCRClass"));
+                self.descriptor = Descriptor { kind, ..Descriptor::default() };
+            }
+            "Term" => self.is_permuted = tag.attribute("IsPermutedTermYN") == "Y",
+            _ => {}
         }
-
-        if name == "Term" {
-            let attribute = tag.try_get_attribute("IsPermutedTermYN").ok().flatten();
-            self.permuted = attribute.is_some_and(|attribute| attribute.value.as_ref() == "Y");
-        }
-
-        self.path.push(name);
-        self.text.clear();
     }
 
-    fn close(&mut self, name: &str, found: &mut Found) {
-        let above: Vec<&str> = self.path.iter().rev().skip(1).map(String::as_str).take(3).collect();
-        let text = || self.text.trim().to_string();
-
-        match (name, above.as_slice()) {
-            ("DescriptorUI", ["DescriptorRecord", ..]) => self.descriptor.id = text(),
-            ("String", ["DescriptorName", "DescriptorRecord", ..]) => self.descriptor.name = text(),
-            ("String", ["Term", "TermList", "Concept"]) if !self.permuted => {
-                self.descriptor.terms.push(text())
+    fn close(&mut self, element: &Element, found: &mut Found) {
+        let text = || element.text.to_string();
+        match (element.name, element.above.as_slice()) {
+            ("DescriptorUI", ["DescriptorRecord", ..])
+            | ("SupplementalRecordUI", ["SupplementalRecord", ..]) => self.descriptor.id = text(),
+            ("String", ["DescriptorName", "DescriptorRecord", ..])
+            | ("String", ["SupplementalRecordName", "SupplementalRecord", ..]) => {
+                self.descriptor.name = text();
+            }
+            ("String", ["Term", "TermList", "Concept", ..]) if !self.is_permuted => {
+                self.descriptor.terms.push(text());
             }
             ("TreeNumber", ["TreeNumberList", ..]) => self.descriptor.trees.push(text()),
-            (
-                "DescriptorUI",
-                ["DescriptorReferredTo", "PharmacologicalAction" | "SeeRelatedDescriptor", ..],
-            ) => {
-                self.descriptor.related.push(text());
+            ("DescriptorUI", ["DescriptorReferredTo", "PharmacologicalAction", ..]) => {
+                self.descriptor.links.push(Link::named(ACTION, text()));
             }
-
-            ("DescriptorRecord", _) => {
-                found.push(std::mem::take(&mut self.descriptor).into_entry())
+            ("DescriptorUI", ["DescriptorReferredTo", "SeeRelatedDescriptor", ..]) => {
+                self.descriptor.links.push(Link::named(SEE, text()));
+            }
+            ("DescriptorUI", ["DescriptorReferredTo", "HeadingMappedTo", ..]) => {
+                // `*` marks the heading that it is mapped to first.
+                self.descriptor.links.push(Link::parent(text().trim_start_matches('*')));
+            }
+            ("DescriptorRecord" | "SupplementalRecord", _) => {
+                found.push(std::mem::take(&mut self.descriptor).into_entry());
             }
             _ => {}
         }
-
-        self.path.pop();
-        self.text.clear();
     }
 }
 
@@ -168,6 +130,23 @@ mod tests {
             ["D8", "D7"]
         );
         assert!(found.refused.is_empty());
+    }
+
+    #[test]
+    fn a_supplementary_concept_stands_below_its_headings() {
+        let text = r#"<SupplementalRecordSet LanguageCode="eng"><SupplementalRecord SCRClass="3">
+ <SupplementalRecordUI>C538231</SupplementalRecordUI>
+ <SupplementalRecordName><String>Pale fever</String></SupplementalRecordName>
+ <HeadingMappedToList><HeadingMappedTo><DescriptorReferredTo><DescriptorUI>*D9</DescriptorUI>
+ <DescriptorName><String>Fever</String></DescriptorName></DescriptorReferredTo></HeadingMappedTo>
+ </HeadingMappedToList><ConceptList><Concept PreferredConceptYN="Y"><ConceptName><String>Pale fever</String>
+ </ConceptName><TermList><Term IsPermutedTermYN="N"><String>Fever of the pale</String></Term></TermList>
+ </Concept></ConceptList></SupplementalRecord></SupplementalRecordSet>"#;
+        assert!(MeshXml.recognises(text));
+        let concept = &read(text).entries[0].concept;
+        assert_eq!((concept.id.as_str(), concept.name.as_str()), ("C538231", "Pale fever"));
+        assert_eq!((concept.kind.as_str(), concept.synonyms.len()), ("disease", 1));
+        assert_eq!(concept.links, [Link::parent("D9")]);
     }
 
     #[test]

@@ -12,19 +12,29 @@
 
 mod aliases;
 mod delimited;
+mod disease_records;
 mod drugbank;
+mod drugbank_xml;
 mod graph;
+mod hetionet;
+mod jsonl;
 mod mesh;
 mod mesh_ascii;
 mod mesh_xml;
 mod obo;
+mod obo_graph;
 mod open;
+mod same;
 mod tsv;
+mod umls;
+mod wikidata;
 mod words;
+mod xml;
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
@@ -40,7 +50,14 @@ pub static READERS: &[&dyn Reader] = &[
     &mesh_xml::MeshXml,
     &mesh_ascii::MeshAscii,
     &obo::Obo,
+    &obo_graph::OboGraph,
     &drugbank::DrugBank,
+    &drugbank_xml::DrugBankXml,
+    &hetionet::Hetionet,
+    &umls::Umls,
+    &wikidata::Wikidata,
+    &disease_records::DiseaseRecords,
+    &jsonl::Jsonl,
     &aliases::Aliases,
     &tsv::Tsv,
     &words::Words,
@@ -95,13 +112,55 @@ pub enum Relation {
     Same,
 }
 
-/// A link to another concept.
+/// A link from a concept to another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Link {
-    /// How.
+    /// How the other stands to this one.
     pub relation: Relation,
+    /// What the file calls it, such as `treats`; empty where it does not say. Many links share one.
+    pub name: Arc<str>,
     /// Id of the other concept.
     pub to: String,
+}
+
+impl Link {
+    /// To a more general concept.
+    pub fn parent(to: impl Into<String>) -> Self {
+        Link { relation: Relation::Parent, name: "is_a".into(), to: to.into() }
+    }
+
+    /// To another concept, by a relation that the file names.
+    pub fn named(name: &str, to: impl Into<String>) -> Self {
+        Link { relation: Relation::Related, name: name.into(), to: to.into() }
+    }
+
+    /// To another concept; how is not said.
+    pub fn related(to: impl Into<String>) -> Self {
+        Link::named("", to)
+    }
+
+    /// To the same thing in another vocabulary.
+    pub fn same(to: impl Into<String>) -> Self {
+        Link { relation: Relation::Same, name: "same".into(), to: to.into() }
+    }
+}
+
+/// What a file states of a concept that may stand in another file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// Id of the concept.
+    pub of: String,
+    /// What is stated.
+    pub says: Says,
+}
+
+/// See [`Fact`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// It is linked to another.
+    Link(Link),
+    /// What it is, where its own file does not say.
+    Kind(Arc<str>),
 }
 
 /// One concept of a lexicon.
@@ -109,6 +168,8 @@ pub struct Link {
 pub struct Concept {
     /// Id in its vocabulary, such as `D001241` or `DB00945`.
     pub id: String,
+    /// Ids of the same thing in other vocabularies that were read; sorted.
+    pub also: Vec<String>,
     /// What it is, such as `disease`; empty where the file does not say.
     pub kind: String,
     /// Preferred name.
@@ -128,8 +189,8 @@ pub struct Entry {
     pub concept: Concept,
     /// Places in a tree (MeSH tree numbers); the parents follow from them once all files are read.
     pub trees: Vec<String>,
-    /// Related concepts that the file gives by preferred name only.
-    pub related_names: Vec<String>,
+    /// Links that the file gives by the preferred name of the other concept, in the place of its id.
+    pub by_name: Vec<Link>,
 }
 
 /// Entries of the files read so far, and what was not used.
@@ -137,6 +198,8 @@ pub struct Entry {
 pub struct Found {
     /// Entries, in reading order.
     pub entries: Vec<Entry>,
+    /// What is stated of concepts that may stand in other files.
+    pub facts: Vec<Fact>,
     /// Entries and names that were not used, by reason.
     pub refused: BTreeMap<String, u64>,
     /// Memory that the entries take until they can be looked up, in bytes, and how much they may.
@@ -147,6 +210,8 @@ pub struct Found {
 /// What a name takes until it can be looked up, in bytes, beside eight times its length: measured
 /// on lists of 250,000 and 600,000 words.
 const NAME_BYTES: u64 = 600;
+/// What a fact that stands for itself takes, in bytes, beside its two ids.
+const FACT_BYTES: u64 = 150;
 
 impl Found {
     /// None yet, for entries that may take so much memory, in bytes.
@@ -180,6 +245,24 @@ impl Found {
         }
     }
 
+    /// Adds a link of a concept that may stand in another file.
+    pub fn link(&mut self, of: impl Into<String>, link: Link) {
+        self.say(of.into(), Says::Link(link));
+    }
+
+    /// Adds what a concept is that may stand in another file.
+    pub fn kind(&mut self, of: impl Into<String>, kind: impl Into<Arc<str>>) {
+        self.say(of.into(), Says::Kind(kind.into()));
+    }
+
+    fn say(&mut self, of: String, says: Says) {
+        let to = if let Says::Link(link) = &says { link.to.len() } else { 0 };
+        self.bytes += FACT_BYTES + (of.len() + to) as u64;
+        if !self.is_full() {
+            self.facts.push(Fact { of, says });
+        }
+    }
+
     /// Counts one entry that is not used.
     pub fn refuse(&mut self, reason: &str) {
         *self.refused.entry(reason.to_string()).or_default() += 1;
@@ -195,8 +278,15 @@ pub struct FileBooks {
     pub format: String,
     /// Entries that became concepts (entries of one id count each).
     pub entries: u64,
+    /// Facts that stand apart from their concepts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub facts: u64,
     /// Entries that were not used, by reason.
     pub refused: BTreeMap<String, u64>,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Concepts in the order of their ids, with their links.
@@ -208,8 +298,10 @@ pub struct Lexicon {
     pub books: Vec<FileBooks>,
     /// Files of the folders and patterns given that are no lexicon.
     pub passed_over: Vec<String>,
-    /// Links that lead to no concept of the lexicon.
+    /// Links that lead to no concept of the lexicon, and facts about none.
     pub unresolved_links: u64,
+    /// Concepts that are one with another of another vocabulary.
+    pub joined: u64,
     graph: Graph,
 }
 
@@ -221,7 +313,8 @@ impl Lexicon {
     pub fn read(specs: &[LexiconSpec], memory_bytes: u64) -> Result<Self> {
         // The rest is for the documents.
         let mut room = memory_bytes / 4 * 3;
-        let (mut entries, mut books, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
+        let mut whole = Found::default();
+        let (mut books, mut passed_over) = (Vec::new(), Vec::new());
 
         for spec in specs {
             let listed = files(spec)?;
@@ -234,29 +327,40 @@ impl Lexicon {
                     file: file.display().to_string(),
                     format: format.to_string(),
                     entries: found.entries.len() as u64,
+                    facts: found.facts.len() as u64,
                     refused: found.refused,
                 });
-                entries.extend(found.entries);
+                whole.entries.extend(found.entries);
+                whole.facts.extend(found.facts);
             }
         }
 
-        let mut lexicon = Lexicon::build(entries);
+        let mut lexicon = Lexicon::with_facts(whole.entries, whole.facts);
         (lexicon.books, lexicon.passed_over) = (books, passed_over);
         Ok(lexicon)
     }
 
-    /// A lexicon of entries: concepts of one id are joined, trees and names become links.
+    /// A lexicon of entries: concepts of one id, and of one thing in two vocabularies, are joined,
+    /// trees and names become links.
     pub fn build(entries: Vec<Entry>) -> Self {
-        let (concepts, graph, unresolved_links) = graph::build(entries);
-        Lexicon { concepts, unresolved_links, graph, ..Lexicon::default() }
+        Self::with_facts(entries, Vec::new())
     }
 
-    /// The number of the concept with this id.
+    /// The same with facts that stand apart from their concepts.
+    pub fn with_facts(entries: Vec<Entry>, facts: Vec<Fact>) -> Self {
+        graph::build(entries, facts)
+    }
+
+    /// The number of the concept with this id, in its vocabulary or in another.
     pub fn find(&self, id: &str) -> Option<u32> {
-        self.concepts
-            .binary_search_by(|concept| concept.id.as_str().cmp(id))
-            .ok()
-            .map(|at| at as u32)
+        let own = self.concepts.binary_search_by(|concept| concept.id.as_str().cmp(id));
+        own.ok().map(|at| at as u32).or_else(|| self.graph.others.get(id).copied())
+    }
+
+    /// Links of a concept that lead to another of the lexicon, with its number, as files state them.
+    pub fn links(&self, concept: u32) -> impl Iterator<Item = (&Link, u32)> {
+        let links = self.concepts.get(concept as usize).map_or(&[][..], |one| &one.links);
+        links.iter().filter_map(|link| Some((link, self.find(&link.to)?)))
     }
 
     /// Concepts one link away (parents, children, related), in number order; the same concept under
@@ -297,8 +401,14 @@ impl Lexicon {
                 hasher.update(&[0xff]);
             }
 
+            for id in &concept.also {
+                hasher.update(&[0xfc]);
+                hasher.update(id.as_bytes());
+            }
             for link in &concept.links {
                 hasher.update(&[0xfe, link.relation as u8]);
+                hasher.update(link.name.as_bytes());
+                hasher.update(&[0xff]);
                 hasher.update(link.to.as_bytes());
             }
             hasher.update(&[0xfd]);
@@ -473,6 +583,7 @@ mod tests {
             ("THUOCL_diming.txt.gz", "words", 44_804),
             ("THUOCL_medical.txt.gz", "words", 18_749),
             ("zh-medicalkg-disease.txt.gz", "words", 8_807),
+            ("../zh-medical/disease.gbk.csv.gz", "disease_records", 20_232),
         ];
 
         for (name, format, least) in expected {

@@ -2,13 +2,14 @@
 //!
 //! `[Term]` stanzas become concepts; obsolete ones are counted and left out. The kind is the
 //! namespace. EXACT, RELATED and NARROW synonyms are names; a BROAD one means more than the concept
-//! and is counted and left out. `is_a` gives parents, `relationship` other links, `xref` the same
-//! concept elsewhere (`MESH:D006394` is written `D006394`, as MeSH's own files name it).
+//! and is counted and left out. `is_a` gives parents, `relationship` other links by their names,
+//! `xref` the same concept elsewhere.
 
 use std::io::BufRead;
 use std::path::Path;
 
-use super::{Entry, Found, Link, Reader, Relation, read_text};
+use super::same::own_id;
+use super::{Entry, Found, Link, Reader, read_text};
 use crate::error::Result;
 
 /// Reader of OBO ontologies.
@@ -75,24 +76,19 @@ impl Stanza {
 
     fn tag(&mut self, tag: &str, value: &str, found: &mut Found) {
         let concept = &mut self.entry.concept;
-        let mut link =
-            |relation, to: &str| concept.links.push(Link { relation, to: to.to_string() });
         let bare = || value.split([' ', '{', '!']).next().unwrap_or("");
 
         match tag {
             "id" => concept.id = bare().to_string(),
             "name" => concept.name = unescape(value),
             "namespace" => concept.kind = value.to_string(),
-            "is_a" => link(Relation::Parent, bare()),
+            "is_a" => concept.links.push(Link::parent(bare())),
             "relationship" => {
-                link(Relation::Related, value.split_whitespace().nth(1).unwrap_or(""))
+                let mut words = value.split_whitespace();
+                let name = words.next().unwrap_or("");
+                concept.links.push(Link::named(name, words.next().unwrap_or("")));
             }
-            "xref" => {
-                let mesh = ["MESH:", "MSH:", "MeSH:"]
-                    .iter()
-                    .find_map(|prefix| bare().strip_prefix(prefix));
-                link(Relation::Same, mesh.unwrap_or(bare()));
-            }
+            "xref" => concept.links.push(Link::same(own_id(bare()))),
             "synonym" => match quoted(value) {
                 Some((_, scope)) if scope.trim_start().starts_with("BROAD") => {
                     found.refuse("broad_synonym")
@@ -142,7 +138,7 @@ fn unescape(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Lexicon;
+    use super::super::{Lexicon, Relation};
     use super::*;
     use proptest::prelude::*;
 

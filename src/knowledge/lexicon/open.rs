@@ -1,11 +1,14 @@
-//! Lexicon files on disk: which ones, unpacked, in which format.
+//! Lexicon files on disk: which ones, unpacked, as UTF-8, in which format.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
 
 use super::{Found, LexiconSpec, READERS, Reader, reader};
 use crate::error::{At, Error, Result};
 use crate::files::decompress::{Bounds, Unpacked};
+use crate::files::encoding::Utf8;
 use crate::files::expand::{expand, why_passed_over};
 use crate::flow::watched;
 
@@ -74,14 +77,10 @@ fn is_lexicon(file: &Path) -> Result<bool> {
     let failure = unpacked.failure();
     let mut head = Vec::with_capacity(HEAD_BYTES);
     // Damage shows when the file is read.
-    let _ = unpacked.take(HEAD_BYTES as u64).read_to_end(&mut head);
+    let _ = Utf8::new(unpacked, None).take(HEAD_BYTES as u64).read_to_end(&mut head);
     failure.check(file)?;
 
-    Ok(recognise(without_mark(&head), file).is_ok())
-}
-
-fn without_mark(head: &[u8]) -> &[u8] {
-    head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head)
+    Ok(recognise(&head, file).is_ok())
 }
 
 /// Reads one file with the reader that is named or recognises it; gives the entries and the
@@ -140,11 +139,11 @@ fn read_unpacked(
     format: Option<&str>,
     room: u64,
 ) -> Result<(Found, &'static str)> {
-    let mut input = BufReader::new(unpacked);
+    let mut input = Utf8::new(unpacked, None);
+    let marks = input.marks();
     let mut head = Vec::with_capacity(HEAD_BYTES);
     let mut first = input.by_ref().take(HEAD_BYTES as u64);
     first.read_to_end(&mut head).map_err(|cause| unreadable(file, &cause))?;
-    head = without_mark(&head).to_vec();
 
     if head.trim_ascii().is_empty() {
         return Err(Error::data(format!("lexicon file `{}` is empty", file.display()))
@@ -160,6 +159,16 @@ fn read_unpacked(
     reader
         .read(&mut whole, file, &mut found)
         .at_place(|| format!("lexicon file `{}`", file.display()))?;
+    let mut marks = marks.borrow_mut();
+    let (repairs, encoding) = (marks.repairs(u64::MAX), marks.encoding);
+    if repairs > 0 {
+        let encoding = encoding.map_or("UTF-8", |encoding| encoding.name());
+        return Err(Error::data(format!(
+            "lexicon file `{}`, read as {encoding}, holds {repairs} sequences of bytes that are none",
+            file.display()
+        ))
+        .hint("convert it, for example with `iconv -f GB18030 -t UTF-8`"));
+    }
     Ok((found, reader.name()))
 }
 
@@ -180,24 +189,65 @@ fn recognise(head: &[u8], file: &Path) -> Result<&'static dyn Reader> {
 }
 
 /// A lexicon file that cannot be read to its end.
-fn unreadable(file: &Path, cause: &std::io::Error) -> Error {
+pub(super) fn unreadable(file: &Path, cause: &std::io::Error) -> Error {
     Error::file("read", file, cause).hint("the file is cut off or damaged: fetch it again")
 }
 
 /// The whole rest of a file as text.
 ///
 /// # Errors
-/// If it is not UTF-8, with the line.
+/// If it cannot be read to its end.
 pub(super) fn read_text(input: &mut dyn BufRead, file: &Path) -> Result<String> {
-    let mut bytes = Vec::new();
-    input.read_to_end(&mut bytes).map_err(|cause| unreadable(file, &cause))?;
-    String::from_utf8(bytes).map_err(|cause| {
-        let line = 1 + cause.as_bytes()[..cause.utf8_error().valid_up_to()]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count();
-        Error::data(format!("`{}` is not UTF-8", file.display()))
-            .at(format!("line {line}"))
-            .hint("convert it, for example with `iconv -f GB18030 -t UTF-8`")
-    })
+    let mut text = String::new();
+    input.read_to_string(&mut text).map_err(|cause| unreadable(file, &cause))?;
+    Ok(text)
+}
+
+/// Reads a file of JSON lines: each object goes to `take`, what is none is counted.
+///
+/// # Errors
+/// If the file cannot be read to its end.
+pub(super) fn read_objects(
+    input: &mut dyn BufRead,
+    file: &Path,
+    found: &mut Found,
+    take: &mut dyn FnMut(Map<String, Value>, &mut Found),
+) -> Result<()> {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if input.read_line(&mut line).map_err(|cause| unreadable(file, &cause))? == 0 {
+            return Ok(());
+        }
+        // Dumps put their lines into an array: `[`, `{…},`, `]`.
+        let record = line.trim().trim_end_matches(',');
+        if matches!(record, "" | "[" | "]") {
+            continue;
+        }
+        match serde_json::from_str(record) {
+            Ok(Value::Object(object)) => take(object, found),
+            _ => found.refuse("malformed"),
+        }
+        if found.is_full() {
+            return Ok(());
+        }
+    }
+}
+
+/// The strings of a list, or the one string, under a key.
+pub(super) fn strings(object: &Map<String, Value>, key: &str) -> Vec<String> {
+    let text = |value: &Value| value.as_str().map(|text| text.trim().to_string());
+    match object.get(key) {
+        Some(Value::Array(items)) => items.iter().filter_map(text).collect(),
+        Some(one) => text(one).into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+/// Whether a head is of JSON lines, of objects that have one of some keys.
+pub(super) fn has_objects_with(head: &str, keys: &[&str]) -> bool {
+    let mut lines = head.lines().map(|line| line.trim().trim_end_matches(','));
+    let first = lines.find(|line| !matches!(*line, "" | "[")).unwrap_or("");
+    // The head may end inside a long first line.
+    first.starts_with('{') && keys.iter().any(|key| first.contains(&format!("\"{key}\"")))
 }
