@@ -159,6 +159,13 @@ pub fn read_lexicon(params: &Params, cx: &Context) -> Result<Lexicon> {
             .note(&format!("`{file}` stands beside the lexicons and is none; it is passed over"));
     }
 
+    if lexicon.joined > 0 {
+        cx.progress.note(&format!(
+            "{} concepts are one with another of another vocabulary that refers to them",
+            lexicon.joined
+        ));
+    }
+
     for file in lexicon.books.iter().filter(|file| !file.refused.is_empty()) {
         let refused: Vec<String> =
             file.refused.iter().map(|(reason, n)| format!("{n} {reason}")).collect();

@@ -55,24 +55,28 @@ pub(super) fn build(entries: Vec<Entry>, facts: Vec<Fact>) -> Lexicon {
     let mut concepts: Vec<Concept> = entries.into_iter().map(|entry| entry.concept).collect();
 
     for concept in &mut concepts {
-        let Concept { name, synonyms, links, id, .. } = concept;
+        let Concept { name, synonyms, links, id, also, .. } = concept;
         let mut seen = HashSet::new();
         synonyms.retain(|synonym| {
             synonym != name && !synonym.trim().is_empty() && seen.insert(synonym.clone())
         });
+        also.sort();
+        also.dedup();
         links.retain(|link| link.to != *id);
         links.sort();
         links.dedup();
     }
 
+    let others = others(&concepts);
     let (mut linked, mut parents) = (Vec::new(), Vec::new());
-    for (from, concept) in concepts.iter().enumerate() {
+    for (from, concept) in (0..).zip(&concepts) {
         for link in &concept.links {
-            let Ok(to) = concepts.binary_search_by(|other| other.id.cmp(&link.to)) else {
-                unresolved_links += 1;
+            let own = concepts.binary_search_by(|other| other.id.cmp(&link.to));
+            let to = own.ok().map(|at| at as u32).or_else(|| others.get(&link.to).copied());
+            let Some(to) = to.filter(|to| *to != from) else {
+                unresolved_links += u64::from(to.is_none());
                 continue;
             };
-            let (from, to) = (from as u32, to as u32);
             if link.relation == Relation::Parent {
                 parents.push((from, to));
             }
@@ -84,16 +88,21 @@ pub(super) fn build(entries: Vec<Entry>, facts: Vec<Fact>) -> Lexicon {
 
     let children = parents.iter().map(|(child, parent)| (*parent, *child)).collect();
     let n = concepts.len();
-    let others = (0..).zip(&concepts).flat_map(|(number, concept)| {
-        concept.also.iter().map(move |id: &String| (id.clone(), number))
-    });
     let graph = Graph {
-        others: others.collect(),
+        others,
         neighbours: Lists::new(n, linked),
         parents: Lists::new(n, parents),
         children: Lists::new(n, children),
     };
     Lexicon { concepts, unresolved_links, joined, graph, ..Lexicon::default() }
+}
+
+/// Numbers of concepts by the other ids that they have, where these are no concept's own.
+fn others(concepts: &[Concept]) -> BTreeMap<String, u32> {
+    let also = |(number, concept): (u32, &Concept)| {
+        concept.also.iter().map(|id| (id.clone(), number)).collect::<Vec<_>>()
+    };
+    (0..).zip(concepts).flat_map(also).collect()
 }
 
 /// Gives concepts what is stated of them elsewhere; tells how many facts are about none.
@@ -131,6 +140,7 @@ fn join_same_ids(mut entries: Vec<Entry>) -> Vec<Entry> {
                 ours.synonyms.push(theirs.name);
                 ours.synonyms.extend(theirs.synonyms);
                 ours.links.extend(theirs.links);
+                ours.also.extend(theirs.also);
                 last.trees.extend(entry.trees);
 
                 last.by_name.extend(entry.by_name);

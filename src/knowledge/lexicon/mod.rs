@@ -168,7 +168,8 @@ pub enum Says {
 pub struct Concept {
     /// Id in its vocabulary, such as `D001241` or `DB00945`.
     pub id: String,
-    /// Ids of the same thing in other vocabularies that were read; sorted.
+    /// Other ids: those it had before, and those of the same thing in other vocabularies that were
+    /// read; sorted.
     pub also: Vec<String>,
     /// What it is, such as `disease`; empty where the file does not say.
     pub kind: String,

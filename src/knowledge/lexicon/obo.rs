@@ -2,8 +2,8 @@
 //!
 //! `[Term]` stanzas become concepts; obsolete ones are counted and left out. The kind is the
 //! namespace. EXACT, RELATED and NARROW synonyms are names; a BROAD one means more than the concept
-//! and is counted and left out. `is_a` gives parents, `relationship` other links by their names,
-//! `xref` the same concept elsewhere.
+//! and is counted and left out. `alt_id` is another id, `is_a` gives parents, `relationship` other
+//! links by their names, `xref` the same concept elsewhere.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -80,6 +80,7 @@ impl Stanza {
 
         match tag {
             "id" => concept.id = bare().to_string(),
+            "alt_id" => concept.also.push(bare().to_string()),
             "name" => concept.name = unescape(value),
             "namespace" => concept.kind = value.to_string(),
             "is_a" => concept.links.push(Link::parent(bare())),
@@ -155,7 +156,7 @@ mod tests {
                     [Term]\nid: X:2\nname: infarct \\(old\\)\nsynonym: \"dead \\\"muscle\\\"\" \
                     EXACT [a:b]\n\
                     synonym: \"illness\" BROAD []\nxref: MESH:D009203\nis_a: X:1 ! heart disease\n\
-                    relationship: part_of X:3 ! heart\n\n[Term]\nid: X:3\nname: heart\nnamespace: \
+                    relationship: part_of X:30 ! heart\n\n[Term]\nid: X:3\nalt_id: X:30\nname: heart\nnamespace: \
                     organ\n\n\
                     [Term]\nid: X:4\nname: old\nis_obsolete: true\n\n[Typedef]\nid: part_of\nname: \
                     part of\n";
@@ -172,6 +173,7 @@ mod tests {
             "D009203"
         );
         assert!(lexicon.linked(1, 2) && lexicon.parents(1) == [0]);
+        assert_eq!(lexicon.find("X:30"), Some(2));
         assert_eq!(lexicon.concepts[2].kind, "organ");
     }
 

@@ -137,7 +137,6 @@ fn add(one: &mut Concept, other: Concept) {
     one.links.extend(other.links);
     one.also.push(other.id);
     one.also.extend(other.also);
-    one.also.sort();
 }
 
 #[cfg(test)]
