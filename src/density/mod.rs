@@ -68,8 +68,11 @@ pub struct Params {
     pub acronym_chars: usize,
     /// Whether "Infarction, Myocardial" is also "Myocardial Infarction".
     pub turn_inverted: bool,
-    /// Whether a name is also found with or without its plural s.
+    /// Whether a name is also found in its plural or singular.
     pub plurals: bool,
+    /// Whether a name is also found as others spell it: β for beta, anaemia for anemia, without the
+    /// hyphen behind a prefix.
+    pub spellings: bool,
     /// Names not looked for, beside the embedded list.
     pub stop: Vec<String>,
     /// Names looked for although they are short or stopped.
@@ -100,6 +103,7 @@ impl Params {
             acronym_chars: self.acronym_chars,
             turn_inverted: self.turn_inverted,
             plurals: self.plurals,
+            spellings: self.spellings,
             stop: self.stop.clone(),
             keep: self.keep.clone(),
         }

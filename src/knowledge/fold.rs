@@ -1,7 +1,7 @@
 //! One spelling for names and texts, with a way back to the original's byte offsets.
 //!
-//! Case, width (full-width letters and digits), the many hyphens, dashes and apostrophes, and the
-//! kind of a single space (tab, line end, no-break) do not matter. Nothing is removed and no
+//! Case, width (full-width letters and digits), the kind of an apostrophe and of a single space (tab,
+//! line end, no-break) do not matter, and a hyphen or dash of any kind is a space. Nothing is removed and no
 //! character becomes several, so the way back is a short list of places where lengths differ, and a
 //! folded text has the words of the original ([`crate::text::words`]).
 
@@ -25,7 +25,7 @@ impl Folded {
 
 /// Lower case, and one kind of space.
 fn ascii(byte: u8) -> u8 {
-    if matches!(byte, b'\t' | b'\n' | b'\r') { b' ' } else { byte.to_ascii_lowercase() }
+    if matches!(byte, b'\t' | b'\n' | b'\r' | b'-') { b' ' } else { byte.to_ascii_lowercase() }
 }
 
 /// Folds a text.
@@ -41,7 +41,7 @@ pub(super) fn fold(text: &str) -> Folded {
         at += run;
 
         for c in text[at..].chars().take_while(|c| !c.is_ascii()) {
-            let plain = lower(plain(c));
+            let plain = lower(spaced(c));
             folded.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes());
             at += c.len_utf8();
             if plain.len_utf8() != c.len_utf8() {
@@ -68,6 +68,14 @@ pub(super) fn plain(c: char) -> char {
     }
 }
 
+/// The same, with a space for a hyphen.
+pub(super) fn spaced(c: char) -> char {
+    match plain(c) {
+        '-' => ' ',
+        plain => plain,
+    }
+}
+
 /// Lower case where that is one character.
 fn lower(c: char) -> char {
     let mut all = c.to_lowercase();
@@ -85,7 +93,7 @@ mod tests {
     #[test]
     fn what_does_not_matter_is_folded() {
         let folded = fold("ＡＢＣ\u{2013}Ⅻ Aspirin\nÉ’s\u{3000}阿");
-        assert_eq!(folded.text, "abc-ⅻ aspirin é's 阿");
+        assert_eq!(folded.text, "abc ⅻ aspirin é's 阿");
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 //! character, any other sign. A name is *valid* if it also ends at a word boundary (not between two
 //! letters or digits of an alphabetic script; Chinese and Japanese have none) and, for an acronym,
 //! if its capitals are right. The longest valid name is a mention, and the next begins behind it.
+//! Abbreviations that the text defines are mentions of what their long forms name.
 //!
 //! The spellings stand in groups of one first word, each group sorted, and every spelling knows the
 //! longest other one that it begins with: a trie laid flat. The greatest spelling that is not
@@ -14,7 +15,8 @@
 //! leftmost-longest search knows no word boundaries (in "hepatitis and" it finds "hepatitis a",
 //! which is no word, and loses "hepatitis").
 
-use super::fold::{Folded, fold, plain};
+use super::abbreviations;
+use super::fold::{Folded, fold, spaced};
 use super::lexicon::Lexicon;
 use super::names::{Name, NameBooks, NameRules, spellings};
 use crate::error::{Error, Result};
@@ -147,6 +149,7 @@ impl Finder {
             at = piece.end;
         }
 
+        abbreviations::resolve(text, &mut scan);
         scan
     }
 
@@ -201,7 +204,7 @@ impl Finder {
             None => true,
             Some(exact) => {
                 let original = &text[folded.original(start)..folded.original(end)];
-                original.chars().map(plain).eq(exact.chars())
+                original.chars().map(spaced).eq(exact.chars().map(spaced))
             }
         };
         names.iter().find(fits).map(|name| name.concept)
@@ -427,7 +430,7 @@ mod tests {
                 let begins = !inner(first) || !inner(text[..start].chars().next_back());
                 let ends = !inner(last) || !inner(text[end..].chars().next());
                 let same = |name: &Name| match &name.exact {
-                    Some(exact) => slice.chars().map(plain).collect::<String>() == *exact,
+                    Some(exact) => slice.chars().map(spaced).eq(exact.chars().map(spaced)),
                     None => fold(slice).text == name.folded,
                 };
 

@@ -7,8 +7,9 @@
 //!   capitals stops that acronym. `keep` overrides length and stop list.
 //! - An acronym (at most `acronym_chars` characters, no space, at least two capitals: HIV, mRNA,
 //!   IL-2) must stand in the text with exactly its capitals; every other name is found in any case.
-//! - "Infarction, Myocardial" is also looked for as "Myocardial Infarction" (`turn_inverted`), and
-//!   a name of an alphabetic script also with or without its plural s (`plurals`).
+//! - "Infarction, Myocardial" is also looked for as "Myocardial Infarction" (`turn_inverted`), a name
+//!   of an alphabetic script also as others spell it (`spellings`), and in the other number
+//!   (`plurals`). A hyphen is a space.
 //! - A name of several concepts counts for one: for the concept whose preferred name it is, before
 //!   one that has it as a synonym, before one that has it only turned round or in another number;
 //!   among equals for the first by id. The others are counted as ambiguous.
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fold::{fold, plain};
 use super::lexicon::{Concept, Lexicon};
+use super::spelling;
 use crate::text::words::is_cjk;
 
 /// Everyday words that are also names: `word<TAB>reason`.
@@ -49,8 +51,11 @@ pub struct NameRules {
     pub acronym_chars: usize,
     /// Whether "Infarction, Myocardial" is also "Myocardial Infarction".
     pub turn_inverted: bool,
-    /// Whether a name is also found with or without its plural s.
+    /// Whether a name is also found in its plural or singular.
     pub plurals: bool,
+    /// Whether a name is also found as others spell it: β for beta, anaemia for anemia, without the
+    /// hyphen behind a prefix.
+    pub spellings: bool,
     /// Names not looked for, beside the embedded list.
     pub stop: Vec<String>,
     /// Names looked for although they are short or stopped.
@@ -158,19 +163,24 @@ fn variants(name: &str, rules: &NameRules) -> Vec<(u8, String)> {
     {
         all.push((2, format!("{tail} {head}")));
     }
-
-    if rules.plurals {
-        let other: Vec<(u8, String)> = all
+    let mut add = |others: &dyn Fn(&str) -> Vec<String>| {
+        let new: Vec<(u8, String)> = all
             .iter()
-            .filter_map(|(rank, name)| Some((rank + 2, other_number(name, rules)?)))
+            .flat_map(|(rank, name)| others(name).into_iter().map(move |other| (rank + 2, other)))
             .collect();
-        all.extend(other);
-    }
+        all.extend(new);
+    };
 
+    if rules.spellings && !is_acronym(name, rules) {
+        add(&spelling::others);
+    }
+    if rules.plurals {
+        add(&|name| other_number(name, rules).into_iter().collect());
+    }
     all
 }
 
-/// The plural of a singular or the singular of a plural, as far as an s at the end tells.
+/// The plural of a singular or the singular of a plural, as far as the end of a word tells.
 fn other_number(name: &str, rules: &NameRules) -> Option<String> {
     let last = name.chars().next_back()?;
     if is_acronym(name, rules) {
@@ -179,12 +189,7 @@ fn other_number(name: &str, rules: &NameRules) -> Option<String> {
     if name.chars().count() < PLURAL_CHARS || !last.is_alphabetic() || is_cjk(last) {
         return None;
     }
-
-    match name.strip_suffix('s') {
-        None => Some(format!("{name}s")),
-        Some(stem) if stem.ends_with(['s', 'i', 'u', '\'']) => None,
-        Some(stem) => Some(stem.to_string()),
-    }
+    spelling::other_number(name)
 }
 
 /// Names that are not looked for.
@@ -254,6 +259,7 @@ pub(super) mod tests {
             acronym_chars: 6,
             turn_inverted: true,
             plurals: true,
+            spellings: true,
             stop: Vec::new(),
             keep: Vec::new(),
         }

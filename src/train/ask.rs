@@ -638,12 +638,12 @@ mod tests {
     use crate::train::model::gpt2::GPT2;
     use crate::train::params::{self, TokenizerKind};
 
-    /// Byte pairs of `系统` are one token, of which a context ends in the midst.
+    /// `免疫系统` is one token, or `系统` is, in the midst of which a context ends.
     #[test]
     fn a_token_over_the_boundary_is_not_what_is_asked_about() {
         let mut documents = grammar(20, 1);
         for document in &mut documents {
-            document.text = "免疫 系统 low 免疫 系统 dose 系 统".to_string();
+            document.text = "免疫系统免疫系统 免疫系统 系统 a dose low".to_string();
         }
         let folder = shard_folder(&documents, &[]);
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
