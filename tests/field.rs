@@ -195,3 +195,56 @@ fn a_build_without_negatives_asks_for_no_engine_and_reads_no_thesaurus() {
         assert_eq!(inode("2-dedup"), inode("5-negatives"));
     }
 }
+
+/// Mentions in every format, from a lexicon of one's own, for any number of threads.
+#[test]
+fn mentions_are_written_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let lexicon = r#"{"id": "X:1", "name": "myocardial infarction", "type": "disease"}
+{"id": "X:2", "name": "aspirin", "type": "drug", "synonyms": ["acetylsalicylic acid"], "links": ["treats:X:1"]}
+"#;
+    std::fs::write(at("own.jsonl"), lexicon).unwrap();
+    let text = "Aspirin after a myocardial infarction (MI).\\n\\nAn MI needs acetylsalicylic-acid.";
+    let documents: String =
+        (0..40).map(|n| format!("{{\"id\": \"{n}\", \"text\": \"{text} Case {n}.\"}}\n")).collect();
+    std::fs::write(at("cases.jsonl"), documents).unwrap();
+    let run = |more: &[&str]| {
+        let (documents, lexicon) = (at("cases.jsonl"), at("own.jsonl"));
+        let args = ["mentions", &documents, "--lexicon", &lexicon];
+        succeed(&[&args[..], more].concat())
+    };
+
+    let shown = run(&[]);
+    assert!(
+        shown.starts_with("cases:0\nAspirin{X:2} after a myocardial infarction{X:1} (MI{X:1})."),
+        "{shown}"
+    );
+    let lines = run(&["--format", "jsonl"]);
+    let first: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    let rules: Vec<&str> =
+        first["mentions"].as_array().unwrap().iter().filter_map(|m| m["rule"].as_str()).collect();
+    assert_eq!(rules, ["name", "name", "abbreviation", "abbreviation", "synonym"]);
+    assert_eq!(run(&["--format", "jsonl", "--threads", "1"]), lines);
+
+    let place = at("mentions.parquet");
+    assert!(run(&["--format", "parquet", "--out", &place]).contains("200 mentions"));
+    let found = rows(folder.path(), "mentions");
+    assert_eq!(found.iter().map(|batch| batch.num_rows()).sum::<usize>(), 200);
+    let brat = at("brat");
+    run(&["--format", "brat", "--out", &brat]);
+    let annotations = std::fs::read_to_string(Path::new(&brat).join("cases_7.ann")).unwrap();
+    assert!(annotations.starts_with("T1\tdrug 0 7\tAspirin\n"), "{annotations}");
+    assert!(run(&["--format", "pubtator"]).contains("cases:7\t39\t41\tMI\tdisease\tX:1\n"));
+
+    let (documents, lexicon) = (at("cases.jsonl"), at("own.jsonl"));
+    let args = ["mentions", &documents, "--lexicon", &lexicon];
+    for (more, words) in [
+        (&["--format", "parquet"][..], &["`parquet` needs a place", "--out"][..]),
+        (&["--format", "pubtaor"], &["pubtaor", "did you mean `pubtator`?"]),
+        (&["--out", &place], &["is there already"]),
+        (&["--json"], &["--out"]),
+    ] {
+        fail(&[&args[..], more].concat(), 2, words);
+    }
+}

@@ -97,8 +97,8 @@ fn first(documents: &[Document], chars: f64) -> &[Document] {
     &documents[..n]
 }
 
-/// Documents in passages of at most so many characters, cut at ends of sentences; a sentence that is
-/// longer stands whole.
+/// Documents in passages of at most so many characters, cut at ends of sentences; a sentence that
+/// is longer stands whole.
 fn passages(documents: &[Document], longest: usize) -> Vec<Document> {
     if longest == 0 {
         return documents.to_vec();

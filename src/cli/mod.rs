@@ -8,9 +8,11 @@ mod ablate;
 mod build;
 mod completions;
 mod doctor;
+mod documents;
 mod environment;
 mod eval;
 mod list;
+mod mentions;
 mod plan;
 mod print;
 mod report;
@@ -48,6 +50,9 @@ enum Command {
     Build(build::BuildArgs),
     /// Knowledge density of documents: histogram, top and bottom, and why
     Score(score::ScoreArgs),
+    /// Where documents mention the concepts of a lexicon, as text, JSON lines, PubTator, brat or
+    /// Parquet
+    Mentions(mentions::MentionsArgs),
     /// Train a model on the shards, strictly in their order
     Train(train::TrainArgs),
     /// Ask a model what it knows: questions of published benchmarks or your own, held-out text
@@ -185,6 +190,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let json = match &cli.command {
         Command::Build(args) => args.run.json,
         Command::Score(args) => args.run.json,
+        Command::Mentions(args) => args.run.json,
         Command::Train(args) => args.run.json,
         Command::Eval(args) => args.is_json(),
         Command::Ablate(args) => args.run.json,
@@ -199,6 +205,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Build(args) => build::run(&args),
         Command::Score(args) => score::run(&args),
+        Command::Mentions(args) => mentions::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Ablate(args) => ablate::run(&args),

@@ -30,6 +30,12 @@ pub(super) fn stdout(text: &str) -> Result<()> {
     }
 }
 
+/// Whether standard output is a terminal that may show colours (no-color.org).
+pub(super) fn has_colours() -> bool {
+    let asked = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    asked && std::io::stdout().is_terminal()
+}
+
 /// Writes a line to standard error. Whoever closed it does not want to hear it.
 fn tell(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");

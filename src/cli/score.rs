@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::documents::{Reading, sources};
 use super::environment::{give_memory_back_late, start_again_with};
 use super::print::Printer;
 use super::{MemoryArgs, RunArgs, SettingsArgs, print};
 use crate::build::plan::{Pipeline, room_that_writes};
 use crate::build::publish::Manifest;
-use crate::build::run::{WORK, check_refused};
+use crate::build::run::WORK;
 use crate::density::{self, explain, table};
 use crate::error::{Error, Result};
 use crate::flow::contract::contract;
@@ -21,7 +22,6 @@ use crate::flow::owned::{Kind, Owned, check_apart};
 use crate::flow::progress::Progress;
 use crate::flow::room::Context;
 use crate::flow::stop::{self, Temporary};
-use crate::ingest::{self, SourceSpec};
 use crate::knowledge::lexicon::{Lexicon, LexiconSpec};
 
 /// Arguments of `kpipe score`.
@@ -99,7 +99,18 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
     let documents = match is_build {
         true => built(&args.input[0])?,
         false => {
-            read(&sources, &pipeline, &work.folder, out.as_deref(), args.memory.memory, &printer)?
+            let read = Reading {
+                sources: &sources,
+                pipeline: &pipeline,
+                memory_bytes: args.memory.memory,
+                printer: &printer,
+            };
+            let found = read.documents(&work.folder.join("ingest"))?;
+            if let Some(out) = &out {
+                keep(&work.folder.join("ingest"), "refused-", out)?;
+            }
+            found.check(pipeline.max_refused, out.as_deref())?;
+            found.documents
         }
     };
     // To find mentions, and to write scores or to look for the id.
@@ -154,74 +165,6 @@ fn built(folder: &Path) -> Result<Dataset> {
     Dataset::open(&room, contract("unique")?).map_err(|error| {
         error.hint("the working files of the build are gone; run the same build again")
     })
-}
-
-/// A source for each file or folder, named by its stem.
-fn sources(inputs: &[PathBuf]) -> Result<Vec<SourceSpec>> {
-    let mut sources: Vec<SourceSpec> = Vec::new();
-    for path in inputs {
-        let stem = path.file_name().and_then(|name| name.to_str()).unwrap_or("input");
-        let stem =
-            stem.split('.').next().filter(|stem| !stem.is_empty()).unwrap_or("input").to_string();
-        let numbered = (1..).map(|n| if n == 1 { stem.clone() } else { format!("{stem}-{n}") });
-        let is_new = |name: &String| sources.iter().all(|source| source.name != *name);
-        let name = numbered.into_iter().find(is_new).unwrap_or(stem.clone());
-        let source = SourceSpec::of_path(&name, path).map_err(|error| {
-            if path.exists() {
-                error
-            } else {
-                error.hint("give a file or folder, or run `kpipe build` first")
-            }
-        })?;
-
-        sources.push(source);
-    }
-    Ok(sources)
-}
-
-/// Reads documents of any format into a working folder.
-fn read(
-    sources: &[SourceSpec],
-    pipeline: &Pipeline,
-    work: &Path,
-    out: Option<&Path>,
-    memory_bytes: u64,
-    printer: &Printer,
-) -> Result<Dataset> {
-    let folder = work.join("ingest");
-    create(&folder)?;
-    printer.begin("ingest", Some(ingest::source_files::total_bytes(sources)?), "bytes");
-    ingest::run(
-        sources,
-        &pipeline.ingest,
-        &context("ingest", &folder, pipeline, memory_bytes, printer),
-        None,
-    )?;
-
-    let documents = Dataset::open(&folder, contract("document")?)?;
-    if let Some(out) = out {
-        keep(&folder, "refused-", out)?;
-    }
-    let (mut refused, mut reasons) = (0, Vec::new());
-    let books = ingest::source_books(&folder)?;
-
-    for (source, books) in &books {
-        refused += books.n_refused();
-        reasons.extend(books.refused.iter().map(|(reason, n)| format!("{source}: {n} {reason}")));
-    }
-
-    printer.end(&format!("{} documents, {refused} refused", documents.rows()));
-    if refused > 0 {
-        printer.note(&format!("refused: {}", reasons.join(", ")));
-    }
-    check_refused(&books, pipeline.max_refused, out)?;
-
-    if documents.rows() == 0 {
-        return Err(Error::data("there is no document to score")
-            .hint("the notes above say what was refused and why"));
-    }
-
-    Ok(documents)
 }
 
 /// A working folder: below `--out` so that it is on the same disk, thrown away at the end.

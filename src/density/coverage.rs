@@ -36,6 +36,7 @@ pub fn linked_pairs(mentions: &[Mention], lexicon: &Lexicon, window: u32) -> u32
 mod tests {
     use super::*;
     use crate::knowledge::lexicon::{Concept, Entry, Link};
+    use crate::knowledge::names::Rule;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -58,7 +59,13 @@ mod tests {
     fn check(mentions: &[(u32, u32)], window: u32, expected: u32) {
         let mentions: Vec<Mention> = mentions
             .iter()
-            .map(|(word, concept)| Mention { start: 0, end: 0, concept: *concept, word: *word })
+            .map(|(word, concept)| Mention {
+                start: 0,
+                end: 0,
+                concept: *concept,
+                word: *word,
+                rule: Rule::Name,
+            })
             .collect();
         assert_eq!(linked_pairs(&mentions, &lexicon(), window), expected);
     }
@@ -79,7 +86,7 @@ mod tests {
             let (mut mentions, mut word) = (Vec::new(), 0);
             for (step, concept) in steps {
                 word += step;
-                mentions.push(Mention { start: 0, end: 0, concept, word });
+                mentions.push(Mention { start: 0, end: 0, concept, word, rule: Rule::Name });
             }
 
             let (lexicon, mut pairs) = (lexicon(), BTreeSet::new());

@@ -27,6 +27,7 @@ static FILES: &[(&str, &str)] = &[
     ("unique", include_str!("../../schemas/unique.toml")),
     ("scored", include_str!("../../schemas/scored.toml")),
     ("mention", include_str!("../../schemas/mention.toml")),
+    ("annotation", include_str!("../../schemas/annotation.toml")),
     ("score", include_str!("../../schemas/score.toml")),
     ("bucketed", include_str!("../../schemas/bucketed.toml")),
     ("example", include_str!("../../schemas/example.toml")),

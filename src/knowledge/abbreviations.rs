@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::mentions::{Mention, Scan};
+use super::names::Rule;
 use crate::text::words::{continues, is_cjk, words};
 
 /// Longest short form, in characters.
@@ -49,7 +50,10 @@ pub(super) fn resolve(text: &str, scan: &mut Scan) {
         for (start, _) in text.match_indices(short) {
             let Some(end) = end_of_word(text, start, start + short.len()) else { continue };
             let word = starts.partition_point(|word| *word < start) as u32;
-            put(&mut scan.mentions, Mention { start, end, concept, word });
+            put(
+                &mut scan.mentions,
+                Mention { start, end, concept, word, rule: Rule::Abbreviation },
+            );
         }
     }
 }

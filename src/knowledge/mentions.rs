@@ -18,7 +18,7 @@
 use super::abbreviations;
 use super::fold::{Folded, fold, spaced};
 use super::lexicon::Lexicon;
-use super::names::{Name, NameBooks, NameRules, spellings};
+use super::names::{Name, NameBooks, NameRules, Rule, spellings};
 use crate::error::{Error, Result};
 use crate::text::words::{continues, is_cjk};
 
@@ -33,6 +33,8 @@ pub struct Mention {
     pub concept: u32,
     /// Words of the text that begin before it.
     pub word: u32,
+    /// What it is to the concept.
+    pub rule: Rule,
 }
 
 /// What one reading of a text gives.
@@ -131,11 +133,12 @@ impl Finder {
             let piece = piece(&folded.text, at);
             if at >= behind
                 && let Some(group) = self.first.group(piece.hash)
-                && let Some((end, concept)) = self.longest(group, text, &folded, at)
+                && let Some((end, name)) = self.longest(group, text, &folded, at)
             {
                 behind = end;
                 let (start, end) = (folded.original(at), folded.original(end));
-                scan.mentions.push(Mention { start, end, concept, word: scan.n_words });
+                let Name { concept, rule, .. } = *name;
+                scan.mentions.push(Mention { start, end, concept, word: scan.n_words, rule });
             }
 
             let begins_word = piece.sign == Sign::Cjk || (piece.sign == Sign::Letters && !joined);
@@ -153,14 +156,14 @@ impl Finder {
         scan
     }
 
-    /// The end and concept of the longest valid name of a group that begins at a folded offset.
+    /// The longest valid name of a group that begins at a folded offset, and its end.
     fn longest(
         &self,
         group: &Group,
         text: &str,
         folded: &Folded,
         start: usize,
-    ) -> Option<(usize, u32)> {
+    ) -> Option<(usize, &Name)> {
         let rest = &folded.text.as_bytes()[start..];
         let (mut low, mut high) = (group.start, group.end);
 
@@ -174,9 +177,9 @@ impl Finder {
             let (bytes, end) = (self.spelling(spelling), start + self.spelling(spelling).len());
             if rest.starts_with(bytes)
                 && ends_word(&folded.text, end)
-                && let Some(concept) = self.owner(spelling, text, folded, start, end)
+                && let Some(name) = self.owner(spelling, text, folded, start, end)
             {
-                return Some((end, concept));
+                return Some((end, name));
             }
             spelling = self.shorter[spelling as usize];
         }
@@ -188,8 +191,7 @@ impl Finder {
         self.names[self.starts[number as usize] as usize].folded.as_bytes()
     }
 
-    /// The concept whose name this occurrence is: an acronym with the right capitals, else a name
-    /// in any case.
+    /// The name that this occurrence is: an acronym with the right capitals, else one in any case.
     fn owner(
         &self,
         spelling: u32,
@@ -197,7 +199,7 @@ impl Finder {
         folded: &Folded,
         start: usize,
         end: usize,
-    ) -> Option<u32> {
+    ) -> Option<&Name> {
         let spelling = spelling as usize;
         let names = &self.names[self.starts[spelling] as usize..self.starts[spelling + 1] as usize];
         let fits = |name: &&Name| match &name.exact {
@@ -207,7 +209,7 @@ impl Finder {
                 original.chars().map(spaced).eq(exact.chars().map(spaced))
             }
         };
-        names.iter().find(fits).map(|name| name.concept)
+        names.iter().find(fits)
     }
 }
 

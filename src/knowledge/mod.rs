@@ -8,6 +8,7 @@
 //! To add a lexicon format: see [`lexicon`].
 
 mod abbreviations;
+pub mod annotate;
 mod fold;
 pub mod lexicon;
 pub mod mentions;

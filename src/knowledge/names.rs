@@ -29,6 +29,37 @@ static AMBIGUOUS: &str = include_str!("ambiguous.txt");
 /// Shortest name that gets a plural, in characters.
 const PLURAL_CHARS: usize = 5;
 
+/// What a spelling is to its concept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// Its preferred name.
+    Name,
+    /// Another name that the lexicon has.
+    Synonym,
+    /// A name turned round: "Infarction, Myocardial" as "Myocardial Infarction".
+    Inverted,
+    /// A name as others spell it.
+    Spelling,
+    /// A name in its other number.
+    Number,
+    /// What the text itself abbreviates.
+    Abbreviation,
+}
+
+impl Rule {
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Rule::Name => "name",
+            Rule::Synonym => "synonym",
+            Rule::Inverted => "inverted",
+            Rule::Spelling => "spelling",
+            Rule::Number => "number",
+            Rule::Abbreviation => "abbreviation",
+        }
+    }
+}
+
 /// One spelling of a name.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Name {
@@ -38,6 +69,8 @@ pub(super) struct Name {
     pub(super) exact: Option<String>,
     /// Number of the concept.
     pub(super) concept: u32,
+    /// What it is to the concept.
+    pub(super) rule: Rule,
 }
 
 /// Which names are looked for; the keys of `[density]` with the same names.
@@ -91,10 +124,17 @@ pub(super) fn spellings(lexicon: &Lexicon, rules: &NameRules) -> (Vec<Name>, Nam
                 continue;
             }
 
-            for (extra, spelling) in variants(&name, rules) {
+            for Variant { text, less, rule } in variants(&name, rules) {
                 // A variant may itself be an everyday word.
-                if extra == 0 || stop.reason(&spelling, rules).is_none() {
-                    ranked.push((spell(&spelling, number as u32, rules), rank + extra));
+                if less == 0 || stop.reason(&text, rules).is_none() {
+                    let own = if rank == 0 { Rule::Name } else { Rule::Synonym };
+                    let name = Name {
+                        folded: fold(&text).text,
+                        exact: is_acronym(&text, rules).then_some(text),
+                        concept: number as u32,
+                        rule: rule.unwrap_or(own),
+                    };
+                    ranked.push((name, rank + less));
                 }
             }
         }
@@ -138,14 +178,6 @@ fn clean(name: &str) -> String {
     plain.split(' ').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-fn spell(name: &str, concept: u32, rules: &NameRules) -> Name {
-    Name {
-        folded: fold(name).text,
-        exact: is_acronym(name, rules).then(|| name.to_string()),
-        concept,
-    }
-}
-
 /// A short name with two capitals or more; a plural s does not count.
 fn is_acronym(name: &str, rules: &NameRules) -> bool {
     let stem = name.strip_suffix('s').unwrap_or(name);
@@ -154,28 +186,39 @@ fn is_acronym(name: &str, rules: &NameRules) -> bool {
         && stem.chars().filter(|c| c.is_uppercase()).count() >= 2
 }
 
-/// The name, and its other spellings with how much less they are the name itself.
-fn variants(name: &str, rules: &NameRules) -> Vec<(u8, String)> {
-    let mut all = vec![(0, name.to_string())];
+/// A spelling of a name.
+struct Variant {
+    text: String,
+    /// How much less it is the name itself.
+    less: u8,
+    /// Why it is looked for; nothing of the name itself.
+    rule: Option<Rule>,
+}
+
+/// The name, and its other spellings.
+fn variants(name: &str, rules: &NameRules) -> Vec<Variant> {
+    let mut all = vec![Variant { text: name.to_string(), less: 0, rule: None }];
     if rules.turn_inverted
         && let Some((head, tail)) = name.split_once(", ")
         && !tail.contains(", ")
     {
-        all.push((2, format!("{tail} {head}")));
+        let text = format!("{tail} {head}");
+        all.push(Variant { text, less: 2, rule: Some(Rule::Inverted) });
     }
-    let mut add = |others: &dyn Fn(&str) -> Vec<String>| {
-        let new: Vec<(u8, String)> = all
-            .iter()
-            .flat_map(|(rank, name)| others(name).into_iter().map(move |other| (rank + 2, other)))
-            .collect();
+    let mut add = |rule: Rule, others: &dyn Fn(&str) -> Vec<String>| {
+        let of = |one: &Variant| {
+            let less = one.less + 2;
+            others(&one.text).into_iter().map(move |text| Variant { text, less, rule: Some(rule) })
+        };
+        let new: Vec<Variant> = all.iter().flat_map(of).collect();
         all.extend(new);
     };
 
     if rules.spellings && !is_acronym(name, rules) {
-        add(&spelling::others);
+        add(Rule::Spelling, &spelling::others);
     }
     if rules.plurals {
-        add(&|name| other_number(name, rules).into_iter().collect());
+        add(Rule::Number, &|name| other_number(name, rules).into_iter().collect());
     }
     all
 }
