@@ -18,7 +18,7 @@ pub(crate) fn bench(inputs: &Inputs) -> Result<()> {
     say!("{} documents, {:.1} MB of text", documents.rows(), bytes as f64 / 1e6);
 
     for (label, patterns) in &inputs.lexicons {
-        let spec = |path: &String| LexiconSpec { path: path.clone(), format: None };
+        let spec = |path: &String| LexiconSpec::of_path(path.clone());
         let params = density::Params {
             lexicon: patterns.iter().map(spec).collect(),
             ..inputs.pipeline.density.clone()

@@ -117,8 +117,8 @@ fn with_names(plan: &Plan, job: &Job) -> Result<Pipeline> {
         let file = job.out.join("names.txt");
         write_atomically(&file, (names.join("\n") + "\n").as_bytes())?;
         reading.density.lexicon.push(LexiconSpec {
-            path: file.display().to_string(),
             format: Some("words".to_string()),
+            ..LexiconSpec::of_path(file.display().to_string())
         });
     }
     Ok(reading)

@@ -84,10 +84,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
     }
 
     if !args.lexicon.is_empty() {
-        let spec = |path: &PathBuf| LexiconSpec {
-            path: path.to_string_lossy().into_owned(),
-            format: None,
-        };
+        let spec = |path: &PathBuf| LexiconSpec::of_path(path.to_string_lossy());
         pipeline.density.lexicon = args.lexicon.iter().map(spec).collect();
     }
 

@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn a_format_of_lexicons_that_nobody_knows_is_named() {
         params().check().unwrap();
-        let spec = LexiconSpec { path: "x".into(), format: Some("xls".into()) };
+        let spec = LexiconSpec { format: Some("xls".into()), ..LexiconSpec::of_path("x") };
         assert!(
             Params { lexicon: vec![spec], ..params() }
                 .check()
@@ -331,10 +331,7 @@ mod tests {
     fn lexicon_file(folder: &Path) -> Params {
         let file = folder.join("lexicon.tsv");
         std::fs::write(&file, "id\tname\tsynonyms\tlinks\nD1\tAspirin\tASA\tD2\nD2\tFever\t\t\nD3\tMalaria\t疟疾\tD4\nD4\tQuinine\t奎宁\t\nD5\tHeart attack\t\tD1\n").unwrap();
-        Params {
-            lexicon: vec![LexiconSpec { path: file.display().to_string(), format: None }],
-            ..params()
-        }
+        Params { lexicon: vec![LexiconSpec::of_path(file.display().to_string())], ..params() }
     }
 
     /// All files of a run but the index, whose names are random.

@@ -485,9 +485,10 @@ mod tests {
         use std::io::Read;
         let Some(data) = std::env::var_os("KPIPE_TEST_DATA") else { return };
         let data = std::path::Path::new(&data);
-        let spec = |name: &&str| super::super::lexicon::LexiconSpec {
-            path: data.join("kg-lexicons").join(name).display().to_string(),
-            format: None,
+        let spec = |name: &&str| {
+            super::super::lexicon::LexiconSpec::of_path(
+                data.join("kg-lexicons").join(name).display().to_string(),
+            )
         };
         let files = [
             "mesh-terms.tsv.gz",

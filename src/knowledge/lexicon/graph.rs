@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Concept, Entry, Fact, Lexicon, Link, Relation, Says, same};
+use super::{Concept, Entry, Fact, Lexicon, Link, Relation, Says, mesh, same};
 
 /// Lists of concept numbers, one a concept, in one allocation.
 #[derive(Clone, Debug, Default)]
@@ -151,7 +151,8 @@ fn join_same_ids(mut entries: Vec<Entry>) -> Vec<Entry> {
     joined
 }
 
-/// Makes parents of tree numbers: `C14.280.647` stands below `C14.280`.
+/// Makes parents of tree numbers, `C14.280.647` stands below `C14.280`, and the kind of concepts
+/// that nothing else says of.
 fn resolve_trees(entries: &mut [Entry]) {
     let mut places: BTreeMap<String, String> = BTreeMap::new();
     for entry in entries.iter() {
@@ -161,6 +162,9 @@ fn resolve_trees(entries: &mut [Entry]) {
     }
 
     for entry in entries {
+        if let Some(tree) = entry.trees.first().filter(|_| entry.concept.kind.is_empty()) {
+            entry.concept.kind = mesh::kind_of_tree(tree).to_string();
+        }
         for tree in &entry.trees {
             let above = tree.rsplit_once('.').and_then(|(above, _)| places.get(above));
             if let Some(id) = above {

@@ -22,6 +22,12 @@ static CATEGORIES: &[(char, &str)] = &[
     ('Z', "place"),
 ];
 
+/// What stands at a place of MeSH's tree; empty where nobody knows.
+pub(super) fn kind_of_tree(tree: &str) -> &'static str {
+    let letter = tree.chars().next();
+    CATEGORIES.iter().find(|(category, _)| Some(*category) == letter).map_or("", |(_, name)| name)
+}
+
 /// Classes of supplementary concepts (nlm.nih.gov/mesh/xml_data_elements.html).
 static CLASSES: &[(&str, &str)] =
     &[("1", "chemical"), ("2", "protocol"), ("3", "disease"), ("4", "organism")];
@@ -53,14 +59,9 @@ pub(super) struct Descriptor {
 impl Descriptor {
     /// It as an entry.
     pub(super) fn into_entry(self) -> Entry {
-        let letter = self.trees.first().and_then(|tree| tree.chars().next());
-        let kind = CATEGORIES
-            .iter()
-            .find(|(category, _)| Some(*category) == letter)
-            .map_or(self.kind, |(_, name)| name);
         let concept = Concept {
             id: self.id,
-            kind: kind.to_string(),
+            kind: self.kind.to_string(),
             name: self.name,
             synonyms: self.terms,
             language: Some("en".to_string()),

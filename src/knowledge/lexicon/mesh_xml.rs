@@ -91,6 +91,7 @@ impl Elements for State {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Lexicon;
     use super::*;
 
     const RECORD: &str = r#"<?xml version="1.0"?>
@@ -123,7 +124,8 @@ mod tests {
         let entry = &found.entries[0];
         let concept = &entry.concept;
         assert_eq!((concept.id.as_str(), concept.name.as_str()), ("D9", "Fever & Chills"));
-        assert_eq!((concept.kind.as_str(), &entry.trees[0][..]), ("disease", "C23.888"));
+        assert_eq!(entry.trees, ["C23.888"]);
+        assert_eq!(Lexicon::build(vec![entry.clone()]).concepts[0].kind, "disease");
         assert_eq!(concept.synonyms, ["Pyrexia \u{2013} high"]);
         assert_eq!(
             concept.links.iter().map(|link| link.to.as_str()).collect::<Vec<_>>(),

@@ -99,6 +99,16 @@ pub struct LexiconSpec {
     pub path: String,
     /// Name of a [`Reader`]; recognised by content where absent.
     pub format: Option<String>,
+    /// What its concepts are, such as `drug`, where the file does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+}
+
+impl LexiconSpec {
+    /// A path whose files tell their format.
+    pub fn of_path(path: impl Into<String>) -> Self {
+        LexiconSpec { path: path.into(), format: None, kind: String::new() }
+    }
 }
 
 /// How one concept stands to another.
@@ -322,7 +332,12 @@ impl Lexicon {
             passed_over.extend(listed.passed_over.iter().map(|file| file.display().to_string()));
 
             for file in listed.files {
-                let (found, format) = read_file(&file, spec.format.as_deref(), room)?;
+                let (mut found, format) = read_file(&file, spec.format.as_deref(), room)?;
+                for entry in &mut found.entries {
+                    if entry.concept.kind.is_empty() && entry.trees.is_empty() {
+                        entry.concept.kind.clone_from(&spec.kind);
+                    }
+                }
                 room = room.saturating_sub(found.bytes());
                 books.push(FileBooks {
                     file: file.display().to_string(),
@@ -431,8 +446,8 @@ mod tests {
         std::fs::write(&path, (0..5_000).map(|n| format!("word{n}\n")).collect::<String>())
             .unwrap();
         let spec = [LexiconSpec {
-            path: path.to_str().unwrap().to_string(),
             format: Some("words".to_string()),
+            ..LexiconSpec::of_path(path.to_str().unwrap())
         }];
         assert_eq!(Lexicon::read(&spec, 64 << 20).unwrap().concepts.len(), 5_000);
         let error = Lexicon::read(&spec, 4 << 20).unwrap_err().to_string();
@@ -455,10 +470,8 @@ mod tests {
     #[test]
     fn a_missing_file_and_a_binary_file_say_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
-        let spec = |name: &str| LexiconSpec {
-            path: folder.path().join(name).display().to_string(),
-            format: None,
-        };
+        let spec =
+            |name: &str| LexiconSpec::of_path(folder.path().join(name).display().to_string());
         let error = Lexicon::read(&[spec("none.tsv")], 4 << 30).unwrap_err().to_string();
         assert!(error.contains("none.tsv") && error.contains("lexicon = []"), "{error}");
         std::fs::write(folder.path().join("x.bin"), [0, 1, 2, 0xff, 0xfe]).unwrap();
@@ -493,10 +506,8 @@ mod tests {
         write("SOURCE.md", "# Where it is from\n");
         write("empty.txt", "");
         write("page.html", "<html><body>no lexicon</body></html>");
-        let spec = |path: &str| LexiconSpec {
-            path: folder.path().join(path).display().to_string(),
-            format: None,
-        };
+        let spec =
+            |path: &str| LexiconSpec::of_path(folder.path().join(path).display().to_string());
         let lexicon = Lexicon::read(&[spec("")], 4 << 30).unwrap();
         let names: Vec<&str> =
             lexicon.passed_over.iter().filter_map(|file| file.rsplit('/').next()).collect();
@@ -522,7 +533,7 @@ mod tests {
     #[test]
     fn the_fixtures_are_one_lexicon() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/lexicon/*").to_string();
-        let lexicon = Lexicon::read(&[LexiconSpec { path, format: None }], 4 << 30).unwrap();
+        let lexicon = Lexicon::read(&[LexiconSpec::of_path(path)], 4 << 30).unwrap();
         let formats: Vec<&str> = lexicon.books.iter().map(|file| file.format.as_str()).collect();
         assert_eq!(formats, ["tsv", "obo", "drugbank", "mesh_xml"]);
         let metformin = lexicon.find("DB90001").unwrap();
@@ -547,7 +558,7 @@ mod tests {
             let bytes = gz.finish().unwrap();
             let place = folder.path().join(name);
             std::fs::write(&place, &bytes[..bytes.len() - 40]).unwrap();
-            LexiconSpec { path: place.display().to_string(), format: None }
+            LexiconSpec::of_path(place.display().to_string())
         };
 
         let record = "<DescriptorRecord><DescriptorUI>D1</DescriptorUI><DescriptorName><String>Fever</String>\
@@ -588,7 +599,7 @@ mod tests {
         ];
 
         for (name, format, least) in expected {
-            let spec = LexiconSpec { path: folder.join(name).display().to_string(), format: None };
+            let spec = LexiconSpec::of_path(folder.join(name).display().to_string());
             let lexicon = Lexicon::read(&[spec], 4 << 30).unwrap();
             assert_eq!(lexicon.books[0].format, format, "{name}");
             let found = lexicon.concepts.len();
