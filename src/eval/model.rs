@@ -18,8 +18,8 @@ use crate::train::run::checkpoint;
 pub struct Model {
     /// Its name, as it was asked for.
     pub name: String,
-    /// A hash of its `config.json`, tokenizer and weights, and of the numbers it computes with where
-    /// they are not `f32`: answers of the same hash are the same.
+    /// A hash of its `config.json`, tokenizer and weights, and of the numbers it computes with
+    /// where they are not `f32`: answers of the same hash are the same.
     pub hash: String,
     pretrained: Pretrained,
     weights: Weights,

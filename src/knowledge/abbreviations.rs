@@ -1,10 +1,10 @@
 //! Abbreviations that a text defines itself: "myocardial infarction (MI)", "MI (myocardial
 //! infarction)".
 //!
-//! The long form is found by the letters of the short one, from the right (Schwartz and Hearst 2003,
-//! "A simple algorithm for identifying abbreviation definitions in biomedical text", with the limits
-//! of its reference implementation). In Chinese, whose long forms do not have these letters, it is
-//! what stands directly before the bracket: 心肌梗死（MI）.
+//! The long form is found by the letters of the short one, from the right (Schwartz and Hearst
+//! 2003, "A simple algorithm for identifying abbreviation definitions in biomedical text", with the
+//! limits of its reference implementation). In Chinese, whose long forms do not have these letters,
+//! it is what stands directly before the bracket: 心肌梗死（MI）.
 
 use std::ops::Range;
 
@@ -27,8 +27,8 @@ struct Definition {
     long: Range<usize>,
 }
 
-/// Gives all occurrences of an abbreviation the concept that its long form names, in the whole text,
-/// also where a lexicon takes it for another's name.
+/// Gives all occurrences of an abbreviation the concept that its long form names, in the whole
+/// text, also where a lexicon takes it for another's name.
 pub(super) fn resolve(text: &str, scan: &mut Scan) {
     let mut known: Vec<(&str, u32)> = Vec::new();
     for Definition { short, long } in definitions(text) {

@@ -1,5 +1,6 @@
-//! Documents with their mentions, for people and for other programs: a text with the concepts behind
-//! their names, JSON lines, PubTator, brat's standoff, and columns of the contract `annotation`.
+//! Documents with their mentions, for people and for other programs: a text with the concepts
+//! behind their names, JSON lines, PubTator, brat's standoff, and columns of the contract
+//! `annotation`.
 //!
 //! To add a format of text: a function, and one line in [`FORMATS`].
 

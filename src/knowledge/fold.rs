@@ -1,9 +1,9 @@
 //! One spelling for names and texts, with a way back to the original's byte offsets.
 //!
-//! Case, width (full-width letters and digits), the kind of an apostrophe and of a single space (tab,
-//! line end, no-break) do not matter, and a hyphen or dash of any kind is a space. Nothing is removed and no
-//! character becomes several, so the way back is a short list of places where lengths differ, and a
-//! folded text has the words of the original ([`crate::text::words`]).
+//! Case, width (full-width letters and digits), the kind of an apostrophe and of a single space
+//! (tab, line end, no-break) do not matter, and a hyphen or dash of any kind is a space. Nothing is
+//! removed and no character becomes several, so the way back is a short list of places where
+//! lengths differ, and a folded text has the words of the original ([`crate::text::words`]).
 
 /// A text in one spelling.
 pub(super) struct Folded {

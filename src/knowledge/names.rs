@@ -7,8 +7,8 @@
 //!   capitals stops that acronym. `keep` overrides length and stop list.
 //! - An acronym (at most `acronym_chars` characters, no space, at least two capitals: HIV, mRNA,
 //!   IL-2) must stand in the text with exactly its capitals; every other name is found in any case.
-//! - "Infarction, Myocardial" is also looked for as "Myocardial Infarction" (`turn_inverted`), a name
-//!   of an alphabetic script also as others spell it (`spellings`), and in the other number
+//! - "Infarction, Myocardial" is also looked for as "Myocardial Infarction" (`turn_inverted`), a
+//!   name of an alphabetic script also as others spell it (`spellings`), and in the other number
 //!   (`plurals`). A hyphen is a space.
 //! - A name of several concepts counts for one: for the concept whose preferred name it is, before
 //!   one that has it as a synonym, before one that has it only turned round or in another number;

@@ -1,5 +1,5 @@
-//! `drugbank_xml`: the whole of DrugBank as XML (`full database.xml`), under the user's licence, read
-//! as a stream.
+//! `drugbank_xml`: the whole of DrugBank as XML (`full database.xml`), under the user's licence,
+//! read as a stream.
 //!
 //! Names are the drug's, its synonyms and its international brands. Interactions give links
 //! (`interacts_with`), categories of MeSH others (`category`), and external identifiers of UMLS and

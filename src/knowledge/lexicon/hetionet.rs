@@ -3,8 +3,8 @@
 //!
 //! A column of kinds of edges (`CtD`) says how source and target stand; the words are those of its
 //! metagraph (Himmelstein et al. 2017, doi:10.7554/eLife.26726, figure 1). Nodes are called by the
-//! ids of their vocabularies: `Disease::DOID:9351` is `DOID:9351`, `Compound::DB00331` is `DB00331`,
-//! so that they are one with what other files say of these.
+//! ids of their vocabularies: `Disease::DOID:9351` is `DOID:9351`, `Compound::DB00331` is
+//! `DB00331`, so that they are one with what other files say of these.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;

@@ -1,9 +1,9 @@
 //! `mesh_ascii`: MeSH in NLM's ASCII format, descriptors (`d2024.bin`) and supplementary concepts
 //! (`c2024.bin`): records of `FIELD = value` lines.
 //!
-//! `MH` or `NM` is the name, `ENTRY`, `PRINT ENTRY` and `SY` are synonyms (the part before the first
-//! `|`), `MN` tree numbers, `UI` the id; by name, `PA` and `FX` are pharmacological actions and
-//! see-related descriptors, `HM` the headings that a supplementary concept is mapped to.
+//! `MH` or `NM` is the name, `ENTRY`, `PRINT ENTRY` and `SY` are synonyms (the part before the
+//! first `|`), `MN` tree numbers, `UI` the id; by name, `PA` and `FX` are pharmacological actions
+//! and see-related descriptors, `HM` the headings that a supplementary concept is mapped to.
 
 use std::io::BufRead;
 use std::path::Path;

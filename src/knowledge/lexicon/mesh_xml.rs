@@ -1,5 +1,5 @@
-//! `mesh_xml`: MeSH as XML, descriptors (`desc2024.xml`) and supplementary concepts (`supp2024.xml`),
-//! read as a stream.
+//! `mesh_xml`: MeSH as XML, descriptors (`desc2024.xml`) and supplementary concepts
+//! (`supp2024.xml`), read as a stream.
 //!
 //! Names are the record's and the terms of all its concepts; permuted terms ("Diseases, Heart") are
 //! left out, because mentions turn inverted names round themselves. Links come from tree numbers,

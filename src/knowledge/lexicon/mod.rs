@@ -200,7 +200,8 @@ pub struct Entry {
     pub concept: Concept,
     /// Places in a tree (MeSH tree numbers); the parents follow from them once all files are read.
     pub trees: Vec<String>,
-    /// Links that the file gives by the preferred name of the other concept, in the place of its id.
+    /// Links that the file gives by the preferred name of the other concept, in the place of its
+    /// id.
     pub by_name: Vec<Link>,
 }
 
@@ -373,7 +374,8 @@ impl Lexicon {
         own.ok().map(|at| at as u32).or_else(|| self.graph.others.get(id).copied())
     }
 
-    /// Links of a concept that lead to another of the lexicon, with its number, as files state them.
+    /// Links of a concept that lead to another of the lexicon, with its number, as files state
+    /// them.
     pub fn links(&self, concept: u32) -> impl Iterator<Item = (&Link, u32)> {
         let links = self.concepts.get(concept as usize).map_or(&[][..], |one| &one.links);
         links.iter().filter_map(|link| Some((link, self.find(&link.to)?)))

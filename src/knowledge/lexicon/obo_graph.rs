@@ -1,9 +1,9 @@
 //! `obo_graph`: an ontology as OBO Graph JSON (`doid.json`, `hp.json`, `go.json`).
 //!
 //! Nodes of classes become concepts, their addresses ids as OBO writes them
-//! (`http://purl.obolibrary.org/obo/DOID_9351` is `DOID:9351`); deprecated ones are counted and left
-//! out. Synonyms, cross-references and edges are used as in [`super::obo`]; an edge is named by its
-//! property's label.
+//! (`http://purl.obolibrary.org/obo/DOID_9351` is `DOID:9351`); deprecated ones are counted and
+//! left out. Synonyms, cross-references and edges are used as in [`super::obo`]; an edge is named
+//! by its property's label.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
