@@ -31,8 +31,8 @@ pub(super) struct ScoreArgs {
     /// reads
     #[arg(default_value = "out")]
     input: Vec<PathBuf>,
-    /// Lexicon: MeSH XML or ASCII, DrugBank vocabulary CSV, OBO, TSV or a word list; may be given
-    /// more than once
+    /// Lexicon in any format of `kpipe list lexicons`; may be given more than once [default:
+    /// `density.lexicon`]
     #[arg(long, value_name = "FILE")]
     lexicon: Vec<PathBuf>,
     /// Folder for the scores as Parquet [default: `scores`; a build has them already]

@@ -469,6 +469,71 @@ mod tests {
         assert!(reader("nothing").is_err());
     }
 
+    /// What files of all formats are made of, put together at random.
+    static PIECES: &[&str] = &[
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\t",
+        "\n",
+        "|",
+        "\"",
+        "\"id\"",
+        "\"name\"",
+        "\"links\"",
+        "\"labels\"",
+        "\"claims\"",
+        "\"symptom\"",
+        "\"graphs\"",
+        "\"nodes\"",
+        "C0000001",
+        "|ENG|P|L1|PF|S1|Y|",
+        "CtD",
+        "source\tmetaedge\ttarget\n",
+        "name,symptom,drug\n",
+        "肺炎",
+        "[详细]",
+        "...",
+        "<drugbank>",
+        "</drugbank>",
+        "<drug>",
+        "</drug>",
+        "<drugbank-id primary=\"true\">",
+        "<SupplementalRecord SCRClass=\"9\">",
+        "<DescriptorRecord>",
+        "</DescriptorRecord>",
+        "<String>",
+        "</String>",
+        "&lt;",
+        "&#8211;",
+        "[Term]\n",
+        "xref: MESH:D1\n",
+        "synonym: \"a\n",
+        "*NEWRECORD\n",
+        "HM = *a/b\n",
+        "id\tname\n",
+        "é",
+        "\u{0}",
+    ];
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_a_reader_panic(
+            pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..40),
+        ) {
+            let text = pieces.concat();
+            for reader in READERS {
+                reader.recognises(&text);
+                let mut found = Found::default();
+                let _ = reader.read(&mut text.as_bytes(), Path::new("x"), &mut found);
+                Lexicon::with_facts(found.entries, found.facts);
+            }
+        }
+    }
+
     #[test]
     fn a_missing_file_and_a_binary_file_say_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
