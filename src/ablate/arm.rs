@@ -291,6 +291,8 @@ impl<'a> Grounds<'a> {
         }
 
         let folder = self.job.out.join(format!("run-{}-{seed}", arm.name));
+        // Not gone on with where it was cut: its tokens and seconds would be those of the rest.
+        crate::flow::disk::remove_folder(&folder)?;
         let begun = cpu_seconds();
         let summary = train::train(
             &train::Job {
