@@ -13,6 +13,7 @@ use crate::flow::dataset::Dataset;
 use crate::flow::progress::Progress;
 use crate::flow::room::Context;
 use crate::ingest::{self, SourceSpec};
+use crate::knowledge::lexicon::LexiconSpec;
 
 /// A source for each file or folder, named by its stem.
 pub(super) fn sources(inputs: &[PathBuf]) -> Result<Vec<SourceSpec>> {
@@ -35,6 +36,14 @@ pub(super) fn sources(inputs: &[PathBuf]) -> Result<Vec<SourceSpec>> {
         sources.push(source);
     }
     Ok(sources)
+}
+
+/// The lexicons that a command line names take the place of the pipeline's.
+pub(super) fn name_lexicons(pipeline: &mut Pipeline, files: &[PathBuf]) {
+    if !files.is_empty() {
+        let spec = |path: &PathBuf| LexiconSpec::of_path(path.to_string_lossy());
+        pipeline.density.lexicon = files.iter().map(spec).collect();
+    }
 }
 
 /// How documents are read.

@@ -10,7 +10,7 @@ use clap::Args;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::documents::{Reading, sources};
+use super::documents::{Reading, name_lexicons, sources};
 use super::environment::{give_memory_back_late, start_again_with};
 use super::print::Printer;
 use super::{MemoryArgs, RunArgs, SettingsArgs, print};
@@ -18,14 +18,14 @@ use crate::density;
 use crate::error::{Error, Result};
 use crate::flow::contract::{contract, strings};
 use crate::flow::dataset::{Batches, Dataset, PartWriter};
-use crate::flow::disk::rename;
+use crate::flow::disk::{beside, put_in_place};
 use crate::flow::owned::check_apart;
 use crate::flow::progress::Progress;
 use crate::flow::registry;
 use crate::flow::room::Context;
 use crate::flow::stop::{self, Temporary};
-use crate::knowledge::annotate::{self, Annotated, FORMATS, Format};
-use crate::knowledge::lexicon::{Lexicon, LexiconSpec};
+use crate::knowledge::annotate::{self, Annotated, FORMATS};
+use crate::knowledge::lexicon::Lexicon;
 use crate::knowledge::mentions::Finder;
 
 /// Arguments of `kpipe mentions`.
@@ -40,7 +40,7 @@ pub(super) struct MentionsArgs {
     lexicon: Vec<PathBuf>,
     /// `text` (the names with ids behind them, in colours on a terminal), `jsonl`, `pubtator`,
     /// `brat` (a folder), `parquet`
-    #[arg(long, value_name = "NAME", default_value = "text")]
+    #[arg(long, value_name = "NAME", default_value = TEXT)]
     format: String,
     /// File to write, for `brat` a folder [default: standard output]
     #[arg(long, value_name = "PATH")]
@@ -53,7 +53,8 @@ pub(super) struct MentionsArgs {
     pub(super) run: RunArgs,
 }
 
-/// Formats that need a place on disk.
+/// The format that has colours on a terminal, and those that need a place on disk.
+const TEXT: &str = "text";
 const BRAT: &str = "brat";
 const PARQUET: &str = "parquet";
 
@@ -64,10 +65,7 @@ pub(super) fn run(args: &MentionsArgs) -> Result<()> {
     let printer = args.run.printer();
     let sources = sources(&args.input)?;
     let mut sink = Sink::open(args)?;
-    if !args.lexicon.is_empty() {
-        let spec = |path: &PathBuf| LexiconSpec::of_path(path.to_string_lossy());
-        pipeline.density.lexicon = args.lexicon.iter().map(spec).collect();
-    }
+    name_lexicons(&mut pipeline, &args.lexicon);
 
     let json = args.run.json;
     stop::listen(false, move |signal| {
@@ -153,8 +151,8 @@ fn annotate_all(
 
 /// Where mentions go.
 enum Sink {
-    Output { format: &'static Format, has_colours: bool },
-    File { format: &'static Format, file: BufWriter<File>, beside: PathBuf, place: PathBuf },
+    Output(fn(&Annotated) -> String),
+    File { write: fn(&Annotated) -> String, file: BufWriter<File>, place: PathBuf },
     Brat { folder: PathBuf, taken: BTreeSet<String> },
     Parquet(Box<PartWriter>),
 }
@@ -176,9 +174,11 @@ impl Sink {
                 )
                 .hint("give `--out` a file for the mentions"));
             }
-            let has_colours = print::has_colours();
             return match format {
-                Some(format) => Ok(Sink::Output { format, has_colours }),
+                Some(format) if format.name == TEXT && print::has_colours() => {
+                    Ok(Sink::Output(annotate::coloured))
+                }
+                Some(format) => Ok(Sink::Output(format.write)),
                 None => Err(Error::usage(format!("`{}` needs a place", args.format))
                     .hint("give `--out` a file, or a folder for `brat`")),
             };
@@ -193,13 +193,13 @@ impl Sink {
             return Err(Error::usage(format!("`{}` is there already", out.display()))
                 .hint("delete it, or give another `--out`"));
         }
-        let create =
-            |place: &Path| File::create(place).map_err(|cause| Error::file("create", place, cause));
         match (format, args.format.as_str()) {
             (Some(format), _) => {
-                let beside = beside(out);
-                let file = BufWriter::new(create(&beside)?);
-                Ok(Sink::File { format, file, beside, place: out.clone() })
+                let begun = beside(out);
+                let file = File::create(&begun);
+                let file = file.map_err(|cause| Error::file("create", &begun, cause))?;
+                let (write, file) = (format.write, BufWriter::new(file));
+                Ok(Sink::File { write, file, place: out.clone() })
             }
             (None, BRAT) => {
                 std::fs::create_dir_all(out).map_err(|cause| Error::file("create", out, cause))?;
@@ -213,16 +213,14 @@ impl Sink {
 
     fn write(&mut self, all: &[Annotated]) -> Result<()> {
         match self {
-            Sink::Output { format, has_colours } => {
-                let has_colours = *has_colours && format.name == "text";
-                let write = if has_colours { annotate::coloured } else { format.write };
-                let texts: Vec<String> = all.par_iter().map(write).collect();
+            Sink::Output(write) => {
+                let texts: Vec<String> = all.par_iter().map(*write).collect();
                 texts.iter().try_for_each(|text| print::stdout(text))
             }
-            Sink::File { format, file, beside, .. } => {
-                let texts: Vec<String> = all.par_iter().map(format.write).collect();
+            Sink::File { write, file, place } => {
+                let texts: Vec<String> = all.par_iter().map(*write).collect();
                 let written = texts.iter().try_for_each(|text| file.write_all(text.as_bytes()));
-                written.map_err(|cause| Error::file("write", beside, cause))
+                written.map_err(|cause| Error::file("write", place, cause))
             }
             Sink::Brat { folder, taken } => {
                 all.iter().try_for_each(|one| write_brat(folder, taken, one))
@@ -237,23 +235,14 @@ impl Sink {
     /// Puts what was written in its place.
     fn finish(self) -> Result<()> {
         match self {
-            Sink::File { file, beside, place, .. } => {
-                let failed = |cause: std::io::IntoInnerError<_>| {
-                    Error::file("write", &beside, cause.error())
-                };
-                file.into_inner().map_err(failed)?;
-                rename(&beside, &place)
+            Sink::File { mut file, place, .. } => {
+                file.flush().map_err(|cause| Error::file("write", &place, cause))?;
+                put_in_place(&place)
             }
             Sink::Parquet(writer) => writer.finish().map(|_| ()),
-            Sink::Output { .. } | Sink::Brat { .. } => Ok(()),
+            Sink::Output(_) | Sink::Brat { .. } => Ok(()),
         }
     }
-}
-
-/// The name of a file that is being written.
-fn beside(place: &Path) -> PathBuf {
-    let name = place.file_name().unwrap_or_default().to_string_lossy();
-    place.with_file_name(format!(".{name}.unfinished"))
 }
 
 /// A document and its annotations: two files of one name, made of its id.

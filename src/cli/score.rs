@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::documents::{Reading, sources};
+use super::documents::{Reading, name_lexicons, sources};
 use super::environment::{give_memory_back_late, start_again_with};
 use super::print::Printer;
 use super::{MemoryArgs, RunArgs, SettingsArgs, print};
@@ -22,7 +22,7 @@ use crate::flow::owned::{Kind, Owned, check_apart};
 use crate::flow::progress::Progress;
 use crate::flow::room::Context;
 use crate::flow::stop::{self, Temporary};
-use crate::knowledge::lexicon::{Lexicon, LexiconSpec};
+use crate::knowledge::lexicon::Lexicon;
 
 /// Arguments of `kpipe score`.
 #[derive(Args)]
@@ -83,10 +83,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
             args.settings.pipeline_over(&density_of_build(&args.input[0])?, "manifest.json")?;
     }
 
-    if !args.lexicon.is_empty() {
-        let spec = |path: &PathBuf| LexiconSpec::of_path(path.to_string_lossy());
-        pipeline.density.lexicon = args.lexicon.iter().map(spec).collect();
-    }
+    name_lexicons(&mut pipeline, &args.lexicon);
 
     let folder = work.folder.join("density");
     create(&folder)?;

@@ -132,17 +132,8 @@ fn join_same_ids(mut entries: Vec<Entry>) -> Vec<Entry> {
         match joined.last_mut().filter(|last| last.concept.id == entry.concept.id) {
             None => joined.push(entry),
             Some(last) => {
-                let (ours, theirs) = (&mut last.concept, entry.concept);
-                if ours.kind.is_empty() {
-                    ours.kind = theirs.kind;
-                }
-                ours.language = ours.language.take().or(theirs.language);
-                ours.synonyms.push(theirs.name);
-                ours.synonyms.extend(theirs.synonyms);
-                ours.links.extend(theirs.links);
-                ours.also.extend(theirs.also);
+                last.concept.absorb(entry.concept);
                 last.trees.extend(entry.trees);
-
                 last.by_name.extend(entry.by_name);
             }
         }

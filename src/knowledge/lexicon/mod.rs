@@ -193,6 +193,20 @@ pub struct Concept {
     pub links: Vec<Link>,
 }
 
+impl Concept {
+    /// Adds what another record says of the same thing; what stands here already goes before it.
+    fn absorb(&mut self, other: Concept) {
+        if self.kind.is_empty() {
+            self.kind = other.kind;
+        }
+        self.language = self.language.take().or(other.language);
+        self.synonyms.push(other.name);
+        self.synonyms.extend(other.synonyms);
+        self.links.extend(other.links);
+        self.also.extend(other.also);
+    }
+}
+
 /// What a reader makes of one record.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Entry {

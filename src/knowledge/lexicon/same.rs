@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Concept, Entry, Relation};
+use super::{Entry, Relation};
 
 /// Prefixes that vocabularies are referred to by, where their own files write ids in another way.
 static PREFIXES: &[(&str, &str)] = &[
@@ -109,7 +109,8 @@ fn merged(entries: Vec<Entry>, whole: &[usize], ids: &BTreeMap<String, String>) 
     for (nth, entry) in entries.into_iter().enumerate() {
         match all.get_mut(whole[nth]).and_then(Option::as_mut) {
             Some(one) => {
-                add(&mut one.concept, entry.concept);
+                one.concept.also.push(entry.concept.id.clone());
+                one.concept.absorb(entry.concept);
                 all.push(None);
             }
             None => all.push(Some(entry)),
@@ -126,22 +127,9 @@ fn merged(entries: Vec<Entry>, whole: &[usize], ids: &BTreeMap<String, String>) 
     all
 }
 
-/// Adds what another vocabulary says of a concept.
-fn add(one: &mut Concept, other: Concept) {
-    if one.kind.is_empty() {
-        one.kind = other.kind;
-    }
-    one.language = one.language.take().or(other.language);
-    one.synonyms.push(other.name);
-    one.synonyms.extend(other.synonyms);
-    one.links.extend(other.links);
-    one.also.push(other.id);
-    one.also.extend(other.also);
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Lexicon, Link};
+    use super::super::{Concept, Lexicon, Link};
     use super::*;
 
     fn entry(id: &str, name: &str, same: &[&str]) -> Entry {
