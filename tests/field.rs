@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{fail, kpipe, manifest, rows, strings, succeed, text};
+use crate::support::{fail, kpipe, manifest, project, rows, strings, succeed, text};
 
 /// Settings that keep small inputs whole.
 const PLAIN: [&str; 6] = [
@@ -194,6 +194,31 @@ fn a_build_without_negatives_asks_for_no_engine_and_reads_no_thesaurus() {
         };
         assert_eq!(inode("2-dedup"), inode("5-negatives"));
     }
+}
+
+/// Found in what people marked, in two formats at once, beside a dictionary and another program.
+#[test]
+fn mentions_are_judged_by_marks() {
+    let corpus = project().join("fixtures/annotated");
+    let marks = corpus.join("corpus.txt").display().to_string();
+    let args = ["eval", "mentions", &corpus.display().to_string()];
+    let shown = succeed(&args);
+    for words in ["46 marks in 8 documents", "| kpipe | 0.977 | 0.935 | 0.956 |", "stroke (1)"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+
+    let beside = format!("people={marks}");
+    let args = ["eval", "mentions", &marks, "--beside", &beside, "--mark", "Disease", "--kind"];
+    let told = succeed(&[&args[..], &["Disease", "--json"]].concat());
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let way = |at: usize| told["ways"][at]["spans"]["f1"].as_f64().unwrap();
+    assert_eq!(told["marks"], 31);
+    assert!(way(0) > way(1) && way(2) == 1.0, "{told}");
+
+    let readme = project().join("README.md").display().to_string();
+    fail(&["eval", "mentions", &readme], 3, &["no corpus", "README.md", "pubtator", "conll"]);
+    fail(&["eval", "mentions", &marks, "--mark", "Gen"], 2, &["Chemical, Disease, Gene"]);
+    fail(&["eval", "mentions", &marks, "--set", "density.lexicon=[]"], 2, &["--lexicon"]);
 }
 
 /// Mentions in every format, from a lexicon of one's own, for any number of threads.

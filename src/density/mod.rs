@@ -36,13 +36,14 @@ use crate::error::{Error, Result};
 use crate::flow::contract::contract;
 use crate::flow::dataset::{Batches, Dataset};
 use crate::flow::room::{Added, Context, Span};
+use crate::knowledge;
 use crate::knowledge::lexicon::{self, Lexicon, LexiconSpec};
 use crate::knowledge::names::NameRules;
 use bm25::Variant;
 use score::Scores;
 
-/// Version of the room, part of its fingerprint.
-pub const VERSION: u32 = 1;
+/// Version of the room, part of its fingerprint; the hundreds are of what finds mentions.
+pub const VERSION: u32 = 1 + 100 * knowledge::VERSION;
 
 /// What `[density]` of a pipeline file sets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -112,8 +112,10 @@ pub(super) fn read(
         for mention in finder.find(text) {
             *own.entry(mention.concept).or_default() += 1;
             let seen = &mut found.concepts[mention.concept as usize];
-            let spelling = text[mention.start..mention.end].to_string();
-            *seen.spellings.entry(spelling).or_default() += 1;
+            if mention.rule.is_exchangeable() {
+                let spelling = text[mention.start..mention.end].to_string();
+                *seen.spellings.entry(spelling).or_default() += 1;
+            }
         }
         for (concept, n) in &own {
             let seen = &mut found.concepts[*concept as usize];

@@ -13,7 +13,7 @@
 //! of each concept with what is known of it, [`dynamics`] tells what a run learned and kept each
 //! time a fact was told, [`glue`] what a model's states say of sentences, [`robustness`] what is
 //! left of its answers when text is written otherwise, [`memorisation`] and [`canaries`] whether
-//! texts are known by heart.
+//! texts are known by heart; and [`mentions`] how well a lexicon's concepts are found.
 
 mod baseline;
 pub mod canaries;
@@ -24,6 +24,7 @@ pub mod glue;
 pub mod known;
 pub mod ledger;
 pub mod memorisation;
+pub mod mentions;
 pub mod metrics;
 pub mod model;
 pub mod probes;

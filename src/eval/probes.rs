@@ -254,6 +254,7 @@ fn asked(
 ) -> Option<(usize, usize, Option<Asks>)> {
     let may_be_asked = |mention: &&Mention| {
         words(&sentence[..mention.start]).count() >= BEFORE
+            && mention.rule.is_exchangeable()
             // Named before, it would only have to be repeated.
             && mentions.iter().all(|other| {
                 other.start >= mention.start || other.concept != mention.concept

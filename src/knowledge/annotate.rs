@@ -81,24 +81,32 @@ const COLOURS: [u8; 6] = [34, 32, 35, 36, 33, 31];
 
 /// The text in colours, one for each kind of concepts, with ids behind the names.
 pub fn coloured(one: &Annotated) -> String {
-    marked(one, |place| {
+    let name = |place: &Place| {
         let kind = &place.concept.kind;
         let colour = COLOURS[kind.bytes().map(usize::from).sum::<usize>() % COLOURS.len()];
-        let (text, id) = (place.text, &place.concept.id);
-        format!("\x1b[1;{colour}m{text}\x1b[0m\x1b[2m{{{id}}}\x1b[0m")
-    })
+        format!("\x1b[1;{colour}m{}\x1b[0m", place.text)
+    };
+    marked(one, name, |place| format!("\x1b[2m{{{}}}\x1b[0m", place.concept.id))
 }
 
 fn plain(one: &Annotated) -> String {
-    marked(one, |place| format!("{}{{{}}}", place.text, place.concept.id))
+    marked(one, |place| place.text.to_string(), |place| format!("{{{}}}", place.concept.id))
 }
 
-fn marked(one: &Annotated, mark: impl Fn(&Place) -> String) -> String {
+fn marked(
+    one: &Annotated,
+    name: impl Fn(&Place) -> String,
+    id: impl Fn(&Place) -> String,
+) -> String {
     let (mut text, mut at) = (format!("{}\n", one.id), 0);
     for place in one.places() {
-        text += &one.text[at..place.mention.start];
-        text += &mark(&place);
-        at = place.mention.end;
+        // Of names that share a word, the ids stand side by side.
+        if place.mention.start >= at {
+            text += &one.text[at..place.mention.start];
+            text += &name(&place);
+            at = place.mention.end;
+        }
+        text += &id(&place);
     }
     text + &one.text[at..] + "\n\n"
 }

@@ -5,7 +5,9 @@
 //! character, any other sign. A name is *valid* if it also ends at a word boundary (not between two
 //! letters or digits of an alphabetic script; Chinese and Japanese have none) and, for an acronym,
 //! if its capitals are right. The longest valid name is a mention, and the next begins behind it.
-//! Abbreviations that the text defines are mentions of what their long forms name.
+//! Which concept a shared name means is told by what else is mentioned ([`super::context`]).
+//! Abbreviations that the text defines are mentions of what their long forms name, and names that
+//! share a word ("breast and ovarian cancer") are mentions at one place ([`super::coordination`]).
 //!
 //! The spellings stand in groups of one first word, each group sorted, and every spelling knows the
 //! longest other one that it begins with: a trie laid flat. The greatest spelling that is not
@@ -15,17 +17,22 @@
 //! leftmost-longest search knows no word boundaries (in "hepatitis and" it finds "hepatitis a",
 //! which is no word, and loses "hepatitis").
 
+use std::collections::HashMap;
+
 use super::abbreviations;
+use super::context::{Doubt, Neighbours};
+use super::coordination;
 use super::fold::{Folded, fold, spaced};
 use super::lexicon::Lexicon;
+use super::locant;
 use super::names::{Name, NameBooks, NameRules, Rule, spellings};
 use crate::error::{Error, Result};
-use crate::text::words::{continues, is_cjk};
+use crate::text::words::{continues, is_cjk, words};
 
 /// A concept's name in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mention {
-    /// First byte in the text.
+    /// First byte in the text; of "d-penicillamine", that of the d.
     pub start: usize,
     /// Byte behind its last.
     pub end: usize,
@@ -40,7 +47,8 @@ pub struct Mention {
 /// What one reading of a text gives.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scan {
-    /// The mentions in order; they do not overlap.
+    /// The mentions in order; they do not overlap, but those of names that share a word
+    /// ([`Rule::Coordination`]) stand at one place.
     pub mentions: Vec<Mention>,
     /// Words of the text, as [`crate::text::words::words`] counts them.
     pub n_words: u32,
@@ -56,6 +64,10 @@ pub struct Finder {
     /// Of each spelling, the longest other one that it begins with; [`NONE`] if there is none.
     shorter: Vec<u32>,
     first: FirstWords,
+    /// Of the concepts that share names.
+    neighbours: Neighbours,
+    /// A number for the kind of each concept.
+    kinds: Vec<u32>,
     books: NameBooks,
 }
 
@@ -108,8 +120,12 @@ impl Finder {
         }
 
         starts.push(hashed.len() as u32);
-        let names = hashed.into_iter().map(|(_, name)| name).collect();
-        Ok(Finder { names, starts, shorter, first: FirstWords::new(groups), books })
+        let names: Vec<Name> = hashed.into_iter().map(|(_, name)| name).collect();
+        let shared = names.iter().filter(|name| !name.others.is_empty());
+        let sharing = shared.flat_map(|name| name.others.iter().copied().chain([name.concept]));
+        let neighbours = Neighbours::new(lexicon, sharing);
+        let (first, kinds) = (FirstWords::new(groups), kinds(lexicon));
+        Ok(Finder { names, starts, shorter, first, neighbours, kinds, books })
     }
 
     /// What became of the lexicon's names.
@@ -117,7 +133,7 @@ impl Finder {
         &self.books
     }
 
-    /// The mentions of a text in order; they do not overlap.
+    /// The mentions of a text, as [`Scan`] has them.
     pub fn find(&self, text: &str) -> Vec<Mention> {
         self.scan(text).mentions
     }
@@ -126,6 +142,7 @@ impl Finder {
     pub fn scan(&self, text: &str) -> Scan {
         let folded = fold(text);
         let (mut scan, mut behind, mut at) = (Scan::default(), 0, 0);
+        let mut doubts: Vec<Doubt> = Vec::new();
         // Whether letters here go on with the word before an apostrophe.
         let mut joined = false;
 
@@ -137,8 +154,15 @@ impl Finder {
             {
                 behind = end;
                 let (start, end) = (folded.original(at), folded.original(end));
-                let Name { concept, rule, .. } = *name;
-                scan.mentions.push(Mention { start, end, concept, word: scan.n_words, rule });
+                let before = scan.mentions.last().map_or(0, |last| last.end);
+                let locant = locant::at_end(&text[before..start]);
+                let n_words = words(&text[start - locant..start]).count() as u32;
+                let (start, word) = (start - locant, scan.n_words - n_words);
+                let Name { concept, rule, ref others, .. } = *name;
+                if !others.is_empty() {
+                    doubts.push(Doubt { mention: scan.mentions.len(), others });
+                }
+                scan.mentions.push(Mention { start, end, concept, word, rule });
             }
 
             let begins_word = piece.sign == Sign::Cjk || (piece.sign == Sign::Letters && !joined);
@@ -152,7 +176,9 @@ impl Finder {
             at = piece.end;
         }
 
+        self.neighbours.decide(&mut scan, &doubts);
         abbreviations::resolve(text, &mut scan);
+        coordination::resolve(text, &mut scan, self);
         scan
     }
 
@@ -211,6 +237,29 @@ impl Finder {
         };
         names.iter().find(fits)
     }
+}
+
+impl coordination::Names for Finder {
+    fn concept(&self, name: &str) -> Option<u32> {
+        let folded = fold(name);
+        let group = self.first.group(piece(&folded.text, 0).hash)?;
+        let (end, found) = self.longest(group, name, &folded, 0)?;
+        (end == folded.text.len()).then_some(found.concept)
+    }
+
+    fn is_one_kind(&self, a: u32, b: u32) -> bool {
+        self.kinds[a as usize] == self.kinds[b as usize]
+    }
+}
+
+/// A number for the kind of each concept.
+fn kinds(lexicon: &Lexicon) -> Vec<u32> {
+    let mut numbers: HashMap<&str, u32> = HashMap::new();
+    let mut number = |kind| {
+        let next = numbers.len() as u32;
+        *numbers.entry(kind).or_insert(next)
+    };
+    lexicon.concepts.iter().map(|concept| number(concept.kind.as_str())).collect()
 }
 
 /// What a piece of text is to words and names.
@@ -294,7 +343,7 @@ struct Group {
 /// A valid name's first piece is the text's piece at that place, because both end at the same sign.
 struct FirstWords {
     bits: Vec<u64>,
-    groups: std::collections::HashMap<u64, Group, std::hash::BuildHasherDefault<Hashed>>,
+    groups: HashMap<u64, Group, std::hash::BuildHasherDefault<Hashed>>,
 }
 
 impl FirstWords {

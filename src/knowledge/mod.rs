@@ -9,11 +9,18 @@
 
 mod abbreviations;
 pub mod annotate;
+mod context;
+mod coordination;
 mod fold;
 pub mod lexicon;
+mod locant;
 pub mod mentions;
 pub mod names;
 mod spelling;
+
+/// Raised when the same text and lexicon give other mentions; the versions of all that is made of
+/// mentions hold it.
+pub const VERSION: u32 = 2;
 
 /// Documents from which on a concept should be known: one that was met less often needs no greater
 /// weight, but more text.

@@ -8,11 +8,12 @@
 //! - An acronym (at most `acronym_chars` characters, no space, at least two capitals: HIV, mRNA,
 //!   IL-2) must stand in the text with exactly its capitals; every other name is found in any case.
 //! - "Infarction, Myocardial" is also looked for as "Myocardial Infarction" (`turn_inverted`), a
-//!   name of an alphabetic script also as others spell it (`spellings`), and in the other number
-//!   (`plurals`). A hyphen is a space.
-//! - A name of several concepts counts for one: for the concept whose preferred name it is, before
-//!   one that has it as a synonym, before one that has it only turned round or in another number;
-//!   among equals for the first by id. The others are counted as ambiguous.
+//!   name of an alphabetic script also as others spell it and as an adjective (`spellings`), and in
+//!   the other number (`plurals`). A hyphen is a space.
+//! - A name of several concepts counts for the one that the text speaks for (see
+//!   [`super::context`]); where it speaks for none, for the concept whose preferred name it is,
+//!   before one that has it as a synonym, before one that has it only turned round or in another
+//!   number; among equals for the first by id. The others are counted as ambiguous.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,8 +43,12 @@ pub enum Rule {
     Spelling,
     /// A name in its other number.
     Number,
+    /// The adjective of a name: "ischemic" of "ischemia".
+    Adjective,
     /// What the text itself abbreviates.
     Abbreviation,
+    /// One of several names that share a word.
+    Coordination,
 }
 
 impl Rule {
@@ -55,8 +60,15 @@ impl Rule {
             Rule::Inverted => "inverted",
             Rule::Spelling => "spelling",
             Rule::Number => "number",
+            Rule::Adjective => "adjective",
             Rule::Abbreviation => "abbreviation",
+            Rule::Coordination => "coordination",
         }
+    }
+
+    /// Whether other names of the concept could stand in its place.
+    pub fn is_exchangeable(self) -> bool {
+        !matches!(self, Rule::Adjective | Rule::Coordination)
     }
 }
 
@@ -67,8 +79,10 @@ pub(super) struct Name {
     pub(super) folded: String,
     /// The spelling with its case, for acronyms.
     pub(super) exact: Option<String>,
-    /// Number of the concept.
+    /// Number of the concept it counts for without a text.
     pub(super) concept: u32,
+    /// Other concepts of that name, in the order in which it would count for them.
+    pub(super) others: Vec<u32>,
     /// What it is to the concept.
     pub(super) rule: Rule,
 }
@@ -132,6 +146,7 @@ pub(super) fn spellings(lexicon: &Lexicon, rules: &NameRules) -> (Vec<Name>, Nam
                         folded: fold(&text).text,
                         exact: is_acronym(&text, rules).then_some(text),
                         concept: number as u32,
+                        others: Vec::new(),
                         rule: rule.unwrap_or(own),
                     };
                     ranked.push((name, rank + less));
@@ -154,9 +169,12 @@ pub(super) fn spellings(lexicon: &Lexicon, rules: &NameRules) -> (Vec<Name>, Nam
     let mut other_owners = 0;
 
     for (name, _) in ranked {
-        match found.last() {
+        match found.last_mut() {
             Some(last) if last.folded == name.folded && last.exact == name.exact => {
                 other_owners += u64::from(last.concept != name.concept);
+                if last.concept != name.concept && !last.others.contains(&name.concept) {
+                    last.others.push(name.concept);
+                }
             }
             _ => found.push(name),
         }
@@ -205,20 +223,29 @@ fn variants(name: &str, rules: &NameRules) -> Vec<Variant> {
         let text = format!("{tail} {head}");
         all.push(Variant { text, less: 2, rule: Some(Rule::Inverted) });
     }
-    let mut add = |rule: Rule, others: &dyn Fn(&str) -> Vec<String>| {
+    let mut add = |rule: Rule, other: &dyn Fn(&Variant) -> Vec<String>| {
         let of = |one: &Variant| {
             let less = one.less + 2;
-            others(&one.text).into_iter().map(move |text| Variant { text, less, rule: Some(rule) })
+            other(one).into_iter().map(move |text| Variant { text, less, rule: Some(rule) })
         };
         let new: Vec<Variant> = all.iter().flat_map(of).collect();
         all.extend(new);
     };
 
-    if rules.spellings && !is_acronym(name, rules) {
-        add(Rule::Spelling, &spelling::others);
+    if rules.spellings {
+        add(Rule::Spelling, &|one| match is_acronym(name, rules) {
+            true => spelling::numbered(&one.text).into_iter().collect(),
+            false => spelling::others(&one.text),
+        });
     }
     if rules.plurals {
-        add(Rule::Number, &|name| other_number(name, rules).into_iter().collect());
+        add(Rule::Number, &|one| other_number(&one.text, rules).into_iter().collect());
+    }
+    if rules.spellings {
+        add(Rule::Adjective, &|one| match one.rule {
+            Some(Rule::Number) => Vec::new(),
+            _ => spelling::adjective(&one.text).into_iter().collect(),
+        });
     }
     all
 }
@@ -344,7 +371,7 @@ pub(super) mod tests {
         check("p53", &["p53"]);
         check("Diabetes insipidus", &["diabetes insipidus"]);
         check("阿司匹林", &["阿司匹林"]);
-        check("ＩＬ‐2", &["IL-2"]);
+        check("ＩＬ‐2", &["IL-2", "IL2"]);
     }
 
     #[test]

@@ -141,6 +141,44 @@ fn by_word(text: &str, change: impl Fn(&str) -> Option<String>) -> Option<String
     is_changed.then_some(changed)
 }
 
+/// How names of one word end, and the adjectives that are made of them.
+static ADJECTIVES: &[(&str, &str)] = &[
+    ("tension", "tensive"),
+    ("epsy", "eptic"),
+    ("emia", "emic"),
+    ("itis", "itic"),
+    ("osis", "otic"),
+    ("uria", "uric"),
+    ("plegia", "plegic"),
+    ("phrenia", "phrenic"),
+    ("trophy", "trophic"),
+    ("betes", "betic"),
+    ("phobia", "phobic"),
+    ("toxicity", "toxic"),
+];
+
+/// The adjective of a name: hypertensive, ischemic. Names of several words have none, and those of
+/// less than seven letters are too near to other words.
+pub(super) fn adjective(name: &str) -> Option<String> {
+    let name = name.to_lowercase();
+    let is_word = name.chars().count() >= 7 && name.chars().all(char::is_alphabetic);
+    ADJECTIVES.iter().filter(|_| is_word).find_map(|(noun, adjective)| {
+        name.strip_suffix(noun).map(|stem| format!("{stem}{adjective}"))
+    })
+}
+
+/// With a hyphen between its letters and its number where there is none, and without it where there
+/// is: FK-506 and FK506; nothing of other names.
+pub(super) fn numbered(name: &str) -> Option<String> {
+    let letters = name.len() - name.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
+    let (begin, rest) = name.split_at(letters);
+    let number = rest.strip_prefix('-').unwrap_or(rest);
+    let is_number = number.starts_with(|c: char| c.is_ascii_digit())
+        && number.chars().all(|c| c.is_ascii_alphanumeric());
+    let joint = if rest.len() == number.len() { "-" } else { "" };
+    (letters > 0 && is_number).then(|| format!("{begin}{joint}{number}"))
+}
+
 /// The plural of a singular or the singular of a plural, by how a word of English ends; names that
 /// are shorter than five letters have none.
 pub(super) fn other_number(name: &str) -> Option<String> {
@@ -201,6 +239,35 @@ mod tests {
             ("肺炎", &[]),
         ] {
             assert_eq!(others(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn adjectives() {
+        for (name, expected) in [
+            ("Hypertension", Some("hypertensive")),
+            ("Ischaemia", Some("ischaemic")),
+            ("cirrhosis", Some("cirrhotic")),
+            ("Diabetes", Some("diabetic")),
+            ("heart ischemia", None),
+            ("uremia", None),
+            ("fever", None),
+        ] {
+            assert_eq!(adjective(name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_stand_with_a_hyphen_and_without() {
+        for (name, expected) in [
+            ("FK506", Some("FK-506")),
+            ("FK-506", Some("FK506")),
+            ("IL-2R", Some("IL2R")),
+            ("TNF-a", None),
+            ("5-FU", None),
+            ("COX-2-x", None),
+        ] {
+            assert_eq!(numbered(name).as_deref(), expected, "{name}");
         }
     }
 

@@ -89,6 +89,11 @@ fn replace(
         material.mentions.iter().map(|mention| mention.concept).collect();
     mentioned.sort_unstable();
     mentioned.dedup();
+    // "breast and ovarian cancer" has no place for another name of one of both.
+    let is_fixed = |concept: &usize| {
+        material.mentions.iter().any(|mention| mention.is_fixed && mention.concept == *concept)
+    };
+    mentioned.retain(|concept| !is_fixed(concept));
 
     for _ in 0..mentioned.len().min(TRIES) {
         let concept = mentioned.swap_remove(draw::next_below(stream, mentioned.len()));

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::knowledge::lexicon::{Lexicon, LexiconSpec};
-use crate::knowledge::mentions::Finder;
+use crate::knowledge::mentions::{self as found, Finder};
 use crate::knowledge::names::NameRules;
 use crate::negatives::{ConceptNames, Mention};
 
@@ -26,8 +26,13 @@ impl LexiconNames {
 
 impl ConceptNames for LexiconNames {
     fn mentions(&self, text: &str) -> Vec<Mention> {
-        let found = self.finder.find(text).into_iter();
-        found.map(|m| Mention { start: m.start, end: m.end, concept: m.concept as usize }).collect()
+        let of = |found: found::Mention| Mention {
+            start: found.start,
+            end: found.end,
+            concept: found.concept as usize,
+            is_fixed: !found.rule.is_exchangeable(),
+        };
+        self.finder.find(text).into_iter().map(of).collect()
     }
 
     fn names(&self, concept: usize, language: Option<&str>) -> Vec<&str> {

@@ -44,6 +44,7 @@ use crate::error::{Error, Result};
 use crate::flow::contract::{contract, strings};
 use crate::flow::dataset::Dataset;
 use crate::flow::room::{Added, Context};
+use crate::knowledge;
 use crate::text::words::words;
 use edits::{Edit, Swap};
 use gate::{Bounds, Verdict};
@@ -53,8 +54,9 @@ use rewriter::Rewriter;
 use thesaurus::Thesaurus;
 use wordnet::WordNet;
 
-/// Part of the room's fingerprint; raised when the same input and parameters give other rows.
-pub const VERSION: u32 = 2;
+/// Part of the room's fingerprint; raised when the same input and parameters give other rows; the
+/// hundreds are of what finds mentions.
+pub const VERSION: u32 = 2 + 100 * knowledge::VERSION;
 
 /// Where a concept is mentioned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +67,14 @@ pub struct Mention {
     pub end: usize,
     /// Number of the concept in its lexicon.
     pub concept: usize,
+    /// Whether no other name can stand here: it is an adjective, or shares a word with another
+    /// name.
+    pub is_fixed: bool,
 }
 
 /// What this room needs to know of a lexicon.
 pub trait ConceptNames: Sync {
-    /// Mentions in a text, in order, not overlapping.
+    /// Mentions in a text, in order, not overlapping but where they share a word.
     fn mentions(&self, text: &str) -> Vec<Mention>;
     /// Names of a concept in a language (all where `None`), the preferred name first.
     fn names(&self, concept: usize, language: Option<&str>) -> Vec<&str>;
@@ -403,11 +408,7 @@ fn candidates(
     for (nth, passage) in picked.into_iter().enumerate() {
         let mentions: Vec<Mention> = passages::within(&all_mentions, &passage)
             .iter()
-            .map(|m| Mention {
-                start: m.start - passage.start,
-                end: m.end - passage.start,
-                concept: m.concept,
-            })
+            .map(|m| Mention { start: m.start - passage.start, end: m.end - passage.start, ..*m })
             .collect();
 
         let material = rewriter.material(&text[passage], &mentions, language, thesaurus);

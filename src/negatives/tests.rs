@@ -24,6 +24,7 @@ impl ConceptNames for Statins {
                     start,
                     end: start + name.len(),
                     concept,
+                    is_fixed: false,
                 }));
             }
         }

@@ -5,6 +5,7 @@ mod dynamics;
 mod glue;
 mod ledger;
 mod memorisation;
+mod mentions;
 mod probes;
 mod robustness;
 
@@ -87,6 +88,8 @@ enum Other {
     Ledger(ledger::LedgerArgs),
     /// What a run with a panel learned of facts each time they were told, and what it kept
     Dynamics(dynamics::DynamicsArgs),
+    /// How well a lexicon's concepts are found in documents where people marked them
+    Mentions(mentions::MentionsArgs),
     /// What is left of a model's answers when the text is written in another way: TextFooler's
     /// attack, slips, synonyms and more, for one model or along the checkpoints of a run
     Robustness(robustness::RobustnessArgs),
@@ -158,6 +161,7 @@ impl EvalArgs {
             Some(Other::Probes(args)) => &args.run,
             Some(Other::Ledger(args)) => &args.run,
             Some(Other::Dynamics(args)) => &args.run,
+            Some(Other::Mentions(args)) => &args.run,
             Some(Other::Robustness(args)) => &args.run,
             None => &self.run,
         };
@@ -239,6 +243,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
         Some(Other::Probes(args)) => return probes::run(args),
         Some(Other::Ledger(args)) => return ledger::run(args),
         Some(Other::Dynamics(args)) => return dynamics::run(args),
+        Some(Other::Mentions(args)) => return mentions::run(args),
         Some(Other::Robustness(args)) => return robustness::run(args),
         None => {}
     }

@@ -153,8 +153,8 @@ fn resolve_trees(entries: &mut [Entry]) {
     }
 
     for entry in entries {
-        if let Some(tree) = entry.trees.first().filter(|_| entry.concept.kind.is_empty()) {
-            entry.concept.kind = mesh::kind_of_tree(tree).to_string();
+        if entry.concept.kind.is_empty() {
+            entry.concept.kind = mesh::kind_of_trees(&entry.trees).to_string();
         }
         for tree in &entry.trees {
             let above = tree.rsplit_once('.').and_then(|(above, _)| places.get(above));

@@ -22,9 +22,17 @@ static CATEGORIES: &[(char, &str)] = &[
     ('Z', "place"),
 ];
 
-/// What stands at a place of MeSH's tree; empty where nobody knows.
-pub(super) fn kind_of_tree(tree: &str) -> &'static str {
-    let letter = tree.chars().next();
+/// Where MeSH has proteins: most stand among hormones, antigens or biological factors as well, and
+/// first there. Peptides (`D12.644`) are not counted, since drugs are among them.
+static PROTEINS: &[&str] = &["D08.811", "D12.776"];
+
+/// What stands at some places of MeSH's tree; empty where nobody knows.
+pub(super) fn kind_of_trees(trees: &[String]) -> &'static str {
+    let Some(first) = trees.first() else { return "" };
+    if trees.iter().any(|tree| PROTEINS.iter().any(|above| tree.starts_with(above))) {
+        return "protein";
+    }
+    let letter = first.chars().next();
     CATEGORIES.iter().find(|(category, _)| Some(*category) == letter).map_or("", |(_, name)| name)
 }
 

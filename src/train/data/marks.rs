@@ -11,6 +11,7 @@ use jieba_rs::Jieba;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::Result;
+use crate::knowledge;
 use crate::knowledge::lexicon::Lexicon;
 use crate::knowledge::mentions::Finder;
 use crate::text::sentences::sentences;
@@ -85,7 +86,8 @@ impl Marker {
 
         let mut hash = Xxh3::new();
         hash.update(lexicon.hash().as_bytes());
-        hash.update(format!("{cuts_words} {:?}", params.names.rules).as_bytes());
+        let rules = &params.names.rules;
+        hash.update(format!("{cuts_words} {rules:?} {}", knowledge::VERSION).as_bytes());
         Ok(Marker {
             words: cuts_words.then(|| segmenter(&lexicon)),
             concepts,
