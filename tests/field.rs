@@ -55,7 +55,11 @@ fn a_file_needs_no_pipeline_and_a_missing_column_is_a_line_to_type() {
         assert!(told.contains("source `qa` is read as jsonl, with the role domain"), "{told}");
     }
 
-    build(folder.path(), &source, &["--set", "source.qa.fields.text=\"question+answer\""]);
+    // The same line helps a command that takes plain paths.
+    let mapped = ["--set", "source.qa.fields.text=\"question+answer\""];
+    let shown = succeed(&[&["mentions", file.to_str().unwrap(), "--quiet"], &mapped[..]].concat());
+    assert!(shown.contains("It melts tin"), "{shown}");
+    build(folder.path(), &source, &mapped);
     assert_eq!(shard_column(folder.path(), "text").len(), 20);
     assert_eq!(shard_column(folder.path(), "metadata")[0], "{\"n\":0}");
     fail(
@@ -194,6 +198,59 @@ fn a_build_without_negatives_asks_for_no_engine_and_reads_no_thesaurus() {
         };
         assert_eq!(inode("2-dedup"), inode("5-negatives"));
     }
+}
+
+/// What is worth most goes on, by every measure; general text does whatever it is worth, and what was
+/// not chosen is named.
+#[test]
+fn so_many_tokens_of_the_greatest_worth_are_kept() {
+    let n_of = |out: &Path, role: &str| {
+        let all = strings(&rows(&out.join("data"), ""), "role");
+        all.iter().filter(|other| *other == role).count()
+    };
+    for measure in ["bm25", "bm25_coverage", "hks", "sparrow", "coverage"] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let set = format!("density.measure=\"{measure}\"");
+        let build =
+            ["build", "--source", "wiki,pubmed", "--out", out.to_str().unwrap(), "--set", &set];
+        let plain = ["--set", "negatives.per_document=0", "--set", "curriculum.repeat_max=1"];
+        succeed(&[&build[..], &plain, &["--keep-tokens", "4K"]].concat());
+
+        let told = manifest(&out);
+        let density =
+            told["rooms"].as_array().unwrap().iter().find(|room| room["room"] == "density");
+        let books = &density.unwrap()["books"];
+        let n_refused = books["refused"]["not_chosen"].as_u64().unwrap();
+        assert_eq!(books["read"].as_u64().unwrap(), books["kept"].as_u64().unwrap() + n_refused);
+        let refused = rows(&out.join("refused"), "");
+        let reasons = strings(&refused, "reason");
+        let n_named = reasons.iter().filter(|reason| *reason == "not_chosen").count() as u64;
+        assert_eq!(n_named, n_refused, "{measure}");
+        assert!(n_of(&out, "domain") < 100 && n_of(&out, "general") > 150, "{measure}");
+    }
+    let build = ["build", "--source", "wiki", "--keep-tokens", "4K", "--set", "density.lexicon=[]"];
+    fail(&build, 2, &["density.keep_tokens", "without a lexicon"]);
+    fail(&["build", "--source", "wiki", "--keep-tokens", "4MB"], 2, &["no number of tokens"]);
+}
+
+/// Abstracts are told from an encyclopedia's pages by what they name.
+#[test]
+fn selection_is_judged_by_labels() {
+    let abstracts = "fixtures/pubmed/pubmed26n9001.xml.gz";
+    let pages = ["--against", "fixtures/wiki/enwiki-sample.xml.bz2"];
+    let told = succeed(&[&["eval", "selection", abstracts, "--json"], &pages[..]].concat());
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let auc = |name: &str| {
+        let all = told["rankings"].as_array().unwrap();
+        all.iter().find(|one| one["name"] == name).unwrap()["auc"].as_f64().unwrap()
+    };
+    assert!(auc("hks") > 0.9 && auc("bm25") > 0.9 && (auc("random") - 0.5).abs() < 0.15, "{told}");
+
+    let label = ["--label", "none=1"];
+    fail(&[&["eval", "selection", abstracts], &label[..]].concat(), 3, &["nothing to tell apart"]);
+    fail(&["eval", "selection", abstracts], 2, &["--against"]);
+    fail(&["eval", "selection", abstracts, "--label", "label"], 2, &["--label label=1"]);
 }
 
 /// Found in what people marked, in two formats at once, beside a dictionary and another program.

@@ -22,7 +22,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("negatives", &["draw", "error", "files", "flow", "knowledge", "text"]),
     ("curriculum", &["draw", "error", "flow"]),
     ("train", &["curriculum", "difficulty", "draw", "error", "flow", "knowledge", "text"]),
-    ("eval", &["draw", "error", "files", "flow", "knowledge", "negatives", "text", "train"]),
+    (
+        "eval",
+        &["density", "draw", "error", "files", "flow", "knowledge", "negatives", "text", "train"],
+    ),
     (
         "build",
         &[

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::density::measure::MEASURES;
 use crate::error::Result;
 use crate::eval::robustness::transform::TRANSFORMATIONS;
 use crate::eval::tasks::TASKS;
@@ -38,6 +39,11 @@ pub static LISTS: &[List] = &[
         entries: formats,
     },
     List { name: "lexicons", about: "files of concepts: `density.lexicon`", entries: lexicons },
+    List {
+        name: "measures",
+        about: "what density is made of: `density.measure`",
+        entries: measures,
+    },
     List {
         name: "generators",
         about: "ways to rewrite a passage, in the order they are asked",
@@ -110,6 +116,10 @@ fn formats() -> Result<Vec<Entry>> {
 
 fn lexicons() -> Result<Vec<Entry>> {
     Ok(READERS.iter().map(|reader| entry(reader.name(), reader.about(), Vec::new())).collect())
+}
+
+fn measures() -> Result<Vec<Entry>> {
+    Ok(MEASURES.iter().map(|one| entry(one.name, one.about, Vec::new())).collect())
 }
 
 fn generators() -> Result<Vec<Entry>> {

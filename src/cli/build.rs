@@ -30,6 +30,10 @@ pub(super) struct BuildArgs {
     /// met often and does not know counts more (`density.ledger`)
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
+    /// At most so many tokens of domain text, such as 50M: those of documents that are worth most
+    /// by `density.measure` (`density.keep_tokens`)
+    #[arg(long, value_name = "N", value_parser = parse_tokens)]
+    keep_tokens: Option<u64>,
     /// Print the checked plan with expected documents, disk and time from a sample, and stop
     #[arg(long)]
     dry_run: bool,
@@ -46,6 +50,10 @@ pub(super) fn run(args: &BuildArgs) -> Result<()> {
     let mut pipeline = args.settings.pipeline()?;
     if let Some(ledger) = &args.ledger {
         pipeline.density.ledger = ledger.display().to_string();
+    }
+    if let Some(keep_tokens) = args.keep_tokens {
+        pipeline.density.keep_tokens = keep_tokens;
+        pipeline.density.check()?;
     }
     let sources = pipeline.sources(&args.source.join(","))?;
     let job = Job {
@@ -101,4 +109,34 @@ pub(super) fn run(args: &BuildArgs) -> Result<()> {
     let finished = rooms::run(&job, &printer)?;
     let manifest = publish::publish(&job, &finished, &printer)?;
     printer.result(&publish::summary(&job, &manifest), &serde_json::json!(manifest))
+}
+
+/// A number of tokens: 50M are fifty millions.
+fn parse_tokens(text: &str) -> std::result::Result<u64, String> {
+    let wrong = || format!("`{text}` is no number of tokens; write 800K, 50M or 1.5G");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" => 1.0,
+        "K" | "k" => 1e3,
+        "M" | "m" => 1e6,
+        "G" | "g" | "B" | "b" => 1e9,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    if number * unit >= 1.0 { Ok((number * unit) as u64) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_counted_by_thousands() {
+        assert_eq!(parse_tokens("50M"), Ok(50_000_000));
+        assert_eq!(parse_tokens("1.5k"), Ok(1_500));
+        assert_eq!(parse_tokens("7"), Ok(7));
+        for wrong in ["", "0", "50MB", "-1K", "nan", "many"] {
+            assert!(parse_tokens(wrong).is_err(), "{wrong}");
+        }
+    }
 }

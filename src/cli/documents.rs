@@ -15,8 +15,9 @@ use crate::flow::room::Context;
 use crate::ingest::{self, SourceSpec};
 use crate::knowledge::lexicon::LexiconSpec;
 
-/// A source for each file or folder, named by its stem.
-pub(super) fn sources(inputs: &[PathBuf]) -> Result<Vec<SourceSpec>> {
+/// A source for each file or folder, named by its stem; what is set of that name holds, where it is
+/// not of a source with a path of its own.
+pub(super) fn sources(inputs: &[PathBuf], pipeline: &Pipeline) -> Result<Vec<SourceSpec>> {
     let mut sources: Vec<SourceSpec> = Vec::new();
     for path in inputs {
         let stem = path.file_name().and_then(|name| name.to_str()).unwrap_or("input");
@@ -25,15 +26,21 @@ pub(super) fn sources(inputs: &[PathBuf]) -> Result<Vec<SourceSpec>> {
         let numbered = (1..).map(|n| if n == 1 { stem.clone() } else { format!("{stem}-{n}") });
         let is_new = |name: &String| sources.iter().all(|source| source.name != *name);
         let name = numbered.into_iter().find(is_new).unwrap_or(stem.clone());
-        let source = SourceSpec::of_path(&name, path).map_err(|error| {
+        let found = SourceSpec::of_path(&name, path).map_err(|error| {
             if path.exists() {
                 error
             } else {
                 error.hint("give a file or folder, or run `kpipe build` first")
             }
         })?;
-
-        sources.push(source);
+        let known = pipeline.source.get(&name).filter(|known| known.path.is_empty());
+        sources.push(match known {
+            Some(known) if known.format.is_empty() => {
+                SourceSpec { path: found.path, format: found.format, ..known.clone() }
+            }
+            Some(known) => SourceSpec { path: found.path, ..known.clone() },
+            None => found,
+        });
     }
     Ok(sources)
 }

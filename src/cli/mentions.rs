@@ -63,7 +63,7 @@ pub(super) fn run(args: &MentionsArgs) -> Result<()> {
     let mut pipeline = args.settings.pipeline()?;
     args.run.start_threads()?;
     let printer = args.run.printer();
-    let sources = sources(&args.input)?;
+    let sources = sources(&args.input, &pipeline)?;
     let mut sink = Sink::open(args)?;
     name_lexicons(&mut pipeline, &args.lexicon);
 

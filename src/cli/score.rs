@@ -58,7 +58,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
     args.run.start_threads()?;
     let printer = args.run.printer();
     let is_build = matches!(args.input.as_slice(), [folder] if Owned::is(folder, Kind::Build));
-    let sources = if is_build { Vec::new() } else { sources(&args.input)? };
+    let sources = if is_build { Vec::new() } else { sources(&args.input, &pipeline)? };
     let wants_file = !is_build && args.explain.is_none();
     let out = args.out.clone().or_else(|| wants_file.then(|| PathBuf::from("scores")));
 

@@ -15,6 +15,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Float32Type, UInt32Type};
 use serde::Serialize;
 
+use super::measure::{Corpus, MEASURES, One};
 use super::score::{Measures, Scores};
 use super::spill::{self, Row};
 use super::{Params, columns, spilled};
@@ -92,8 +93,10 @@ pub struct Summary {
     pub with_concepts: u64,
     /// Average length in words.
     pub average_tokens: f64,
-    /// Median BM25 of the documents with any: density 0.5.
-    pub median_bm25: f64,
+    /// What density is made of: a name of [`super::measure::MEASURES`].
+    pub measure: String,
+    /// Median worth of the documents with any: density 0.5.
+    pub median: f64,
     /// Concepts of the lexicon.
     pub concepts: u64,
     /// Concepts that any document mentions.
@@ -112,6 +115,19 @@ pub struct Summary {
     pub names: NameBooks,
 }
 
+/// What a document is worth by a measure.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ByMeasure {
+    /// Its name.
+    pub measure: &'static str,
+    /// What the document is worth by it.
+    pub worth: f64,
+    /// Its place among all documents, 1 for the greatest; equal ones share a place.
+    pub rank: u64,
+    /// How it comes by that.
+    pub why: String,
+}
+
 /// Why a document has its score.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
@@ -121,8 +137,14 @@ pub struct Explanation {
     pub density: f64,
     /// Sum of the contributions.
     pub bm25: f64,
-    /// Median BM25 of the documents with any.
-    pub median_bm25: f64,
+    /// What density is made of: a name of [`super::measure::MEASURES`].
+    pub measure: String,
+    /// What the document is worth by it.
+    pub worth: f64,
+    /// Median worth of the documents with any.
+    pub median: f64,
+    /// The document by every measure.
+    pub by_measure: Vec<ByMeasure>,
     /// Its length in words.
     pub n_tokens: u32,
     /// Average length in words.
@@ -151,7 +173,7 @@ pub fn score(
 ) -> Result<Summary> {
     let model = Scores::build(documents, lexicon, params, cx)?;
     write_scores(documents, &model, cx)?;
-    summarise(documents, &model, k, cx)
+    summarise(documents, &model, params, k, cx)
 }
 
 /// Writes the scores of every part that has none yet.
@@ -234,7 +256,13 @@ fn keep(candidates: &mut Vec<Candidate>, k: usize, highest: bool) {
 }
 
 /// Reads the scores back: histogram, first and last documents, frequent concepts.
-fn summarise(documents: &Dataset, model: &Scores, k: usize, cx: &Context) -> Result<Summary> {
+fn summarise(
+    documents: &Dataset,
+    model: &Scores,
+    params: &Params,
+    k: usize,
+    cx: &Context,
+) -> Result<Summary> {
     let (mut histogram, mut with_concepts) = (vec![0; BINS], 0);
     let (mut top, mut bottom): (Vec<Candidate>, Vec<Candidate>) = (Vec::new(), Vec::new());
 
@@ -270,7 +298,8 @@ fn summarise(documents: &Dataset, model: &Scores, k: usize, cx: &Context) -> Res
         documents: model.bm25.n_docs,
         with_concepts,
         average_tokens: model.bm25.average,
-        median_bm25: model.median,
+        measure: params.measure.clone(),
+        median: model.median,
         concepts: model.lexicon.concepts.len() as u64,
         concepts_found: model.df.iter().filter(|df| **df > 0).count() as u64,
         histogram,
@@ -395,13 +424,29 @@ pub fn explain(
     for term in &mut terms {
         term.found = found.remove(&term.concept).unwrap_or_default().into_iter().collect();
     }
-    let Measures { bm25, density, rarity, coverage } =
-        model.measure(span.first_row + row as u64, &rows[row]);
+    let number = span.first_row + row as u64;
+    let Measures { bm25, worth, density, rarity, coverage } = model.measure(number, &rows[row]);
+    let one = One { row: rows[row], bm25 };
+    let corpus = Corpus::new(&model, documents, cx, params)?;
+    let by_measure = MEASURES.iter().map(|measure| {
+        let values = (measure.worth)(&corpus)?.values;
+        let own = values[number as usize];
+        Ok(ByMeasure {
+            measure: measure.name,
+            worth: own,
+            rank: 1 + values.iter().filter(|value| **value > own).count() as u64,
+            why: (measure.why)(&corpus, &one),
+        })
+    });
+    let by_measure = by_measure.collect::<Result<_>>()?;
     Ok(Some(Explanation {
         id: id.to_string(),
         density,
         bm25,
-        median_bm25: model.median,
+        measure: params.measure.clone(),
+        worth,
+        median: model.median,
+        by_measure,
         n_tokens: rows[row].n_tokens,
         average_tokens: model.bm25.average,
         documents: model.bm25.n_docs,

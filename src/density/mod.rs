@@ -1,13 +1,14 @@
 //! `unique` → `scored`
 //!
-//! Comes in: deduplicated documents. Goes out: the same documents, all of them, with how much
-//! knowledge of a lexicon's concepts each one holds. Promises: every number is exact over the whole
-//! corpus (its own document frequencies, its own lengths, no rounding), can be explained term by
-//! term, and is the same for any number of threads and after any kill.
+//! Comes in: deduplicated documents. Goes out: the same documents, with how much knowledge of a
+//! lexicon's concepts each one holds: all of them, or, of domain text, those that are worth most
+//! ([`measure`]) up to so many tokens; the others are refused by name. Promises: every number is
+//! exact over the whole corpus (its own document frequencies, its own lengths, no rounding), can be
+//! explained term by term, and is the same for any number of threads and after any kill.
 //!
 //! ```text
 //! lexicon files ─lexicon─▶ concepts ─names, mentions─▶ finder
-//! texts ─spill─▶ concepts of each row ─index─▶ postings ─bm25─▶ scores ─▶ columns and
+//! texts ─spill─▶ concepts of each row ─index─▶ postings ─bm25─▶ scores ─measure─▶ columns and
 //!                                                                         scores-NNNNN.parquet
 //! ```
 //!
@@ -15,13 +16,15 @@
 //! an idf near 0. Everyday *words* that merely look like a concept do; that is the stop list of
 //! [`crate::knowledge::names`].
 //!
-//! To add a formula: one arm in [`bm25::Variant`] and its parity numbers.
+//! To add a formula of BM25: one arm in [`bm25::Variant`] and its parity numbers; another measure:
+//! see [`measure`].
 
 pub mod bm25;
 pub mod coverage;
 pub mod explain;
 mod index;
 mod ledger;
+pub mod measure;
 mod score;
 mod spill;
 pub mod table;
@@ -29,13 +32,16 @@ pub mod table;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, Float32Array, RecordBatch, UInt32Array};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::UInt64Type;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::flow::contract::contract;
+use crate::flow::books::Refusal;
+use crate::flow::contract::{contract, numbers, strings};
 use crate::flow::dataset::{Batches, Dataset};
-use crate::flow::room::{Added, Context, Span};
+use crate::flow::room::{Added, Context, Outcome, Span};
 use crate::knowledge;
 use crate::knowledge::lexicon::{self, Lexicon, LexiconSpec};
 use crate::knowledge::names::NameRules;
@@ -82,6 +88,12 @@ pub struct Params {
     pub ledger: String,
     /// What more a concept counts that the model has met often and does not know, [0, 100].
     pub unknown: f64,
+    /// Name of a [`measure::Measure`]: what density is made of.
+    pub measure: String,
+    /// Documents that are to mention a concept, at least 1; only `coverage` asks.
+    pub wanted: u32,
+    /// Tokens of domain text that go on, those of the greatest worth; 0 keeps all.
+    pub keep_tokens: u64,
 }
 
 impl Params {
@@ -90,6 +102,13 @@ impl Params {
     /// # Errors
     /// Names the first key whose value is out of range.
     pub fn check(&self) -> Result<()> {
+        measure::measure(&self.measure)?;
+        if self.keep_tokens > 0 && self.lexicon.is_empty() {
+            return Err(Error::usage(
+                "`density.keep_tokens` keeps what is worth most, and without a lexicon nothing is",
+            )
+            .hint("name one in `density.lexicon`, or set `density.keep_tokens=0`"));
+        }
         self.lexicon
             .iter()
             .filter_map(|spec| spec.format.as_deref())
@@ -139,10 +158,42 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
     let model = Scores::build(input, &lexicon, params, cx)?;
     explain::write_scores(input, &model, cx)?;
     let leaves = contract("scored")?;
+    if params.keep_tokens > 0 {
+        return keep_best(input, &model, params, cx);
+    }
     // The mentions say all there is to know of the rows.
     cx.add_columns(input, leaves, &[], |_, span| {
         let spilled = spilled(&model, span)?;
         Ok(Added { columns: columns(&spilled, &model, span.first_row)?, notes: Vec::new() })
+    })
+}
+
+/// Writes on what is worth most, and refuses the rest.
+fn keep_best(input: &Dataset, model: &Scores, params: &Params, cx: &Context) -> Result<()> {
+    let leaves = contract("scored")?;
+    cx.map_parts(input, leaves, |batch, span| {
+        let spilled = spilled(model, span)?;
+        let scored = leaves.widen(batch, columns(&spilled, model, span.first_row)?)?;
+        let rows = span.first_row as usize..span.first_row as usize + batch.num_rows();
+        let stays = BooleanArray::from(model.worth.stays[rows.clone()].to_vec());
+
+        let (sources, files) = (strings(batch, "source")?, strings(batch, "file")?);
+        let (ids, texts) = (strings(batch, "id")?, strings(batch, "text")?);
+        let offsets = numbers::<UInt64Type>(batch, "offset")?;
+        let refused = (0..batch.num_rows()).filter(|row| !stays.value(*row)).map(|row| Refusal {
+            source: sources.value(row).to_string(),
+            file: files.value(row).to_string(),
+            offset: offsets.value(row),
+            id: Some(ids.value(row).to_string()),
+            reason: "not_chosen".into(),
+            detail: format!("{} {:.6}", params.measure, model.worth.values[rows.start + row]),
+            n_bytes: texts.value(row).len() as u64,
+            // It is whole where it was read, and would be most of the corpus here.
+            bytes: Vec::new(),
+        });
+        let refused = refused.collect();
+        let kept = filter_record_batch(&scored, &stays)?;
+        Ok(Outcome { refused, ..Outcome::kept(kept) })
     })
 }
 
@@ -222,6 +273,7 @@ fn columns(
         ("bm25_per_token", floats(&|at| measures[at].bm25 / f64::from(rows[at].n_tokens.max(1)))),
         ("rarity", floats(&|at| measures[at].rarity)),
         ("coverage", floats(&|at| measures[at].coverage)),
+        ("worth", floats(&|at| measures[at].worth)),
         ("density", floats(&|at| measures[at].density)),
     ])
 }

@@ -8,10 +8,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::bm25::Bm25;
+use super::measure::{Corpus, Worth, each_row, measure};
 use super::spill::{self, Row};
 use super::{Params, VERSION, index, ledger};
 use crate::error::{Error, Result};
-use crate::flow::dataset::{Batches, Dataset, read_json, write_json};
+use crate::flow::dataset::{Dataset, read_json, write_json};
 use crate::flow::room::Context;
 use crate::knowledge::lexicon::Lexicon;
 use crate::knowledge::mentions::Finder;
@@ -40,7 +41,9 @@ pub(super) struct Scores<'a> {
     pub(super) tf: Vec<u64>,
     /// BM25 of every row.
     pub(super) scores: Vec<f64>,
-    /// Median BM25 of the documents with any; 0 where no document has any.
+    /// What every row is worth by `density.measure`, and which go on.
+    pub(super) worth: Worth,
+    /// Median worth of the documents with any; 0 where no document has any.
     pub(super) median: f64,
     /// The concepts of every row.
     pub(super) mentions: Dataset,
@@ -50,6 +53,7 @@ pub(super) struct Scores<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Measures {
     pub(super) bm25: f64,
+    pub(super) worth: f64,
     pub(super) density: f64,
     pub(super) rarity: f64,
     pub(super) coverage: f64,
@@ -90,9 +94,15 @@ impl<'a> Scores<'a> {
         let weights: Vec<f64> =
             idf.iter().zip(&factors).map(|(idf, factor)| idf * factor).collect();
         let scores = index::score_rows(&index, lexicon, &bm25, &weights, cx.folder)?;
-        let median = median(&scores);
+        let (worth, median) = (Worth::default(), 0.0);
+        let model =
+            Scores { lexicon, finder, bm25, df, idf, weights, tf, scores, worth, median, mentions };
 
-        Ok(Scores { lexicon, finder, bm25, df, idf, weights, tf, scores, median, mentions })
+        cx.progress.message("worth of documents");
+        let corpus = Corpus::new(&model, documents, cx, params)?;
+        let worth = (measure(&params.measure)?.worth)(&corpus)?;
+        let median = self::median(&worth.values);
+        Ok(Scores { worth, median, ..model })
     }
 
     /// The numbers of a row.
@@ -106,25 +116,23 @@ impl<'a> Scores<'a> {
             }
         };
 
-        let density = if bm25 > 0.0 { bm25 / (bm25 + self.median) } else { 0.0 };
+        let worth = self.worth.values[number as usize];
+        let density = if worth > 0.0 { worth / (worth + self.median) } else { 0.0 };
         let coverage = 1000.0 * f64::from(row.n_pairs) / f64::from(row.n_tokens.max(1));
-        Measures { bm25, density, rarity, coverage }
+        Measures { bm25, worth, density, rarity, coverage }
     }
 }
 
 /// Counts words and mentions of all rows.
 fn tally(mentions: &Dataset, tf: &mut [u64]) -> Result<u64> {
     let mut n_tokens = 0;
-    for part in &mentions.parts {
-        for batch in Batches::open(&part.path, Some(mentions.contract), None)? {
-            for row in spill::rows(&batch?)? {
-                n_tokens += u64::from(row.n_tokens);
-                for (concept, n) in row.concepts.iter().zip(row.freqs) {
-                    tf[*concept as usize] += u64::from(*n);
-                }
-            }
+    each_row(mentions, |row| {
+        n_tokens += u64::from(row.n_tokens);
+        for (concept, n) in row.concepts.iter().zip(row.freqs) {
+            tf[*concept as usize] += u64::from(*n);
         }
-    }
+        Ok(())
+    })?;
     Ok(n_tokens)
 }
 

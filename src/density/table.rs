@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::explain::{BINS, Explanation, ScoredDocument, Summary, Term};
+use super::explain::{BINS, ByMeasure, Explanation, ScoredDocument, Summary, Term};
 
 /// Longest bar of the histogram, in characters.
 const BAR: u64 = 40;
@@ -16,13 +16,14 @@ pub fn summary(summary: &Summary) -> String {
     let _ = writeln!(
         text,
         "{} documents, {} with concepts; {} of {} concepts found; {:.0} words on average; median \
-         BM25 {:.3}\n",
+         {} {:.3}\n",
         summary.documents,
         summary.with_concepts,
         summary.concepts_found,
         summary.concepts,
         summary.average_tokens,
-        summary.median_bm25
+        title(&summary.measure),
+        summary.median
     );
 
     text.push_str(&histogram(&summary.histogram));
@@ -49,17 +50,23 @@ pub fn summary(summary: &Summary) -> String {
     text
 }
 
+/// A measure's name as people write it.
+fn title(measure: &str) -> &str {
+    if measure == "bm25" { "BM25" } else { measure }
+}
+
 /// Why a document has its score, as text, every term on a line.
 pub fn explanation(explanation: &Explanation) -> String {
     let mut text = String::new();
+    let measure = &explanation.measure;
     let _ = writeln!(
         text,
-        "{}\n  density {:.4} = bm25 {:.4} / (bm25 + median {:.4})\n  {} words ({:.1} on average \
+        "{}\n  density {:.4} = {measure} {:.4} / ({measure} + median {:.4})\n  {} words ({:.1} on average \
          over {} documents), rarity {:.3} nats, coverage {:.3} linked pairs per 1,000 words\n",
         explanation.id,
         explanation.density,
-        explanation.bm25,
-        explanation.median_bm25,
+        explanation.worth,
+        explanation.median,
         explanation.n_tokens,
         explanation.average_tokens,
         explanation.documents,
@@ -67,8 +74,14 @@ pub fn explanation(explanation: &Explanation) -> String {
         explanation.coverage
     );
 
-    let _ =
-        writeln!(text, "  {:>12}  {:>7}  {:>5}  {:>9}  concept", "contribution", "idf", "tf", "df");
+    for ByMeasure { measure, worth, rank, why } in &explanation.by_measure {
+        let _ = writeln!(text, "  {measure:<13}  {worth:>9.4}  rank {rank:>6}  {why}");
+    }
+    let _ = writeln!(
+        text,
+        "\n  {:>12}  {:>7}  {:>5}  {:>9}  concept",
+        "contribution", "idf", "tf", "df"
+    );
     for term in &explanation.terms {
         let found: Vec<String> =
             term.found.iter().map(|(mention, n)| format!("{n} × {mention:?}")).collect();

@@ -22,7 +22,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::exposure::{SHARED, passages};
-use super::metrics::{Metric, middle, packed_bytes, share};
+use super::metrics::{Metric, auc, middle, packed_bytes, share};
 use super::model::Model;
 use super::tasks::Item;
 use crate::draw;
@@ -463,18 +463,6 @@ fn told_apart(seen: &[f64], unseen: &[f64], name: &str, seed: u64) -> Apart {
     }
 }
 
-/// How often one of `higher` is above one of `lower`; equal ones count half.
-fn auc(higher: &[f64], lower: &[f64]) -> f64 {
-    let mut sorted = lower.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let of = |value: &f64| {
-        let below = sorted.partition_point(|other| other < value);
-        let equal = sorted[below..].partition_point(|other| other <= value);
-        below as f64 + equal as f64 / 2.0
-    };
-    higher.iter().map(of).sum::<f64>() / (higher.len() * lower.len()) as f64
-}
-
 /// Mean of the seen less that of the unseen, with the middle 95 % of a bootstrap over both.
 fn gap(seen: &[f64], unseen: &[f64], seed: u64) -> [f64; 3] {
     let mut draws = draw::stream(seed, "memorisation gap", b"");
@@ -559,18 +547,6 @@ mod tests {
     use crate::train::fixture::{job, shard_folder, tiny_params};
     use crate::train::train;
     use candle_core::{DType, Device};
-
-    #[test]
-    fn an_area_counts_pairs() {
-        let (seen, unseen) = ([3.0, 1.0, 2.0, 2.0], [2.0, 0.0, 5.0]);
-        let pairs: f64 = seen
-            .iter()
-            .flat_map(|a| unseen.iter().map(move |b| (a, b)))
-            .map(|(a, b)| if a > b { 1.0 } else { f64::from(u8::from(a == b)) / 2.0 })
-            .sum();
-        assert!((auc(&seen, &unseen) - pairs / 12.0).abs() < 1e-12);
-        assert_eq!(auc(&[1.0], &[0.0]), 1.0);
-    }
 
     #[test]
     fn sides_that_differ_are_told_apart_and_others_are_not() {

@@ -250,6 +250,18 @@ pub(super) fn middle(mut drawn: impl FnMut() -> f64) -> (f64, f64) {
     (at(0.025), at(0.975))
 }
 
+/// How often one of `higher` is above one of `lower`; equal ones count half.
+pub(super) fn auc(higher: &[f64], lower: &[f64]) -> f64 {
+    let mut sorted = lower.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let of = |value: &f64| {
+        let below = sorted.partition_point(|other| other < value);
+        let equal = sorted[below..].partition_point(|other| other <= value);
+        below as f64 + equal as f64 / 2.0
+    };
+    higher.iter().map(of).sum::<f64>() / (higher.len() * lower.len()) as f64
+}
+
 /// The mean of the F1 of all labels, as sklearn's `f1_score(average="macro")`, where all items have
 /// the same choices that are no mere letters.
 fn macro_f1(answers: &[Answered], seed: u64) -> Option<Metric> {
@@ -307,6 +319,18 @@ mod tests {
     }
 
     /// One item whose four ways of choosing all differ.
+    #[test]
+    fn an_area_counts_pairs() {
+        let (higher, lower) = ([3.0, 1.0, 2.0, 2.0], [2.0, 0.0, 5.0]);
+        let pairs: f64 = higher
+            .iter()
+            .flat_map(|a| lower.iter().map(move |b| (a, b)))
+            .map(|(a, b)| if a > b { 1.0 } else { f64::from(u8::from(a == b)) / 2.0 })
+            .sum();
+        assert!((auc(&higher, &lower) - pairs / 12.0).abs() < 1e-12);
+        assert_eq!(auc(&[1.0], &[0.0]), 1.0);
+    }
+
     #[test]
     fn each_metric_chooses_in_its_own_way() {
         // By sum the first, by character the second (é is one), by byte the third, by what the

@@ -13,7 +13,9 @@
 //! of each concept with what is known of it, [`dynamics`] tells what a run learned and kept each
 //! time a fact was told, [`glue`] what a model's states say of sentences, [`robustness`] what is
 //! left of its answers when text is written otherwise, [`memorisation`] and [`canaries`] whether
-//! texts are known by heart; and [`mentions`] how well a lexicon's concepts are found.
+//! texts are known by heart; [`mentions`] how well a
+//! lexicon's concepts are found, and [`selection`] which measure ranks what is worth learning
+//! first.
 
 mod baseline;
 pub mod canaries;
@@ -30,6 +32,7 @@ pub mod model;
 pub mod probes;
 pub mod report;
 pub mod robustness;
+pub mod selection;
 pub mod tasks;
 
 use std::collections::BTreeMap;

@@ -59,6 +59,10 @@ pub static REASONS: &[Reason] = &[
     ),
     unwanted("dead_link", "a link that leads nowhere, or back into a folder around it"),
     unwanted("no_file", "a pipe, a socket or a device in a folder of files"),
+    unwanted(
+        "not_chosen",
+        "others are worth more, and no more tokens go on (`density.keep_tokens`)",
+    ),
     unwanted("deleted", "a later file withdraws the record (DeleteCitation)"),
     unwanted("superseded", "a later version of the same record was read"),
     unwanted(

@@ -5,9 +5,9 @@
 //! character, any other sign. A name is *valid* if it also ends at a word boundary (not between two
 //! letters or digits of an alphabetic script; Chinese and Japanese have none) and, for an acronym,
 //! if its capitals are right. The longest valid name is a mention, and the next begins behind it.
-//! Which concept a shared name means is told by what else is mentioned ([`super::context`]).
+//! Which concept a shared name means is told by what else is mentioned (`context`).
 //! Abbreviations that the text defines are mentions of what their long forms name, and names that
-//! share a word ("breast and ovarian cancer") are mentions at one place ([`super::coordination`]).
+//! share a word ("breast and ovarian cancer") are mentions at one place (`coordination`).
 //!
 //! The spellings stand in groups of one first word, each group sorted, and every spelling knows the
 //! longest other one that it begins with: a trie laid flat. The greatest spelling that is not

@@ -11,7 +11,7 @@
 //!   name of an alphabetic script also as others spell it and as an adjective (`spellings`), and in
 //!   the other number (`plurals`). A hyphen is a space.
 //! - A name of several concepts counts for the one that the text speaks for (see
-//!   [`super::context`]); where it speaks for none, for the concept whose preferred name it is,
+//!   `context`); where it speaks for none, for the concept whose preferred name it is,
 //!   before one that has it as a synonym, before one that has it only turned round or in another
 //!   number; among equals for the first by id. The others are counted as ambiguous.
 

@@ -8,6 +8,7 @@ mod memorisation;
 mod mentions;
 mod probes;
 mod robustness;
+mod selection;
 
 use std::path::PathBuf;
 
@@ -88,6 +89,8 @@ enum Other {
     Ledger(ledger::LedgerArgs),
     /// What a run with a panel learned of facts each time they were told, and what it kept
     Dynamics(dynamics::DynamicsArgs),
+    /// Which measure of knowledge ranks what is worth learning above the rest
+    Selection(selection::SelectionArgs),
     /// How well a lexicon's concepts are found in documents where people marked them
     Mentions(mentions::MentionsArgs),
     /// What is left of a model's answers when the text is written in another way: TextFooler's
@@ -162,6 +165,7 @@ impl EvalArgs {
             Some(Other::Ledger(args)) => &args.run,
             Some(Other::Dynamics(args)) => &args.run,
             Some(Other::Mentions(args)) => &args.run,
+            Some(Other::Selection(args)) => &args.run,
             Some(Other::Robustness(args)) => &args.run,
             None => &self.run,
         };
@@ -244,6 +248,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
         Some(Other::Ledger(args)) => return ledger::run(args),
         Some(Other::Dynamics(args)) => return dynamics::run(args),
         Some(Other::Mentions(args)) => return mentions::run(args),
+        Some(Other::Selection(args)) => return selection::run(args),
         Some(Other::Robustness(args)) => return robustness::run(args),
         None => {}
     }

@@ -1,6 +1,6 @@
 //! Corpora in which people marked concepts, as they are published.
 //!
-//! To add a format: a function that reads it, and one line in [`FORMATS`].
+//! To add a format: a function that reads it, and one line in `FORMATS`.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -3,7 +3,7 @@
 //!
 //! A mention is right where a mark begins and ends at the same places; with its concept, where the
 //! mark also names that concept (marks without an id are left out there). Beside stand a plain
-//! dictionary of the same names ([`dictionary`]) and what other programs found, as PubTator has it.
+//! dictionary of the same names (`dictionary`) and what other programs found, as PubTator has it.
 //! Precision, recall and F1 are over all marks (micro), their intervals of a bootstrap over
 //! documents, which also draws the difference to the dictionary.
 
