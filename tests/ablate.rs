@@ -67,7 +67,8 @@ fn a_plan_is_run_in_pieces_and_told() {
     for arm in ["plain", "full", "arm_0", "arm_1"] {
         assert!(bits(arm, "facts.new") < bits("untrained", "facts.new") - 0.3, "{arm}");
     }
-    assert!(bits("probes", "facts.two_hop") < bits("plain", "facts.two_hop"));
+    // Forty steps tell it from no training, and from `plain` by chance alone.
+    assert!(bits("probes", "facts.two_hop") < bits("untrained", "facts.two_hop") - 0.3);
     assert!(bits("plain", "injected.seen") < bits("untrained", "injected.seen"));
     assert!(outcome("plain")["known"].get("real.concept").is_some(), "{}", outcome("plain"));
     // The arm that is plain by its levels is the plain one, to the last digit.

@@ -12,7 +12,7 @@ from datasets import load_dataset
 
 COLUMNS = (
     "id text source role language title url licence date file offset "
-    "metadata density difficulty bucket phase seq n_chars negatives"
+    "metadata density difficulty bucket phase seq n_tokens n_chars negatives"
 ).split()
 
 

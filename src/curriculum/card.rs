@@ -93,7 +93,7 @@ fn order_section(text: &mut String, curriculum: &Curriculum) {
         text,
         "\n## Order\n\nThe first {} of {} positions hold general text only. Behind them the share \
          of domain text grows \
-         to {:.1} % and the share of hard text to {:.1} %.\n\n| stratum | positions \
+         to {:.1} % of the tokens and the share of hard text to {:.1} %.\n\n| stratum | positions \
          |\n|---|---:|\n",
         pacing.n_first,
         pacing.n_positions,

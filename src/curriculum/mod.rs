@@ -4,8 +4,8 @@
 //! `data/validation-*.parquet`, each row with its place `seq` in the training order. Promises:
 //! every example is in exactly one split, and at least once; no neighbourhood of near-duplicates is
 //! divided between the splits; the opening positions hold general text only; the shares of domain
-//! and hard text follow the pacing to within one row of every window; the order is a function of
-//! the seed and the rows alone.
+//! and hard text follow the pacing to within one document of each kind of every window; the order
+//! is a function of the seed and the rows alone.
 //!
 //! Not for shuffling: a loader that shuffles these shards again throws the curriculum away.
 
@@ -29,19 +29,19 @@ use order::Row;
 use shards::{ShardInfo, Split};
 
 /// Version of what this room computes; part of its fingerprint.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Keys of `[curriculum]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
-    /// Share of the training positions that hold general text only, in `[0, 1)`.
+    /// Share of the training tokens that are of the opening, general text only, in `[0, 1)`.
     pub general_first: f64,
-    /// Greatest share of domain text at any position, in `(0, 1]`.
+    /// Greatest share of domain text, in tokens, in `(0, 1]`.
     pub domain_max: f64,
-    /// Greatest share of hard text at any position, in `(0, 1]`.
+    /// Greatest share of hard text, in tokens, in `(0, 1]`.
     pub hard_max: f64,
-    /// Least share of general, not hard, text at any position, in `[0, 1)`.
+    /// Least share of general, not hard, text, in tokens, in `[0, 1)`.
     pub replay_min: f64,
     /// How often a general document stands in the order at most; 0 sets no limit.
     pub repeat_max: u64,
@@ -51,7 +51,7 @@ pub struct Params {
     pub competence_start: f64,
     /// Power of the competence function, `>= 1`: 1 linear, 2 square root.
     pub competence_power: f64,
-    /// Positions of a quota window.
+    /// Documents of mean length whose tokens make a quota window.
     pub window: usize,
     /// Share of the documents held out, in `[0, 0.5]`.
     pub validation_share: f64,
@@ -132,7 +132,7 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
 
 /// Reads what ordering needs of every row: 40 bytes each.
 fn read_rows(input: &Dataset, params: &Params, cx: &Context) -> Result<Vec<Row>> {
-    let columns = ["id", "text", "role", "neighbourhood", "difficulty", "bucket"];
+    let columns = ["id", "text", "n_tokens", "role", "neighbourhood", "difficulty", "bucket"];
     let mut rows = Vec::with_capacity(input.rows() as usize);
     let kernel = |batch: &RecordBatch, _| {
         let (ids, texts, roles) =
@@ -141,12 +141,15 @@ fn read_rows(input: &Dataset, params: &Params, cx: &Context) -> Result<Vec<Row>>
             crate::flow::contract::numbers::<arrow::datatypes::UInt64Type>(batch, "neighbourhood")?;
         let difficulty =
             crate::flow::contract::numbers::<arrow::datatypes::Float32Type>(batch, "difficulty")?;
+        let lengths =
+            crate::flow::contract::numbers::<arrow::datatypes::UInt32Type>(batch, "n_tokens")?;
         let buckets =
             crate::flow::contract::numbers::<arrow::datatypes::UInt8Type>(batch, "bucket")?;
         let row = |idx: usize| Row {
             name: xxhash_rust::xxh3::xxh3_64(ids.value(idx).as_bytes()),
             group: groups.value(idx),
             n_bytes: texts.value(idx).len() as u32,
+            n_tokens: lengths.value(idx),
             difficulty: difficulty.value(idx),
             is_domain: roles.value(idx) == "domain",
             is_hard: buckets.value(idx) >= params.hard_from_bucket,

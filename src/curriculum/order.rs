@@ -2,13 +2,14 @@
 //!
 //! Inside a stratum documents are drawn as Platanios et al. (2019) do, uniformly among those whose
 //! difficulty rank the competence has reached, here without replacement: the first draws come from
-//! the easiest, the last from all that are left. Inside a window the strata are mixed. Every draw
-//! is keyed by the seed and by what it decides.
+//! the easiest, the last from all that are left. A window takes a document of the stratum that is
+//! furthest behind its tokens, one after the other, and mixes the strata then. Every draw is keyed
+//! by the seed and by what it decides.
 
 use rand_chacha::ChaCha8Rng;
 
 use crate::curriculum::Params;
-use crate::curriculum::pacing::{Pacing, STRATA, competence};
+use crate::curriculum::pacing::{Counts, Pacing, STRATA, Texts, competence};
 use crate::draw;
 
 /// What ordering needs to know of a document.
@@ -20,6 +21,8 @@ pub struct Row {
     pub group: u64,
     /// Length of its text.
     pub n_bytes: u32,
+    /// The same in words, as the contract `scored` counts them.
+    pub n_tokens: u32,
     /// Difficulty in `[0, 1]`.
     pub difficulty: f32,
     /// Domain or general text.
@@ -54,49 +57,94 @@ pub fn train(rows: &[Row], train: &[u32], params: &Params, seed: u64) -> Ordered
 
     let mut strata: [Vec<u32>; 4] = Default::default();
     train.iter().for_each(|&idx| strata[stratum_of(&rows[idx as usize])].push(idx));
-    let docs = [0, 1, 2, 3].map(|s| strata[s].len() as u64);
+    let tokens = |idx: u32| u64::from(rows[idx as usize].n_tokens.max(1));
+    let texts = Texts {
+        documents: [0, 1, 2, 3].map(|s: usize| strata[s].len() as u64),
+        tokens: [0, 1, 2, 3].map(|s: usize| strata[s].iter().map(|idx| tokens(*idx)).sum()),
+        longest: train.iter().map(|idx| tokens(*idx)).max().unwrap_or(0),
+    };
 
-    if docs[0] == 0 && docs.iter().sum::<u64>() > 0 {
+    if texts.documents[0] == 0 && !train.is_empty() {
         notes.push(
             "there is no general text: the order has no general opening and no replay".to_string(),
         );
     }
 
-    let pacing = Pacing::new(docs, params);
-    notes.extend(short(docs[0], &pacing, params));
-
-    let mut queues = [0, 1, 2, 3].map(|s| {
-        let mut queue = Vec::with_capacity(pacing.n_of[s] as usize);
-        let mut pass = 0_u64;
-        while (queue.len() as u64) < pacing.n_of[s] {
-            queue.extend(drawn(rows, &strata[s], STRATA[s], pass, params, seed));
+    let mut pacing = Pacing::new(&texts, params);
+    let mut queues = [0, 1, 2, 3].map(|s: usize| {
+        let (mut queue, mut left, mut pass) = (Vec::new(), pacing.tokens_of[s], 0_u64);
+        while left > 0 {
+            for idx in drawn(rows, &strata[s], STRATA[s], pass, params, seed) {
+                // Text that is repeated ends where there is enough of it; each stands once before.
+                if left == 0 && pass > 0 {
+                    break;
+                }
+                left = left.saturating_sub(tokens(idx));
+                queue.push(idx);
+            }
             pass += 1;
         }
-        queue.truncate(pacing.n_of[s] as usize);
-        queue.into_iter()
+        queue.into_iter().peekable()
     });
 
-    let mut sequence: Vec<u32> = queues[0].by_ref().take(pacing.n_first as usize).collect();
-    for (window_idx, window) in pacing.windows().iter().enumerate() {
-        let mut kinds: Vec<usize> =
-            (0..4).flat_map(|s| std::iter::repeat_n(s, window[s] as usize)).collect();
-        draw::shuffle(&mut kinds, &mut draw::stream(seed, "window", &window_idx.to_le_bytes()));
-        sequence.extend(kinds.into_iter().filter_map(|s| queues[s].next()));
+    let mut sequence: Vec<u32> = Vec::new();
+    let mut given: Counts = [0; 4];
+    while given[0] < pacing.tokens_first
+        && let Some(idx) = queues[0].next()
+    {
+        given[0] += tokens(idx);
+        sequence.push(idx);
     }
+    pacing.n_first = sequence.len() as u64;
+    pacing.n_of[0] = pacing.n_first;
+    // What the last document of the opening has too much is general text of the first window.
+    let opening = pacing.tokens_first;
+
+    let targets = pacing.targets();
+    for (window_idx, target) in targets.iter().enumerate() {
+        // The last one takes all that is left.
+        let is_last = window_idx + 1 == targets.len();
+        let end = opening as f64 + target.iter().sum::<f64>();
+        let mut held: [Vec<u32>; 4] = Default::default();
+        let mut kinds: Vec<usize> = Vec::new();
+        while is_last || (given.iter().sum::<u64>() as f64) < end - 1e-6 {
+            let behind = |s: usize| {
+                let before = if s == 0 { opening } else { 0 };
+                target[s] + before as f64 - given[s] as f64
+            };
+            let next = (0..4)
+                .filter(|s| queues[*s].len() > 0)
+                .reduce(|best, s| if behind(s) > behind(best) + 1e-9 { s } else { best });
+            let Some(next) = next else { break };
+            let Some(idx) = queues[next].next() else { break };
+            given[next] += tokens(idx);
+            held[next].push(idx);
+            kinds.push(next);
+        }
+
+        draw::shuffle(&mut kinds, &mut draw::stream(seed, "window", &window_idx.to_le_bytes()));
+        let mut held = held.map(Vec::into_iter);
+        for s in kinds {
+            pacing.n_of[s] += 1;
+            sequence.extend(held[s].next());
+        }
+    }
+    pacing.n_positions = sequence.len() as u64;
+    notes.extend(short(&texts, &pacing, params));
 
     Ordered { sequence, pacing, notes }
 }
 
 /// What to say where general text is repeated.
-fn short(docs: u64, pacing: &Pacing, params: &Params) -> Option<String> {
+fn short(texts: &Texts, pacing: &Pacing, params: &Params) -> Option<String> {
     let Params { domain_max, hard_max, repeat_max, .. } = *params;
-    let filled = pacing.n_of[0];
-    if filled < pacing.n_wanted {
-        let needed = pacing.n_wanted.div_ceil(repeat_max.max(1)) - docs;
+    let (docs, filled) = (texts.documents[0], pacing.n_of[0]);
+    if pacing.tokens_of[0] < pacing.tokens_wanted {
+        let needed = pacing.tokens_wanted.div_ceil(repeat_max.max(1)) - texts.tokens[0];
         return Some(format!(
             "general text is short: its {docs} documents fill {filled} positions, {repeat_max} \
              times each (`curriculum.repeat_max`), so domain text reaches {:.2} and hard text {:.2} \
-             of a window; {needed} more general documents keep them below {domain_max} and \
+             of a window; {needed} more words of general text keep them below {domain_max} and \
              {hard_max}",
             pacing.domain_peak, pacing.hard_peak
         ));
@@ -173,6 +221,7 @@ pub(super) mod tests {
             name: u64::from(idx) * 7919 % 1009,
             group: u64::from(idx),
             n_bytes: 100,
+            n_tokens: 1 + (draw::unit(5, "length", &idx.to_le_bytes()) * 40.0) as u32,
             difficulty: draw::unit(5, "difficulty", &idx.to_le_bytes()) as f32,
             is_domain: idx >= n_general,
             is_hard: draw::unit(5, "difficulty", &idx.to_le_bytes()) > 0.8,

@@ -18,6 +18,7 @@ use crate::draw;
 use crate::flow::contract::contract;
 use crate::flow::dataset::PartWriter;
 use crate::flow::progress::Progress;
+use crate::text::words::words;
 use crate::train::data::batch::Batcher;
 use crate::train::data::marks::PLAIN;
 use crate::train::data::rows::RowKind;
@@ -216,6 +217,7 @@ fn batch(rows: &[Document], split: &str) -> RecordBatch {
     let strings = |values: Vec<Option<String>>| Arc::new(StringArray::from(values)) as ArrayRef;
     let same = |value: Option<&str>| strings(vec![value.map(str::to_string); n]);
     let chars = |row: &Document| row.text.chars().count() as u32;
+    let tokens = |row: &Document| words(&row.text).count() as u32;
     contract("shard")
         .unwrap()
         .batch(vec![
@@ -237,6 +239,7 @@ fn batch(rows: &[Document], split: &str) -> RecordBatch {
             Arc::new(UInt8Array::from(vec![0; n])),
             same(Some(if split == "train" { "mixed" } else { "validation" })),
             Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.seq))),
+            Arc::new(UInt32Array::from_iter_values(rows.iter().map(tokens))),
             Arc::new(UInt32Array::from_iter_values(rows.iter().map(chars))),
             negatives(rows),
         ])

@@ -176,7 +176,7 @@ fn order(html: &mut String, manifest: &Manifest, facts: &Facts) {
         html,
         "<p>The first {} of {} positions hold general text only. Domain text then grows to {:.1} \
          %, hard text to \
-         {:.1} % of the positions.</p>",
+         {:.1} % of the tokens.</p>",
         pacing.n_first,
         pacing.n_positions,
         100.0 * pacing.domain_peak,

@@ -4,16 +4,17 @@
 //! that a run never learns from an order that is not the one it tells of. One byte is kept for each
 //! document, from which every step tells what it was made of ([`Curriculum::shares`]).
 
-use arrow::datatypes::{Float32Type, UInt8Type, UInt64Type};
+use arrow::datatypes::{Float32Type, UInt8Type, UInt32Type, UInt64Type};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::train::data::consumed::Range;
 use crate::train::data::shards::Shards;
 
-/// Rows of rounding and carry that a window may be off, two for each of the two strata that are
-/// added up; as the build's own pacing has it.
+/// Longest documents that a window may be off, two for each of the two strata that are added up,
+/// and the share that the build's pacing rounds by.
 const OFF: f64 = 4.0;
+const ROUNDED: f64 = 0.01;
 /// What is compared to see whether texts grow harder: this share of the order at both ends.
 const END: f64 = 0.2;
 
@@ -28,12 +29,16 @@ pub struct Declared {
     pub n_positions: usize,
     /// Positions of the opening, which hold general text only.
     pub n_first: usize,
-    /// Greatest share of domain text in a window.
+    /// Greatest share of domain text in a window, in tokens.
     pub domain_peak: f64,
-    /// Greatest share of hard text in a window.
+    /// Greatest share of hard text in a window, in tokens.
     pub hard_peak: f64,
-    /// Positions of a window.
-    pub window: usize,
+    /// Tokens of the opening, to which its last document may add.
+    pub tokens_first: u64,
+    /// Tokens of a window, to which its last document may add.
+    pub tokens_window: u64,
+    /// Tokens of the longest document.
+    pub longest: u64,
     /// The first bucket that is hard: `pipeline.curriculum.hard_from_bucket`.
     #[serde(skip)]
     pub hard_from_bucket: u8,
@@ -71,8 +76,12 @@ impl Curriculum {
         let declared = shards.declared()?;
         let (mut kinds, mut difficulties, mut buckets) = (Vec::new(), Vec::new(), Vec::new());
         let (mut sources, mut names): (Vec<u16>, Vec<String>) = (Vec::new(), Vec::new());
+        let mut lengths: Vec<u32> = Vec::new();
+        let columns = ["role", "source", "bucket", "phase", "difficulty", "seq", "n_tokens"];
+        // Shards that nothing is declared of may be anybody's, without it.
+        let n_columns = columns.len() - usize::from(declared.is_none());
 
-        shards.texts(&["role", "source", "bucket", "phase", "difficulty", "seq"], |row| {
+        shards.texts(&columns[..n_columns], |row| {
             let at = kinds.len() as u64;
             let seq = row.value::<UInt64Type>("seq")?;
             if seq != at {
@@ -84,6 +93,9 @@ impl Curriculum {
             kinds.push(u8::from(is_domain) * DOMAIN + u8::from(is_opening) * OPENING);
             difficulties.push(row.value::<Float32Type>("difficulty")?);
             buckets.push(row.value::<UInt8Type>("bucket")?);
+            if declared.is_some() {
+                lengths.push(row.value::<UInt32Type>("n_tokens")?);
+            }
             let source = row.string("source")?;
             let known = names.iter().position(|name| name == source);
             sources.push(known.unwrap_or(names.len()) as u16);
@@ -101,7 +113,7 @@ impl Curriculum {
         }
 
         if let Some(declared) = declared {
-            check(&kinds, &declared)?;
+            check(&kinds, &lengths, &declared)?;
         }
         Ok(Curriculum { rise: rise(&difficulties), kinds, buckets, sources, names })
     }
@@ -149,7 +161,7 @@ fn rise(difficulties: &[f32]) -> f64 {
 ///
 /// # Errors
 /// Names the first position that breaks it.
-fn check(kinds: &[u8], declared: &Declared) -> Result<()> {
+fn check(kinds: &[u8], lengths: &[u32], declared: &Declared) -> Result<()> {
     let broken = |what: String| {
         Err(Error::data(format!("the shards break their curriculum: {what}")).hint(
             "repeat `kpipe build`; or remove `manifest.json` to train on the order that is there",
@@ -159,7 +171,7 @@ fn check(kinds: &[u8], declared: &Declared) -> Result<()> {
     // Where all general text is hard, none of it waits.
     let has_easy = kinds.iter().any(|kind| kind & (DOMAIN | HARD) == 0);
     let is_hard = |kind: &u8| kind & HARD > 0 && (is_domain(kind) || has_easy);
-    let Declared { n_positions, n_first, domain_peak, hard_peak, window, .. } = *declared;
+    let Declared { n_positions, n_first, domain_peak, hard_peak, .. } = *declared;
     if kinds.len() != n_positions {
         return broken(format!("{} positions instead of {n_positions}", kinds.len()));
     }
@@ -180,17 +192,34 @@ fn check(kinds: &[u8], declared: &Declared) -> Result<()> {
     if n_first == 0 && domain_peak == 0.0 && hard_peak == 0.0 {
         return Ok(());
     }
-    for (nth, held) in kinds[n_first..].chunks(window.max(1)).enumerate() {
-        let n_domain = held.iter().filter(|kind| is_domain(kind)).count();
-        let n_hard = held.iter().filter(|kind| is_hard(kind)).count();
-        for (name, n, most) in [("domain", n_domain, domain_peak), ("hard", n_hard, hard_peak)] {
-            if n as f64 > most * held.len() as f64 + OFF {
-                let first = n_first + nth * window;
-                let last = first + held.len() - 1;
+    let length = |at: usize| u64::from(lengths[at].max(1));
+    let window = declared.tokens_window.max(1);
+    let mut given: u64 = (0..n_first).map(length).sum();
+    let (mut first, mut end) = (n_first, declared.tokens_first + window);
+
+    for at in n_first..kinds.len() {
+        given += length(at);
+        if given < end && at + 1 < kinds.len() {
+            continue;
+        }
+        let tokens = |is_one: &dyn Fn(&u8) -> bool| -> f64 {
+            (first..=at).filter(|at| is_one(&kinds[*at])).map(length).sum::<u64>() as f64
+        };
+        let all = tokens(&|_| true);
+        let off = OFF * declared.longest as f64 + ROUNDED * all;
+        let (domain, hard) = (tokens(&is_domain), tokens(&is_hard));
+        for (name, n, most) in [("domain", domain, domain_peak), ("hard", hard, hard_peak)] {
+            if n > most * all + off {
                 return broken(format!(
-                    "{n} of the positions {first} to {last} hold {name} text, more than {most:.2}"
+                    "{n} of the {all} tokens at the positions {first} to {at} are of {name} text, \
+                     more than {most:.2}"
                 ));
             }
+        }
+        first = at + 1;
+        // A long document may fill more than one.
+        while end <= given {
+            end += window;
         }
     }
     Ok(())
@@ -206,8 +235,12 @@ mod tests {
         domain_peak: 0.8,
         hard_peak: 0.5,
         hard_from_bucket: 4,
-        window: 10,
+        tokens_first: 200,
+        tokens_window: 100,
+        longest: 1,
     };
+    /// Each has ten tokens.
+    const LENGTHS: [u32; 100] = [10; 100];
 
     /// 20 of the opening, then windows of ten with so much domain and hard text.
     fn order(domain: usize, hard: usize) -> Vec<u8> {
@@ -219,12 +252,21 @@ mod tests {
 
     #[test]
     fn an_order_that_breaks_its_quotas_is_refused() {
-        check(&order(8, 5), &DECLARED).unwrap();
-        let told = |kinds: &[u8]| check(kinds, &DECLARED).unwrap_err().to_string();
+        check(&order(8, 5), &LENGTHS, &DECLARED).unwrap();
+        let told = |kinds: &[u8]| check(kinds, &LENGTHS, &DECLARED).unwrap_err().to_string();
         let strict = Declared { domain_peak: 0.3, ..DECLARED };
-        let error = check(&order(8, 2), &strict).unwrap_err().to_string();
-        assert!(error.contains("8 of the positions 20 to 29 hold domain text"), "{error}");
-        assert!(told(&order(0, 10)).contains("hold hard text, more than 0.50"));
+        let error = check(&order(8, 2), &LENGTHS, &strict).unwrap_err().to_string();
+        assert!(
+            error.contains("80 of the 100 tokens at the positions 20 to 29 are of domain text"),
+            "{error}"
+        );
+        assert!(told(&order(0, 10)).contains("are of hard text, more than 0.50"));
+
+        // Documents count by what they have: a long one of the domain is too much.
+        let mut long = LENGTHS;
+        long[20] = 100;
+        let error = check(&order(8, 5), &long, &DECLARED).unwrap_err().to_string();
+        assert!(error.contains("100 of the 100 tokens at the positions 20 to 20"), "{error}");
 
         let mut early = order(8, 5);
         early[7] = OPENING | DOMAIN;
@@ -243,8 +285,8 @@ mod tests {
         let (n_positions, n_first) = (40, 0);
         let unpaced =
             Declared { n_positions, n_first, domain_peak: 0.0, hard_peak: 0.0, ..DECLARED };
-        check(&[DOMAIN; 40], &unpaced).unwrap();
-        check(&[0; 40], &unpaced).unwrap();
+        check(&[DOMAIN; 40], &LENGTHS, &unpaced).unwrap();
+        check(&[0; 40], &LENGTHS, &unpaced).unwrap();
     }
 
     #[test]

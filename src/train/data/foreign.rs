@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::flow::contract::{CONTRACT_KEY, Contract, Field, column, contract};
 use crate::flow::dataset::Batches;
 use crate::flow::place::Place;
+use crate::text::words::words;
 
 /// Columns that are taken from the files; the others say how kpipe ordered a set.
 const TAKEN: [&str; 11] = [
@@ -97,7 +98,8 @@ impl Foreign {
     /// If the file cannot be read.
     pub fn batches(&self, place: &Place, columns: &[&str]) -> Result<ForeignBatches> {
         let mut own: Vec<&str> = columns.iter().copied().filter(|name| self.says(name)).collect();
-        if columns.contains(&"n_chars") && !own.contains(&"text") {
+        let is_length = |column: &&str| matches!(*column, "n_chars" | "n_tokens");
+        if columns.iter().any(is_length) && !own.contains(&"text") {
             own.push("text");
         }
         let mut rows_before = 0;
@@ -133,10 +135,14 @@ impl Foreign {
             "source" => same(stem(&self.name)),
             "role" => same("domain"),
             "phase" => same("mixed"),
-            "n_chars" => {
+            "n_chars" | "n_tokens" => {
                 let texts = cast(column(batch, "text")?, &DataType::Utf8)?;
+                let length = |text: &str| match field.name.as_str() {
+                    "n_chars" => text.chars().count() as u32,
+                    _ => words(text).count() as u32,
+                };
                 let texts = texts.as_string::<i32>().iter();
-                let lengths = texts.map(|text| text.unwrap_or("").chars().count() as u32);
+                let lengths = texts.map(|text| length(text.unwrap_or("")));
                 Arc::new(UInt32Array::from_iter_values(lengths))
             }
             "density" | "difficulty" => Arc::new(Float32Array::from(vec![0.0; n])),

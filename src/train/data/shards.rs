@@ -184,7 +184,9 @@ impl Shards {
         let hard = manifest["pipeline"]["curriculum"]["hard_from_bucket"].as_u64();
         let (false, Some(hard)) = (pacing.is_null(), hard) else { return Ok(None) };
         let declared: Declared = serde_json::from_value(pacing).map_err(|cause| {
-            Error::data(format!("`{MANIFEST}`: `curriculum.pacing`: {cause}")).at(first)
+            Error::data(format!("`{MANIFEST}`: `curriculum.pacing`: {cause}"))
+                .at(first)
+                .hint("another version of kpipe wrote it: repeat `kpipe build`")
         })?;
         let hard_from_bucket = u8::try_from(hard).unwrap_or(u8::MAX);
         Ok(Some(Declared { hard_from_bucket, ..declared }))
