@@ -54,9 +54,12 @@ impl Inputs {
 
         if let Some(data) = std::env::var_os("KPIPE_TEST_DATA") {
             let data = PathBuf::from(data);
-            let large = ["doid-*.obo.gz", "hp-*.obo.gz", "drugbank-vocabulary.csv.gz"];
-            let large =
-                large.iter().map(|name| pattern(&data, &format!("kg-lexicons/{name}"))).collect();
+            let named = |names: &[&str]| -> Vec<String> {
+                names.iter().map(|name| pattern(&data, &format!("kg-lexicons/{name}"))).collect()
+            };
+            let large = named(&["doid-*.obo.gz", "hp-*.obo.gz", "drugbank-vocabulary.csv.gz"]);
+            let more = ["mesh-tree*", "drugbank-aliases*", "hetionet-*", "THUOCL_*"];
+            let all = [large.clone(), named(&more)].concat();
             let pubmed = pattern(&data, "pubmed-xml/*.xml*");
             let copies = renumbered(&pubmed)?;
 
@@ -68,7 +71,7 @@ impl Inputs {
                     ("pubmed", "pubmed", pubmed),
                     ("pubmed, copies", "pubmed", pattern(copies.path(), "*")),
                 ],
-                lexicons: vec![ours, ("DOID, HP, DrugBank", large)],
+                lexicons: vec![ours, ("DOID, HP, DrugBank", large), ("all of kg-lexicons", all)],
                 pipeline,
                 text: data.join("wikipedia-text/en"),
 

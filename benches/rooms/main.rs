@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! cargo bench --bench rooms                     # all of them, on the fixtures
-//! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, chain,
-//!                                               # memory, stream, products, train,
+//! cargo bench --bench rooms -- ingest minhash   # some: ingest, minhash, dedup-score, mentions,
+//!                                               # chain, memory, stream, products, train,
 //!                                               # methods, profile, eval, checkpointing
 //! ```
 //!
@@ -29,6 +29,7 @@ mod eval;
 mod ingest;
 mod inputs;
 mod memory;
+mod mentions;
 mod methods;
 mod minhash;
 mod products;
@@ -61,6 +62,7 @@ static BENCHES: &[Bench] = &[
     ("ingest", ingest::bench),
     ("minhash", minhash::bench),
     ("dedup-score", dedup_score::bench),
+    ("mentions", mentions::bench),
     ("chain", chain::bench),
     ("memory", memory::bench),
     ("stream", stream::bench),

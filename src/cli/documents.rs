@@ -26,6 +26,12 @@ pub(super) fn sources(inputs: &[PathBuf], pipeline: &Pipeline) -> Result<Vec<Sou
         let numbered = (1..).map(|n| if n == 1 { stem.clone() } else { format!("{stem}-{n}") });
         let is_new = |name: &String| sources.iter().all(|source| source.name != *name);
         let name = numbered.into_iter().find(is_new).unwrap_or(stem.clone());
+        let known = pipeline.source.get(&name).filter(|known| known.path.is_empty());
+        if let Some(known) = known.filter(|known| !known.format.is_empty() && path.exists()) {
+            let path = path.to_string_lossy().into_owned();
+            sources.push(SourceSpec { path, ..known.clone() });
+            continue;
+        }
         let found = SourceSpec::of_path(&name, path).map_err(|error| {
             if path.exists() {
                 error
@@ -33,12 +39,8 @@ pub(super) fn sources(inputs: &[PathBuf], pipeline: &Pipeline) -> Result<Vec<Sou
                 error.hint("give a file or folder, or run `kpipe build` first")
             }
         })?;
-        let known = pipeline.source.get(&name).filter(|known| known.path.is_empty());
         sources.push(match known {
-            Some(known) if known.format.is_empty() => {
-                SourceSpec { path: found.path, format: found.format, ..known.clone() }
-            }
-            Some(known) => SourceSpec { path: found.path, ..known.clone() },
+            Some(known) => SourceSpec { path: found.path, format: found.format, ..known.clone() },
             None => found,
         });
     }

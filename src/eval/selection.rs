@@ -89,7 +89,7 @@ pub fn judge(documents: &Dataset, label: &Label, params: &Params, cx: &Context) 
         .collect();
     let others = [
         ("length", "words", n_tokens.iter().map(|n| f64::from(*n)).collect()),
-        ("perplexity", "of the words by their frequency, the lowest first", texts.likelihoods()),
+        ("perplexity", "of the words by their frequency, the lowest first", texts.likelihoods),
         ("compression", "how little zlib packs it", texts.ratios),
         ("random", "a draw", random),
     ];
@@ -145,48 +145,59 @@ struct Texts {
     is_good: Vec<bool>,
     /// Bytes that zlib makes of a byte.
     ratios: Vec<f64>,
-    /// Hashes of the words of each.
-    words: Vec<Vec<u64>>,
+    /// How often each word stands in all, by its hash.
+    counts: HashMap<u64, u64>,
+    /// Mean log-probability of the words of each text, in nats.
+    likelihoods: Vec<f64>,
 }
 
 impl Texts {
     fn read(documents: &Dataset, label: &Label) -> Result<Self> {
         let mut found = Texts::default();
-        let columns = Some(&["source", "text", "metadata"][..]);
-        for part in &documents.parts {
-            for batch in Batches::open(&part.path, Some(documents.contract), columns)? {
-                let batch = batch?;
-                let (sources, texts) = (strings(&batch, "source")?, strings(&batch, "text")?);
-                let metadata = strings(&batch, "metadata")?;
-                for row in 0..batch.num_rows() {
-                    let text = texts.value(row);
-                    found.is_good.push(match label {
-                        Label::Sources(names) => names.contains(sources.value(row)),
-                        Label::Metadata { key, value } => {
-                            has(metadata.iter().nth(row).flatten(), key, value)
-                        }
-                    });
-                    found.ratios.push(packed_bytes(text) as f64 / text.len().max(1) as f64);
-                    let hashed =
-                        words(text).map(|word| xxh3_64(word.text.to_lowercase().as_bytes()));
-                    found.words.push(hashed.collect());
-                }
+        each_text(documents, |source, text, metadata| {
+            found.is_good.push(match label {
+                Label::Sources(names) => names.contains(source),
+                Label::Metadata { key, value } => has(metadata, key, value),
+            });
+            found.ratios.push(packed_bytes(text) as f64 / text.len().max(1) as f64);
+            hashed(text).for_each(|word| *found.counts.entry(word).or_default() += 1);
+        })?;
+        let all = found.counts.values().sum::<u64>() as f64;
+        let mut likelihoods = Vec::with_capacity(found.is_good.len());
+        each_text(documents, |_, text, _| {
+            likelihoods.push(likelihood(text, &found.counts, all));
+        })?;
+        Ok(Texts { likelihoods, ..found })
+    }
+}
+
+/// Source, text and metadata of every document, in order.
+fn each_text(documents: &Dataset, mut of: impl FnMut(&str, &str, Option<&str>)) -> Result<()> {
+    let columns = Some(&["source", "text", "metadata"][..]);
+    for part in &documents.parts {
+        for batch in Batches::open(&part.path, Some(documents.contract), columns)? {
+            let batch = batch?;
+            let (sources, texts) = (strings(&batch, "source")?, strings(&batch, "text")?);
+            for (row, metadata) in strings(&batch, "metadata")?.iter().enumerate() {
+                of(sources.value(row), texts.value(row), metadata);
             }
         }
-        Ok(found)
     }
+    Ok(())
+}
 
-    /// Mean log-probability of the words of each text, in nats.
-    fn likelihoods(&self) -> Vec<f64> {
-        let mut counts: HashMap<u64, u64> = HashMap::new();
-        self.words.iter().flatten().for_each(|word| *counts.entry(*word).or_default() += 1);
-        let all = counts.values().sum::<u64>() as f64;
-        let mean = |words: &Vec<u64>| {
-            let sum: f64 = words.iter().map(|word| (counts[word] as f64 / all).ln()).sum();
-            sum / words.len().max(1) as f64
-        };
-        self.words.iter().map(mean).collect()
+fn hashed(text: &str) -> impl Iterator<Item = u64> {
+    words(text).map(|word| xxh3_64(word.text.to_lowercase().as_bytes()))
+}
+
+/// Mean log-probability of a text's words by their counts; a text without any is the last of all.
+fn likelihood(text: &str, counts: &HashMap<u64, u64>, all: f64) -> f64 {
+    let (mut sum, mut n) = (0.0, 0);
+    for word in hashed(text) {
+        sum += (counts.get(&word).copied().unwrap_or(1) as f64 / all).ln();
+        n += 1;
     }
+    if n == 0 { f64::NEG_INFINITY } else { sum / f64::from(n) }
 }
 
 /// Whether a JSON object has a key with a value.
@@ -249,10 +260,10 @@ mod tests {
     /// Words of twice "a", once "b" in all: a text of both has the mean of ln 2/3 and ln 1/3.
     #[test]
     fn likelihoods_are_those_of_frequencies() {
-        let texts = Texts { words: vec![vec![1, 2], vec![1], vec![]], ..Texts::default() };
-        let found = texts.likelihoods();
+        let counts: HashMap<u64, u64> = hashed("a b").zip([2, 1]).collect();
         let expected = ((2.0_f64 / 3.0).ln() + (1.0_f64 / 3.0).ln()) / 2.0;
-        assert!((found[0] - expected).abs() < 1e-12);
-        assert_eq!((found[1], found[2]), ((2.0_f64 / 3.0).ln(), 0.0));
+        assert!((likelihood("B, a", &counts, 3.0) - expected).abs() < 1e-12);
+        assert_eq!(likelihood("a", &counts, 3.0), (2.0_f64 / 3.0).ln());
+        assert_eq!(likelihood("?", &counts, 3.0), f64::NEG_INFINITY);
     }
 }

@@ -61,7 +61,11 @@ impl<'a> Annotated<'a> {
     fn places(&self) -> Vec<Place<'a>> {
         let (mut at, mut chars) = (0, 0);
         let mut count = |to: usize| {
-            chars += self.text[at..to].chars().count();
+            // The names of a group begin at one place, before the end of the one before.
+            match to < at {
+                true => chars -= self.text[to..at].chars().count(),
+                false => chars += self.text[at..to].chars().count(),
+            }
             at = to;
             chars
         };
@@ -212,6 +216,7 @@ mod tests {
             entry("D1", "fever", "body sign"),
             entry("D2", "yellow fever", ""),
             entry("D3", "阿司匹林", "drug"),
+            entry("D4", "dengue fever", ""),
         ])
     }
 
@@ -240,6 +245,26 @@ mod tests {
              T2\tbody_sign 14 20\tfevers\nN2\tReference T2 kpipe:D1\tfever\n\
              T3\tConcept 25 31;32 37\tyellow fever\nN3\tReference T3 kpipe:D2\tyellow fever\n",
         );
+    }
+
+    /// Each name of a group stands at the place of all of them.
+    #[test]
+    fn names_that_share_a_word_stand_at_one_place() {
+        let lexicon = lexicon();
+        let finder = Finder::new(&lexicon, &rules()).unwrap();
+        let text = "Hé: yellow and dengue fever";
+        let one = |lexicon| Annotated { id: "a", text, mentions: finder.find(text), lexicon };
+        assert_eq!(plain(&one(&lexicon)), "a\nHé: yellow and dengue fever{D2}{D4}\n\n");
+        let told = pubtator(&one(&lexicon));
+        assert!(
+            told.contains("a\t4\t27\tyellow and dengue fever\tConcept\tD2\na\t4\t27\t"),
+            "{told}"
+        );
+        assert!(brat(&one(&lexicon)).contains("T2\tConcept 4 27\t"));
+        let line: serde_json::Value = serde_json::from_str(&jsonl(&one(&lexicon))).unwrap();
+        assert_eq!(line["mentions"].as_array().unwrap().len(), 2);
+        assert_eq!(batch(&[one(&lexicon)]).unwrap().num_rows(), 2);
+        assert!(coloured(&one(&lexicon)).ends_with("{D4}\x1b[0m\n\n"));
     }
 
     /// What is told by colours is told without them too.

@@ -9,8 +9,9 @@ use std::collections::HashMap;
 
 use super::lexicon::Lexicon;
 use super::mentions::Scan;
+use super::names::Owner;
 
-/// Mentions on either side that are heard.
+/// Places that are heard on either side; others are too far to matter.
 const HEARD: usize = 100;
 
 /// A mention by a shared name.
@@ -18,13 +19,20 @@ pub(super) struct Doubt<'a> {
     /// Its number.
     pub(super) mention: usize,
     /// The other concepts with this name.
-    pub(super) others: &'a [u32],
+    pub(super) others: &'a [Owner],
 }
 
 /// The neighbours of concepts that share a name with others.
 #[derive(Default)]
 pub(super) struct Neighbours {
     of: HashMap<u32, Box<[u32]>>,
+}
+
+/// A mention that is of one concept alone.
+#[derive(Clone, Copy)]
+struct Sure {
+    concept: u32,
+    word: u32,
 }
 
 impl Neighbours {
@@ -35,36 +43,55 @@ impl Neighbours {
 
     /// Gives each doubtful mention the concept that its text speaks for.
     pub(super) fn decide(&self, scan: &mut Scan, doubts: &[Doubt]) {
-        let mut decided = Vec::new();
+        if doubts.is_empty() {
+            return;
+        }
+        let mut open = doubts.iter().map(|doubt| doubt.mention).peekable();
+        let is_sure = |at: &usize| open.next_if_eq(at).is_none();
+        let sure = (0..scan.mentions.len()).filter(is_sure).map(|at| &scan.mentions[at]);
+        let mut sure: Vec<Sure> =
+            sure.map(|one| Sure { concept: one.concept, word: one.word }).collect();
+        sure.sort_by_key(|one| one.concept);
+        // Where each of the concepts in doubt is spoken for.
+        let mut places: HashMap<u32, Vec<u32>> = HashMap::new();
+
         for Doubt { mention, others } in doubts {
-            let own = scan.mentions[*mention].concept;
-            let mut best = (own, self.support(scan, doubts, *mention, own));
+            let mention = &mut scan.mentions[*mention];
+            let mut support = |concept: u32| -> f64 {
+                let words = places.entry(concept).or_insert_with(|| self.speak(concept, &sure));
+                let here = words.partition_point(|word| *word < mention.word);
+                let heard = here.saturating_sub(HEARD)..words.len().min(here + HEARD);
+                let near = |word: &u32| 1.0 / f64::from(1 + word.abs_diff(mention.word));
+                words[heard].iter().map(near).sum()
+            };
+            let mut best = Owner { concept: mention.concept, rule: mention.rule };
+            let mut most = support(best.concept);
             for other in *others {
-                let support = self.support(scan, doubts, *mention, *other);
-                if support > best.1 {
-                    best = (*other, support);
+                let support = support(other.concept);
+                if support > most {
+                    (best, most) = (*other, support);
                 }
             }
-            decided.push(best.0);
-        }
-
-        for (Doubt { mention, .. }, concept) in doubts.iter().zip(decided) {
-            scan.mentions[*mention].concept = concept;
+            (mention.concept, mention.rule) = (best.concept, best.rule);
         }
     }
 
-    fn support(&self, scan: &Scan, doubts: &[Doubt], mention: usize, concept: u32) -> f64 {
+    /// The words at which a concept is mentioned, or one that is linked to it, in order.
+    fn speak(&self, concept: u32, sure: &[Sure]) -> Vec<u32> {
         let neighbours = self.of.get(&concept).map_or(&[][..], |all| all);
-        let from = mention.saturating_sub(HEARD);
-        let here = scan.mentions[mention].word;
-        let speaks = |(number, other): (usize, &super::mentions::Mention)| {
-            let is_its =
-                other.concept == concept || neighbours.binary_search(&other.concept).is_ok();
-            let is_sure = || doubts.binary_search_by_key(&number, |doubt| doubt.mention).is_err();
-            let distance = 1 + other.word.abs_diff(here);
-            if is_its && is_sure() { 1.0 / f64::from(distance) } else { 0.0 }
-        };
-        (from..).zip(scan.mentions[from..].iter().take(2 * HEARD)).map(speaks).sum()
+        let mut words: Vec<u32> = Vec::new();
+        if neighbours.len() < sure.len() {
+            for one in neighbours.iter().chain([&concept]) {
+                let first = sure.partition_point(|sure| sure.concept < *one);
+                let same = sure[first..].iter().take_while(|sure| sure.concept == *one);
+                words.extend(same.map(|sure| sure.word));
+            }
+        } else {
+            let is_of = |one: u32| one == concept || neighbours.binary_search(&one).is_ok();
+            words.extend(sure.iter().filter(|sure| is_of(sure.concept)).map(|sure| sure.word));
+        }
+        words.sort_unstable();
+        words
     }
 }
 
@@ -93,6 +120,11 @@ mod tests {
             entry("F", &["solar system"], ""),
         ]);
         let finder = Finder::new(&lexicon, &rules()).unwrap();
+        let rules_of = |text: &str| -> Vec<&str> {
+            finder.find(text).iter().map(|one| one.rule.name()).collect()
+        };
+        assert_eq!(rules_of("mercury was measured"), ["name"]);
+        assert_eq!(rules_of("mercury in the solar system"), ["synonym", "name"]);
         let of = |text: &str| -> Vec<&str> {
             let found = finder.find(text);
             found.iter().map(|one| lexicon.concepts[one.concept as usize].id.as_str()).collect()

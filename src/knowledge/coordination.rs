@@ -52,24 +52,33 @@ pub(super) fn resolve(text: &str, scan: &mut Scan, names: &impl Names) {
         }
     }
 
-    for group in numbered(text, scan, names) {
-        let is_apart = |other: &Group| {
-            other.range.end <= group.range.start || group.range.end <= other.range.start
-        };
-        if groups.iter().all(is_apart) {
-            groups.push(group);
-        }
+    groups.extend(numbered(text, scan, names));
+    if groups.is_empty() {
+        return;
     }
 
+    // Of two that touch, the one that begins first.
+    groups.sort_by_key(|group| group.range.start);
+    let mut mentions: Vec<Mention> = Vec::with_capacity(scan.mentions.len() + groups.len());
+    let mut rest = scan.mentions.iter().peekable();
+    let mut behind = 0;
     for Group { range: Range { start, end }, concepts } in groups {
-        let first = scan.mentions.partition_point(|mention| mention.end <= start);
-        let behind = scan.mentions.partition_point(|mention| mention.start < end);
-        let before = first.checked_sub(1).map(|last| scan.mentions[last]);
+        if start < behind {
+            continue;
+        }
+        while let Some(mention) = rest.next_if(|mention| mention.end <= start) {
+            mentions.push(*mention);
+        }
+        let before = mentions.last();
         let (from, n_words) = before.map_or((0, 0), |before| (before.start, before.word));
         let word = n_words + words(&text[from..start]).count() as u32;
         let of = |concept| Mention { start, end, concept, word, rule: Rule::Coordination };
-        scan.mentions.splice(first..behind, concepts.into_iter().map(of));
+        mentions.extend(concepts.into_iter().map(of));
+        while rest.next_if(|mention| mention.start < end).is_some() {}
+        behind = end;
     }
+    mentions.extend(rest);
+    scan.mentions = mentions;
 }
 
 /// "type 1 and 2 diabetes": numbers or letters tell apart what begins and ends alike. No name need
@@ -119,18 +128,21 @@ fn numbered(text: &str, scan: &Scan, names: &impl Names) -> Vec<Group> {
 
 /// Whether a group names several things, and no mention goes over its begin or its end.
 fn is_whole(group: &Group, mentions: &[Mention]) -> bool {
-    let is_cut = |other: &Mention| {
-        let is_over = |at: usize| other.start < at && at < other.end;
-        is_over(group.range.start) || is_over(group.range.end)
+    let is_over = |at: usize| {
+        let first = mentions.partition_point(|mention| mention.end <= at);
+        mentions.get(first).is_some_and(|mention| mention.start < at)
     };
-    group.concepts.iter().any(|one| *one != group.concepts[0]) && !mentions.iter().any(is_cut)
+    let Range { start, end } = group.range;
+    group.concepts.iter().any(|one| *one != group.concepts[0]) && !is_over(start) && !is_over(end)
 }
 
-/// Whether a word is what things of one name are counted by: 1, II, B, 2a, C7.
+/// Whether a word is what things of one name are counted by: 1, II, B, 2a, C7; but no article.
 fn is_number(word: &str) -> bool {
     let is_short = word.len() <= 4 && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let is_roman = word.bytes().all(|byte| matches!(byte, b'I' | b'V' | b'X'));
-    is_short && (word.len() == 1 || is_roman || word.bytes().any(|byte| byte.is_ascii_digit()))
+    is_short
+        && word != "a"
+        && (word.len() == 1 || is_roman || word.bytes().any(|byte| byte.is_ascii_digit()))
 }
 
 /// A mention, and what stands around it.
@@ -415,6 +427,7 @@ mod tests {
         check("breast, then ovarian cancer", &[("breast", &[12]), ("ovarian cancer", &[1])]);
         check("breast. And ovarian cancer", &[("breast", &[12]), ("ovarian cancer", &[1])]);
         check("breast and, ovarian cancer", &[("breast", &[12]), ("ovarian cancer", &[1])]);
+        check("type 1 and a type 2", &[]);
         check("and ovarian cancer", &[("ovarian cancer", &[1])]);
         check("肺癌和肝癌", &[("肺癌", &[13]), ("肝癌", &[14])]);
     }

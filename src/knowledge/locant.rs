@@ -41,12 +41,12 @@ pub(super) fn at_end(text: &str) -> usize {
     let begin = before
         .char_indices()
         .rev()
-        .take_while(|(_, c)| continues(*c) || matches!(c, '-' | ',' | '\''))
+        .take_while(|(_, c)| continues(*c) || matches!(c, '-' | ',' | '\'' | '\u{2019}'))
         .last();
     let Some((begin, _)) = begin else { return 0 };
     let locant = before[begin..].to_lowercase();
     let is_position = |part: &str| {
-        let digits = part.trim_end_matches(['\'', 'a', 'b', 'c']);
+        let digits = part.trim_end_matches(['\'', '\u{2019}', 'a', 'b', 'c']);
         (1..=2).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
     };
     let is_locant =
@@ -69,6 +69,7 @@ mod tests {
             ("of 5-", "5-"),
             ("17\u{2010}", "17\u{2010}"),
             ("nitro-l-", ""),
+            ("Alzheimer\u{2019}s-", ""),
             ("about 1950-", ""),
             ("non-", ""),
             ("a, -", ""),

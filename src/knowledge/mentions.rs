@@ -122,7 +122,8 @@ impl Finder {
         starts.push(hashed.len() as u32);
         let names: Vec<Name> = hashed.into_iter().map(|(_, name)| name).collect();
         let shared = names.iter().filter(|name| !name.others.is_empty());
-        let sharing = shared.flat_map(|name| name.others.iter().copied().chain([name.concept]));
+        let sharing = shared
+            .flat_map(|name| name.others.iter().map(|other| other.concept).chain([name.concept]));
         let neighbours = Neighbours::new(lexicon, sharing);
         let (first, kinds) = (FirstWords::new(groups), kinds(lexicon));
         Ok(Finder { names, starts, shorter, first, neighbours, kinds, books })

@@ -13,7 +13,8 @@
 //! - A name of several concepts counts for the one that the text speaks for (see
 //!   `context`); where it speaks for none, for the concept whose preferred name it is,
 //!   before one that has it as a synonym, before one that has it only turned round or in another
-//!   number; among equals for the first by id. The others are counted as ambiguous.
+//!   number, before one whose adjective it is; among equals for the first by id. The others are
+//!   counted as ambiguous.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,6 +73,15 @@ impl Rule {
     }
 }
 
+/// A concept that a spelling may be of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Owner {
+    /// Its number.
+    pub(super) concept: u32,
+    /// What the spelling is to it.
+    pub(super) rule: Rule,
+}
+
 /// One spelling of a name.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Name {
@@ -81,8 +91,8 @@ pub(super) struct Name {
     pub(super) exact: Option<String>,
     /// Number of the concept it counts for without a text.
     pub(super) concept: u32,
-    /// Other concepts of that name, in the order in which it would count for them.
-    pub(super) others: Vec<u32>,
+    /// Others that have it, in the order in which it would count for them.
+    pub(super) others: Vec<Owner>,
     /// What it is to the concept.
     pub(super) rule: Rule,
 }
@@ -172,8 +182,10 @@ pub(super) fn spellings(lexicon: &Lexicon, rules: &NameRules) -> (Vec<Name>, Nam
         match found.last_mut() {
             Some(last) if last.folded == name.folded && last.exact == name.exact => {
                 other_owners += u64::from(last.concept != name.concept);
-                if last.concept != name.concept && !last.others.contains(&name.concept) {
-                    last.others.push(name.concept);
+                let Name { concept, rule, .. } = name;
+                let is_known = last.others.iter().any(|other| other.concept == concept);
+                if last.concept != concept && !is_known {
+                    last.others.push(Owner { concept, rule });
                 }
             }
             _ => found.push(name),
@@ -225,7 +237,8 @@ fn variants(name: &str, rules: &NameRules) -> Vec<Variant> {
     }
     let mut add = |rule: Rule, other: &dyn Fn(&Variant) -> Vec<String>| {
         let of = |one: &Variant| {
-            let less = one.less + 2;
+            // An adjective is the last thing that a word may be.
+            let less = one.less + if rule == Rule::Adjective { 6 } else { 2 };
             other(one).into_iter().map(move |text| Variant { text, less, rule: Some(rule) })
         };
         let new: Vec<Variant> = all.iter().flat_map(of).collect();

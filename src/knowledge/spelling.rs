@@ -143,7 +143,8 @@ fn by_word(text: &str, change: impl Fn(&str) -> Option<String>) -> Option<String
 
 /// How names of one word end, and the adjectives that are made of them.
 static ADJECTIVES: &[(&str, &str)] = &[
-    ("tension", "tensive"),
+    ("hypertension", "hypertensive"),
+    ("hypotension", "hypotensive"),
     ("epsy", "eptic"),
     ("emia", "emic"),
     ("itis", "itic"),
@@ -157,26 +158,29 @@ static ADJECTIVES: &[(&str, &str)] = &[
     ("toxicity", "toxic"),
 ];
 
+/// Words that are no adjectives of what ends so: they name drugs, or nothing of the kind.
+static NO_ADJECTIVES: &[&str] = &["antibiotic", "hypnotic", "narcotic", "academic"];
+
 /// The adjective of a name: hypertensive, ischemic. Names of several words have none, and those of
 /// less than seven letters are too near to other words.
 pub(super) fn adjective(name: &str) -> Option<String> {
     let name = name.to_lowercase();
     let is_word = name.chars().count() >= 7 && name.chars().all(char::is_alphabetic);
-    ADJECTIVES.iter().filter(|_| is_word).find_map(|(noun, adjective)| {
+    let mut all = ADJECTIVES.iter().filter(|_| is_word).filter_map(|(noun, adjective)| {
         name.strip_suffix(noun).map(|stem| format!("{stem}{adjective}"))
-    })
+    });
+    all.next().filter(|adjective| !NO_ADJECTIVES.contains(&adjective.as_str()))
 }
 
-/// With a hyphen between its letters and its number where there is none, and without it where there
-/// is: FK-506 and FK506; nothing of other names.
+/// Without the hyphen between its letters and its number: FK-506 as FK506; nothing of other names.
+/// The other way round, PM10 would be found in "at 5 PM 10 patients", where a hyphen is a space.
 pub(super) fn numbered(name: &str) -> Option<String> {
     let letters = name.len() - name.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
     let (begin, rest) = name.split_at(letters);
-    let number = rest.strip_prefix('-').unwrap_or(rest);
+    let number = rest.strip_prefix('-')?;
     let is_number = number.starts_with(|c: char| c.is_ascii_digit())
         && number.chars().all(|c| c.is_ascii_alphanumeric());
-    let joint = if rest.len() == number.len() { "-" } else { "" };
-    (letters > 0 && is_number).then(|| format!("{begin}{joint}{number}"))
+    (letters > 0 && is_number).then(|| format!("{begin}{number}"))
 }
 
 /// The plural of a singular or the singular of a plural, by how a word of English ends; names that
@@ -251,6 +255,8 @@ mod tests {
             ("Diabetes", Some("diabetic")),
             ("heart ischemia", None),
             ("uremia", None),
+            ("extension", None),
+            ("narcosis", None),
             ("fever", None),
         ] {
             assert_eq!(adjective(name).as_deref(), expected, "{name}");
@@ -258,9 +264,9 @@ mod tests {
     }
 
     #[test]
-    fn numbers_stand_with_a_hyphen_and_without() {
+    fn numbers_stand_without_a_hyphen_too() {
         for (name, expected) in [
-            ("FK506", Some("FK-506")),
+            ("FK506", None),
             ("FK-506", Some("FK506")),
             ("IL-2R", Some("IL2R")),
             ("TNF-a", None),

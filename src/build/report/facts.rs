@@ -46,7 +46,7 @@ pub struct Facts {
     pub difficulty: BTreeMap<String, [u64; BINS]>,
     /// Documents in each bucket, by language.
     pub buckets: BTreeMap<String, BTreeMap<u8, u64>>,
-    /// For each stretch of the training order: positions, domain, hard.
+    /// For each stretch of the training order: tokens, those of domain text, those of hard text.
     pub order: Vec<[u64; 3]>,
     /// Rewritten passages by `kind, engine`.
     pub negatives: BTreeMap<String, u64>,
@@ -64,8 +64,18 @@ const SAMPLES: usize = 3;
 pub fn gather(out: &Path, manifest: &Manifest) -> Result<Facts> {
     let mut facts = Facts { order: vec![[0; 3]; STRETCHES], ..Facts::default() };
     let mut seen = BTreeSet::new();
-    let columns =
-        ["id", "source", "role", "language", "density", "difficulty", "bucket", "seq", "negatives"];
+    let columns = [
+        "id",
+        "source",
+        "role",
+        "language",
+        "density",
+        "difficulty",
+        "bucket",
+        "seq",
+        "n_tokens",
+        "negatives",
+    ];
     let n_positions = manifest.curriculum.pacing.n_positions.max(1);
     let hard = manifest.pipeline.curriculum.hard_from_bucket;
     let shards = manifest.curriculum.train.iter().chain(&manifest.curriculum.validation);
@@ -89,6 +99,7 @@ pub fn gather(out: &Path, manifest: &Manifest) -> Result<Facts> {
 fn count_order(batch: &RecordBatch, n_positions: u64, hard: u8, facts: &mut Facts) -> Result<()> {
     let (roles, buckets) = (strings(batch, "role")?, numbers::<UInt8Type>(batch, "bucket")?);
     let seqs = numbers::<arrow::datatypes::UInt64Type>(batch, "seq")?;
+    let lengths = numbers::<arrow::datatypes::UInt32Type>(batch, "n_tokens")?;
 
     for row in 0..batch.num_rows() {
         let stretch = (seqs.value(row) * STRETCHES as u64 / n_positions) as usize;
@@ -96,9 +107,10 @@ fn count_order(batch: &RecordBatch, n_positions: u64, hard: u8, facts: &mut Fact
             .order
             .get_mut(stretch)
             .ok_or_else(|| Error::data("a `seq` is beyond the manifest's"))?;
-        counts[0] += 1;
-        counts[1] += u64::from(roles.value(row) == "domain");
-        counts[2] += u64::from(buckets.value(row) >= hard);
+        let n_tokens = u64::from(lengths.value(row).max(1));
+        counts[0] += n_tokens;
+        counts[1] += n_tokens * u64::from(roles.value(row) == "domain");
+        counts[2] += n_tokens * u64::from(buckets.value(row) >= hard);
     }
 
     Ok(())

@@ -29,8 +29,8 @@ pub(super) struct MentionsArgs {
     /// Only marks of this kind, as the corpus says it; may be given more than once
     #[arg(long, value_name = "KIND")]
     mark: Vec<String>,
-    /// What another program found in the same documents, in PubTator's format; may be given more
-    /// than once
+    /// What another program found in the same documents, in PubTator's format, with kinds of the
+    /// lexicon or of the corpus; may be given more than once
     #[arg(long, value_name = "NAME=PATH")]
     beside: Vec<String>,
     /// Most frequent errors of each kind that are told

@@ -107,7 +107,9 @@ fn greedy(
     let mut met = vec![0_u32; weights.len()];
     let adds = |met: &[u32], document: usize| {
         let new = documents.concepts(document).iter().filter(|one| met[**one as usize] < wanted);
-        new.map(|one| weights[*one as usize]).sum::<f64>() / f64::from(documents.n_tokens[document])
+        // A sum of nothing is -0, which would stand below 0.
+        let sum = new.map(|one| weights[*one as usize]).sum::<f64>() + 0.0;
+        sum / f64::from(documents.n_tokens[document])
     };
     let mut values = vec![0.0; n];
     let mut is_taken = vec![false; n];

@@ -120,8 +120,7 @@ impl Corpus<'_> {
     ) -> Result<Corpus<'a>> {
         let has_role = documents.contract.fields.iter().any(|field| field.name == "role");
         let mut is_domain = vec![true; model.scores.len()];
-        // Nobody else asks for it.
-        if has_role && (params.keep_tokens > 0 || params.measure == coverage::COVERAGE.name) {
+        if has_role {
             is_domain.clear();
             for part in &documents.parts {
                 for batch in Batches::open(&part.path, Some(documents.contract), Some(&["role"]))? {

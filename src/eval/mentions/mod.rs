@@ -134,11 +134,10 @@ pub fn judge(
     let is_wanted = |kind: &str, wanted: &[String]| {
         wanted.is_empty() || wanted.iter().any(|one| one.eq_ignore_ascii_case(kind))
     };
-    let gold: Vec<Vec<&Mark>> = corpus
-        .documents
-        .iter()
-        .map(|one| one.marks.iter().filter(|mark| is_wanted(&mark.kind, job.marks)).collect())
-        .collect();
+    let wanted = |one: &Marked| -> Vec<Mark> {
+        merged(one.marks.iter().filter(|mark| is_wanted(&mark.kind, job.marks)))
+    };
+    let gold: Vec<Vec<Mark>> = corpus.documents.iter().map(wanted).collect();
     let marks = gold.iter().map(Vec::len).sum();
     if marks == 0 {
         let kinds: BTreeSet<&str> = corpus
@@ -179,7 +178,9 @@ pub fn judge(
                 Error::data(format!("`{name}` has no document `{}` with its text", one.id))
                     .hint("it must have all documents of the corpus, as PubTator has them")
             })?;
-            let wanted = other.marks.iter().filter(|mark| is_wanted(&mark.kind, job.kinds));
+            // Its kinds may be the corpus' or the lexicon's.
+            let kinds = [job.kinds, job.marks].concat();
+            let wanted = other.marks.iter().filter(|mark| is_wanted(&mark.kind, &kinds));
             Ok(together(wanted.map(|mark| (mark.range.clone(), mark.ids.clone()))))
         };
         let found = corpus.documents.iter().map(of).collect::<Result<_>>()?;
@@ -187,10 +188,10 @@ pub fn judge(
     }
 
     let has_ids = gold.iter().flatten().any(|mark| !mark.ids.is_empty());
-    let counted = |found: &[Vec<Spot>], count: fn(&[Spot], &[&Mark]) -> Counts| -> Vec<Counts> {
+    let counted = |found: &[Vec<Spot>], count: fn(&[Spot], &[Mark]) -> Counts| -> Vec<Counts> {
         found.iter().zip(&gold).map(|(found, gold)| count(found, gold)).collect()
     };
-    let score = |found: &[Vec<Spot>], count: fn(&[Spot], &[&Mark]) -> Counts| {
+    let score = |found: &[Vec<Spot>], count: fn(&[Spot], &[Mark]) -> Counts| {
         Score::of(&counted(found, count), &counted(&ways[1].1, count), job.seed)
     };
     let [missed, spurious] = errors(&corpus.documents, &gold, &ways[0].1, job.errors);
@@ -216,6 +217,18 @@ fn ids(concept: &Concept) -> BTreeSet<String> {
     others.chain([&concept.id]).map(|id| bare(id).to_string()).collect()
 }
 
+/// Marks of one place as one, with the ids of all.
+fn merged<'a>(marks: impl Iterator<Item = &'a Mark>) -> Vec<Mark> {
+    let mut merged: Vec<Mark> = Vec::new();
+    for mark in marks {
+        match merged.last_mut().filter(|last| last.range == mark.range) {
+            Some(last) => last.ids.extend(mark.ids.iter().cloned()),
+            None => merged.push(mark.clone()),
+        }
+    }
+    merged
+}
+
 /// What stands at one place, together; in order.
 fn together(found: impl Iterator<Item = (Range<usize>, BTreeSet<String>)>) -> Vec<Spot> {
     let mut spots: Vec<Spot> = Vec::new();
@@ -228,14 +241,14 @@ fn together(found: impl Iterator<Item = (Range<usize>, BTreeSet<String>)>) -> Ve
     spots
 }
 
-fn by_span(found: &[Spot], gold: &[&Mark]) -> Counts {
+fn by_span(found: &[Spot], gold: &[Mark]) -> Counts {
     let is_marked = |spot: &&Spot| gold.iter().any(|mark| mark.range == spot.range);
     let right = found.iter().filter(is_marked).count() as u64;
     Counts { found: found.len() as u64, marked: gold.len() as u64, right, met: right }
 }
 
 /// Each concept of a mark and of a place counts.
-fn by_concept(found: &[Spot], gold: &[&Mark]) -> Counts {
+fn by_concept(found: &[Spot], gold: &[Mark]) -> Counts {
     let mut counts = Counts::default();
     for spot in found {
         let mark = gold.iter().find(|mark| mark.range == spot.range);
@@ -284,7 +297,7 @@ fn rates(counts: &[Counts], rows: &[usize]) -> [f64; 3] {
 /// Marks that were missed, and mentions that are not marked so.
 fn errors(
     documents: &[Marked],
-    gold: &[Vec<&Mark>],
+    gold: &[Vec<Mark>],
     found: &[Vec<Spot>],
     most: usize,
 ) -> [Vec<Frequent>; 2] {
@@ -400,6 +413,15 @@ mod tests {
         assert_eq!(rates(dictionary.concepts.as_ref().unwrap())[..2], [0.5, 0.25]);
         assert!((ours.spans.more - (1.0 - dictionary.spans.f1)).abs() < 1e-12);
         assert!(table(&told).contains("| kpipe, with the concept | 0.750 | 0.750 | 0.750 |"));
+    }
+
+    /// A line for each concept of a place is one mark.
+    #[test]
+    fn marks_of_one_place_are_one() {
+        let mark = |id: &str| Mark { range: 0..5, kind: "Disease".into(), ids: [id.into()].into() };
+        let merged = merged([mark("D1"), mark("D2")].iter());
+        assert_eq!(merged.len(), 1);
+        assert_eq!(merged[0].ids, ["D1".to_string(), "D2".to_string()].into());
     }
 
     #[test]
