@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use memchr::memchr2_iter;
+
 use super::mentions::{Mention, Scan};
 use super::names::Rule;
 use crate::text::words::{continues, is_cjk, words};
@@ -18,6 +20,9 @@ const LONGEST: usize = 10;
 const BRACKET_BYTES: usize = 300;
 /// How far a long form may begin before its bracket, in bytes.
 const BEFORE_BYTES: usize = 300;
+
+/// First byte of `（`.
+const WIDE: u8 = 0xef;
 
 /// A short form and its long form, as byte ranges of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +87,12 @@ fn put(mentions: &mut Vec<Mention>, new: Mention) {
 /// All definitions of a text, in its order.
 fn definitions(text: &str) -> Vec<Definition> {
     let mut found = Vec::new();
-    for (open, bracket) in text.match_indices(['(', '（']) {
+    // The first byte of the wide bracket begins other characters too.
+    for open in memchr2_iter(b'(', WIDE, text.as_bytes()) {
+        let Some(bracket) = ["(", "（"].iter().find(|bracket| text[open..].starts_with(**bracket))
+        else {
+            continue;
+        };
         let inside = open + bracket.len();
         let Some(close) = text[inside..]
             .char_indices()

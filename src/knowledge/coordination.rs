@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::mentions::{Mention, Scan};
 use super::names::Rule;
 use crate::text::words::{continues, is_cjk, words};
@@ -86,8 +88,12 @@ pub(super) fn resolve(text: &str, scan: &mut Scan, names: &impl Names) {
 fn numbered(text: &str, scan: &Scan, names: &impl Names) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for separator in [" and ", " or ", "/", " & "] {
-        for (at, _) in text.match_indices(separator) {
+        for at in memmem::find_iter(text.as_bytes(), separator) {
             let behind = at + separator.len();
+            // Most of them stand between words, and nothing else is looked at then.
+            if !ends_with_number(&text[..at]) || !begins_with_number(&text[behind..]) {
+                continue;
+            }
             let near = text.floor_char_boundary(at.saturating_sub(AROUND_BYTES))..at;
             let far = behind..text.floor_char_boundary(behind + AROUND_BYTES);
             let before = units(text, near);
@@ -136,9 +142,21 @@ fn is_whole(group: &Group, mentions: &[Mention]) -> bool {
     group.concepts.iter().any(|one| *one != group.concepts[0]) && !is_over(start) && !is_over(end)
 }
 
+/// Whether the last word of a text may be a number, and the first one.
+fn ends_with_number(text: &str) -> bool {
+    let n = text.bytes().rev().take_while(u8::is_ascii_alphanumeric).take(5).count();
+    is_number(&text[text.len() - n..])
+}
+
+fn begins_with_number(text: &str) -> bool {
+    let n = text.bytes().take_while(u8::is_ascii_alphanumeric).take(5).count();
+    is_number(&text[..n])
+}
+
 /// Whether a word is what things of one name are counted by: 1, II, B, 2a, C7; but no article.
 fn is_number(word: &str) -> bool {
-    let is_short = word.len() <= 4 && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_short =
+        (1..=4).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let is_roman = word.bytes().all(|byte| matches!(byte, b'I' | b'V' | b'X'));
     is_short
         && word != "a"

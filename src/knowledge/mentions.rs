@@ -64,6 +64,7 @@ pub struct Finder {
     /// Of each spelling, the longest other one that it begins with; [`NONE`] if there is none.
     shorter: Vec<u32>,
     first: FirstWords,
+    seconds: SecondWords,
     /// Of the concepts that share names.
     neighbours: Neighbours,
     /// A number for the kind of each concept.
@@ -93,18 +94,28 @@ impl Finder {
         let mut starts = Vec::with_capacity(hashed.len() + 1);
         let mut shorter: Vec<u32> = Vec::with_capacity(hashed.len());
         let mut groups: Vec<Group> = Vec::new();
+        let mut seconds = SecondWords::new(hashed.len());
         // The spellings that the one before begins with, and itself.
         let mut within: Vec<u32> = Vec::new();
 
         for (at, (hash, name)) in hashed.iter().enumerate() {
             let spelling = starts.len() as u32;
+            let first_end = piece(&name.folded, 0).end;
+            let is_one = first_end == name.folded.len();
             match groups.last_mut().filter(|group| group.hash == *hash) {
                 Some(_) if hashed[at - 1].1.folded == name.folded => continue,
-                Some(group) => group.end = spelling + 1,
+                Some(group) => {
+                    group.end = spelling + 1;
+                    group.has_one |= is_one;
+                }
                 None => {
                     within.clear();
-                    groups.push(Group { hash: *hash, start: spelling, end: spelling + 1 });
+                    let (start, end) = (spelling, spelling + 1);
+                    groups.push(Group { hash: *hash, start, end, has_one: is_one });
                 }
+            }
+            if !is_one {
+                seconds.add(*hash, &name.folded, first_end);
             }
 
             let begins_with = |other: &u32| {
@@ -126,7 +137,7 @@ impl Finder {
             .flat_map(|name| name.others.iter().map(|other| other.concept).chain([name.concept]));
         let neighbours = Neighbours::new(lexicon, sharing);
         let (first, kinds) = (FirstWords::new(groups), kinds(lexicon));
-        Ok(Finder { names, starts, shorter, first, neighbours, kinds, books })
+        Ok(Finder { names, starts, shorter, first, seconds, neighbours, kinds, books })
     }
 
     /// What became of the lexicon's names.
@@ -151,6 +162,7 @@ impl Finder {
             let piece = piece(&folded.text, at);
             if at >= behind
                 && let Some(group) = self.first.group(piece.hash)
+                && (group.has_one || self.seconds.may_follow(group.hash, &folded.text, piece.end))
                 && let Some((end, name)) = self.longest(group, text, &folded, at)
             {
                 behind = end;
@@ -298,6 +310,14 @@ impl Piece {
 fn piece(text: &str, at: usize) -> Piece {
     let bytes = text.as_bytes();
     let mut piece = Piece { sign: Sign::Marks, end: at, hash: 0xcbf2_9ce4_8422_2325 };
+    // Every other piece of most texts is a space or a comma.
+    if let Some(byte) =
+        bytes.get(at).filter(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
+    {
+        piece.sign = Sign::Other;
+        piece.add(&[*byte]);
+        return piece;
+    }
 
     while let Some(byte) = bytes.get(piece.end) {
         if byte.is_ascii_alphanumeric() {
@@ -336,6 +356,40 @@ struct Group {
     hash: u64,
     start: u32,
     end: u32,
+    /// Whether a spelling of it has no other piece.
+    has_one: bool,
+}
+
+/// What follows on the first pieces of all names, as bits: most words that begin some name go on
+/// otherwise, and need not be looked up. Right of every valid name, by the reason that
+/// [`FirstWords`] is.
+struct SecondWords {
+    bits: Vec<u64>,
+}
+
+impl SecondWords {
+    /// For so many names: at most one bit in 16 is set.
+    fn new(n: usize) -> Self {
+        SecondWords { bits: vec![0; (n / 4).next_power_of_two()] }
+    }
+
+    fn add(&mut self, first: u64, name: &str, end: usize) {
+        let (word, bit) = self.place(first, name, end);
+        self.bits[word] |= bit;
+    }
+
+    /// Whether what stands behind a first piece may go on with a name.
+    fn may_follow(&self, first: u64, text: &str, end: usize) -> bool {
+        let (word, bit) = self.place(first, text, end);
+        self.bits[word] & bit != 0
+    }
+
+    fn place(&self, first: u64, text: &str, end: usize) -> (usize, u64) {
+        let at = end + usize::from(text.as_bytes().get(end) == Some(&b' '));
+        let both =
+            (first.rotate_left(23) ^ piece(text, at).hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((both >> 24) as usize & (self.bits.len() - 1), 1 << (both >> 58))
+    }
 }
 
 /// The first pieces of all names: a hash table with a bit set before it, because few words begin a
