@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use super::print::Printer;
 use crate::build::plan::Pipeline;
 use crate::build::run::check_refused;
@@ -47,11 +49,22 @@ pub(super) fn sources(inputs: &[PathBuf], pipeline: &Pipeline) -> Result<Vec<Sou
     Ok(sources)
 }
 
-/// The lexicons that a command line names take the place of the pipeline's.
-pub(super) fn name_lexicons(pipeline: &mut Pipeline, files: &[PathBuf]) {
-    if !files.is_empty() {
-        let spec = |path: &PathBuf| LexiconSpec::of_path(path.to_string_lossy());
-        pipeline.density.lexicon = files.iter().map(spec).collect();
+/// The lexicons that a command line names.
+#[derive(Args)]
+pub(super) struct LexiconArgs {
+    /// Lexicon in any format of `kpipe list lexicons`; may be given more than once [default:
+    /// `density.lexicon`]
+    #[arg(long, value_name = "FILE")]
+    pub(super) lexicon: Vec<PathBuf>,
+}
+
+impl LexiconArgs {
+    /// They take the place of the pipeline's.
+    pub(super) fn name(&self, pipeline: &mut Pipeline) {
+        if !self.lexicon.is_empty() {
+            let spec = |path: &PathBuf| LexiconSpec::of_path(path.to_string_lossy());
+            pipeline.density.lexicon = self.lexicon.iter().map(spec).collect();
+        }
     }
 }
 

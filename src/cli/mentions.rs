@@ -10,7 +10,7 @@ use clap::Args;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::documents::{Reading, name_lexicons, sources};
+use super::documents::{LexiconArgs, Reading, sources};
 use super::environment::{give_memory_back_late, start_again_with};
 use super::print::Printer;
 use super::{MemoryArgs, RunArgs, SettingsArgs, print};
@@ -34,10 +34,8 @@ pub(super) struct MentionsArgs {
     /// Files and folders of documents in any format kpipe reads
     #[arg(required = true)]
     input: Vec<PathBuf>,
-    /// Lexicon in any format of `kpipe list lexicons`; may be given more than once [default:
-    /// `density.lexicon`]
-    #[arg(long, value_name = "FILE")]
-    lexicon: Vec<PathBuf>,
+    #[command(flatten)]
+    lexicons: LexiconArgs,
     /// `text` (the names with ids behind them, in colours on a terminal), `jsonl`, `pubtator`,
     /// `brat` (a folder), `parquet`
     #[arg(long, value_name = "NAME", default_value = TEXT)]
@@ -65,7 +63,7 @@ pub(super) fn run(args: &MentionsArgs) -> Result<()> {
     let printer = args.run.printer();
     let sources = sources(&args.input, &pipeline)?;
     let mut sink = Sink::open(args)?;
-    name_lexicons(&mut pipeline, &args.lexicon);
+    args.lexicons.name(&mut pipeline);
 
     let json = args.run.json;
     stop::listen(false, move |signal| {
@@ -184,7 +182,7 @@ impl Sink {
             };
         };
 
-        for input in args.input.iter().chain(&args.lexicon) {
+        for input in args.input.iter().chain(&args.lexicons.lexicon) {
             check_apart(out, "what is read", &input.to_string_lossy())?;
         }
         let is_empty =

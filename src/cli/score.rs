@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::documents::{Reading, name_lexicons, sources};
+use super::documents::{LexiconArgs, Reading, sources};
 use super::environment::{give_memory_back_late, start_again_with};
 use super::print::Printer;
 use super::{MemoryArgs, RunArgs, SettingsArgs, print};
@@ -31,10 +31,8 @@ pub(super) struct ScoreArgs {
     /// reads
     #[arg(default_value = "out")]
     input: Vec<PathBuf>,
-    /// Lexicon in any format of `kpipe list lexicons`; may be given more than once [default:
-    /// `density.lexicon`]
-    #[arg(long, value_name = "FILE")]
-    lexicon: Vec<PathBuf>,
+    #[command(flatten)]
+    lexicons: LexiconArgs,
     /// Folder for the scores as Parquet [default: `scores`; a build has them already]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -66,7 +64,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
         for input in &args.input {
             check_apart(out, "what is scored", &input.to_string_lossy())?;
         }
-        let given = args.lexicon.iter().map(|path| path.to_string_lossy().into_owned());
+        let given = args.lexicons.lexicon.iter().map(|path| path.to_string_lossy().into_owned());
         for path in given.chain(pipeline.density.lexicon.iter().map(|spec| spec.path.clone())) {
             check_apart(out, "the lexicon", &path)?;
         }
@@ -83,7 +81,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<()> {
             args.settings.pipeline_over(&density_of_build(&args.input[0])?, "manifest.json")?;
     }
 
-    name_lexicons(&mut pipeline, &args.lexicon);
+    args.lexicons.name(&mut pipeline);
 
     let folder = work.folder.join("density");
     create(&folder)?;

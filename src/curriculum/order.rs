@@ -84,7 +84,7 @@ pub fn train(rows: &[Row], train: &[u32], params: &Params, seed: u64) -> Ordered
             }
             pass += 1;
         }
-        queue.into_iter().peekable()
+        queue.into_iter()
     });
 
     let mut sequence: Vec<u32> = Vec::new();

@@ -427,7 +427,7 @@ pub fn explain(
     let number = span.first_row + row as u64;
     let Measures { bm25, worth, density, rarity, coverage } = model.measure(number, &rows[row]);
     let one = One { row: rows[row], bm25 };
-    let corpus = Corpus::new(&model, documents, cx, params)?;
+    let corpus = Corpus::new(&model, documents, cx, params);
     let by_measure = MEASURES.iter().map(|measure| {
         let values = (measure.worth)(&corpus)?.values;
         let own = values[number as usize];

@@ -99,7 +99,7 @@ impl<'a> Scores<'a> {
             Scores { lexicon, finder, bm25, df, idf, weights, tf, scores, worth, median, mentions };
 
         cx.progress.message("worth of documents");
-        let corpus = Corpus::new(&model, documents, cx, params)?;
+        let corpus = Corpus::new(&model, documents, cx, params);
         let worth = (measure(&params.measure)?.worth)(&corpus)?;
         let median = self::median(&worth.values);
         Ok(Scores { worth, median, ..model })

@@ -1,12 +1,10 @@
 //! `kpipe eval mentions`: how well concepts are found where people marked them.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use serde_json::json;
 
 use super::{begin, pairs};
-use crate::cli::documents::name_lexicons;
+use crate::cli::documents::LexiconArgs;
 use crate::cli::{MemoryArgs, RunArgs, SettingsArgs};
 use crate::error::{Error, Result};
 use crate::eval::mentions::{Beside, Job, corpus, judge, table};
@@ -19,10 +17,8 @@ pub(super) struct MentionsArgs {
     /// Corpora in which people marked concepts, in PubTator's format or CoNLL's
     #[arg(required = true, value_name = "PATH")]
     corpus: Vec<String>,
-    /// Lexicon in any format of `kpipe list lexicons`; may be given more than once [default:
-    /// `density.lexicon`]
-    #[arg(long, value_name = "FILE")]
-    lexicon: Vec<PathBuf>,
+    #[command(flatten)]
+    lexicons: LexiconArgs,
     /// Only concepts of this kind, as the lexicon says it; may be given more than once
     #[arg(long, value_name = "KIND")]
     kind: Vec<String>,
@@ -47,14 +43,10 @@ pub(super) struct MentionsArgs {
 pub(super) fn run(args: &MentionsArgs) -> Result<()> {
     let printer = begin(&args.run)?;
     let mut pipeline = args.settings.pipeline()?;
-    name_lexicons(&mut pipeline, &args.lexicon);
-    let mut whole = corpus::Corpus::default();
-    for path in &args.corpus {
-        let found = corpus::read(path)?;
-        whole.documents.extend(found.documents);
-        whole.misplaced += found.misplaced;
-    }
-    let beside = |(name, path): (String, String)| Ok(Beside { name, found: corpus::read(&path)? });
+    args.lexicons.name(&mut pipeline);
+    let whole = corpus::read(&args.corpus)?;
+    let beside =
+        |(name, path): (String, String)| Ok(Beside { name, found: corpus::read(&[path])? });
     let beside: Vec<Beside> =
         pairs("--beside", &args.beside)?.into_iter().map(beside).collect::<Result<_>>()?;
     if pipeline.density.lexicon.is_empty() {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::begin;
-use crate::cli::documents::{Reading, name_lexicons, sources};
+use crate::cli::documents::{LexiconArgs, Reading, sources};
 use crate::cli::{MemoryArgs, RunArgs, SettingsArgs};
 use crate::error::{Error, Result};
 use crate::eval::selection::{Label, judge, table};
@@ -25,10 +25,8 @@ pub(super) struct SelectionArgs {
     /// Those are worth learning that have this in their record, such as `label=1`
     #[arg(long, value_name = "KEY=VALUE")]
     label: Option<String>,
-    /// Lexicon in any format of `kpipe list lexicons`; may be given more than once [default:
-    /// `density.lexicon`]
-    #[arg(long, value_name = "FILE")]
-    lexicon: Vec<PathBuf>,
+    #[command(flatten)]
+    lexicons: LexiconArgs,
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
@@ -40,7 +38,7 @@ pub(super) struct SelectionArgs {
 pub(super) fn run(args: &SelectionArgs) -> Result<()> {
     let printer = begin(&args.run)?;
     let mut pipeline = args.settings.pipeline()?;
-    name_lexicons(&mut pipeline, &args.lexicon);
+    args.lexicons.name(&mut pipeline);
     let all = sources(&[args.good.as_slice(), &args.against].concat(), &pipeline)?;
     let label = match args.label.as_deref().map(|label| label.split_once('=')) {
         Some(Some((key, value))) => {

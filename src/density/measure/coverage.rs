@@ -20,7 +20,8 @@ pub(super) static COVERAGE: Measure = Measure {
     worth: |corpus| {
         let documents = Documents::of(corpus)?;
         let weights = &corpus.model.weights;
-        Ok(greedy(&documents, weights, corpus.wanted, &corpus.is_domain, corpus.keep_tokens))
+        let is_domain = corpus.is_domain()?;
+        Ok(greedy(&documents, weights, corpus.wanted, &is_domain, corpus.keep_tokens))
     },
     why: |corpus, one| {
         let (n, wanted) = (one.row.concepts.len(), corpus.wanted);

@@ -69,7 +69,7 @@ pub fn all(
     cx: &Context,
 ) -> Result<Measured> {
     let model = Scores::build(documents, lexicon, params, cx)?;
-    let corpus = Corpus::new(&model, documents, cx, params)?;
+    let corpus = Corpus::new(&model, documents, cx, params);
     let mut n_tokens = Vec::new();
     corpus.each(|one| {
         n_tokens.push(one.row.n_tokens);
@@ -83,8 +83,7 @@ pub fn all(
 pub(super) struct Corpus<'a> {
     /// Their concepts, and BM25.
     pub(super) model: &'a Scores<'a>,
-    /// Whether each is of a domain, not general text; all are where nothing says what they are.
-    pub(super) is_domain: Vec<bool>,
+    documents: &'a Dataset,
     /// Tokens of the domain that may go on; all where there is no bound.
     pub(super) keep_tokens: Option<u64>,
     /// Documents that are to mention a concept.
@@ -107,32 +106,39 @@ pub(super) struct Worth {
     pub(super) stays: Vec<bool>,
 }
 
-impl Corpus<'_> {
+impl<'a> Corpus<'a> {
     /// The corpus of some documents.
+    pub(super) fn new(
+        model: &'a Scores<'a>,
+        documents: &'a Dataset,
+        cx: &Context,
+        params: &super::Params,
+    ) -> Self {
+        let keep_tokens = (params.keep_tokens > 0).then_some(params.keep_tokens);
+        let (wanted, memory_bytes) = (params.wanted, cx.memory_bytes);
+        Corpus { model, documents, keep_tokens, wanted, memory_bytes }
+    }
+
+    /// Whether each document is of a domain, not general text; all are where nothing says what they
+    /// are. Read where it is asked, because most builds never ask.
     ///
     /// # Errors
     /// If a part cannot be read.
-    pub(super) fn new<'a>(
-        model: &'a Scores<'a>,
-        documents: &Dataset,
-        cx: &Context,
-        params: &super::Params,
-    ) -> Result<Corpus<'a>> {
-        let has_role = documents.contract.fields.iter().any(|field| field.name == "role");
-        let mut is_domain = vec![true; model.scores.len()];
-        if has_role {
-            is_domain.clear();
-            for part in &documents.parts {
-                for batch in Batches::open(&part.path, Some(documents.contract), Some(&["role"]))? {
-                    let batch = batch?;
-                    let roles = strings(&batch, "role")?;
-                    is_domain.extend(roles.iter().map(|role| role != Some("general")));
-                }
+    fn is_domain(&self) -> Result<Vec<bool>> {
+        let Dataset { contract, parts } = self.documents;
+        let n_documents = self.model.scores.len();
+        if contract.fields.iter().all(|field| field.name != "role") {
+            return Ok(vec![true; n_documents]);
+        }
+        let mut is_domain = Vec::with_capacity(n_documents);
+        for part in parts {
+            for batch in Batches::open(&part.path, Some(contract), Some(&["role"]))? {
+                let batch = batch?;
+                let roles = strings(&batch, "role")?;
+                is_domain.extend(roles.iter().map(|role| role != Some("general")));
             }
         }
-        let keep_tokens = (params.keep_tokens > 0).then_some(params.keep_tokens);
-        let (wanted, memory_bytes) = (params.wanted, cx.memory_bytes);
-        Ok(Corpus { model, is_domain, keep_tokens, wanted, memory_bytes })
+        Ok(is_domain)
     }
 
     /// Every document, in order.
@@ -152,7 +158,7 @@ impl Corpus<'_> {
     /// # Errors
     /// If a part cannot be read.
     fn one_by_one(&self, mut of: impl FnMut(&One) -> f64) -> Result<Worth> {
-        let mut values = Vec::with_capacity(self.is_domain.len());
+        let mut values = Vec::with_capacity(self.model.scores.len());
         self.each(|one| {
             values.push(of(one));
             Ok(())
@@ -174,9 +180,10 @@ impl Corpus<'_> {
             tokens.push(one.row.n_tokens);
             Ok(())
         })?;
-        let mut order: Vec<usize> = (0..values.len()).filter(|at| self.is_domain[*at]).collect();
+        let is_domain = self.is_domain()?;
+        let mut order: Vec<usize> = (0..values.len()).filter(|at| is_domain[*at]).collect();
         order.sort_by(|a, b| values[*b].total_cmp(&values[*a]).then(a.cmp(b)));
-        let mut stays: Vec<bool> = self.is_domain.iter().map(|is_domain| !is_domain).collect();
+        let mut stays: Vec<bool> = is_domain.iter().map(|is_domain| !is_domain).collect();
         let mut room = most;
         for at in order {
             let n = u64::from(tokens[at]);

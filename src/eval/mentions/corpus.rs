@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::files::expand::expand;
@@ -64,13 +65,14 @@ static FORMATS: &[Format] = &[
     },
 ];
 
-/// The documents of all files at a path: a file (packed or not), a folder or a pattern.
+/// The documents of all files at some paths: files (packed or not), folders or patterns.
 ///
 /// # Errors
 /// If there is no file, or one cannot be read or is no corpus, with its place.
-pub fn read(path: &str) -> Result<Corpus> {
+pub fn read(paths: &[String]) -> Result<Corpus> {
     let mut whole = Corpus::default();
-    for file in expand(path)? {
+    let files: Vec<Vec<PathBuf>> = paths.iter().map(|path| expand(path)).collect::<Result<_>>()?;
+    for file in files.into_iter().flatten() {
         let text = super::super::tasks::text(&file)?;
         let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
         let format = FORMATS.iter().find(|format| (format.recognises)(first)).ok_or_else(|| {
@@ -85,7 +87,7 @@ pub fn read(path: &str) -> Result<Corpus> {
         whole.misplaced += found.misplaced;
     }
     if whole.documents.is_empty() {
-        return Err(Error::data(format!("`{path}` holds no document")));
+        return Err(Error::data(format!("`{}` holds no document", paths.join("`, `"))));
     }
     Ok(whole)
 }
@@ -291,7 +293,7 @@ mod tests {
             ("\n", "no corpus"),
         ] {
             std::fs::write(&place, text).unwrap();
-            let told = read(place.to_str().unwrap()).unwrap_err().to_string();
+            let told = read(&[place.display().to_string()]).unwrap_err().to_string();
             assert!(told.contains(what) && told.contains("mine.txt"), "{told}");
         }
     }

@@ -388,7 +388,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("corpus.txt");
         std::fs::write(&place, TEXT).unwrap();
-        let (corpus, lexicon) = (corpus::read(place.to_str().unwrap()).unwrap(), lexicon());
+        let (corpus, lexicon) = (corpus::read(&[place.display().to_string()]).unwrap(), lexicon());
         let rules = NameRules {
             min_name_chars: 3,
             min_cjk_chars: 2,
