@@ -21,7 +21,8 @@
 //!   words and normal form.
 //! - [`flow`] is what rooms stand on: contracts, parts on disk, books, settings. It knows no
 //!   format, no score, no model.
-//! - [`files`] makes text of paths, and [`knowledge`] concepts and mentions of lexicons.
+//! - [`files`] makes text of paths, [`knowledge`] concepts and mentions of lexicons, and
+//!   [`rewrite`] other words for texts.
 //! - The rooms: [`ingest`], [`dedup`], [`density`], [`difficulty`], [`negatives`], [`curriculum`],
 //!   [`train`].
 //! - [`eval`] asks models what they know.
@@ -71,6 +72,7 @@ pub mod flow;
 pub mod ingest;
 pub mod knowledge;
 pub mod negatives;
+pub mod rewrite;
 pub mod text;
 pub mod train;
 

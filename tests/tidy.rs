@@ -19,12 +19,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("dedup", &["error", "flow", "text"]),
     ("density", &["error", "flow", "knowledge"]),
     ("difficulty", &["error", "flow", "text"]),
-    ("negatives", &["draw", "error", "files", "flow", "knowledge", "text"]),
+    ("rewrite", &["draw", "error", "files", "flow", "knowledge", "text"]),
+    ("negatives", &["draw", "error", "flow", "knowledge", "rewrite", "text"]),
     ("curriculum", &["draw", "error", "flow"]),
     ("train", &["curriculum", "difficulty", "draw", "error", "flow", "knowledge", "text"]),
     (
         "eval",
-        &["density", "draw", "error", "files", "flow", "knowledge", "negatives", "text", "train"],
+        &["density", "draw", "error", "files", "flow", "knowledge", "rewrite", "text", "train"],
     ),
     (
         "build",
@@ -40,6 +41,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "ingest",
             "knowledge",
             "negatives",
+            "rewrite",
             "text",
             "train",
         ],
@@ -56,7 +58,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "flow",
             "ingest",
             "knowledge",
-            "negatives",
+            "rewrite",
             "train",
         ],
     ),
@@ -84,7 +86,7 @@ const TRAINER: &[(&str, &[&str])] = &[
 const REGISTRIES: &[(&str, &str, &str)] = &[
     ("Format", "src/ingest/formats", "src/ingest/formats/mod.rs"),
     ("Reader", "src/knowledge/lexicon", "src/knowledge/lexicon/mod.rs"),
-    ("Generator", "src/negatives", "src/negatives/mod.rs"),
+    ("Generator", "src/rewrite", "src/rewrite/mod.rs"),
 ];
 
 /// Every source file with its text, by its path in the project.

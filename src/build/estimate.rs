@@ -25,8 +25,9 @@ use crate::flow::progress::{Progress, Silent};
 use crate::flow::room::Context;
 use crate::flow::stop::Temporary;
 use crate::ingest::{self, Ids, SourceSpec};
-use crate::negatives::chinese::is_chinese;
-use crate::negatives::{self, back_translation};
+use crate::negatives;
+use crate::rewrite::back_translation;
+use crate::rewrite::chinese::is_chinese;
 
 /// Documents of each source in the sample.
 pub const SAMPLE: u64 = 200;

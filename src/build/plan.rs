@@ -17,6 +17,8 @@ use crate::flow::room::Context;
 use crate::flow::settings::Settings;
 use crate::ingest::{SourceSpec, guess_format};
 use crate::knowledge::lexicon::Lexicon;
+use crate::rewrite::back_translation;
+use crate::rewrite::lexicon::LexiconNames;
 use crate::{curriculum, dedup, density, difficulty, ingest, negatives, train};
 
 /// A pipeline file, all layers merged, checked.
@@ -340,8 +342,7 @@ pub static ROOMS: &[Room] = &[
             if pipeline.negatives.per_document == 0 {
                 return Ok(json!({"per_document": 0}));
             }
-            let engine =
-                negatives::back_translation::identity(&pipeline.negatives.back_translation)?;
+            let engine = back_translation::identity(&pipeline.negatives.back_translation)?;
             Ok(json!({
                 "negatives": as_json(&pipeline.negatives)?, "lexicon": as_json(&pipeline.density)?,
                 "engine": engine,
@@ -358,11 +359,7 @@ pub static ROOMS: &[Room] = &[
                 return negatives::run(input, &job.pipeline.negatives, None, cx);
             }
             let density = &job.pipeline.density;
-            let names = negatives::lexicon::LexiconNames::read(
-                &density.lexicon,
-                &density.names(),
-                cx.memory_bytes,
-            )?;
+            let names = LexiconNames::read(&density.lexicon, &density.names(), cx.memory_bytes)?;
             negatives::run(input, &job.pipeline.negatives, Some(&names), cx)
         },
     },

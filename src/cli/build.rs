@@ -11,7 +11,7 @@ use crate::build::{estimate, publish, run as rooms};
 use crate::error::Result;
 use crate::flow::progress::Progress;
 use crate::flow::stop;
-use crate::negatives::back_translation;
+use crate::rewrite::back_translation;
 
 /// Arguments of `kpipe build`.
 #[derive(Args)]

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::environment::{instructions, keep_memory, start_again_with};
 use super::print::Printer;
 use crate::error::Result;
-use crate::negatives::back_translation::probes;
+use crate::rewrite::back_translation::probes;
 use crate::train::device;
 use crate::train::kernels::{Instructions, Speed};
 

@@ -12,27 +12,13 @@
 //! nearly the same words, another statement (a sibling concept, an antonym, a lost number or
 //! negation): a true hard negative.
 //!
-//! To add a generator: one file with a [`Generator`], one `mod` line, one line in [`GENERATORS`].
-//! To add a translation engine: see [`back_translation`].
+//! To add a generator or a translation engine: see [`rewrite`](crate::rewrite).
 
-pub mod back_translation;
-pub mod chinese;
 pub mod column;
-pub mod concept;
-pub mod edits;
-pub mod gate;
-pub mod inflect;
-pub mod lexicon;
 pub mod passages;
-pub mod pos;
-pub mod rewriter;
-pub mod synonym;
-pub mod thesaurus;
-pub mod wordnet;
+mod selection;
 
-use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashSet};
-use std::ops::Range;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::Array;
@@ -45,148 +31,18 @@ use crate::flow::contract::{contract, strings};
 use crate::flow::dataset::Dataset;
 use crate::flow::room::{Added, Context};
 use crate::knowledge;
-use crate::text::words::words;
-use edits::{Edit, Swap};
-use gate::{Bounds, Verdict};
-use inflect::Reading;
-use pos::Sentence;
-use rewriter::Rewriter;
-use thesaurus::Thesaurus;
-use wordnet::WordNet;
+use crate::rewrite::back_translation::{self, Translations};
+use crate::rewrite::edits::{self, Edit};
+use crate::rewrite::gate::{Bounds, Verdict};
+use crate::rewrite::rewriter::Rewriter;
+use crate::rewrite::{
+    self, ConceptNames, GENERATORS, Generator, Kind, Material, Mention, chinese,
+    has_new_unknown_word, is_english,
+};
 
 /// Part of the room's fingerprint; raised when the same input and parameters give other rows; the
 /// hundreds are of what finds mentions.
 pub const VERSION: u32 = 2 + 100 * knowledge::VERSION;
-
-/// Where a concept is mentioned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mention {
-    /// First byte.
-    pub start: usize,
-    /// First byte behind.
-    pub end: usize,
-    /// Number of the concept in its lexicon.
-    pub concept: usize,
-    /// Whether no other name can stand here: it is an adjective, or shares a word with another
-    /// name.
-    pub is_fixed: bool,
-}
-
-/// What this room needs to know of a lexicon.
-pub trait ConceptNames: Sync {
-    /// Mentions in a text, in order, not overlapping but where they share a word.
-    fn mentions(&self, text: &str) -> Vec<Mention>;
-    /// Names of a concept in a language (all where `None`), the preferred name first.
-    fn names(&self, concept: usize, language: Option<&str>) -> Vec<&str>;
-    /// Concepts of the same kind under the same parent, or linked neighbours in a tree, in a fixed
-    /// order.
-    fn siblings(&self, concept: usize) -> Vec<usize>;
-}
-
-/// What a candidate is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Another statement in nearly the same words.
-    Hard,
-    /// The same statement in other words.
-    Paraphrase,
-}
-
-impl Kind {
-    /// As it stands in the column `kind`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Hard => "hard",
-            Kind::Paraphrase => "paraphrase",
-        }
-    }
-}
-
-/// All a generator may look at.
-pub struct Material<'a> {
-    /// The anchor.
-    pub passage: &'a str,
-    /// The anchor as the gate compares it, once somebody asks.
-    anchor: OnceCell<gate::Anchor<'a>>,
-    /// Its English words that may be replaced, once somebody asks.
-    readings: OnceCell<Vec<(Range<usize>, Reading)>>,
-    /// ISO 639 code of the document.
-    pub language: Option<&'a str>,
-    /// Concepts mentioned in the passage.
-    pub mentions: &'a [Mention],
-    /// The embedded English thesaurus.
-    pub wordnet: &'a WordNet,
-    /// For documents in Chinese the embedded thesaurus with the user's, for others the user's.
-    pub thesaurus: Option<&'a Thesaurus>,
-    /// The lexicon.
-    pub concepts: Option<&'a dyn ConceptNames>,
-    /// The room's parameters.
-    pub params: &'a Params,
-}
-
-impl<'a> Material<'a> {
-    fn anchor(&self) -> &gate::Anchor<'a> {
-        self.anchor.get_or_init(|| gate::Anchor::new(self.passage))
-    }
-
-    /// Words outside of concepts whose part of speech and form are sure, with their places; none
-    /// but of English.
-    pub fn readings(&self) -> &[(Range<usize>, Reading)] {
-        self.readings.get_or_init(|| {
-            if !self.is_english() {
-                return Vec::new();
-            }
-            let sentence = Sentence::new(self.passage, self.wordnet);
-            let place = |at: usize| {
-                sentence.tokens[at].start
-                    ..sentence.tokens[at].start + sentence.tokens[at].text.len()
-            };
-            let is_free = |range: &Range<usize>| {
-                !self.mentions.iter().any(|m| m.start < range.end && range.start < m.end)
-            };
-            let free = (0..sentence.tokens.len())
-                .map(|at| (at, place(at)))
-                .filter(|(_, range)| is_free(range));
-
-            free.filter_map(|(at, range)| Some((range, sentence.reading(at)?))).collect()
-        })
-    }
-
-    /// Whether the document says that it is English.
-    pub fn is_english(&self) -> bool {
-        is_english(self.language)
-    }
-}
-
-fn is_english(language: Option<&str>) -> bool {
-    language.is_some_and(|language| matches!(language, "en" | "eng") || language.starts_with("en-"))
-}
-
-/// A way to rewrite a passage by replacing words. Pure: all chance comes from `stream`.
-pub trait Generator: Sync {
-    /// Name, as it stands in the column `engine`.
-    fn name(&self) -> &'static str;
-    /// What it does, in one line.
-    fn about(&self) -> &'static str;
-    /// What its candidates are good for.
-    fn kind(&self) -> Kind;
-    /// The keys that only some generators read, by their whole names.
-    fn keys(&self) -> &'static [&'static str] {
-        &[]
-    }
-    /// Replacements that do not overlap; none where the passage offers nothing.
-    fn swaps(&self, material: &Material<'_>, stream: &mut ChaCha8Rng) -> Vec<Swap>;
-}
-
-/// Every generator, in the order in which they fill a document's candidates.
-pub static GENERATORS: &[&dyn Generator] = &[
-    &concept::Sibling,
-    &synonym::Synonym,
-    &synonym::Antonym,
-    &concept::OtherName,
-    &thesaurus::ThesaurusSynonym,
-    &thesaurus::ThesaurusAntonym,
-];
 
 /// One rewritten passage.
 #[derive(Clone, Debug, PartialEq)]
@@ -262,19 +118,29 @@ impl Params {
         if self.per_document == 0 {
             return Ok(());
         }
-        Rewriter::new(self, None)?;
+        Rewriter::new(self.rewriting(), None)?;
         back_translation::check_files(&self.back_translation)
     }
 
-    fn bounds(&self) -> Bounds {
-        Bounds { min_similarity: self.min_similarity, max_length_ratio: self.max_length_ratio }
+    /// What passages are rewritten with.
+    pub fn rewriting(&self) -> rewrite::Params {
+        rewrite::Params {
+            replace_share: self.replace_share,
+            bounds: Bounds {
+                min_similarity: self.min_similarity,
+                max_length_ratio: self.max_length_ratio,
+            },
+            thesaurus: self.thesaurus.clone(),
+            back_translation: self.back_translation.clone(),
+        }
     }
 }
 
 /// What the kernel works with, the same for every batch.
 struct Tools<'a> {
+    params: &'a Params,
     rewriter: Rewriter<'a>,
-    translations: back_translation::Translations,
+    translations: Translations,
     seed: u64,
 }
 
@@ -296,9 +162,9 @@ pub fn run(
     if params.per_document == 0 {
         return without_candidates(input, cx);
     }
-    let rewriter = Rewriter::new(params, concepts)?;
-    let translations = back_translation::prepare(input, params, concepts, cx)?;
-    let tools = Tools { rewriter, translations, seed: cx.seed };
+    let rewriter = Rewriter::new(params.rewriting(), concepts)?;
+    let translations = selection::translations(input, params, concepts, cx)?;
+    let tools = Tools { params, rewriter, translations, seed: cx.seed };
 
     let leaves = contract("example")?;
     let by_language: Mutex<ByLanguage> = Mutex::default();
@@ -403,7 +269,7 @@ fn candidates(
     let rewriter = &tools.rewriter;
     let thesaurus = rewriter.thesaurus(language, text)?;
     let all_mentions = rewriter.mentions(text);
-    let picked = passages::pick(id, text, &all_mentions, rewriter.params, tools.seed);
+    let picked = passages::pick(id, text, &all_mentions, tools.params, tools.seed);
 
     for (nth, passage) in picked.into_iter().enumerate() {
         let mentions: Vec<Mention> = passages::within(&all_mentions, &passage)
@@ -424,7 +290,7 @@ fn candidates(
 
         let mut all = translated.into_iter().chain(rewritten);
         // What nobody has room for is not made.
-        while found.len() < rewriter.params.per_document
+        while found.len() < tools.params.per_document
             && let Some(candidate) = all.next()
         {
             if found.iter().all(|other| other.text != candidate.text) {
@@ -476,8 +342,7 @@ fn translation(
     }
 
     let changed = tools.rewriter.says_of_others(material.mentions, text);
-    let (kind, similarity) = match material.anchor().judge(text, changed, material.params.bounds())
-    {
+    let (kind, similarity) = match material.anchor().judge(text, changed, material.params.bounds) {
         Verdict::Identical => {
             counts.add("back-translations dropped: identical");
             return None;
@@ -503,18 +368,6 @@ fn translation(
         engine: engine.to_string(),
         similarity,
         edits,
-    })
-}
-
-/// Whether the translation has a word that neither its source nor English has, such as one left
-/// untranslated.
-fn has_new_unknown_word(anchor: &str, text: &str, wordnet: &WordNet) -> bool {
-    let before: HashSet<String> = words(anchor).map(|word| word.text.to_lowercase()).collect();
-    words(text).any(|word| {
-        let lower = word.text.to_lowercase();
-        // Letters with digits are what is left of a measure that grew together with a word.
-        let plain = lower.chars().count() > 2 && !lower.chars().all(char::is_numeric);
-        plain && !before.contains(&lower) && !pos::is_known(&lower, wordnet)
     })
 }
 

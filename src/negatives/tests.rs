@@ -351,8 +351,8 @@ fn apertium_is_used_where_it_is_installed_and_else_a_note_says_so() {
 #[test]
 fn every_generator_keeps_the_laws() {
     let params = quiet();
-    let alone = Rewriter::new(&params, None).unwrap();
-    let with_lexicon = Rewriter::new(&params, Some(&Statins)).unwrap();
+    let alone = Rewriter::new(params.rewriting(), None).unwrap();
+    let with_lexicon = Rewriter::new(params.rewriting(), Some(&Statins)).unwrap();
     let known: Vec<(&str, &str)> = DOCUMENTS.to_vec();
     let strange = [
         ("en", ""),

@@ -15,10 +15,10 @@ use crate::eval::robustness::textfooler::{Attack, Tagger};
 use crate::eval::robustness::transform::{self, Kit};
 use crate::eval::robustness::{self, Place, Point};
 use crate::flow::progress::Progress;
-use crate::negatives::ConceptNames;
-use crate::negatives::back_translation::identity;
-use crate::negatives::lexicon::LexiconNames;
-use crate::negatives::rewriter::Rewriter;
+use crate::rewrite::ConceptNames;
+use crate::rewrite::back_translation::identity;
+use crate::rewrite::lexicon::LexiconNames;
+use crate::rewrite::rewriter::Rewriter;
 
 /// Arguments of `kpipe eval robustness`.
 #[derive(Args)]
@@ -99,9 +99,10 @@ pub(super) fn run(args: &RobustnessArgs) -> Result<()> {
     let pipeline = args.settings.pipeline()?;
     let lexicon = lexicon(args, &pipeline, &printer)?;
     let concepts = lexicon.as_ref().map(|lexicon| lexicon as &dyn ConceptNames);
+    let rewriting = pipeline.negatives.rewriting();
     let kit = Kit {
-        rewriter: Rewriter::new(&pipeline.negatives, concepts)?,
-        params: &pipeline.negatives,
+        rewriter: Rewriter::new(rewriting.clone(), concepts)?,
+        params: &rewriting,
         seed: pipeline.seed,
     };
     let translating = &pipeline.negatives.back_translation;

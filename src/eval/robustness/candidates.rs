@@ -11,9 +11,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::words::is_one_word;
 use crate::error::{Error, Result};
 use crate::eval::tasks::text;
-use crate::negatives::inflect::{inflect, readings};
-use crate::negatives::wordnet::readers::{self, Entries};
-use crate::negatives::wordnet::{self, WordNet};
+use crate::rewrite::inflect::{inflect, readings};
+use crate::rewrite::wordnet::readers::{self, Entries};
+use crate::rewrite::wordnet::{self, WordNet};
 
 /// Most candidates of a word, and how near they must be (the cosine of their vectors): of the
 /// released TextFooler; its paper says 0.7.

@@ -25,8 +25,8 @@ use super::words::{Text, is_one_word, with_case_of};
 use crate::error::{Error, Result};
 use crate::eval::metrics::best;
 use crate::eval::tasks::text;
-use crate::negatives::pos::{Sentence, is_function};
-use crate::negatives::wordnet::{self, Pos, WordNet};
+use crate::rewrite::pos::{Sentence, is_function};
+use crate::rewrite::wordnet::{self, Pos, WordNet};
 
 /// Words around a replaced one that must say about the same.
 const WINDOW: usize = 15;

@@ -2,7 +2,7 @@
 //! arXiv:2103.11441), in English and Chinese.
 //!
 //! Slips of the hand and of the eye are made here; synonyms, names, antonyms and siblings by the
-//! generators of `negatives`, round trips by its engines. How many words: a share of them, at least
+//! generators of `rewrite`, round trips by its engines. How many words: a share of them, at least
 //! one. Which ones and how: a keyed draw, the same for every model that is asked.
 //!
 //! To add one: a function from a text to a text, one line in [`TRANSFORMATIONS`].
@@ -15,8 +15,8 @@ use rand_chacha::ChaCha8Rng;
 use crate::draw;
 use crate::error::Result;
 use crate::flow::registry;
-use crate::negatives::rewriter::Rewriter;
-use crate::negatives::{Generator, Params, back_translation, concept, synonym, thesaurus};
+use crate::rewrite::rewriter::Rewriter;
+use crate::rewrite::{Generator, Params, back_translation, concept, synonym, thesaurus};
 use crate::text::words::{is_cjk, words};
 
 /// A way to change a text.
@@ -34,7 +34,7 @@ pub struct Transformation {
 enum How {
     /// By this, of which a share of the words is wanted.
     Slips(fn(&str, f64, &mut ChaCha8Rng) -> Option<String>),
-    /// By a generator of `negatives`.
+    /// By a generator of `rewrite`.
     Words(&'static dyn Generator),
     /// By its table and engine.
     RoundTrip,
@@ -379,14 +379,15 @@ mod tests {
     use crate::flow::settings::Settings;
 
     fn params() -> Params {
-        let mut params = Pipeline::new(&Settings::new().unwrap()).unwrap().negatives;
+        let mut params = Pipeline::new(&Settings::new().unwrap()).unwrap().negatives.rewriting();
         params.back_translation.engine = "none".to_string();
         params
     }
 
     fn of(name: &str, text: &str) -> Option<String> {
         let params = params();
-        let kit = Kit { rewriter: Rewriter::new(&params, None).unwrap(), params: &params, seed: 3 };
+        let rewriter = Rewriter::new(params.clone(), None).unwrap();
+        let kit = Kit { rewriter, params: &params, seed: 3 };
         let one = TRANSFORMATIONS.iter().find(|one| one.name == name).unwrap();
         one.of(&[text.to_string()], &kit).unwrap().swap_remove(0)
     }
@@ -428,7 +429,7 @@ mod tests {
             let mut params = params();
             params.back_translation.engine = "table".to_string();
             params.back_translation.tables = vec![place.display().to_string()];
-            let rewriter = Rewriter::new(&params, None).unwrap();
+            let rewriter = Rewriter::new(params.clone(), None).unwrap();
             let kit = Kit { rewriter, params: &params, seed: 3 };
             let one = TRANSFORMATIONS.iter().find(|one| one.name == "back_translation").unwrap();
             one.of(&[ENGLISH.to_string()], &kit).unwrap().swap_remove(0)

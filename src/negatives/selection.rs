@@ -12,7 +12,9 @@ use crate::error::Result;
 use crate::flow::contract::{numbers, strings};
 use crate::flow::dataset::Dataset;
 use crate::flow::room::{Context, Span};
-use crate::negatives::{ConceptNames, Params, is_english, passages};
+use crate::negatives::{Params, passages};
+use crate::rewrite::back_translation::{self, Translations};
+use crate::rewrite::{ConceptNames, is_english};
 
 /// Documents with this many concepts or more count alike.
 const MANY_CONCEPTS: u32 = 8;
@@ -28,11 +30,31 @@ struct Ticket {
     row: u64,
 }
 
+/// Chooses sentences and translates them.
+///
+/// # Errors
+/// As [`back_translation::open`], or if a part cannot be read.
+pub(super) fn translations(
+    input: &Dataset,
+    params: &Params,
+    concepts: Option<&dyn ConceptNames>,
+    cx: &Context<'_>,
+) -> Result<Translations> {
+    let mut translations = back_translation::open(&params.back_translation, cx)?;
+    if translations.has_engine() {
+        // Twice to choose the sentences, and once to write.
+        cx.readings(input, 3);
+        let sentences = select(input, params, concepts, cx)?;
+        translations.add(sentences, &params.back_translation, cx)?;
+    }
+    Ok(translations)
+}
+
 /// The sentences to translate, in row order, at most `max_sentences`.
 ///
 /// # Errors
 /// If a part cannot be read.
-pub fn select(
+fn select(
     input: &Dataset,
     params: &Params,
     concepts: Option<&dyn ConceptNames>,

@@ -14,9 +14,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::draw;
 use crate::error::{Error, Result};
-use crate::negatives::edits::{Swap, count};
-use crate::negatives::wordnet::readers::Entries;
-use crate::negatives::{Generator, Kind, Material};
+use crate::rewrite::edits::{Swap, count};
+use crate::rewrite::wordnet::readers::Entries;
+use crate::rewrite::{Generator, Kind, Material};
 use crate::text::words::is_cjk;
 
 /// Replaces words by synonyms of the thesauri.

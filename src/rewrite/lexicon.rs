@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::knowledge::lexicon::{Lexicon, LexiconSpec};
 use crate::knowledge::mentions::{self as found, Finder};
 use crate::knowledge::names::NameRules;
-use crate::negatives::{ConceptNames, Mention};
+use crate::rewrite::{ConceptNames, Mention};
 
 /// A lexicon with what finds its names in a text.
 pub struct LexiconNames {

@@ -9,10 +9,10 @@
 use rand_chacha::ChaCha8Rng;
 
 use crate::draw;
-use crate::negatives::edits::{Swap, with_case_of};
-use crate::negatives::inflect::{Form, Reading, inflect};
-use crate::negatives::wordnet::{Pos, WordNet};
-use crate::negatives::{Generator, Kind, Material};
+use crate::rewrite::edits::{Swap, with_case_of};
+use crate::rewrite::inflect::{Form, Reading, inflect};
+use crate::rewrite::wordnet::{Pos, WordNet};
+use crate::rewrite::{Generator, Kind, Material};
 
 /// Replaces words by synonyms.
 pub struct Synonym;

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::negatives::inflect::takes_an;
+use crate::rewrite::inflect::takes_an;
 use crate::text::words::{capitalised, words};
 
 /// A replaced range of the anchor.

@@ -11,8 +11,8 @@ use std::sync::LazyLock;
 
 use rustc_hash::FxHashSet as HashSet;
 
-use crate::negatives::inflect::{Form, Reading, readings};
-use crate::negatives::wordnet::{Pos, WordNet};
+use crate::rewrite::inflect::{Form, Reading, readings};
+use crate::rewrite::wordnet::{Pos, WordNet};
 use crate::text::words::words;
 
 /// Share of the weight that one part of speech must hold.
@@ -354,7 +354,7 @@ pub fn is_known(word: &str, wordnet: &WordNet) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::negatives::wordnet::english;
+    use crate::rewrite::wordnet::english;
 
     fn check(passage: &str, word: &str, expected: Option<(&str, Pos, Form)>) {
         let sentence = Sentence::new(passage, english().unwrap());

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 
 /// Rewrites texts by any generator.
 pub struct Rewriter<'a> {
-    pub(super) params: &'a Params,
+    params: Params,
     concepts: Option<&'a dyn ConceptNames>,
     wordnet: &'static WordNet,
     thesauri: Thesauri,
@@ -28,8 +28,8 @@ impl<'a> Rewriter<'a> {
     ///
     /// # Errors
     /// If a thesaurus cannot be read.
-    pub fn new(params: &'a Params, concepts: Option<&'a dyn ConceptNames>) -> Result<Self> {
-        let thesauri = Thesauri::read(params)?;
+    pub fn new(params: Params, concepts: Option<&'a dyn ConceptNames>) -> Result<Self> {
+        let thesauri = Thesauri::read(&params)?;
         Ok(Rewriter { params, concepts, wordnet: wordnet::english()?, thesauri })
     }
 
@@ -58,12 +58,12 @@ impl<'a> Rewriter<'a> {
             return false;
         }
         let changed = self.says_of_others(&self.mentions(text), translated);
-        let judged = gate::Anchor::new(text).judge(translated, changed, self.params.bounds());
+        let judged = gate::Anchor::new(text).judge(translated, changed, self.params.bounds);
         matches!(judged, Verdict::Paraphrase(_))
     }
 
     /// Whether a rewritten text mentions other concepts.
-    pub(super) fn says_of_others(&self, before: &[Mention], text: &str) -> bool {
+    pub fn says_of_others(&self, before: &[Mention], text: &str) -> bool {
         let concepts = |mentions: &[Mention]| -> BTreeSet<usize> {
             mentions.iter().map(|mention| mention.concept).collect()
         };
@@ -71,21 +71,20 @@ impl<'a> Rewriter<'a> {
     }
 
     /// The concepts that a text mentions.
-    pub(super) fn mentions(&self, text: &str) -> Vec<Mention> {
+    pub fn mentions(&self, text: &str) -> Vec<Mention> {
         self.concepts.map_or_else(Vec::new, |concepts| concepts.mentions(text))
     }
 
     /// The thesaurus for a document's language.
-    pub(super) fn thesaurus(
-        &self,
-        language: Option<&str>,
-        text: &str,
-    ) -> Result<Option<&Thesaurus>> {
+    ///
+    /// # Errors
+    /// If the embedded thesaurus is damaged, which a test rules out.
+    pub fn thesaurus(&self, language: Option<&str>, text: &str) -> Result<Option<&Thesaurus>> {
         self.thesauri.of(language, text)
     }
 
     /// All that a generator may look at of a passage.
-    pub(super) fn material<'m>(
+    pub fn material<'m>(
         &'m self,
         passage: &'m str,
         mentions: &'m [Mention],
@@ -101,7 +100,7 @@ impl<'a> Rewriter<'a> {
             wordnet: self.wordnet,
             thesaurus,
             concepts: self.concepts,
-            params: self.params,
+            params: &self.params,
         }
     }
 }

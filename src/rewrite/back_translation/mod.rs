@@ -13,7 +13,6 @@
 
 pub mod apertium;
 mod process;
-pub mod selection;
 pub mod table;
 
 use std::collections::HashMap;
@@ -24,10 +23,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::flow::dataset::{Dataset, read_json, write_json};
+use crate::flow::dataset::{read_json, write_json};
 use crate::flow::registry;
 use crate::flow::room::Context;
-use crate::negatives::ConceptNames;
 use table::Table;
 
 /// Sentences that one engine instance translates in order; one side file each.
@@ -218,10 +216,11 @@ pub fn cost(sentences: usize, chars: f64, cores: usize) -> f64 {
 }
 
 /// Round trips by sentence.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Translations {
     table: Table,
-    engine: &'static str,
+    /// What translates the sentences of no table, where something does.
+    engine: Option<&'static Registered>,
     translated: HashMap<String, String>,
     /// What to add to the room's books.
     pub notes: Vec<(&'static str, u64)>,
@@ -231,7 +230,28 @@ impl Translations {
     /// Engine and round trip of a sentence.
     pub fn get(&self, sentence: &str) -> Option<(&'static str, &str)> {
         let table = self.table.get(sentence).map(|text| ("table", text));
-        table.or_else(|| self.translated.get(sentence).map(|text| (self.engine, text.as_str())))
+        let engine = self.engine.map_or("", |engine| engine.name);
+        table.or_else(|| self.translated.get(sentence).map(|text| (engine, text.as_str())))
+    }
+
+    /// Whether sentences can be translated that stand in no table.
+    pub fn has_engine(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// Translates sentences, but for those of the tables; without an engine none.
+    ///
+    /// # Errors
+    /// If the engine as a whole cannot go on, or a file cannot be read or written.
+    pub fn add(
+        &mut self,
+        mut sentences: Vec<String>,
+        params: &Params,
+        cx: &Context<'_>,
+    ) -> Result<()> {
+        let Some(engine) = self.engine else { return Ok(()) };
+        sentences.retain(|sentence| self.table.get(sentence).is_none());
+        translate(&sentences, || (engine.open)(params), cx, self)
     }
 }
 
@@ -278,19 +298,13 @@ pub fn round_trips(texts: &[String], params: &Params) -> Result<Option<Vec<Optio
     Ok(Some(found))
 }
 
-/// Chooses the sentences, translates them, and says in `engines.json`, the notes and the progress
-/// what was used.
+/// Reads the tables, looks for the engine, and says in `engines.json`, the notes and the progress
+/// what is used.
 ///
 /// # Errors
 /// If an engine that was demanded by name is not installed, a table cannot be read, or a file
 /// cannot be written.
-pub fn prepare(
-    input: &Dataset,
-    params: &crate::negatives::Params,
-    concepts: Option<&dyn ConceptNames>,
-    cx: &Context<'_>,
-) -> Result<Translations> {
-    let own = &params.back_translation;
+pub fn open(own: &Params, cx: &Context<'_>) -> Result<Translations> {
     let mut translations = Translations::default();
     if own.engine != "none" {
         own.tables.iter().try_for_each(|path| translations.table.read(path.as_ref()))?;
@@ -324,13 +338,7 @@ pub fn prepare(
         return Ok(translations);
     };
 
-    translations.engine = engine.name;
-    // Twice to choose the sentences, and once to write.
-    cx.readings(input, 3);
-    let mut jobs = selection::select(input, params, concepts, cx)?;
-    jobs.retain(|sentence| translations.table.get(sentence).is_none());
-    translate(&jobs, || (engine.open)(own), cx, &mut translations)?;
-
+    translations.engine = Some(engine);
     Ok(translations)
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::negatives::wordnet::readers::read_text;
+use crate::rewrite::wordnet::readers::read_text;
 use crate::text::normal::normalise;
 
 /// Pairs by the normal form of their source.

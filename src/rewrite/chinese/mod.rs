@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use crate::error::{Error, Result};
-use crate::negatives::wordnet::readers::Entries;
+use crate::rewrite::wordnet::readers::Entries;
 
 static EXTRACT: &[u8] = include_bytes!("thesaurus.tsv.zst");
 static SYNONYMS: &str = include_str!("synonyms.tsv");

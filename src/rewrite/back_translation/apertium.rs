@@ -25,9 +25,9 @@ use std::time::Duration;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
-use crate::negatives::back_translation::process::{ask, said};
-use crate::negatives::back_translation::{Engine, Probe};
-use crate::negatives::inflect::takes_an;
+use crate::rewrite::back_translation::process::{ask, said};
+use crate::rewrite::back_translation::{Engine, Probe};
+use crate::rewrite::inflect::takes_an;
 use crate::text::words::capitalised;
 
 /// How to get it.

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use rustc_hash::FxBuildHasher;
 
-use crate::negatives::wordnet::{Pos, WordNet};
+use crate::rewrite::wordnet::{Pos, WordNet};
 
 /// What an inflection says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -344,7 +344,7 @@ pub fn takes_an(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::negatives::wordnet::english;
+    use crate::rewrite::wordnet::english;
 
     #[test]
     fn forms_are_written() {

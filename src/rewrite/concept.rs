@@ -8,9 +8,9 @@
 use rand_chacha::ChaCha8Rng;
 
 use crate::draw;
-use crate::negatives::edits::{Swap, count};
-use crate::negatives::wordnet::WordNet;
-use crate::negatives::{Generator, Kind, Material};
+use crate::rewrite::edits::{Swap, count};
+use crate::rewrite::wordnet::WordNet;
+use crate::rewrite::{Generator, Kind, Material};
 use crate::text::normal::normalise;
 use crate::text::words::{capitalised, is_cjk};
 
@@ -122,7 +122,7 @@ fn replace(
                 continue;
             }
             let name = names.swap_remove(draw::next_below(stream, names.len()));
-            let swap = |mention: &crate::negatives::Mention| {
+            let swap = |mention: &crate::rewrite::Mention| {
                 let range = mention.start..mention.end;
                 let like = &material.passage[range.clone()];
                 Swap {
@@ -205,7 +205,7 @@ fn in_running_text(name: &str, mention: &str, opens: bool, wordnet: &WordNet) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::negatives::wordnet::english;
+    use crate::rewrite::wordnet::english;
 
     #[test]
     fn names_are_written_as_in_a_sentence() {
