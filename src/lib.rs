@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! files → ingest → document → dedup → unique → density → scored → difficulty → bucketed
-//!       → negatives → example → curriculum → shard → train → model, metrics
+//!       → variants → varied → negatives → example → curriculum → shard → train → model, metrics
 //! ```
 //!
 //! A folder is a room; the words between the rooms are contracts, one file each in `schemas/`. A
@@ -23,8 +23,8 @@
 //!   format, no score, no model.
 //! - [`files`] makes text of paths, [`knowledge`] concepts and mentions of lexicons, and
 //!   [`rewrite`] other words for texts.
-//! - The rooms: [`ingest`], [`dedup`], [`density`], [`difficulty`], [`negatives`], [`curriculum`],
-//!   [`train`].
+//! - The rooms: [`ingest`], [`dedup`], [`density`], [`difficulty`], [`variants`], [`negatives`],
+//!   [`curriculum`], [`train`].
 //! - [`eval`] asks models what they know.
 //! - [`build`] stands above them: it plans, runs the rooms in order, balances their books and
 //!   publishes the output.
@@ -75,5 +75,6 @@ pub mod negatives;
 pub mod rewrite;
 pub mod text;
 pub mod train;
+pub mod variants;
 
 pub use error::{Error, Result};

@@ -37,3 +37,5 @@ mod support;
 mod tidy;
 /// Training on the shards of the fixtures.
 mod train;
+/// Variants of documents, from the build to what a run consumed.
+mod variants;

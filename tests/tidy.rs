@@ -21,6 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("difficulty", &["error", "flow", "text"]),
     ("rewrite", &["draw", "error", "files", "flow", "knowledge", "text"]),
     ("negatives", &["draw", "error", "flow", "knowledge", "rewrite", "text"]),
+    ("variants", &["draw", "error", "flow", "knowledge", "rewrite", "text"]),
     ("curriculum", &["draw", "error", "flow"]),
     ("train", &["curriculum", "difficulty", "draw", "error", "flow", "knowledge", "text"]),
     (
@@ -44,6 +45,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "rewrite",
             "text",
             "train",
+            "variants",
         ],
     ),
     ("ablate", &["build", "draw", "error", "eval", "flow", "knowledge", "text", "train"]),
@@ -60,6 +62,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "knowledge",
             "rewrite",
             "train",
+            "variants",
         ],
     ),
 ];

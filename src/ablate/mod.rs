@@ -113,11 +113,17 @@ pub fn ablate(plan: &Plan, job: &Job) -> Result<effects::Report> {
 fn with_names(plan: &Plan, job: &Job) -> Result<Pipeline> {
     let mut reading = job.reading.clone();
     if plan.world.lexicon {
-        let names: Vec<String> = World::draw(&plan.world)?.names().into_iter().collect();
-        let file = job.out.join("names.txt");
-        write_atomically(&file, (names.join("\n") + "\n").as_bytes())?;
+        let world = World::draw(&plan.world)?;
+        let names: Vec<String> = world.names().into_iter().collect();
+        // Without other names as it was before there were any: outcomes keep their hashes.
+        let (name, text, format) = match plan.world.aliases {
+            0 => ("names.txt", names.join("\n") + "\n", "words"),
+            _ => ("names.tsv", world.table(), "tsv"),
+        };
+        let file = job.out.join(name);
+        write_atomically(&file, text.as_bytes())?;
         reading.density.lexicon.push(LexiconSpec {
-            format: Some("words".to_string()),
+            format: Some(format.to_string()),
             ..LexiconSpec::of_path(file.display().to_string())
         });
     }

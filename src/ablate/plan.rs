@@ -62,6 +62,10 @@ pub struct WorldPlan {
     /// what levers that look for concepts need.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lexicon: bool,
+    /// Names of each thing that the lexicon has beside that which the documents call it by; where
+    /// there are some, a fact is asked by one of them, too (`facts.alias`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub aliases: usize,
 }
 
 // What a plan does not say is not hashed either: plans of before keep their hashes.

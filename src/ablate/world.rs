@@ -11,6 +11,7 @@
 //! al. 2024 (arXiv:2406.11813).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -26,6 +27,8 @@ use crate::train::data::probes::Probe;
 pub const SEEN: &str = "facts.seen";
 /// See [`SEEN`]: wordings that stand in no training text.
 pub const NEW: &str = "facts.new";
+/// See [`SEEN`]: the same by a name that the lexicon has for the thing, and no document.
+pub const ALIAS: &str = "facts.alias";
 /// See [`SEEN`]: from the value to the name.
 pub const INVERSE: &str = "facts.inverse";
 /// See [`SEEN`]: over two facts.
@@ -89,6 +92,8 @@ struct Attribute {
 struct Thing {
     kind: String,
     name: String,
+    /// Other names, which stand in the lexicon alone.
+    aliases: Vec<String>,
     /// By attribute.
     values: BTreeMap<String, String>,
 }
@@ -141,7 +146,15 @@ impl World {
                     Error::usage(format!("there are no names for {} things", plan.things))
                         .hint("plan fewer")
                 })?;
-            things.push(Thing { kind: kind.clone(), name, values: BTreeMap::new() });
+            let (aliases, values) = (Vec::new(), BTreeMap::new());
+            things.push(Thing { kind: kind.clone(), name, aliases, values });
+        }
+        for thing in &mut things {
+            let mut stream = draw::stream(plan.seed, "alias", thing.name.as_bytes());
+            for _ in 0..plan.aliases {
+                let drawn = (0..1_000).map(|_| name(&wordings.kinds[&thing.kind], &mut stream));
+                thing.aliases.extend(drawn.into_iter().find(|name| taken.insert(name.clone())));
+            }
         }
 
         let names_of = |kind: &str| -> Vec<String> {
@@ -179,6 +192,18 @@ impl World {
     pub fn names(&self) -> BTreeSet<String> {
         let values = self.things.iter().flat_map(|thing| thing.values.values().cloned());
         self.things.iter().map(|thing| thing.name.clone()).chain(values).collect()
+    }
+
+    /// The names as a lexicon with other names of things, a table separated by tabs.
+    pub fn table(&self) -> String {
+        let mut table = "id\tname\tsynonyms\n".to_string();
+        for (number, name) in self.names().iter().enumerate() {
+            let thing = self.things.iter().find(|thing| thing.name == *name);
+            let aliases = thing.map_or(String::new(), |thing| thing.aliases.join("|"));
+            // Writing to a string does not fail.
+            let _ = writeln!(table, "F{number}\t{name}\t{aliases}");
+        }
+        table
     }
 
     /// Another thing of the same kind.
@@ -290,6 +315,10 @@ impl World {
             for template in &wording.new {
                 add(NEW, template, &thing.name, value, pool(), "{value}");
             }
+            if let Some(alias) = thing.aliases.first() {
+                let template = &wording.new[nth % wording.new.len()];
+                add(ALIAS, template, alias, value, pool(), "{value}");
+            }
             let template = &wording.inverse[nth % wording.inverse.len()];
             let Wordings { space, end, .. } = &self.wordings;
             let template = format!("{}{space}{{name}}{end}", template.replace("{value}", value));
@@ -383,6 +412,7 @@ mod tests {
             panel: 10,
             panel_every: 1,
             lexicon: false,
+            aliases: 2,
         }
     }
 
@@ -443,6 +473,10 @@ mod tests {
         let probes = world.probes();
         let n = |kind| probes.iter().filter(|probe| probe.kind == kind).count();
         assert_eq!([SEEN, NEW, INVERSE].map(n), [18 * 6, 18 * 12, 18 * 6]);
+        assert_eq!(n(ALIAS), 18 * 6);
+        let aliases = || world.things.iter().flat_map(|thing| &thing.aliases);
+        assert!(aliases().count() == 36 && !aliases().any(|name| all.contains(name.as_str())));
+        assert!(aliases().all(|name| world.table().contains(name.as_str())));
         assert_eq!(n(TWO_HOP), 12 * 6, "of drugs and devices, by each attribute of the disease");
 
         for probe in &probes {

@@ -16,7 +16,9 @@ use arrow::datatypes::UInt64Type;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::build::plan::{Job, ROOMS, memory_needed, room_that_writes, too_little_memory};
+use crate::build::plan::{
+    Job, Pipeline, ROOMS, memory_needed, room_that_writes, too_little_memory,
+};
 use crate::build::run::run;
 use crate::error::{Error, Result};
 use crate::flow::contract::{contract, numbers, strings};
@@ -25,7 +27,6 @@ use crate::flow::progress::{Progress, Silent};
 use crate::flow::room::Context;
 use crate::flow::stop::Temporary;
 use crate::ingest::{self, Ids, SourceSpec};
-use crate::negatives;
 use crate::rewrite::back_translation;
 use crate::rewrite::chinese::is_chinese;
 
@@ -161,7 +162,7 @@ pub fn estimate(job: &Job) -> Result<Estimate> {
         );
     }
 
-    let (translation_seconds, note) = translation(&job.pipeline.negatives, documents);
+    let (translation_seconds, note) = translation(&job.pipeline, documents);
     notes.push(note);
     notes.dedup();
     Ok(Estimate {
@@ -250,8 +251,10 @@ fn shared_ids(source: &SourceSpec, job: &Job, scratch: &Path) -> Result<Option<S
 const SENTENCE_CHARS: f64 = 150.0;
 
 /// What back-translation costs at most, and what will be used.
-fn translation(negatives: &negatives::Params, documents: u64) -> (Option<f64>, String) {
-    if negatives.per_document == 0 {
+fn translation(pipeline: &Pipeline, documents: u64) -> (Option<f64>, String) {
+    let negatives = &pipeline.negatives;
+    let (of_passages, of_variants) = (negatives.per_document > 0, pipeline.variants.translates());
+    if !of_passages && !of_variants {
         return (
             None,
             "negatives: none are made (`negatives.per_document` is 0), so nothing is translated"
@@ -268,7 +271,10 @@ fn translation(negatives: &negatives::Params, documents: u64) -> (Option<f64>, S
             (None, format!("back-translation: engine `{}`, nothing is translated", params.engine))
         }
         Some(probe) => {
-            let sentences = params.max_sentences.min(documents as usize);
+            // A sentence of each document, and all sentences of those that variants are made of.
+            let most = params.max_sentences;
+            let sentences = usize::from(of_passages) * most.min(documents as usize)
+                + usize::from(of_variants) * most;
             let seconds =
                 back_translation::cost(sentences, SENTENCE_CHARS, rayon::current_num_threads());
             let version = probe.version.unwrap_or_default();

@@ -20,6 +20,7 @@ use crate::train::objective::OBJECTIVES;
 use crate::train::run::preset::PRESETS;
 use crate::train::schedule::SCHEDULES;
 use crate::train::strategy::STRATEGIES;
+use crate::variants::VARIATIONS;
 
 /// A list of components of one kind.
 pub struct List {
@@ -48,6 +49,11 @@ pub static LISTS: &[List] = &[
         name: "generators",
         about: "ways to rewrite a passage, in the order they are asked",
         entries: generators,
+    },
+    List {
+        name: "variants",
+        about: "ways to say a document again: `variants.kinds`",
+        entries: variants,
     },
     List {
         name: "engines",
@@ -128,6 +134,10 @@ fn generators() -> Result<Vec<Entry>> {
         .iter()
         .map(|one| (one.name(), about(one.about(), one.kind().name()), owned(one.keys())));
     Ok(told.map(|(name, about, keys)| entry(name, about, keys)).collect())
+}
+
+fn variants() -> Result<Vec<Entry>> {
+    Ok(VARIATIONS.iter().map(|one| entry(one.name, one.about, owned(one.keys))).collect())
 }
 
 fn engines() -> Result<Vec<Entry>> {

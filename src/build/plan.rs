@@ -19,7 +19,7 @@ use crate::ingest::{SourceSpec, guess_format};
 use crate::knowledge::lexicon::Lexicon;
 use crate::rewrite::back_translation;
 use crate::rewrite::lexicon::LexiconNames;
-use crate::{curriculum, dedup, density, difficulty, ingest, negatives, train};
+use crate::{curriculum, dedup, density, difficulty, ingest, negatives, train, variants};
 
 /// A pipeline file, all layers merged, checked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub struct Pipeline {
     pub density: density::Params,
     /// Keys of `[difficulty]`.
     pub difficulty: difficulty::Params,
+    /// Keys of `[variants]`.
+    pub variants: variants::Params,
     /// Keys of `[negatives]`.
     pub negatives: negatives::Params,
     /// Keys of `[curriculum]`.
@@ -74,7 +76,9 @@ impl Pipeline {
         pipeline.dedup.check()?;
         pipeline.density.check()?;
         pipeline.difficulty.check()?;
+        pipeline.variants.check(!pipeline.density.lexicon.is_empty())?;
         pipeline.negatives.check()?;
+        pipeline.curriculum.check()?;
         pipeline.train.check()?;
         let (buckets, hard) =
             (pipeline.difficulty.buckets, usize::from(pipeline.curriculum.hard_from_bucket));
@@ -334,8 +338,43 @@ pub static ROOMS: &[Room] = &[
         run: |job, input, cx| difficulty::run(input, &job.pipeline.difficulty, cx),
     },
     Room {
-        name: "negatives",
+        name: "variants",
         reads: Some("bucketed"),
+        writes: "varied",
+        version: variants::VERSION,
+        params: |pipeline| {
+            if !pipeline.variants.is_on() {
+                return Ok(json!({"exposures": 1}));
+            }
+            let engine = pipeline.variants.identity(&pipeline.negatives.rewriting())?;
+            Ok(json!({
+                "variants": as_json(&pipeline.variants)?, "lexicon": as_json(&pipeline.density)?,
+                "rewriting": as_json(&pipeline.negatives)?, "engine": engine,
+            }))
+        },
+        files: |pipeline| match pipeline.variants.is_on() {
+            true => Ok([
+                pipeline.density.files()?,
+                pipeline.variants.files(&pipeline.negatives.rewriting()),
+            ]
+            .concat()),
+            false => Ok(Vec::new()),
+        },
+        check: |job| job.pipeline.variants.check_files(),
+        publishes: &[Published { below: "", begins: "exposures", into: "variants" }],
+        run: |job, input, cx| {
+            let (params, density) = (&job.pipeline.variants, &job.pipeline.density);
+            let rewriting = job.pipeline.negatives.rewriting();
+            if !params.is_on() {
+                return variants::run(input, params, &rewriting, None, cx);
+            }
+            let names = LexiconNames::read(&density.lexicon, &density.names(), cx.memory_bytes)?;
+            variants::run(input, params, &rewriting, Some(&names), cx)
+        },
+    },
+    Room {
+        name: "negatives",
+        reads: Some("varied"),
         writes: "example",
         version: negatives::VERSION,
         params: |pipeline| {
@@ -432,6 +471,13 @@ pub fn check(job: &Job) -> Result<()> {
         }
 
         (room.check)(job).at_place(|| format!("a file that room `{}` needs", room.name))?;
+    }
+
+    for name in job.pipeline.curriculum.weights.keys() {
+        let known: Vec<&str> = job.sources.iter().map(|source| source.name.as_str()).collect();
+        if !known.contains(&name.as_str()) {
+            return Err(registry::unknown("source", name, &known).at("`curriculum.weights`"));
+        }
     }
 
     for source in &job.sources {

@@ -104,7 +104,11 @@ pub fn publish(job: &Job, run: &Run, progress: &dyn Progress) -> Result<Manifest
     owned.intend(&names)?;
     tell(&edited, progress);
 
-    for folder in FOLDERS.map(|folder| job.out.join(folder)) {
+    // Those that every build has, and those of rooms that had something to publish.
+    let of_links = links.keys().filter_map(|name| name.split_once('/'));
+    let folders: BTreeSet<&str> =
+        FOLDERS.into_iter().chain(of_links.map(|(folder, _)| folder)).collect();
+    for folder in folders.iter().map(|folder| job.out.join(folder)) {
         fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
     }
     // A file system without hard links gets copies.
@@ -137,10 +141,10 @@ pub fn publish(job: &Job, run: &Run, progress: &dyn Progress) -> Result<Manifest
     }
 
     write_atomically(&job.out.join(REPORT), report::html::page(&manifest, &facts)?.as_bytes())?;
-    FOLDERS.iter().try_for_each(|folder| sync_folder(&job.out.join(folder)))?;
+    folders.iter().try_for_each(|folder| sync_folder(&job.out.join(folder)))?;
     write_json(&job.out.join(MANIFEST), &manifest)?;
     owned.settle(&names, &edited.into_iter().filter(|name| name == CARD).collect())?;
-    let added = owned.added(&[&FOLDERS[..], &["."]].concat())?;
+    let added = owned.added(&folders.into_iter().chain(["."]).collect::<Vec<&str>>())?;
 
     if !added.is_empty() {
         progress.note(&format!(
@@ -229,16 +233,25 @@ fn about(job: &Job, facts: &report::facts::Facts) -> Result<About> {
 
 /// The table a finished build prints.
 pub fn summary(job: &Job, manifest: &Manifest) -> String {
+    // Most builds make no rows, and need no column of them.
+    let has_made = manifest.rooms.iter().any(|done| done.books.n_made() > 0);
+    let made = |made: String| if has_made { format!(" {made:>10}") } else { String::new() };
     let mut text = format!(
-        "{:<12} {:>10} {:>10} {:>10} {:>10}\n",
-        "room", "read", "kept", "refused", "duplicates"
+        "{:<12} {:>10}{} {:>10} {:>10} {:>10}\n",
+        "room",
+        "read",
+        made("made".to_string()),
+        "kept",
+        "refused",
+        "duplicates"
     );
     for done in &manifest.rooms {
         let books = &done.books;
         text += &format!(
-            "{:<12} {:>10} {:>10} {:>10} {:>10}\n",
+            "{:<12} {:>10}{} {:>10} {:>10} {:>10}\n",
             done.room,
             books.read,
+            made(books.n_made().to_string()),
             books.kept,
             books.n_refused(),
             books.n_duplicates()

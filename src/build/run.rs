@@ -375,7 +375,11 @@ fn books_of(folder: &Path) -> Result<Books> {
 
 /// One line of books.
 fn summary(books: &Books) -> String {
-    let mut text = format!("{} read, {} kept", books.read, books.kept);
+    let made = match books.n_made() {
+        0 => String::new(),
+        n => format!(", {n} made"),
+    };
+    let mut text = format!("{} read{made}, {} kept", books.read, books.kept);
     if books.n_refused() > 0 {
         text += &format!(", {} refused", books.n_refused());
     }

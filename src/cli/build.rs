@@ -34,6 +34,10 @@ pub(super) struct BuildArgs {
     /// by `density.measure` (`density.keep_tokens`)
     #[arg(long, value_name = "N", value_parser = parse_tokens)]
     keep_tokens: Option<u64>,
+    /// Files of variants of domain documents made elsewhere, JSON lines with `parent`, `text` and
+    /// optionally `kind`; they go through the same gate as those made here (`variants.import`)
+    #[arg(long, value_name = "FILE,...", value_delimiter = ',')]
+    import: Vec<PathBuf>,
     /// Print the checked plan with expected documents, disk and time from a sample, and stop
     #[arg(long)]
     dry_run: bool,
@@ -54,6 +58,10 @@ pub(super) fn run(args: &BuildArgs) -> Result<()> {
     if let Some(keep_tokens) = args.keep_tokens {
         pipeline.density.keep_tokens = keep_tokens;
         pipeline.density.check()?;
+    }
+    if !args.import.is_empty() {
+        let paths = args.import.iter().map(|path| path.display().to_string());
+        pipeline.variants.import = paths.collect();
     }
     let sources = pipeline.sources(&args.source.join(","))?;
     let job = Job {

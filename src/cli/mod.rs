@@ -18,6 +18,7 @@ mod print;
 mod report;
 mod score;
 mod train;
+mod variants;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -53,6 +54,8 @@ enum Command {
     /// Where documents mention the concepts of a lexicon, as text, JSON lines, PubTator, brat or
     /// Parquet
     Mentions(mentions::MentionsArgs),
+    /// What documents say in another order and in other words, as a build adds it to its shards
+    Variants(variants::VariantsArgs),
     /// Train a model on the shards, strictly in their order
     Train(train::TrainArgs),
     /// Ask a model what it knows: questions of published benchmarks or your own, held-out text
@@ -65,8 +68,8 @@ enum Command {
     Report(report::ReportArgs),
     /// What is installed, what is missing, and how to get it
     Doctor(doctor::DoctorArgs),
-    /// Formats, lexicons, generators, objectives, strategies, schedules, models, presets, tasks,
-    /// metrics: what can be named
+    /// Formats, lexicons, generators, variants, objectives, strategies, schedules, models, presets,
+    /// tasks, metrics: what can be named
     List(list::ListArgs),
     /// Print every key of a pipeline file with its default and reason
     Defaults,
@@ -191,6 +194,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Build(args) => args.run.json,
         Command::Score(args) => args.run.json,
         Command::Mentions(args) => args.run.json,
+        Command::Variants(args) => args.run.json,
         Command::Train(args) => args.run.json,
         Command::Eval(args) => args.is_json(),
         Command::Ablate(args) => args.run.json,
@@ -206,6 +210,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Build(args) => build::run(&args),
         Command::Score(args) => score::run(&args),
         Command::Mentions(args) => mentions::run(&args),
+        Command::Variants(args) => variants::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Ablate(args) => ablate::run(&args),

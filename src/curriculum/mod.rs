@@ -2,26 +2,33 @@
 //!
 //! Comes in: examples in any order. Goes out: `data/train-*.parquet` and
 //! `data/validation-*.parquet`, each row with its place `seq` in the training order. Promises:
-//! every example is in exactly one split, and at least once; no neighbourhood of near-duplicates is
-//! divided between the splits; the opening positions hold general text only; the shares of domain
-//! and hard text follow the pacing to within one document of each kind of every window; the order
-//! is a function of the seed and the rows alone.
+//! every document is in exactly one split, and at least once, but for those of a source that weighs
+//! less ([`weights`]); variants stand as often as they are to, apart from their document and from
+//! one another ([`families`]), and where the document is held out nowhere; no neighbourhood of
+//! near-duplicates is divided between the splits; the opening positions hold general text only; the
+//! shares of domain and hard text follow the pacing to within one document of each kind of every
+//! window; the order is a function of the seed and the rows alone.
 //!
 //! Not for shuffling: a loader that shuffles these shards again throws the curriculum away.
 
 pub mod card;
+pub mod families;
 pub mod order;
 pub mod pacing;
 pub mod shards;
 mod spill;
 mod split;
+pub mod weights;
 
-use arrow::array::RecordBatch;
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{Float32Type, UInt8Type, UInt32Type, UInt64Type};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::flow::books::Books;
-use crate::flow::contract::strings;
+use crate::flow::books::{Books, Refusal};
+use crate::flow::contract::{numbers, strings};
 use crate::flow::dataset::{Dataset, write_json};
 use crate::flow::room::Context;
 
@@ -29,12 +36,16 @@ use order::Row;
 use shards::{ShardInfo, Split};
 
 /// Version of what this room computes; part of its fingerprint.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Keys of `[curriculum]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
+    /// How the share of domain text goes along the order.
+    pub domain_share: pacing::DomainShare,
+    /// What sources weigh, for 1: tokens in the order for one of their own, in `(0, 64]`.
+    pub weights: BTreeMap<String, f64>,
     /// Share of the training tokens that are of the opening, general text only, in `[0, 1)`.
     pub general_first: f64,
     /// Greatest share of domain text, in tokens, in `(0, 1]`.
@@ -72,8 +83,31 @@ pub struct Curriculum {
     pub validation: Vec<ShardInfo>,
     /// How the positions were shared out.
     pub pacing: pacing::Pacing,
+    /// How often families stand there.
+    pub exposures: families::Exposures,
     /// Things a person must know, such as repeated general text.
     pub notes: Vec<String>,
+}
+
+impl Params {
+    /// Checks the weights.
+    ///
+    /// # Errors
+    /// Names the first that is out of range.
+    pub fn check(&self) -> Result<()> {
+        let is_wrong =
+            |(_, weight): &(&String, &f64)| !(**weight > 0.0 && **weight <= weights::MOST);
+        match self.weights.iter().find(is_wrong) {
+            Some((source, weight)) => Err(Error::usage(format!(
+                "`curriculum.weights.{source}` is {weight}, outside (0, {}]",
+                weights::MOST
+            ))
+            .hint(
+                "a weight is how many tokens the order has for one of the source; 1 is all of it",
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Runs the room; `curriculum.json` in its folder is the [`Curriculum`].
@@ -83,7 +117,7 @@ pub struct Curriculum {
 pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
     // To order the rows, to spill them and to gather them.
     cx.readings(input, 3);
-    let rows = read_rows(input, params, cx)?;
+    let (mut rows, sources) = read_rows(input, params, cx)?;
 
     if rows.is_empty() {
         return Err(Error::data("no document is left to make shards of").hint(format!(
@@ -93,23 +127,44 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
         )));
     }
 
-    let split = split::validation(&rows, params, cx.seed);
-    let mut notes = split.notes;
+    let mut split = split::validation(&rows, params, cx.seed);
+    let mut notes = std::mem::take(&mut split.notes);
+    let of_source = |(name, weight): (&String, &f64)| {
+        let number = sources.iter().position(|source| source == name)?;
+        Some((number as u16, *weight))
+    };
+    let by_number = params.weights.iter().filter_map(of_source).collect();
+    let n_left_out = weights::weigh(&mut rows, &by_number, cx.seed);
+    split.train.retain(|idx| rows[*idx as usize].times > 0);
+    let left_out = rows.iter().enumerate().filter(|(_, row)| row.times == 0);
+    let mut out: BTreeMap<u32, &'static str> =
+        left_out.map(|(idx, _)| (idx as u32, "outweighed")).collect();
+    // What is held out is measured once, whatever its source weighs.
+    for idx in &split.validation {
+        out.remove(idx);
+    }
+    out.extend(split.held_out.iter().map(|idx| (*idx, "of_held_out")));
+    if n_left_out > 0 {
+        notes.push(format!("{n_left_out} rows stand for no token of theirs: `curriculum.weights`"));
+    }
+
     let ordered = order::train(&rows, &split.train, params, cx.seed);
+    let counted = families::count(&rows, &ordered.sequence);
     notes.extend(ordered.notes);
     notes.iter().for_each(|note| cx.progress.note(note));
     let plan = shards::Plan::new(
         &rows,
         &ordered.sequence,
         &split.validation,
+        &counted,
         ordered.pacing.n_first,
         params,
     );
     // The rows have said what they had to.
     let (n_rows, n_train, n_validation) =
         (rows.len() as u64, split.train.len(), split.validation.len());
-    let n_positions = ordered.sequence.len();
-    drop((rows, split.train, split.validation, ordered.sequence));
+    let (n_positions, exposures) = (ordered.sequence.len(), counted.exposures);
+    drop((rows, split.train, split.validation, ordered.sequence, counted.nth, counted.of));
     // Text that is repeated is gathered more than once.
     cx.progress.expect(2 * n_rows + (n_positions + n_validation) as u64);
     let written = shards::write(input, &plan, params, cx)?;
@@ -118,49 +173,126 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
         train: of(Split::Train),
         validation: of(Split::Validation),
         pacing: ordered.pacing,
+        exposures,
         notes,
     };
 
     write_json(&cx.folder.join("curriculum.json"), &curriculum)?;
-    let mut books = Books { read: n_rows, kept: n_rows, ..Books::default() };
+    let refused = refusals(input, &out, cx)?;
+    let n_kept = n_rows - out.len() as u64;
+    let mut books = Books { read: n_rows, kept: n_kept, ..Books::default() };
+    out.values().for_each(|reason| *books.refused.entry((*reason).to_string()).or_default() += 1);
     books.note("train_positions", n_positions as u64);
     books.note("repeated_positions", (n_positions - n_train) as u64);
     books.note("validation_documents", n_validation as u64);
 
-    cx.commit(0, &[], &[], &books)
+    cx.commit(0, &refused, &[], &books)
 }
 
-/// Reads what ordering needs of every row: 40 bytes each.
-fn read_rows(input: &Dataset, params: &Params, cx: &Context) -> Result<Vec<Row>> {
-    let columns = ["id", "text", "n_tokens", "role", "neighbourhood", "difficulty", "bucket"];
+/// Rows that stand nowhere, as they are told; their text stands where it was read.
+fn refusals(
+    input: &Dataset,
+    out: &BTreeMap<u32, &'static str>,
+    cx: &Context,
+) -> Result<Vec<Refusal>> {
+    if out.is_empty() {
+        return Ok(Vec::new());
+    }
+    let columns = ["id", "source", "file", "offset", "text"];
+    let all = cx.scan(input, Some(&columns), |batch, span| {
+        let (ids, sources) = (strings(batch, "id")?, strings(batch, "source")?);
+        let (files, texts) = (strings(batch, "file")?, strings(batch, "text")?);
+        let offsets = numbers::<UInt64Type>(batch, "offset")?;
+        let rows = span.first_row as u32..span.first_row as u32 + batch.num_rows() as u32;
+        let refusal = |(row, reason): (&u32, &&'static str)| {
+            let at = (row - rows.start) as usize;
+            Refusal {
+                source: sources.value(at).to_string(),
+                file: files.value(at).to_string(),
+                offset: offsets.value(at),
+                id: Some(ids.value(at).to_string()),
+                reason: (*reason).into(),
+                detail: String::new(),
+                n_bytes: texts.value(at).len() as u64,
+                bytes: Vec::new(),
+            }
+        };
+        Ok(out.range(rows.clone()).map(refusal).collect::<Vec<Refusal>>())
+    })?;
+    Ok(all.into_iter().flatten().collect())
+}
+
+/// Reads what ordering needs of every row, 64 bytes each, and the names of the sources.
+fn read_rows(input: &Dataset, params: &Params, cx: &Context) -> Result<(Vec<Row>, Vec<String>)> {
+    let columns = [
+        "id",
+        "text",
+        "n_tokens",
+        "role",
+        "source",
+        "neighbourhood",
+        "difficulty",
+        "bucket",
+        "parent",
+        "times",
+    ];
     let mut rows = Vec::with_capacity(input.rows() as usize);
+    let mut names: Vec<String> = Vec::new();
     let kernel = |batch: &RecordBatch, _| {
         let (ids, texts, roles) =
             (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "role")?);
-        let groups =
-            crate::flow::contract::numbers::<arrow::datatypes::UInt64Type>(batch, "neighbourhood")?;
-        let difficulty =
-            crate::flow::contract::numbers::<arrow::datatypes::Float32Type>(batch, "difficulty")?;
-        let lengths =
-            crate::flow::contract::numbers::<arrow::datatypes::UInt32Type>(batch, "n_tokens")?;
-        let buckets =
-            crate::flow::contract::numbers::<arrow::datatypes::UInt8Type>(batch, "bucket")?;
-        let row = |idx: usize| Row {
-            name: xxhash_rust::xxh3::xxh3_64(ids.value(idx).as_bytes()),
-            group: groups.value(idx),
-            n_bytes: texts.value(idx).len() as u32,
-            n_tokens: lengths.value(idx),
-            difficulty: difficulty.value(idx),
-            is_domain: roles.value(idx) == "domain",
-            is_hard: buckets.value(idx) >= params.hard_from_bucket,
+        let (parents, sources) = (strings(batch, "parent")?, strings(batch, "source")?);
+        let groups = numbers::<UInt64Type>(batch, "neighbourhood")?;
+        let difficulty = numbers::<Float32Type>(batch, "difficulty")?;
+        let lengths = numbers::<UInt32Type>(batch, "n_tokens")?;
+        let times = numbers::<UInt32Type>(batch, "times")?;
+        let buckets = numbers::<UInt8Type>(batch, "bucket")?;
+        let hash = |id: &str| xxhash_rust::xxh3::xxh3_64(id.as_bytes());
+        // The names of this batch, numbered by it.
+        let mut own: Vec<String> = Vec::new();
+        let row = |idx: usize| {
+            let is_variant = parents.is_valid(idx);
+            let name = hash(ids.value(idx));
+            let mut row = Row {
+                name,
+                family: if is_variant { hash(parents.value(idx)) } else { name },
+                group: groups.value(idx),
+                n_bytes: texts.value(idx).len() as u32,
+                n_tokens: lengths.value(idx),
+                times: times.value(idx),
+                source: 0,
+                difficulty: difficulty.value(idx),
+                is_domain: roles.value(idx) == "domain",
+                is_hard: buckets.value(idx) >= params.hard_from_bucket,
+                is_variant,
+            };
+            let source = sources.value(idx);
+            let known = own.iter().position(|name| name == source);
+            row.source = known.unwrap_or(own.len()) as u16;
+            if known.is_none() {
+                own.push(source.to_string());
+            }
+            row
         };
 
-        Ok((0..batch.num_rows()).map(row).collect::<Vec<Row>>())
+        let rows: Vec<Row> = (0..batch.num_rows()).map(row).collect();
+        Ok((rows, own))
     };
 
     cx.fold(input, Some(&columns), kernel, |batch| {
-        rows.extend(batch);
+        let (batch, own) = batch;
+        let mut number = |name: String| {
+            let known = names.iter().position(|other| *other == name);
+            known.unwrap_or_else(|| {
+                names.push(name);
+                names.len() - 1
+            }) as u16
+        };
+        let numbers: Vec<u16> = own.into_iter().map(&mut number).collect();
+        rows.extend(
+            batch.into_iter().map(|row| Row { source: numbers[usize::from(row.source)], ..row }),
+        );
         Ok(())
     })?;
-    Ok(rows)
+    Ok((rows, names))
 }

@@ -9,6 +9,7 @@
 use rand_chacha::ChaCha8Rng;
 
 use crate::curriculum::Params;
+use crate::curriculum::families::Families;
 use crate::curriculum::pacing::{Counts, Pacing, STRATA, Texts, competence};
 use crate::draw;
 
@@ -17,18 +18,33 @@ use crate::draw;
 pub struct Row {
     /// Hash of its id; breaks ties.
     pub name: u64,
+    /// Hash of the id of its document: its own, or that which it is a variant of.
+    pub family: u64,
     /// Its neighbourhood.
     pub group: u64,
     /// Length of its text.
     pub n_bytes: u32,
     /// The same in words, as the contract `scored` counts them.
     pub n_tokens: u32,
+    /// How often it is to stand in the order at least.
+    pub times: u32,
+    /// Number of its source.
+    pub source: u16,
     /// Difficulty in `[0, 1]`.
     pub difficulty: f32,
     /// Domain or general text.
     pub is_domain: bool,
     /// Whether it counts as hard.
     pub is_hard: bool,
+    /// Whether it is a variant of a document.
+    pub is_variant: bool,
+}
+
+impl Row {
+    /// Tokens of all its exposures.
+    fn tokens(&self) -> u64 {
+        u64::from(self.times) * u64::from(self.n_tokens.max(1))
+    }
 }
 
 /// The training order and how it came about.
@@ -58,9 +74,12 @@ pub fn train(rows: &[Row], train: &[u32], params: &Params, seed: u64) -> Ordered
     let mut strata: [Vec<u32>; 4] = Default::default();
     train.iter().for_each(|&idx| strata[stratum_of(&rows[idx as usize])].push(idx));
     let tokens = |idx: u32| u64::from(rows[idx as usize].n_tokens.max(1));
+    let sum = |s: usize, of: &dyn Fn(&Row) -> u64| -> u64 {
+        strata[s].iter().map(|idx| of(&rows[*idx as usize])).sum()
+    };
     let texts = Texts {
-        documents: [0, 1, 2, 3].map(|s: usize| strata[s].len() as u64),
-        tokens: [0, 1, 2, 3].map(|s: usize| strata[s].iter().map(|idx| tokens(*idx)).sum()),
+        documents: [0, 1, 2, 3].map(|s: usize| sum(s, &|row| u64::from(row.times))),
+        tokens: [0, 1, 2, 3].map(|s: usize| sum(s, &Row::tokens)),
         longest: train.iter().map(|idx| tokens(*idx)).max().unwrap_or(0),
     };
 
@@ -157,7 +176,8 @@ fn short(texts: &Texts, pacing: &Pacing, params: &Params) -> Option<String> {
     })
 }
 
-/// One pass over a stratum: each document once, drawn among those the competence admits.
+/// One pass over a stratum: each document drawn among those the competence admits, once or as often
+/// as it is to stand.
 fn drawn(
     rows: &[Row],
     stratum: &[u32],
@@ -166,13 +186,15 @@ fn drawn(
     params: &Params,
     seed: u64,
 ) -> Vec<u32> {
-    let mut by_difficulty = stratum.to_vec();
+    let families = Families::of(rows, stratum);
+    let mut by_difficulty = families.documents.clone();
     by_difficulty.sort_by(|&a, &b| {
         let (a, b) = (&rows[a as usize], &rows[b as usize]);
         a.difficulty.total_cmp(&b.difficulty).then(a.name.cmp(&b.name))
     });
     let (start, power) = (params.competence_start, params.competence_power);
-    paced(&by_difficulty, start, power, &mut draw::stream(seed, name, &pass.to_le_bytes()))
+    let mut draws = draw::stream(seed, name, &pass.to_le_bytes());
+    families.spread(paced(&by_difficulty, start, power, &mut draws))
 }
 
 /// All of some documents, given from the easiest on, each drawn among those that the competence
@@ -200,6 +222,8 @@ pub(super) mod tests {
 
     pub(in crate::curriculum) fn params() -> Params {
         Params {
+            domain_share: crate::curriculum::pacing::DomainShare::Ramp,
+            weights: std::collections::BTreeMap::new(),
             general_first: 0.2,
             domain_max: 0.8,
             hard_max: 0.5,
@@ -219,12 +243,16 @@ pub(super) mod tests {
     pub(in crate::curriculum) fn rows(n_general: u32, n_domain: u32) -> Vec<Row> {
         let row = |idx: u32| Row {
             name: u64::from(idx) * 7919 % 1009,
+            family: u64::from(idx),
             group: u64::from(idx),
             n_bytes: 100,
             n_tokens: 1 + (draw::unit(5, "length", &idx.to_le_bytes()) * 40.0) as u32,
+            times: 1,
+            source: 0,
             difficulty: draw::unit(5, "difficulty", &idx.to_le_bytes()) as f32,
             is_domain: idx >= n_general,
             is_hard: draw::unit(5, "difficulty", &idx.to_le_bytes()) > 0.8,
+            is_variant: false,
         };
         (0..n_general + n_domain).map(row).collect()
     }

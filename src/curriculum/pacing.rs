@@ -22,6 +22,18 @@ pub fn competence(t: f64, start: f64, power: f64) -> f64 {
     (t.clamp(0.0, 1.0) * (1.0 - base) + base).powf(1.0 / power).min(1.0)
 }
 
+/// How the share of domain text, and of hard text, goes along the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DomainShare {
+    /// None in the opening, then growing with the competence: the curriculum as it was asked for.
+    Ramp,
+    /// The same everywhere, from the first document on, without an opening (SPT, arXiv:2603.16177).
+    Flat,
+    /// The greatest at the beginning, falling to none as the ramp grows.
+    Early,
+}
+
 /// Kinds of documents that are paced apart, in the order of [`Counts`].
 pub const STRATA: [&str; 4] = ["general", "general_hard", "domain", "domain_hard"];
 
@@ -56,6 +68,8 @@ pub struct Pacing {
     pub hard_peak: f64,
     /// Tokens of general, not hard, text that the caps ask for.
     pub tokens_wanted: u64,
+    /// How its share goes.
+    domain_share: DomainShare,
     /// Greatest share of paced text anywhere.
     most: f64,
     start: f64,
@@ -95,6 +109,7 @@ impl Pacing {
             domain_peak: 0.0,
             hard_peak: 0.0,
             tokens_wanted: easy,
+            domain_share: params.domain_share,
             most: 1.0,
             start: params.competence_start,
             power: params.competence_power,
@@ -104,13 +119,17 @@ impl Pacing {
         if easy == 0 || paced == 0 {
             return pacing;
         }
-        let mean = pacing.mean_share(params.general_first) * (1.0 - params.general_first);
+        let first = match params.domain_share {
+            DomainShare::Ramp => params.general_first,
+            DomainShare::Flat | DomainShare::Early => 0.0,
+        };
+        let mean = pacing.mean_share(first) * (1.0 - first);
         let need = |n: u64, cap: f64| (n as f64 / (mean * cap)).ceil() as u64;
         pacing.tokens = total
             .max(need(domain + domain_hard, params.domain_max))
             .max(need(general_hard + domain_hard, params.hard_max))
             .max(need(paced, 1.0 - params.replay_min));
-        pacing.tokens_first = (pacing.tokens as f64 * params.general_first).floor() as u64;
+        pacing.tokens_first = (pacing.tokens as f64 * first).floor() as u64;
         pacing.tokens_of[0] = pacing.tokens - paced;
         pacing.tokens_wanted = pacing.tokens_of[0];
         let most = params.repeat_max.saturating_mul(easy);
@@ -139,8 +158,18 @@ impl Pacing {
         (grown[n] - grown[n - 1]) * paced as f64 * n as f64 / behind
     }
 
-    /// How far the paced shares have grown at progress `t`, in `[0, 1]`; 0 up to `first`.
+    /// How great the paced shares are at progress `t`, for their greatest, in `[0, 1]`; of a ramp 0
+    /// up to `first`.
     fn share(&self, t: f64, first: f64) -> f64 {
+        match self.domain_share {
+            DomainShare::Ramp => self.grown_to(t, first),
+            DomainShare::Flat => 1.0,
+            DomainShare::Early => 1.0 - self.grown_to(t, 0.0),
+        }
+    }
+
+    /// How far a ramp has grown.
+    fn grown_to(&self, t: f64, first: f64) -> f64 {
         let at_first = competence(first, self.start, self.power);
         if t <= first || at_first >= 1.0 {
             return if at_first >= 1.0 && t > first { 1.0 } else { 0.0 };

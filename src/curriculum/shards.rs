@@ -17,6 +17,7 @@ use parquet::schema::types::ColumnPath;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::curriculum::families::Counted;
 use crate::curriculum::order::Row;
 use crate::curriculum::{Params, spill};
 use crate::error::{Error, Result};
@@ -95,6 +96,9 @@ struct Place {
     row: u32,
     piece: u32,
     seq: u64,
+    /// Which exposure of its family it is, and of how many.
+    exposure: u32,
+    exposures: u32,
 }
 
 /// Which row stands where, and where the shards are cut.
@@ -113,6 +117,7 @@ impl Plan {
         rows: &[Row],
         train: &[u32],
         validation: &[u32],
+        counted: &Counted,
         n_first: u64,
         params: &Params,
     ) -> Self {
@@ -133,13 +138,17 @@ impl Plan {
                     plan.shards.extend(open.take());
                 }
 
+                let (exposure, exposures) = match split {
+                    Split::Train => (counted.nth[seq], counted.of[seq]),
+                    Split::Validation => (0, 1),
+                };
                 let seq = seq as u64;
                 let shard =
                     open.get_or_insert(Stretch { split, first: seq, end: seq, text_bytes: 0 });
                 shard.end = seq + 1;
                 shard.text_bytes += n_bytes;
                 let piece = plan.piece_at(seq, n_bytes);
-                plan.places.push(Place { row, piece, seq });
+                plan.places.push(Place { row, piece, seq, exposure, exposures });
             }
             plan.shards.extend(open);
         }
@@ -323,10 +332,20 @@ fn placed(
         strings(&taken, "text")?.iter().map(|text| text.unwrap_or("").chars().count() as u32);
     let n_chars: ArrayRef = Arc::new(UInt32Array::from_iter_values(n_chars));
     let seq: ArrayRef = Arc::new(UInt64Array::from_iter_values(places.iter().map(|at| at.seq)));
+    let counts = |of: &dyn Fn(&Place) -> u32| -> ArrayRef {
+        Arc::new(UInt32Array::from_iter_values(places.iter().map(of)))
+    };
     let phases = places.iter().map(|place| plan.phase(*place));
     let phase: ArrayRef = Arc::new(StringArray::from_iter_values(phases));
 
-    shard_contract.widen(&taken, vec![("seq", seq), ("phase", phase), ("n_chars", n_chars)])
+    let added = vec![
+        ("seq", seq),
+        ("phase", phase),
+        ("n_chars", n_chars),
+        ("exposure", counts(&|place| place.exposure)),
+        ("exposures", counts(&|place| place.exposures)),
+    ];
+    shard_contract.widen(&taken, added)
 }
 
 /// Writes one shard, piece after piece.
@@ -404,6 +423,7 @@ fn shard_properties(contract: &Contract, zstd_level: i32) -> Result<WriterProper
         "metadata",
         "negatives.list.item.anchor",
         "negatives.list.item.text",
+        "edits.list.item.text",
     ] {
         let path = ColumnPath::new(text.split('.').map(str::to_string).collect());
         properties = properties

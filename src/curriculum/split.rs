@@ -3,7 +3,8 @@
 //!
 //! A neighbourhood joins all documents that share a MinHash band, verified or not, so two documents
 //! that are alike never stand on both sides. Large neighbourhoods (templates) stay in training:
-//! taking one would take a whole kind.
+//! taking one would take a whole kind. A variant goes where its document goes, of which it has the
+//! neighbourhood; of one that is held out it is left out altogether.
 
 use rayon::prelude::*;
 
@@ -15,15 +16,18 @@ use crate::draw;
 pub(super) struct Splits {
     /// Training rows, in row order.
     pub(super) train: Vec<u32>,
-    /// Validation rows, in the order of a draw.
+    /// Validation rows, in the order of a draw: documents, no variants.
     pub(super) validation: Vec<u32>,
+    /// Variants of those, which stand in neither.
+    pub(super) held_out: Vec<u32>,
     /// What a person must know.
     pub(super) notes: Vec<String>,
 }
 
 /// Chooses the validation split.
 pub(super) fn validation(rows: &[Row], params: &Params, seed: u64) -> Splits {
-    let mut groups: Vec<u64> = rows.iter().map(|row| row.group).collect();
+    let documents = rows.iter().filter(|row| !row.is_variant);
+    let mut groups: Vec<u64> = documents.map(|row| row.group).collect();
     groups.par_sort_unstable();
     let size = |group: u64| {
         let first = groups.partition_point(|other| *other < group);
@@ -53,10 +57,14 @@ pub(super) fn validation(rows: &[Row], params: &Params, seed: u64) -> Splits {
         }
     }
 
-    let (mut train, mut validation) = (Vec::new(), Vec::new());
+    let (mut train, mut validation, mut held_out) = (Vec::new(), Vec::new(), Vec::new());
     for (idx, row) in rows.iter().enumerate() {
-        let side =
-            if drawn(row.group) < limit && small(row.group) { &mut validation } else { &mut train };
+        let is_held_out = drawn(row.group) < limit && small(row.group);
+        let side = match (is_held_out, row.is_variant) {
+            (false, _) => &mut train,
+            (true, false) => &mut validation,
+            (true, true) => &mut held_out,
+        };
         side.push(idx as u32);
     }
 
@@ -64,7 +72,7 @@ pub(super) fn validation(rows: &[Row], params: &Params, seed: u64) -> Splits {
         let row = &rows[idx as usize];
         (draw::unit(seed, "validation order", &row.name.to_le_bytes()).to_bits(), row.name)
     });
-    Splits { train, validation, notes }
+    Splits { train, validation, held_out, notes }
 }
 
 #[cfg(test)]

@@ -175,6 +175,7 @@ impl Verdicts {
         }
 
         Ok(Outcome {
+            made: Vec::new(),
             kept: filter_record_batch(&wide, &BooleanArray::from(kept))?,
             refused: Vec::new(),
             duplicates: if removed.is_empty() { None } else { Some(self.ledger(batch, &removed)?) },

@@ -645,6 +645,7 @@ mod tests {
             text: text(seq),
             rewrites: Vec::new(),
             line: String::new(),
+            family: None,
         };
         (0..n).map(document).collect()
     }

@@ -434,6 +434,7 @@ mod tests {
             text: (*text).to_string(),
             rewrites: Vec::new(),
             line: String::new(),
+            family: None,
         };
         texts.iter().enumerate().map(document).collect()
     }

@@ -1,4 +1,5 @@
-//! The books: what a room read is what it kept, refused and marked duplicate, by reason, always.
+//! The books: what a room read, and made beside it, is what it kept, refused and marked duplicate,
+//! by reason, always.
 //!
 //! Reasons are declared here, in one slice, so that reports, the policy and the tests can loop over
 //! them.
@@ -63,6 +64,14 @@ pub static REASONS: &[Reason] = &[
         "not_chosen",
         "others are worth more, and no more tokens go on (`density.keep_tokens`)",
     ),
+    unwanted(
+        "not_the_same",
+        "a variant that says something else than its document: other concepts, numbers, negations \
+         or comparisons, as `not_the_same:numbers`",
+    ),
+    unwanted("no_parent", "a variant made elsewhere of a document that is not in the build"),
+    unwanted("outweighed", "the source weighs less than 1, and others of it stand in the order"),
+    unwanted("of_held_out", "a variant of a document that is held out for validation"),
     unwanted("deleted", "a later file withdraws the record (DeleteCitation)"),
     unwanted("superseded", "a later version of the same record was read"),
     unwanted(
@@ -164,6 +173,9 @@ pub const DROPPED: &str = "dropped template ";
 pub struct Books {
     /// Rows (for `ingest`, records) that came in.
     pub read: u64,
+    /// Rows that were made here beside them, by what they were made by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub made: BTreeMap<String, u64>,
     /// Rows that went on.
     pub kept: u64,
     /// Rows turned away, by reason.
@@ -176,6 +188,11 @@ pub struct Books {
 }
 
 impl Books {
+    /// Rows made here.
+    pub fn n_made(&self) -> u64 {
+        self.made.values().sum()
+    }
+
     /// Rows turned away.
     pub fn n_refused(&self) -> u64 {
         self.refused.values().sum()
@@ -239,6 +256,7 @@ impl Books {
         self.kept += other.kept;
 
         for (ours, theirs) in [
+            (&mut self.made, &other.made),
             (&mut self.refused, &other.refused),
             (&mut self.duplicates, &other.duplicates),
             (&mut self.notes, &other.notes),
@@ -249,18 +267,20 @@ impl Books {
         }
     }
 
-    /// Checks that read = kept + refused + duplicates.
+    /// Checks that read + made = kept + refused + duplicates.
     ///
     /// # Errors
     /// With the numbers, if they do not add up.
     pub fn balance(&self) -> Result<()> {
         let out = self.kept + self.n_refused() + self.n_duplicates();
-        if self.read == out {
+        if self.read + self.n_made() == out {
             return Ok(());
         }
         Err(Error::data(format!(
-            "the books do not balance: {} read, but {} kept + {} refused + {} duplicates = {out}",
+            "the books do not balance: {} read and {} made, but {} kept + {} refused + {} \
+             duplicates = {out}",
             self.read,
+            self.n_made(),
             self.kept,
             self.n_refused(),
             self.n_duplicates()

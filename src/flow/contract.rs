@@ -30,6 +30,7 @@ static FILES: &[(&str, &str)] = &[
     ("annotation", include_str!("../../schemas/annotation.toml")),
     ("score", include_str!("../../schemas/score.toml")),
     ("bucketed", include_str!("../../schemas/bucketed.toml")),
+    ("varied", include_str!("../../schemas/varied.toml")),
     ("example", include_str!("../../schemas/example.toml")),
     ("shard", include_str!("../../schemas/shard.toml")),
     ("change", include_str!("../../schemas/change.toml")),
@@ -401,7 +402,7 @@ mod tests {
         assert_ne!(narrow.hash, wide.hash);
         let chain: Vec<&str> =
             wide.chain().unwrap().iter().map(|contract| contract.name.as_str()).collect();
-        assert_eq!(chain, ["example", "bucketed", "scored", "unique", "document"]);
+        assert_eq!(chain, ["example", "varied", "bucketed", "scored", "unique", "document"]);
         let added: usize =
             wide.chain().unwrap().iter().map(|contract| contract.added().fields.len()).sum();
 

@@ -43,6 +43,8 @@ pub struct Outcome {
     pub refused: Vec<Refusal>,
     /// Rows removed as duplicates, under the contract `duplicate`.
     pub duplicates: Option<RecordBatch>,
+    /// Rows among these that were made here, by what they were made by.
+    pub made: Vec<(String, u64)>,
     /// Counts for the books beyond rows.
     pub notes: Vec<(&'static str, u64)>,
 }
@@ -50,7 +52,13 @@ pub struct Outcome {
 impl Outcome {
     /// All rows go on.
     pub fn kept(batch: RecordBatch) -> Self {
-        Outcome { kept: batch, refused: Vec::new(), duplicates: None, notes: Vec::new() }
+        Outcome {
+            kept: batch,
+            refused: Vec::new(),
+            duplicates: None,
+            made: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -198,6 +206,9 @@ impl Context<'_> {
                     }
                 }
 
+                for (name, n) in outcome.made.iter().filter(|(_, n)| *n > 0) {
+                    *books.made.entry(name.clone()).or_default() += n;
+                }
                 outcome.notes.iter().for_each(|(name, n)| books.note(name, *n));
                 writer.append(kept)?;
                 self.progress.advance(batch_rows);

@@ -189,7 +189,8 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 /// Checks keys and types of one table against its defaults. Sources have names of their own and
-/// free `fields`; `train.config` holds what Hugging Face's `config.json` does.
+/// free `fields`; `train.config` holds what Hugging Face's `config.json` does, and
+/// `curriculum.weights` names of sources.
 fn check_table(
     found: &DeTable<'_>,
     defaults: &Table,
@@ -204,7 +205,8 @@ fn check_table(
         let inside_source = path.len() == 2 && path[0] == "source";
         let free = match path.as_slice() {
             [source, _, fields, _] if source == "source" => fields == "fields",
-            [train, config, _, ..] => train == "train" && config == "config",
+            [train, config, _, ..] if train == "train" => config == "config",
+            [curriculum, weights, _] => curriculum == "curriculum" && weights == "weights",
             _ => false,
         };
         let model;

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Float32Builder, ListArray, StringBuilder, StructArray, UInt32Builder,
-};
+use arrow::array::{ArrayRef, Float32Builder, ListArray, StringBuilder, StructArray};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Fields};
+use arrow::datatypes::DataType;
 
 use crate::error::{Error, Result};
 use crate::flow::contract::Contract;
 use crate::negatives::Candidate;
+use crate::rewrite::edits;
 
 /// The column `negatives` of a batch.
 ///
@@ -33,42 +32,21 @@ pub fn column(rows: &[Vec<Candidate>], leaves: &Contract) -> Result<ArrayRef> {
     };
     let mut similarity = Float32Builder::new();
     flat().for_each(|candidate| similarity.append_value(candidate.similarity));
+    let edits: Vec<&[edits::Edit]> = flat().map(|candidate| candidate.edits.as_slice()).collect();
+    let edits = fields
+        .iter()
+        .find(|field| field.name() == "edits")
+        .and_then(|field| edits::column(&edits, field.data_type()));
     let columns = vec![
         strings(&|c| &c.anchor),
         strings(&|c| &c.text),
         strings(&|c| c.kind.name()),
         strings(&|c| &c.engine),
         Arc::new(similarity.finish()) as ArrayRef,
-        edits_column(rows, fields).ok_or_else(|| shape("`edits` is no list of structs"))??,
+        edits.ok_or_else(|| shape("`edits` is no list of structs"))??,
     ];
 
     let structs = StructArray::try_new(fields.clone(), columns, None)?;
     let offsets = OffsetBuffer::from_lengths(rows.iter().map(Vec::len));
     Ok(Arc::new(ListArray::try_new(item.clone(), offsets, Arc::new(structs), None)?))
-}
-
-fn edits_column(rows: &[Vec<Candidate>], fields: &Fields) -> Option<Result<ArrayRef>> {
-    let DataType::List(item) = fields.iter().find(|field| field.name() == "edits")?.data_type()
-    else {
-        return None;
-    };
-    let DataType::Struct(parts) = item.data_type() else { return None };
-    let (mut starts, mut ends, mut texts) =
-        (UInt32Builder::new(), UInt32Builder::new(), StringBuilder::new());
-
-    for edit in rows.iter().flatten().flat_map(|candidate| &candidate.edits) {
-        starts.append_value(edit.start);
-        ends.append_value(edit.end);
-        texts.append_value(&edit.text);
-    }
-
-    let columns: Vec<ArrayRef> =
-        vec![Arc::new(starts.finish()), Arc::new(ends.finish()), Arc::new(texts.finish())];
-    let offsets =
-        OffsetBuffer::from_lengths(rows.iter().flatten().map(|candidate| candidate.edits.len()));
-    let build = || -> Result<ArrayRef> {
-        let structs = StructArray::try_new(parts.clone(), columns, None)?;
-        Ok(Arc::new(ListArray::try_new(item.clone(), offsets, Arc::new(structs), None)?))
-    };
-    Some(build())
 }

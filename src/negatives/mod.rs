@@ -1,4 +1,4 @@
-//! `bucketed` → `example`
+//! `varied` → `example`
 //!
 //! Comes in: documents with their difficulty bucket. Goes out: the same documents, each with a few
 //! rewritten passages: the anchor, the candidate, its kind, the engine that made it, chrF
@@ -42,7 +42,7 @@ use crate::rewrite::{
 
 /// Part of the room's fingerprint; raised when the same input and parameters give other rows; the
 /// hundreds are of what finds mentions.
-pub const VERSION: u32 = 2 + 100 * knowledge::VERSION;
+pub const VERSION: u32 = 3 + 100 * knowledge::VERSION;
 
 /// One rewritten passage.
 #[derive(Clone, Debug, PartialEq)]

@@ -21,10 +21,8 @@ impl ConceptNames for Statins {
         for (concept, names) in NAMES.iter().enumerate() {
             for name in *names {
                 found.extend(text.match_indices(name).map(|(start, _)| Mention {
-                    start,
                     end: start + name.len(),
-                    concept,
-                    is_fixed: false,
+                    ..Mention::at(start, concept)
                 }));
             }
         }
@@ -66,9 +64,9 @@ fn params() -> Params {
     file.negatives
 }
 
-fn bucketed(documents: &[(&str, &str)]) -> RecordBatch {
+fn varied(documents: &[(&str, &str)]) -> RecordBatch {
     let n = documents.len();
-    let contract = contract("bucketed").unwrap();
+    let contract = contract("varied").unwrap();
     let columns = contract.fields.iter().map(|field| -> ArrayRef {
         match (field.name.as_str(), &field.data_type) {
             ("id", _) => {
@@ -87,6 +85,7 @@ fn bucketed(documents: &[(&str, &str)]) -> RecordBatch {
             ("bucket", _) => {
                 Arc::new(UInt8Array::from_iter_values((0..n).map(|at| (at % 4) as u8)))
             }
+            ("edits", kind) => edits::column(&vec![&[][..]; n], kind).unwrap().unwrap(),
             (_, kind) if field.nullable => new_null_array(kind, n),
             (_, DataType::Utf8) => Arc::new(StringArray::from(vec!["x"; n])),
             (_, DataType::UInt32) => Arc::new(UInt32Array::from(vec![1; n])),
@@ -101,12 +100,12 @@ fn bucketed(documents: &[(&str, &str)]) -> RecordBatch {
 
 fn input(folder: &Path, documents: &[(&str, &str)]) -> Dataset {
     let place = folder.join("part-00000.parquet");
-    let mut writer = PartWriter::create(&place, contract("bucketed").unwrap()).unwrap();
+    let mut writer = PartWriter::create(&place, contract("varied").unwrap()).unwrap();
     for chunk in documents.chunks(3) {
-        writer.write(&bucketed(chunk)).unwrap();
+        writer.write(&varied(chunk)).unwrap();
     }
     writer.finish().unwrap();
-    Dataset::open(folder, contract("bucketed").unwrap()).unwrap()
+    Dataset::open(folder, contract("varied").unwrap()).unwrap()
 }
 
 /// Runs the room; gives the bytes of its part, its notes to people and its books.

@@ -91,7 +91,7 @@ fn replace(
     mentioned.dedup();
     // "breast and ovarian cancer" has no place for another name of one of both.
     let is_fixed = |concept: &usize| {
-        material.mentions.iter().any(|mention| mention.is_fixed && mention.concept == *concept)
+        material.mentions.iter().any(|mention| mention.is_fixed() && mention.concept == *concept)
     };
     mentioned.retain(|concept| !is_fixed(concept));
 
@@ -110,7 +110,8 @@ fn replace(
         for other in instead(concept, stream) {
             let mut names = concepts.names(other, material.language);
             names.retain(|name| {
-                is_usable(name, &material.passage[first.start..first.end], material.passage)
+                is_usable(name, &material.passage[first.start..first.end])
+                    && !normalise(material.passage).contains(&normalise(name))
             });
 
             if other != concept {
@@ -137,9 +138,9 @@ fn replace(
     Vec::new()
 }
 
-/// Whether a lexicon name can stand in a sentence: no inverted or explained form ("Neoplasms,
-/// Lung"), no chemical formula, not the same words again, not there already.
-fn is_usable(name: &str, mention: &str, passage: &str) -> bool {
+/// Whether a lexicon name can stand in the place of another: no inverted or explained form
+/// ("Neoplasms, Lung"), no chemical formula, not the same words again.
+pub fn is_usable(name: &str, mention: &str) -> bool {
     let plain = !name.contains([',', '(', '[', ';', ':', '/', '+', '，', '（', '、']);
     let formula = |c: char| c.is_numeric() || matches!(c, 'α'..='ω');
     let sorted = |text: &str| {
@@ -156,8 +157,11 @@ fn is_usable(name: &str, mention: &str, passage: &str) -> bool {
         && (!name.contains(formula) || mention.contains(formula))
         && sorted(name) != sorted(mention)
         && !is_spelling_of(name, mention)
-        && !normalise(passage).contains(&normalise(name))
 }
+
+/// What Latin words end with that follow a common noun: "Diabetes Mellitus", "Acne Vulgaris". Names
+/// of people stand before it.
+static LATIN: &[&str] = &["us", "is", "um", "ae"];
 
 /// Whether two single words share most of their beginning: "haloperidolum" is Latin for
 /// "haloperidol".
@@ -174,23 +178,28 @@ fn singular(word: &str) -> String {
 
 /// A lexicon name as it would be written in a sentence: lexicons capitalise common nouns ("Heart
 /// Failure").
-fn in_running_text(name: &str, mention: &str, opens: bool, wordnet: &WordNet) -> String {
+pub fn in_running_text(name: &str, mention: &str, opens: bool, wordnet: &WordNet) -> String {
     let acronym = mention.chars().filter(|c| c.is_uppercase()).count() > 1;
     let lower = mention.chars().next().is_some_and(char::is_lowercase) || opens || acronym;
     if !lower {
         return name.to_string();
     }
     let single = !name.contains(' ');
+    let mut was_lower = false;
     let words: Vec<String> = name
         .split(' ')
         .map(|word| {
-            let title = word.chars().skip(1).all(|c| !c.is_uppercase()) && word.chars().count() > 1;
+            let is_title = |part: &str| {
+                part.chars().skip(1).all(|c| !c.is_uppercase()) && part.chars().count() > 1
+            };
+            let title = word.split('-').all(is_title);
             let lower = word.to_lowercase();
-            if title && (single || wordnet.usage(&lower).is_some()) {
-                lower
-            } else {
-                word.to_string()
-            }
+            let is_word = |word: &str| wordnet.usage(word).is_some();
+            // "Adult-Onset" is none itself.
+            let is_known = is_word(&lower) || lower.split('-').all(is_word);
+            let is_latin = was_lower && LATIN.iter().any(|end| lower.ends_with(end));
+            was_lower = title && (single || is_known || is_latin);
+            if was_lower { lower } else { word.to_string() }
         })
         .collect();
 
@@ -215,6 +224,7 @@ mod tests {
         check("Heart Failure", "stroke", false, "heart failure");
         check("Heart Failure", "Stroke", true, "Heart failure");
         check("Alzheimer Disease", "stroke", false, "Alzheimer disease");
+        check("Adult-Onset Diabetes Mellitus", "stroke", false, "adult-onset diabetes mellitus");
         check("HIV Infection", "stroke", false, "HIV infection");
         check("Clonidine", "fentanyl", false, "clonidine");
         check("Heart Failure", "CHF", false, "heart failure");
@@ -222,12 +232,9 @@ mod tests {
 
     #[test]
     fn inverted_and_repeated_names_are_not_used() {
-        assert!(!is_usable("Neoplasms, Lung", "lung cancer", ""));
-        assert!(!is_usable("Cancer of Lungs", "lung of cancers", ""));
-        assert!(!is_usable("Stroke", "heart attack", "a stroke or a heart attack"));
-        assert!(
-            !is_usable("Risperidona", "risperidone", "") && !is_usable("2-Amino Acid", "amine", "")
-        );
-        assert!(is_usable("Lung Neoplasms", "lung cancer", "a lung cancer"));
+        assert!(!is_usable("Neoplasms, Lung", "lung cancer"));
+        assert!(!is_usable("Cancer of Lungs", "lung of cancers"));
+        assert!(!is_usable("Risperidona", "risperidone") && !is_usable("2-Amino Acid", "amine"));
+        assert!(is_usable("Lung Neoplasms", "lung cancer"));
     }
 }

@@ -2,7 +2,13 @@
 //! candidate.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, ListArray, StringBuilder, StructArray, UInt32Builder};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::DataType;
+
+use crate::error::Result;
 use crate::rewrite::inflect::takes_an;
 use crate::text::words::{capitalised, words};
 
@@ -151,6 +157,29 @@ fn pieces(text: &str) -> Vec<&str> {
 
     found.extend(text[at..].split_inclusive(|_: char| true));
     found
+}
+
+/// The edits of each row as an Arrow column of a type, a list of structs; `None` where it is none.
+pub fn column(rows: &[&[Edit]], data_type: &DataType) -> Option<Result<ArrayRef>> {
+    let DataType::List(item) = data_type else { return None };
+    let DataType::Struct(parts) = item.data_type() else { return None };
+    let (mut starts, mut ends, mut texts) =
+        (UInt32Builder::new(), UInt32Builder::new(), StringBuilder::new());
+
+    for edit in rows.iter().copied().flatten() {
+        starts.append_value(edit.start);
+        ends.append_value(edit.end);
+        texts.append_value(&edit.text);
+    }
+
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(starts.finish()), Arc::new(ends.finish()), Arc::new(texts.finish())];
+    let offsets = OffsetBuffer::from_lengths(rows.iter().map(|row| row.len()));
+    let build = || -> Result<ArrayRef> {
+        let structs = StructArray::try_new(parts.clone(), columns, None)?;
+        Ok(Arc::new(ListArray::try_new(item.clone(), offsets, Arc::new(structs), None)?))
+    };
+    Some(build())
 }
 
 /// Length in Unicode scalar values.

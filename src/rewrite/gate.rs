@@ -20,7 +20,15 @@ static NEGATIONS: &[&str] = &[
     "lack", "lacks", "lacked", "absence", "unable", "failed", "fails", "fail",
 ];
 /// The same in Chinese.
-static NEGATIONS_ZH: &[char] = &['不', '没', '無', '无', '未', '非', '否', '勿'];
+static NEGATIONS_ZH: &[&str] = &["不", "没", "無", "无", "未", "非", "否", "勿"];
+
+/// The negation that a word is, in one form of it: a word in lower case, or a Chinese character.
+pub fn negation(word: &str) -> Option<&'static str> {
+    if word.ends_with("n't") || word.ends_with("n’t") {
+        return Some("not");
+    }
+    NEGATIONS.iter().chain(NEGATIONS_ZH).find(|one| **one == word).copied()
+}
 
 /// What the gate says of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -163,7 +171,7 @@ fn shared(mut a: impl Iterator<Item = u128>, mut b: impl Iterator<Item = u128>) 
 /// Numbers, names and acronyms in sorted order, and the number of negations.
 fn facts(text: &str) -> (Vec<String>, usize) {
     let mut facts = Vec::new();
-    let mut negations = text.chars().filter(|c| NEGATIONS_ZH.contains(c)).count();
+    let mut negations = 0;
 
     for (nth, word) in words(text).enumerate() {
         // A capital inside a sentence is a name.
@@ -171,8 +179,7 @@ fn facts(text: &str) -> (Vec<String>, usize) {
             || text[..word.start].trim_end().ends_with(['.', '!', '?', ':', '"', '(', '[']);
         let lower = word.text.to_lowercase();
 
-        if NEGATIONS.contains(&lower.as_str()) || lower.ends_with("n't") || lower.ends_with("n’t")
-        {
+        if negation(&lower).is_some() {
             negations += 1;
         } else if word.text.chars().any(char::is_numeric)
             || word.text.chars().filter(|c| c.is_uppercase()).count() > 1

@@ -20,7 +20,12 @@ impl LexiconNames {
     pub fn read(files: &[LexiconSpec], rules: &NameRules, memory_bytes: u64) -> Result<Self> {
         let lexicon = Lexicon::read(files, memory_bytes)?;
         let finder = Finder::new(&lexicon, rules)?;
-        Ok(LexiconNames { lexicon, finder })
+        Ok(LexiconNames::new(lexicon, finder))
+    }
+
+    /// A lexicon that was read, with what finds its names.
+    pub fn new(lexicon: Lexicon, finder: Finder) -> Self {
+        LexiconNames { lexicon, finder }
     }
 }
 
@@ -30,7 +35,7 @@ impl ConceptNames for LexiconNames {
             start: found.start,
             end: found.end,
             concept: found.concept as usize,
-            is_fixed: !found.rule.is_exchangeable(),
+            rule: found.rule,
         };
         self.finder.find(text).into_iter().map(of).collect()
     }
@@ -42,7 +47,8 @@ impl ConceptNames for LexiconNames {
         if other {
             return Vec::new();
         }
-        std::iter::once(&concept.name).chain(&concept.synonyms).map(String::as_str).collect()
+        let exact = concept.synonyms.iter().filter(|name| !concept.inexact.contains(name));
+        std::iter::once(&concept.name).chain(exact).map(String::as_str).collect()
     }
 
     fn siblings(&self, concept: usize) -> Vec<usize> {

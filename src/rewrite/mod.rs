@@ -31,6 +31,7 @@ use std::ops::Range;
 
 use rand_chacha::ChaCha8Rng;
 
+use crate::knowledge::names::Rule;
 use crate::text::words::words;
 use edits::Swap;
 use gate::Bounds;
@@ -61,9 +62,21 @@ pub struct Mention {
     pub end: usize,
     /// Number of the concept in its lexicon.
     pub concept: usize,
+    /// By which rule its name was found.
+    pub rule: Rule,
+}
+
+impl Mention {
+    /// A mention of no length, of a concept by its name.
+    pub fn at(start: usize, concept: usize) -> Self {
+        Mention { start, end: start, concept, rule: Rule::Name }
+    }
+
     /// Whether no other name can stand here: it is an adjective, or shares a word with another
     /// name.
-    pub is_fixed: bool,
+    pub fn is_fixed(&self) -> bool {
+        !self.rule.is_exchangeable()
+    }
 }
 
 /// What this room needs to know of a lexicon.

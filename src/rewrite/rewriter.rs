@@ -70,6 +70,16 @@ impl<'a> Rewriter<'a> {
         concepts(before) != concepts(&self.mentions(text))
     }
 
+    /// The lexicon, where there is one.
+    pub fn concepts(&self) -> Option<&'a dyn ConceptNames> {
+        self.concepts
+    }
+
+    /// The embedded English thesaurus.
+    pub fn wordnet(&self) -> &'static WordNet {
+        self.wordnet
+    }
+
     /// The concepts that a text mentions.
     pub fn mentions(&self, text: &str) -> Vec<Mention> {
         self.concepts.map_or_else(Vec::new, |concepts| concepts.mentions(text))

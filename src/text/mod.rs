@@ -4,6 +4,7 @@
 
 pub mod markup;
 pub mod normal;
+pub mod numbers;
 pub mod sentences;
 pub mod words;
 

@@ -184,6 +184,7 @@ pub(crate) fn grammar(n: usize, seed: u64) -> Vec<Document> {
             text: sentences.join(" "),
             rewrites,
             line: String::new(),
+            family: None,
         }
     };
     (0..n).map(document).collect()
@@ -241,9 +242,25 @@ fn batch(rows: &[Document], split: &str) -> RecordBatch {
             Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.seq))),
             Arc::new(UInt32Array::from_iter_values(rows.iter().map(tokens))),
             Arc::new(UInt32Array::from_iter_values(rows.iter().map(chars))),
+            strings(rows.iter().map(|row| row.family.map(|family| family.to_string())).collect()),
+            same(None),
+            edits(n),
+            Arc::new(UInt32Array::from(vec![0; n])),
+            Arc::new(UInt32Array::from_iter_values(rows.iter().map(exposures))),
             negatives(rows),
         ])
         .unwrap()
+}
+
+/// No edits, as the contract has them.
+fn edits(n: usize) -> ArrayRef {
+    let schema = &contract("shard").unwrap().schema;
+    let field = schema.field_with_name("edits").unwrap();
+    crate::rewrite::edits::column(&vec![&[][..]; n], field.data_type()).unwrap().unwrap()
+}
+
+fn exposures(row: &Document) -> u32 {
+    if row.family.is_some() { 2 } else { 1 }
 }
 
 fn role(row: &Document) -> &'static str {

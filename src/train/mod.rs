@@ -4,8 +4,9 @@
 //! on from. Goes out: `model.safetensors` and `config.json` (or `adapter.safetensors` alone),
 //! `tokenizer.json`, `checkpoints/`, `metrics.jsonl` (contract `metric`), `consumed.jsonl`.
 //! Promises: rows are read strictly in `seq` order (in blocks that are shuffled, where
-//! `train.shuffle` says so), once an epoch; a run killed at any moment and started again gives the
-//! same bytes as one that was not, except for `tokens_per_s`.
+//! `train.shuffle` says so, and windows of a few documents in turn, as `train.deal` says), once an
+//! epoch; a run killed at any moment and started again gives the same bytes as one that was not,
+//! except for `tokens_per_s`.
 //!
 //! The rooms of the trainer, in the order data passes them:
 //!

@@ -33,6 +33,8 @@ pub struct Params {
     pub long: Long,
     /// Documents that are shuffled together; 0 keeps the order of the shards.
     pub shuffle: usize,
+    /// Documents whose windows are dealt in turn; 0 and 1 read them one after the other.
+    pub deal: usize,
     /// Whether short windows share a row.
     pub packing: bool,
     /// Steps between two evaluations; 0 evaluates before the first and after the last step only.

@@ -101,14 +101,16 @@ fn sources(html: &mut String, manifest: &Manifest, facts: &Facts) {
 
 fn books(html: &mut String, manifest: &Manifest) {
     html.push_str(
-        "<h2>Books</h2>\n<p>Every row that was read is kept, refused or a duplicate.</p>\n",
+        "<h2>Books</h2>\n<p>Every row that was read, or made here, is kept, refused or a \
+         duplicate.</p>\n",
     );
-    head(html, &["room", "read", "kept", "refused", "duplicates"], 1);
+    head(html, &["room", "read", "made", "kept", "refused", "duplicates"], 1);
 
     for done in &manifest.rooms {
         let books = &done.books;
-        let numbers = [books.read, books.kept, books.n_refused(), books.n_duplicates()]
-            .map(|n| n.to_string());
+        let numbers =
+            [books.read, books.n_made(), books.kept, books.n_refused(), books.n_duplicates()]
+                .map(|n| n.to_string());
         row(html, &[vec![done.room.clone()], numbers.to_vec()].concat(), 1);
     }
 
@@ -124,6 +126,12 @@ fn books(html: &mut String, manifest: &Manifest) {
             });
             row(html, &[name.clone(), meaning.to_string(), class.to_string(), n.to_string()], 3);
         }
+        html.push_str("</table>\n");
+    }
+
+    if !all.made.is_empty() {
+        head(html, &["made by", "rows"], 1);
+        all.made.iter().for_each(|(kind, n)| row(html, &[kind.clone(), n.to_string()], 1));
         html.push_str("</table>\n");
     }
 

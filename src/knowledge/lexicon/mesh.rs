@@ -55,6 +55,8 @@ pub(super) struct Descriptor {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) terms: Vec<String>,
+    /// Those that are not the descriptor itself, but a narrower or related concept of it.
+    pub(super) inexact: Vec<String>,
     pub(super) trees: Vec<String>,
     /// Of a supplementary concept; a descriptor's follows from its first tree number.
     pub(super) kind: &'static str,
@@ -72,8 +74,8 @@ impl Descriptor {
             kind: self.kind.to_string(),
             name: self.name,
             synonyms: self.terms,
+            inexact: self.inexact,
             language: Some("en".to_string()),
-
             links: self.links,
             also: Vec::new(),
         };

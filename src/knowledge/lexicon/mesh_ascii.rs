@@ -47,7 +47,13 @@ fn descriptor(record: &str) -> Descriptor {
             "UI" => descriptor.id = value,
             "MH" | "NM" => descriptor.name = value,
             "ENTRY" | "PRINT ENTRY" | "SY" => {
-                descriptor.terms.push(value.split('|').next().unwrap_or("").trim().to_string());
+                let mut fields = value.split('|').map(str::trim);
+                let term = fields.next().unwrap_or("").to_string();
+                // Behind the semantic type and the kind of term: EQV, or NRW, BRD and REL.
+                if fields.nth(2).is_some_and(|relation| matches!(relation, "NRW" | "BRD" | "REL")) {
+                    descriptor.inexact.push(term.clone());
+                }
+                descriptor.terms.push(term);
             }
             "MN" => descriptor.trees.push(value),
             "PA" => descriptor.by_name.push(Link::named(ACTION, value)),

@@ -43,6 +43,8 @@ impl Reader for MeshXml {
 struct State {
     descriptor: Descriptor,
     is_permuted: bool,
+    /// Whether the concept at hand is the descriptor itself, and no narrower or related one.
+    is_preferred: bool,
 }
 
 impl Elements for State {
@@ -53,6 +55,7 @@ impl Elements for State {
                 let kind = kind_of_class(&tag.attribute("SCRClass"));
                 self.descriptor = Descriptor { kind, ..Descriptor::default() };
             }
+            "Concept" => self.is_preferred = tag.attribute("PreferredConceptYN") != "N",
             "Term" => self.is_permuted = tag.attribute("IsPermutedTermYN") == "Y",
             _ => {}
         }
@@ -68,6 +71,9 @@ impl Elements for State {
                 self.descriptor.name = text();
             }
             ("String", ["Term", "TermList", "Concept", ..]) if !self.is_permuted => {
+                if !self.is_preferred {
+                    self.descriptor.inexact.push(text());
+                }
                 self.descriptor.terms.push(text());
             }
             ("TreeNumber", ["TreeNumberList", ..]) => self.descriptor.trees.push(text()),

@@ -187,6 +187,9 @@ pub struct Concept {
     pub name: String,
     /// Other names, in file order, without repeats.
     pub synonyms: Vec<String>,
+    /// Those of them that mean less than the concept, or something near it: found in texts, never
+    /// put in the place of another.
+    pub inexact: Vec<String>,
     /// ISO 639 code of the names, where the file says it.
     pub language: Option<String>,
     /// Links as the files state them, also to concepts that no file has; sorted, without repeats.
@@ -202,6 +205,7 @@ impl Concept {
         self.language = self.language.take().or(other.language);
         self.synonyms.push(other.name);
         self.synonyms.extend(other.synonyms);
+        self.inexact.extend(other.inexact);
         self.links.extend(other.links);
         self.also.extend(other.also);
     }

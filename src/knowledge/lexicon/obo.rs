@@ -94,7 +94,12 @@ impl Stanza {
                 Some((_, scope)) if scope.trim_start().starts_with("BROAD") => {
                     found.refuse("broad_synonym")
                 }
-                Some((name, _)) => concept.synonyms.push(name),
+                Some((name, scope)) => {
+                    if !scope.trim_start().starts_with("EXACT") {
+                        concept.inexact.push(name.clone());
+                    }
+                    concept.synonyms.push(name);
+                }
                 None => found.refuse("malformed"),
             },
             "is_obsolete" => self.obsolete = bare() == "true",

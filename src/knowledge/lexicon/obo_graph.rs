@@ -137,7 +137,11 @@ fn push(node: Node, found: &mut Found) {
     for Synonym { pred, val } in node.meta.synonyms {
         match pred.as_str() {
             "hasBroadSynonym" => found.refuse("broad_synonym"),
-            _ => concept.synonyms.push(val),
+            "hasExactSynonym" => concept.synonyms.push(val),
+            _ => {
+                concept.inexact.push(val.clone());
+                concept.synonyms.push(val);
+            }
         }
     }
     concept.links = node.meta.xrefs.iter().map(|xref| Link::same(own_id(&xref.val))).collect();

@@ -7,6 +7,11 @@
 //! All microbatches of a step are made before the first is computed, because every loss term is
 //! divided by its count over the whole step, not over a microbatch (transformers PR #34191 shows
 //! what goes wrong otherwise).
+//!
+//! No two documents of a family, one and the same or variants of it, are ever read in one step,
+//! much less in one batch or row: what is alike in them is their wording, and that is what would be
+//! learned. A build spreads them; where one comes all the same, the step ends before it with fewer
+//! rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +64,24 @@ pub struct Step {
     pub tokens: u64,
     /// Places that hold padding, up to the longest row that is computed with it.
     pub padding: u64,
+}
+
+/// The documents of families that a step has read so far.
+#[derive(Default)]
+struct Families(BTreeMap<u64, (u64, u64)>);
+
+impl Families {
+    /// Whether another document of a window's family was read before.
+    fn has_another(&self, window: &Window) -> bool {
+        let before = window.family.and_then(|family| self.0.get(&family));
+        before.is_some_and(|document| *document != (window.epoch, window.seq))
+    }
+
+    fn add(&mut self, window: &Window) {
+        if let Some(family) = window.family {
+            self.0.insert(family, (window.epoch, window.seq));
+        }
+    }
 }
 
 /// Makes rows of windows.
@@ -185,16 +208,27 @@ impl<'a> Batcher<'a> {
             tokens: 0,
             padding: 0,
         };
+        let mut families = Families::default();
         for index in 0..self.params.accumulate as u64 {
             let n_again = again.rows(self.params.batch);
-            let mut taken: Vec<Vec<Window>> = (n_again..self.params.batch)
-                .map(|_| self.next_row(windows))
-                .collect::<Result<_>>()?;
+            let mut taken: Vec<Vec<Window>> = Vec::with_capacity(self.params.batch);
+            while taken.len() < self.params.batch - n_again
+                && let Some(row) = self.next_row(windows, &mut families)?
+            {
+                taken.push(row);
+            }
             taken.iter().flatten().for_each(|window| Range::extend(&mut step.ranges, window));
+            if taken.is_empty() {
+                break;
+            }
 
             for seq in again.documents.drain(..n_again) {
-                taken.push(vec![windows.again(seq, number)?]);
-                step.again.push(seq);
+                let window = windows.again(seq, number)?;
+                if !families.has_another(&window) {
+                    families.add(&window);
+                    taken.push(vec![window]);
+                    step.again.push(seq);
+                }
             }
             for window in taken.iter_mut().flatten() {
                 window.weight = again.weight(&window.id);
@@ -225,24 +259,39 @@ impl<'a> Batcher<'a> {
         })
     }
 
-    /// The next window, and where rows are packed those behind it that fit into its row.
-    fn next_row(&self, windows: &mut Windows) -> Result<Vec<Window>> {
+    /// The next window, and where rows are packed those behind it that fit into its row; `None`
+    /// where the next is of a document whose family was read in this step.
+    fn next_row(
+        &self,
+        windows: &mut Windows,
+        families: &mut Families,
+    ) -> Result<Option<Vec<Window>>> {
+        if families.has_another(windows.peek_forever()?) {
+            return Ok(None);
+        }
         let mut row = vec![windows.next_window_forever()?];
+        families.add(&row[0]);
         if !self.params.packing {
-            return Ok(row);
+            return Ok(Some(row));
         }
         let mut taken = self.lengths(&row[0]);
 
         loop {
-            let next = self.lengths(windows.peek_forever()?);
+            let next = windows.peek_forever()?;
+            if families.has_another(next) {
+                return Ok(Some(row));
+            }
+            let next = self.lengths(next);
             taken = Lengths {
                 tokens: taken.tokens + next.tokens,
                 decoded: taken.decoded + next.decoded,
             };
             if taken.tokens.max(taken.decoded) > self.params.max_tokens {
-                return Ok(row);
+                return Ok(Some(row));
             }
-            row.push(windows.next_window_forever()?);
+            let window = windows.next_window_forever()?;
+            families.add(&window);
+            row.push(window);
         }
     }
 
@@ -343,6 +392,58 @@ mod tests {
         };
 
         assert_eq!(rows(12, 1), rows(3, 4));
+    }
+
+    /// Whatever stands beside one another, no step reads two documents of a family, and all are
+    /// read in their order.
+    #[test]
+    fn no_step_reads_two_of_a_family() {
+        // Long ones of several windows, too.
+        let document = |seq: u64| {
+            let text = format!("w{} ", seq % 5).repeat(3 + (seq % 4) as usize * 9);
+            let family = (!seq.is_multiple_of(3)).then_some(seq * 7 % 11 % 3);
+            Document { seq, id: format!("own:{seq}"), text, family, ..grammar(1, 1)[0].clone() }
+        };
+        let documents: Vec<Document> = (0..60).map(document).collect();
+        let folder = shard_folder(&documents, &[]);
+        let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
+        let tokenizer = Tokenizer::train(&shards, &BERT, &tiny_params().tokenizer, 1).unwrap();
+
+        for (packing, accumulate, deal) in
+            [(false, 1, 1), (false, 2, 0), (true, 2, 1), (true, 1, 9)]
+        {
+            let params = Params { batch: 6, accumulate, packing, deal, ..tiny_params() };
+            let batcher = batcher(&tokenizer, &params);
+            let mut windows = Windows::new(&shards, &batcher, Position::default()).unwrap();
+            let (mut read, mut n_short, mut number) = (Vec::new(), 0, 0);
+            while read.iter().collect::<BTreeSet<_>>().len() < 60 {
+                number += 1;
+                // As a run that is killed behind each step.
+                let position = windows.position();
+                windows = Windows::new(&shards, &batcher, position).unwrap();
+                let step = batcher.step(number, &mut windows, &mut Again::default()).unwrap();
+                let seqs: Vec<u64> =
+                    step.ranges.iter().flat_map(|range| range.first..=range.last).collect();
+                let mut families: Vec<u64> = seqs
+                    .iter()
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .filter_map(|seq| documents[*seq as usize].family)
+                    .collect();
+                let n = families.len();
+                families.sort_unstable();
+                families.dedup();
+                assert_eq!(families.len(), n, "{seqs:?}");
+                let rows = step.microbatches.iter().map(|batch| &batch.sets[&RowKind::Masked]);
+                let n_rows: usize = rows.map(|set| set.rows.ids.len()).sum();
+                n_short += usize::from(n_rows < 6 * accumulate);
+                read.extend(seqs);
+                read.dedup();
+            }
+            let in_order = read[..60].iter().copied().eq(0..60);
+            assert!(in_order || deal > 1, "{read:?}");
+            assert!(n_short > 3, "some steps ended early: {n_short}");
+        }
     }
 
     /// Two kinds in one microbatch are made of the same windows, each with its own labels.

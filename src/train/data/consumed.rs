@@ -4,7 +4,8 @@
 //! with a hash of the ids of their documents. [`verify`] reads the ids from the shards again and
 //! follows the ranges from the first document on: none is skipped, repeated or out of order, and
 //! each is the document that stands there. Where blocks of the order were shuffled, it shuffles
-//! them again.
+//! them again; where the windows of some documents are dealt in turn, those of a document come in
+//! their order, and all of a block before the next one begins.
 
 use std::path::Path;
 
@@ -12,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
+use crate::train::data::deal::Blocks;
 use crate::train::data::paced::Paced;
 use crate::train::data::shards::Shards;
 use crate::train::data::shuffle::Documents;
-use crate::train::data::stream::Stream;
+use crate::train::data::stream::{Document, Stream};
 use crate::train::data::windows::Window;
 
 /// One line: what a step consumed.
@@ -91,7 +93,8 @@ fn add_id(hash: &str, id: &str) -> String {
 }
 
 /// Checks that a `consumed.jsonl` is the order of the shards without a gap, from their first
-/// document on, or the order `paced`, with `shuffle` documents shuffled together under `seed`.
+/// document on, or the order `paced`, with `shuffle` documents shuffled together under `seed`, and
+/// the windows of `deal` documents dealt in turn.
 ///
 /// # Errors
 /// Names the first step that is out of order, or whose documents are not those of the shards.
@@ -100,11 +103,12 @@ pub fn verify(
     shards: &Shards,
     paced: Option<&Paced>,
     shuffle: usize,
+    deal: usize,
     seed: u64,
 ) -> Result<()> {
     let documents = Documents::new(Stream::names(shards), paced, shuffle, seed, 0)?;
     let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
-    let mut order = Order { documents, current: None, before: None };
+    let mut order = Order { documents: Blocks::new(documents, deal), open: Vec::new() };
 
     for (line, number) in text.lines().zip(1..) {
         let consumed: Consumed = serde_json::from_str(line).map_err(|cause| {
@@ -123,42 +127,32 @@ pub fn verify(
 
 /// Follows ranges through the shards.
 struct Order<'a> {
-    documents: Documents<'a>,
-    /// Epoch, `seq` and id of the document that was reached.
-    current: Option<(u64, u64, String)>,
-    before: Option<Range>,
+    documents: Blocks<'a>,
+    /// The documents of the block that are not read to their end, in order.
+    open: Vec<Open>,
+}
+
+/// A document that is being read.
+struct Open {
+    epoch: u64,
+    seq: u64,
+    id: String,
+    /// Its next window.
+    window: u64,
 }
 
 impl Order<'_> {
     fn follow(&mut self, range: Range) -> Result<()> {
-        let next_window = match &self.before {
-            Some(before) if !before.ends => before.last_window + 1,
-            _ => {
-                self.advance()?;
-                0
+        let mut ids = String::new();
+        for seq in range.first..=range.last {
+            let (is_first, is_last) = (seq == range.first, seq == range.last);
+            let window = if is_first { range.first_window } else { 0 };
+            let at = self.find(range.epoch, seq, window)?;
+            ids = add_id(&ids, &self.open[at].id);
+            match is_last && !range.ends {
+                true => self.open[at].window = range.last_window + 1,
+                false => drop(self.open.remove(at)),
             }
-        };
-
-        let (epoch, seq, id) = self.current()?;
-        let (begins, found) =
-            ((*epoch, *seq, next_window), (range.epoch, range.first, range.first_window));
-
-        if found != begins {
-            return Err(Error::data(format!(
-                "(epoch, seq, window) {found:?} was read where {begins:?} comes next"
-            )));
-        }
-
-        let mut ids = add_id("", id);
-        for expected in range.first + 1..=range.last {
-            self.advance()?;
-            let (epoch, seq, id) = self.current()?;
-            if (*epoch, *seq) != (range.epoch, expected) {
-                return Err(Error::data(format!(
-                    "document {expected} was read where {seq} comes next"
-                )));
-            }
-            ids = add_id(&ids, id);
         }
 
         if ids != range.ids {
@@ -167,25 +161,39 @@ impl Order<'_> {
                 "the documents {first} to {last} were not those of the shards"
             )));
         }
-
-        self.before = Some(range);
         Ok(())
     }
 
-    fn current(&self) -> Result<&(u64, u64, String)> {
-        self.current.as_ref().ok_or_else(|| Error::data("more was read than the shards hold"))
+    /// The open document whose window comes next.
+    fn find(&mut self, epoch: u64, seq: u64, window: u64) -> Result<usize> {
+        if self.open.is_empty() {
+            self.advance()?;
+        }
+        let is_it = |open: &Open| (open.epoch, open.seq, open.window) == (epoch, seq, window);
+        self.open.iter().position(is_it).ok_or_else(|| {
+            let (found, comes) = ((epoch, seq, window), self.open.first());
+            let comes = comes.map(|open| (open.epoch, open.seq, open.window)).unwrap_or_default();
+            Error::data(format!(
+                "(epoch, seq, window) {found:?} was read where {comes:?} comes next"
+            ))
+        })
     }
 
-    /// Reaches the next document, from the beginning again where the epoch ends.
+    /// Reaches the next documents, from the beginning again where the epoch ends.
     fn advance(&mut self) -> Result<()> {
-        let mut next = self.documents.next_document()?;
-        if next.is_none() {
+        let mut block = self.documents.next_block()?;
+        if block.is_empty() {
             self.documents.begin_next_epoch();
-            next = self.documents.next_document()?;
+            block = self.documents.next_block()?;
         }
         let epoch = self.documents.epoch();
-        self.current = next.map(|document| (epoch, document.seq, document.id));
-        Ok(())
+        let open =
+            |document: Document| Open { epoch, seq: document.seq, id: document.id, window: 0 };
+        self.open = block.into_iter().map(open).collect();
+        match self.open.is_empty() {
+            true => Err(Error::data("more was read than the shards hold")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -201,8 +209,8 @@ mod tests {
 
     /// The lines of a run of 30 steps over 20 documents: several epochs, documents over several
     /// windows.
-    fn lines(shards: &Shards, shuffle: usize) -> Vec<Consumed> {
-        let params = Params { max_tokens: 12, shuffle, ..tiny_params() };
+    fn lines(shards: &Shards, shuffle: usize, deal: usize) -> Vec<Consumed> {
+        let params = Params { max_tokens: 12, shuffle, deal, ..tiny_params() };
         let tokenizer = Tokenizer::train(shards, &BERT, &params.tokenizer, 1).unwrap();
         let batcher = batcher(&tokenizer, &params);
         let mut windows = Windows::new(shards, &batcher, Position::default()).unwrap();
@@ -214,12 +222,12 @@ mod tests {
             .collect()
     }
 
-    fn check(lines: &[Consumed], shards: &Shards, shuffle: usize) -> Result<()> {
+    fn check(lines: &[Consumed], shards: &Shards, shuffle: usize, deal: usize) -> Result<()> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let text: Vec<String> =
             lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
         std::fs::write(file.path(), text.concat()).unwrap();
-        verify(file.path(), shards, None, shuffle, 1)
+        verify(file.path(), shards, None, shuffle, deal, 1)
     }
 
     #[test]
@@ -231,14 +239,14 @@ mod tests {
         let other = shard_folder(&other, &[]);
         let other = Shards::open(other.path(), "train").unwrap().unwrap();
 
-        for shuffle in [0, 8] {
-            let good = lines(&shards, shuffle);
+        for (shuffle, deal) in [(0, 0), (8, 1), (0, 5), (8, 4)] {
+            let good = lines(&shards, shuffle, deal);
             assert!(good.iter().any(|line| line.ranges.len() > 1), "an epoch ends inside a step");
             assert!(
                 good.iter().any(|line| line.ranges[0].first_window > 0),
                 "a document goes on in the next step"
             );
-            check(&good, &shards, shuffle).unwrap();
+            check(&good, &shards, shuffle, deal).unwrap();
             let mut swapped = good.clone();
             swapped.swap(3, 4);
             let mut without = good.clone();
@@ -247,16 +255,18 @@ mod tests {
             twice.insert(6, good[5].clone());
 
             for bad in [swapped, without, twice] {
-                assert!(check(&bad, &shards, shuffle).unwrap_err().what().contains("comes next"));
+                assert!(
+                    check(&bad, &shards, shuffle, deal).unwrap_err().what().contains("comes next")
+                );
             }
             assert!(
-                check(&good, &other, shuffle)
+                check(&good, &other, shuffle, deal)
                     .unwrap_err()
                     .what()
                     .contains("not those of the shards")
             );
             assert!(
-                check(&good, &shards, 8 - shuffle).unwrap_err().what().contains("comes next"),
+                check(&good, &shards, 8 - shuffle, deal).unwrap_err().what().contains("comes next"),
                 "another order"
             );
         }

@@ -147,6 +147,8 @@ impl Foreign {
             }
             "density" | "difficulty" => Arc::new(Float32Array::from(vec![0.0; n])),
             "bucket" => Arc::new(UInt8Array::from(vec![0; n])),
+            "exposure" => Arc::new(UInt32Array::from(vec![0; n])),
+            "exposures" => Arc::new(UInt32Array::from(vec![1; n])),
             _ => new_null_array(&field.data_type, n),
         })
     }

@@ -14,6 +14,7 @@ pub mod again;
 pub mod batch;
 pub mod consumed;
 pub mod curriculum;
+pub mod deal;
 pub mod foreign;
 pub mod informed;
 pub mod marks;

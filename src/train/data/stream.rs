@@ -6,12 +6,13 @@
 //! curriculum.
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::UInt64Type;
+use arrow::datatypes::{UInt32Type, UInt64Type};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::flow::contract::{column, contract, numbers, strings};
+use crate::train::data::again::name;
 use crate::train::data::shards::{Groups, Shards};
 
 /// A document as the trainer sees it.
@@ -27,6 +28,9 @@ pub struct Document {
     pub rewrites: Vec<Rewrite>,
     /// What it says about its source; empty where nobody asked.
     pub line: String,
+    /// Of domain text that stands several times, itself or as variants: what its family is told
+    /// by.
+    pub family: Option<u64>,
 }
 
 /// A passage of a document and one rewriting of it.
@@ -72,7 +76,7 @@ impl<'a> Stream<'a> {
     pub fn new(shards: &'a Shards, cursor: Cursor) -> Self {
         Stream {
             shards,
-            columns: vec!["id", "text", "seq", "negatives"],
+            columns: vec!["id", "text", "seq", "negatives", "role", "parent", "exposures"],
             fields: &[],
             cursor,
             groups: None,
@@ -96,7 +100,8 @@ impl<'a> Stream<'a> {
 
     /// A stream from the first row on that reads names and places only: its documents have no text.
     pub fn names(shards: &'a Shards) -> Self {
-        Stream { columns: vec!["id", "seq"], ..Stream::new(shards, Cursor::default()) }
+        let columns = vec!["id", "seq", "role", "parent", "exposures"];
+        Stream { columns, ..Stream::new(shards, Cursor::default()) }
     }
 
     /// Goes to a row; what is read of its row group stays, where that is the one at hand.
@@ -208,7 +213,20 @@ fn document(batch: &RecordBatch, row: usize, fields: &[String]) -> Result<Docume
         text: if named { String::new() } else { strings(batch, "text")?.value(row).to_string() },
         rewrites: if named { Vec::new() } else { rewrites(batch, row)? },
         line: line(batch, row, fields)?,
+        family: family(batch, row)?,
     })
+}
+
+/// What tells a family: the name of its document. General text is repeated where there is little of
+/// it, and nobody is to learn facts from it.
+fn family(batch: &RecordBatch, row: usize) -> Result<Option<u64>> {
+    let is_one = numbers::<UInt32Type>(batch, "exposures")?.value(row) < 2;
+    if is_one || strings(batch, "role")?.value(row) != "domain" {
+        return Ok(None);
+    }
+    let parents = strings(batch, "parent")?;
+    let own = if parents.is_valid(row) { parents } else { strings(batch, "id")? };
+    Ok(Some(name(own.value(row))))
 }
 
 /// What a document says of itself, `pubmed | Journal Article | Asthma`; what it does not say is

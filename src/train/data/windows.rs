@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::train::data::batch::Batcher;
+use crate::train::data::deal::{Blocks, dealt};
 use crate::train::data::marks::Mark;
 use crate::train::data::rows::passages::Passages;
 use crate::train::data::shards::Shards;
@@ -31,6 +32,8 @@ pub struct Window {
     pub seq: u64,
     /// Name of its document.
     pub id: String,
+    /// What its family is told by, where its document stands several times.
+    pub family: Option<u64>,
     /// Number of the window in its document.
     pub index: u64,
     /// Whether it is the last of its document.
@@ -53,13 +56,13 @@ pub struct Window {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
-    /// The first row of the block the document of the next window is of: the document's own where
-    /// nothing is shuffled.
+    /// The first row of the block of shuffled documents that the next ones are of: the next
+    /// document's own where nothing is shuffled.
     pub cursor: Cursor,
     /// Documents of that block that are done.
     #[serde(default)]
     pub drawn: usize,
-    /// Windows of that document that were given already.
+    /// Windows that were given already of the next documents, whose windows are dealt in turn.
     pub given: usize,
 }
 
@@ -76,7 +79,7 @@ pub enum Cut {
 
 /// The windows of a split in order.
 pub struct Windows<'a> {
-    documents: Documents<'a>,
+    documents: Blocks<'a>,
     batcher: &'a Batcher<'a>,
     /// For documents that are read again.
     again: Stream<'a>,
@@ -100,10 +103,11 @@ impl<'a> Windows<'a> {
             batcher.seed,
             position.drawn,
         )?;
+        let documents = Blocks::new(documents, batcher.params.deal);
         let mut windows = Self::of(documents, shards, batcher, Cut::Taught);
         windows.position = position;
         if position.given > 0 {
-            windows.read_document()?;
+            windows.read_block()?;
             windows.pending.drain(..position.given.min(windows.pending.len()));
             windows.position.given = position.given;
         }
@@ -116,15 +120,11 @@ impl<'a> Windows<'a> {
     /// If a shard cannot be read.
     pub fn in_order(shards: &'a Shards, batcher: &'a Batcher<'a>, cut: Cut) -> Result<Self> {
         let stream = Stream::new(shards, Cursor::default()).telling(batcher.fields(cut));
-        Ok(Self::of(Documents::new(stream, None, 0, batcher.seed, 0)?, shards, batcher, cut))
+        let documents = Documents::new(stream, None, 0, batcher.seed, 0)?;
+        Ok(Self::of(Blocks::new(documents, 1), shards, batcher, cut))
     }
 
-    fn of(
-        documents: Documents<'a>,
-        shards: &'a Shards,
-        batcher: &'a Batcher<'a>,
-        cut: Cut,
-    ) -> Self {
+    fn of(documents: Blocks<'a>, shards: &'a Shards, batcher: &'a Batcher<'a>, cut: Cut) -> Self {
         let again = Stream::new(shards, Cursor::default()).telling(batcher.fields(cut));
         let (pending, position) = (VecDeque::new(), Position::default());
         Windows { documents, batcher, again, cut, pending, position }
@@ -155,7 +155,7 @@ impl<'a> Windows<'a> {
         if self.pending.is_empty() { self.begin() } else { self.position }
     }
 
-    /// Where the next document comes from.
+    /// Where the next documents come from.
     fn begin(&self) -> Position {
         let (cursor, drawn) = self.documents.place();
         Position { cursor, drawn, given: 0 }
@@ -166,7 +166,7 @@ impl<'a> Windows<'a> {
     /// # Errors
     /// If a shard or the tokenizer fails.
     pub fn next_window(&mut self) -> Result<Option<Window>> {
-        if self.pending.is_empty() && !self.read_document()? {
+        if self.pending.is_empty() && !self.read_block()? {
             return Ok(None);
         }
         self.position.given += 1;
@@ -215,15 +215,22 @@ impl<'a> Windows<'a> {
         self.pending.front().ok_or_else(|| Error::data("a document without a window"))
     }
 
-    fn read_document(&mut self) -> Result<bool> {
+    fn read_block(&mut self) -> Result<bool> {
         let position = self.begin();
-        let Some(document) = self.documents.next_document()? else { return Ok(false) };
+        let documents = self.documents.next_block()?;
+        if documents.is_empty() {
+            return Ok(false);
+        }
         self.position = position;
         let epoch = position.cursor.epoch;
-        self.pending = windows_of(self.batcher, &document, epoch, self.cut)?.into();
-        if let Some(first) = self.pending.front_mut().filter(|_| self.cut == Cut::Taught) {
-            first.passages = self.batcher.passages(&document, epoch)?;
-        }
+        let windows = |document: &Document| -> Result<Vec<Window>> {
+            let mut windows = windows_of(self.batcher, document, epoch, self.cut)?;
+            if let Some(first) = windows.first_mut().filter(|_| self.cut == Cut::Taught) {
+                first.passages = self.batcher.passages(document, epoch)?;
+            }
+            Ok(windows)
+        };
+        self.pending = dealt(documents.iter().map(windows).collect::<Result<_>>()?);
         Ok(true)
     }
 }
@@ -250,6 +257,7 @@ fn windows_of(batcher: &Batcher, document: &Document, epoch: u64, cut: Cut) -> R
             epoch,
             seq: document.seq,
             id: document.id.clone(),
+            family: document.family,
             index: index as u64,
             last: index + 1 == spans.len(),
             ends: end == pieces.ids.len(),
@@ -359,8 +367,8 @@ mod tests {
         let folder = shard_folder(&grammar(20, 3), &[]);
         let shards = Shards::open(folder.path(), "train").unwrap().unwrap();
 
-        for shuffle in [0, 8] {
-            let params = Params { max_tokens: 12, shuffle, ..tiny_params() };
+        for (shuffle, deal) in [(0, 0), (8, 1), (0, 5), (8, 3)] {
+            let params = Params { max_tokens: 12, shuffle, deal, ..tiny_params() };
             let tokenizer = Tokenizer::train(&shards, &BERT, &params.tokenizer, 1).unwrap();
             let batcher = batcher(&tokenizer, &params);
             let open = |position| Windows::new(&shards, &batcher, position).unwrap();
@@ -374,6 +382,10 @@ mod tests {
                 .collect();
 
             assert!(windows.iter().any(|window| window.index > 0) && windows[119].epoch > 0);
+            // In turn, windows of other documents stand between those of one.
+            let follow = |pair: &[Window]| pair[0].seq == pair[1].seq && pair[1].index > 0;
+            let n_follow = windows.windows(2).filter(|pair| follow(pair)).count();
+            assert_eq!(deal > 1, n_follow < 10, "{n_follow}");
             for (at, position) in positions.iter().enumerate() {
                 let mut resumed = open(*position);
                 for expected in windows.iter().skip(at).take(4) {

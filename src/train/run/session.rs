@@ -910,7 +910,14 @@ impl<'a> Session<'a> {
     pub(crate) fn finish(self, params: &Params, coverage: &Coverage) -> Result<Summary> {
         let out = self.job.out;
         let (paced, seed) = (self.data.paced.as_ref(), self.job.seed);
-        consumed::verify(&out.join(CONSUMED), &self.data.train, paced, params.shuffle, seed)?;
+        consumed::verify(
+            &out.join(CONSUMED),
+            &self.data.train,
+            paced,
+            params.shuffle,
+            params.deal,
+            seed,
+        )?;
 
         if !coverage.untaught().is_empty() && self.resumed_from < self.step {
             let names = coverage.untaught().join(", ");

@@ -655,7 +655,7 @@ mod tests {
         let rewrites =
             vec![rewrite(format!("In short: {anchor}"), true), rewrite(words.join(" "), false)];
         let (id, line) = (format!("abstract:{seq}"), String::new());
-        Document { seq: seq as u64, id, text: text.clone(), rewrites, line }
+        Document { seq: seq as u64, id, text: text.clone(), rewrites, line, family: None }
     }
 
     /// Windows of unequal length, so that the mean of microbatch means would be another loss.

@@ -1,0 +1,279 @@
+//! Numbers of a text, with the units behind them, in one form for every way they are written: two
+//! texts that say the same say the same numbers.
+//!
+//! | written | read |
+//! |---|---|
+//! | `1,000 mg`, `1000mg`, `１０００ mg` | `1000 mg` |
+//! | `0.50 %`, `0.5%` | `0.5 %` |
+//! | `三十五岁`, `35岁` | `35 岁` |
+//! | `一百二十毫克` | `120 毫克` |
+//! | `二〇二四年` | `2024 年` |
+//!
+//! A Chinese numeral is a number where a measure word or unit follows it, or where it has two
+//! characters or more: `一` alone is most often no number (`一般`, `一些`).
+
+use std::borrow::Cow;
+
+use crate::text::words::is_cjk;
+
+/// What stands behind a number and is part of what it says, longest first where one begins another.
+/// Letters are compared in lower case, but for those that differ by case alone (`mM`, `Mm`), which
+/// nobody writes for one another.
+#[rustfmt::skip]
+static UNITS: &[&str] = &[
+    "%", "‰", "°c", "°f", "℃", "℉", "°", "mmol", "mol", "mmhg", "mcg", "µg", "μg", "ug", "mg",
+    "kg", "ng", "pg", "g", "ml", "µl", "μl", "dl", "l", "nm", "µm", "μm", "mm", "cm", "km", "m",
+    "ms", "min", "h", "s", "hz", "khz", "mhz", "kda", "da", "iu", "u", "kcal", "cal", "kj", "j",
+    "kw", "w", "v", "mv", "years", "year", "months", "month", "weeks", "week", "days", "day",
+    "hours", "hour", "minutes", "minute", "seconds", "second", "times", "fold", "percent",
+];
+
+/// The same in Chinese, where they follow without a space.
+#[rustfmt::skip]
+static UNITS_ZH: &[&str] = &[
+    "毫克", "微克", "千克", "公斤", "毫升", "毫米", "厘米", "公里", "分钟", "小时", "星期",
+    "个月", "毫摩尔", "国际单位", "岁", "年", "月", "日", "号", "天", "周", "时", "分", "秒",
+    "次", "片", "粒", "克", "升", "米", "斤", "元", "人", "名", "例", "个", "位", "家", "倍",
+    "条", "款", "项", "章", "节", "度", "种", "级", "期", "型", "支", "瓶", "袋", "丸", "滴",
+    "亩", "吨", "万",
+];
+
+/// The numbers of a text in order, each with its unit behind a space where it has one.
+pub fn numbers(text: &str) -> Vec<String> {
+    let chars: Vec<char> = text.chars().map(narrow).collect();
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < chars.len() {
+        let c = chars[at];
+        let read = if c.is_ascii_digit() {
+            Some(digits(&chars, at))
+        } else if is_numeral(c) {
+            numeral(&chars, at)
+        } else {
+            None
+        };
+        match read {
+            Some((number, end)) => {
+                let unit = unit(&chars, end);
+                found.push(unit.map_or(number.clone(), |unit| format!("{number} {unit}")));
+                at = end;
+            }
+            None => at += 1,
+        }
+    }
+    found
+}
+
+/// Full-width signs as the plain ones.
+fn narrow(c: char) -> char {
+    match c {
+        '\u{FF01}'..='\u{FF5E}' => char::from_u32(u32::from(c) - 0xFEE0).unwrap_or(c),
+        '·' => '.',
+        c => c,
+    }
+}
+
+/// A number in digits that begins at a place, and where it ends.
+fn digits(chars: &[char], start: usize) -> (String, usize) {
+    let is_digit = |at: usize| chars.get(at).is_some_and(char::is_ascii_digit);
+    let (mut whole, mut fraction, mut at) = (String::new(), String::new(), start);
+    while is_digit(at) {
+        whole.push(chars[at]);
+        at += 1;
+        // Groups of three behind a comma or a thin space.
+        let groups = matches!(chars.get(at), Some(',' | '\u{2009}' | '\u{202F}'))
+            && (1..=3).all(|n| is_digit(at + n))
+            && !is_digit(at + 4)
+            && whole.len() <= 15;
+        if groups {
+            at += 1;
+        }
+    }
+    if chars.get(at) == Some(&'.') && is_digit(at + 1) {
+        at += 1;
+        while is_digit(at) {
+            fraction.push(chars[at]);
+            at += 1;
+        }
+    }
+
+    let whole = whole.trim_start_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let fraction = fraction.trim_end_matches('0');
+    let number = match fraction {
+        "" => whole.to_string(),
+        _ => format!("{whole}.{fraction}"),
+    };
+    (number, at)
+}
+
+/// What a Chinese numeral counts: a digit, or a power of ten.
+fn value(c: char) -> Option<u64> {
+    Some(match c {
+        '〇' | '零' => 0,
+        '一' | '壹' => 1,
+        '二' | '贰' | '两' | '兩' => 2,
+        '三' | '叁' => 3,
+        '四' | '肆' => 4,
+        '五' | '伍' => 5,
+        '六' | '陆' => 6,
+        '七' | '柒' => 7,
+        '八' | '捌' => 8,
+        '九' | '玖' => 9,
+        '十' | '拾' => 10,
+        '百' | '佰' => 100,
+        '千' | '仟' => 1_000,
+        '万' | '萬' => 10_000,
+        '亿' | '億' => 100_000_000,
+        _ => return None,
+    })
+}
+
+fn is_numeral(c: char) -> bool {
+    value(c).is_some()
+}
+
+/// A number in Chinese numerals that begins at a place, and where it ends; `None` where it is most
+/// likely none.
+fn numeral(chars: &[char], start: usize) -> Option<(String, usize)> {
+    let run: Vec<u64> = chars[start..].iter().map_while(|c| value(*c)).collect();
+    let end = start + run.len();
+    if run.len() == 1 && unit(chars, end).is_none() {
+        return None;
+    }
+    // `二〇二四` is read digit by digit.
+    if run.iter().all(|value| *value < 10) {
+        let read: String = run.iter().map(u64::to_string).collect();
+        let read = read.trim_start_matches('0');
+        return Some((if read.is_empty() { "0" } else { read }.to_string(), end));
+    }
+
+    let (mut total, mut section, mut digit) = (0_u64, 0_u64, None);
+    for value in run {
+        match value {
+            0..10 => digit = Some(value),
+            10_000.. => {
+                section += digit.take().unwrap_or(0);
+                // `三万亿` multiplies all before it, `一亿二千万` what stands behind the greater.
+                let is_greatest = total < value;
+                let counted = if is_greatest { total.saturating_add(section) } else { section };
+                let more = counted.max(1).saturating_mul(value);
+                total = if is_greatest { more } else { total.saturating_add(more) };
+                section = 0;
+            }
+            // `十五` has no digit before its ten.
+            _ => section += digit.take().unwrap_or(1) * value,
+        }
+    }
+    Some((total.saturating_add(section + digit.unwrap_or(0)).to_string(), end))
+}
+
+/// The unit behind a number, a space or a hyphen between them or not.
+fn unit(chars: &[char], at: usize) -> Option<Cow<'static, str>> {
+    let own = |at: usize| -> Option<&'static str> {
+        let is_at = |unit: &&&str| {
+            let mut n = 0;
+            let same = unit.chars().all(|c| {
+                n += 1;
+                chars.get(at + n - 1).is_some_and(|found| found.to_lowercase().eq([c]))
+            });
+            // A unit of letters is a word of its own.
+            let ends = !unit.ends_with(char::is_alphabetic)
+                || unit.chars().all(is_cjk)
+                || chars.get(at + n).is_none_or(|c| !c.is_alphanumeric() || is_cjk(*c));
+            same && ends
+        };
+        let all = UNITS.iter().chain(UNITS_ZH).filter(is_at);
+        all.max_by_key(|unit| unit.len()).copied()
+    };
+    let space = usize::from(matches!(chars.get(at), Some(' ' | '-' | '\u{A0}' | '\u{2009}')));
+    own(at).or_else(|| (space == 1).then(|| own(at + 1)).flatten()).map(singular)
+}
+
+/// `years` as `year`, and spellings of one unit as one of them.
+fn singular(unit: &'static str) -> Cow<'static, str> {
+    match unit {
+        "µg" | "μg" | "ug" => "mcg".into(),
+        "percent" => "%".into(),
+        "℃" => "°c".into(),
+        "公斤" => "千克".into(),
+        _ => match unit.strip_suffix('s') {
+            Some(one) if one.len() > 2 => one.into(),
+            _ => unit.into(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(text: &str, expected: &[&str]) {
+        assert_eq!(numbers(text), expected, "{text:?}");
+    }
+
+    #[test]
+    fn one_number_has_one_form() {
+        check("1,000 mg, 1000mg and １０００ mg", &["1000 mg"; 3]);
+        check("0.50 % or .5 or 0.5%", &["0.5 %", "5", "0.5 %"]);
+        check("a 35-year-old woman, 35 years", &["35 year", "35 year"]);
+        check("1,2 and 12,345,678", &["1", "2", "12345678"]);
+        check("IL-6 at 05 min", &["6", "5 min"]);
+        check("5 mgx", &["5"]);
+        check("no numbers", &[]);
+    }
+
+    #[test]
+    fn chinese_numerals_are_numbers() {
+        check("三十五岁，35岁", &["35 岁", "35 岁"]);
+        check("一百二十毫克", &["120 毫克"]);
+        check("二〇二四年一月", &["2024 年", "1 月"]);
+        check("两万三千零五十元", &["23050 元"]);
+        check("十五天，三次", &["15 天", "3 次"]);
+        check("一般一些统一", &[]);
+        check("一亿二千万人，三万亿元", &["120000000 人", "3000000000000 元"]);
+        check("十万", &["100000"]);
+    }
+
+    proptest! {
+        /// However many there are, each is found once.
+        #[test]
+        fn every_number_is_found(values in proptest::collection::vec(0_u32..100_000, 0..8)) {
+            let text: Vec<String> = values.iter().map(|n| format!("about {n} mg")).collect();
+            let expected: Vec<String> = values.iter().map(|n| format!("{n} mg")).collect();
+            prop_assert_eq!(numbers(&text.join("; ")), expected);
+        }
+
+        /// A written Chinese numeral is the number it was written for.
+        #[test]
+        fn numerals_are_read_as_they_are_written(n in 11_u64..100_000_000) {
+            fn section(n: u64) -> String {
+                let digit = |d: u64| ["零", "一", "二", "三", "四", "五", "六", "七", "八", "九"][d as usize];
+                let (mut text, mut gap) = (String::new(), false);
+                for (power, name) in [(1000, "千"), (100, "百"), (10, "十"), (1, "")] {
+                    let d = n / power % 10;
+                    if d == 0 {
+                        gap = !text.is_empty();
+                        continue;
+                    }
+                    if std::mem::take(&mut gap) {
+                        text += "零";
+                    }
+                    text += digit(d);
+                    text += name;
+                }
+                text
+            }
+            let (high, low) = (n / 10_000, n % 10_000);
+            let mut text = String::new();
+            if high > 0 {
+                text = section(high) + "万";
+                if low > 0 && low < 1000 {
+                    text += "零";
+                }
+            }
+            text += &section(low);
+            prop_assert_eq!(numbers(&format!("共{text}元")), vec![format!("{n} 元")]);
+        }
+    }
+}
