@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! files → ingest → document → dedup → unique → density → scored → difficulty → bucketed
-//!       → variants → varied → negatives → example → curriculum → shard → train → model, metrics
+//!       → variants → varied → negatives → example → tasks → tasked → curriculum → shard
+//!       → train → model, metrics
 //! ```
 //!
 //! A folder is a room; the words between the rooms are contracts, one file each in `schemas/`. A
@@ -24,7 +25,7 @@
 //! - [`files`] makes text of paths, [`knowledge`] concepts and mentions of lexicons, and
 //!   [`rewrite`] other words for texts.
 //! - The rooms: [`ingest`], [`dedup`], [`density`], [`difficulty`], [`variants`], [`negatives`],
-//!   [`curriculum`], [`train`].
+//!   [`tasks`], [`curriculum`], [`train`].
 //! - [`eval`] asks models what they know.
 //! - [`build`] stands above them: it plans, runs the rooms in order, balances their books and
 //!   publishes the output.
@@ -73,6 +74,7 @@ pub mod ingest;
 pub mod knowledge;
 pub mod negatives;
 pub mod rewrite;
+pub mod tasks;
 pub mod text;
 pub mod train;
 pub mod variants;

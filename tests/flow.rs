@@ -171,7 +171,7 @@ fn a_rerun_does_nothing_and_another_seed_does() {
     assert!(first.status.success(), "{}", text(&first.stderr));
     let before = crate::support::tree(&out);
     let again = command(&args).output().unwrap();
-    assert_eq!(text(&again.stderr).matches("(done before)").count(), 7, "{}", text(&again.stderr));
+    assert_eq!(text(&again.stderr).matches("(done before)").count(), 8, "{}", text(&again.stderr));
     assert!(crate::support::tree(&out) == before);
     succeed(&[&args[..], &["--seed", "18", "--quiet"]].concat());
 
@@ -194,11 +194,11 @@ fn a_shard_that_was_edited_is_not_passed_on() {
         3,
         &[
             "train-00000-of-00001.parquet` was changed",
-            "7-curriculum` and run the same command again",
+            "8-curriculum` and run the same command again",
         ],
     );
 
-    std::fs::remove_dir_all(out.join(".kpipe/7-curriculum")).unwrap();
+    std::fs::remove_dir_all(out.join(".kpipe/8-curriculum")).unwrap();
     build(&out, &[]);
     same_bytes(&out, &built());
     // One that is longer or shorter shows without its hash, and is written again at once.

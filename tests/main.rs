@@ -33,6 +33,8 @@ mod real;
 mod server;
 /// Running the binary and looking at what it wrote.
 mod support;
+/// Reading tasks behind the texts of documents.
+mod tasks;
 /// What the tree promises, read off the sources.
 mod tidy;
 /// Training on the shards of the fixtures.

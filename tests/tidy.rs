@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rewrite", &["draw", "error", "files", "flow", "knowledge", "text"]),
     ("negatives", &["draw", "error", "flow", "knowledge", "rewrite", "text"]),
     ("variants", &["draw", "error", "flow", "knowledge", "rewrite", "text"]),
+    ("tasks", &["draw", "error", "flow", "knowledge", "rewrite", "text"]),
     ("curriculum", &["draw", "error", "flow"]),
     ("train", &["curriculum", "difficulty", "draw", "error", "flow", "knowledge", "text"]),
     (
@@ -43,6 +44,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "knowledge",
             "negatives",
             "rewrite",
+            "tasks",
             "text",
             "train",
             "variants",

@@ -338,7 +338,7 @@ fn what_is_imported_is_kept_or_told() {
         "--import",
         made.to_str().unwrap(),
     ];
-    fail(&args, 1, &["made.jsonl:1", "missing field `text`", "\"parent\""]);
+    fail(&args, 3, &["made.jsonl:1", "missing field `text`", "\"parent\""]);
     assert!(!other.exists(), "told before anything is read");
 }
 

@@ -15,6 +15,7 @@ use crate::ingest::FORMATS;
 use crate::knowledge::lexicon::READERS;
 use crate::rewrite::GENERATORS;
 use crate::rewrite::back_translation::ENGINES;
+use crate::tasks::KINDS;
 use crate::train::model::FAMILIES;
 use crate::train::objective::OBJECTIVES;
 use crate::train::run::preset::PRESETS;
@@ -54,6 +55,11 @@ pub static LISTS: &[List] = &[
         name: "variants",
         about: "ways to say a document again: `variants.kinds`",
         entries: variants,
+    },
+    List {
+        name: "readings",
+        about: "reading tasks behind the text of documents: `tasks.kinds`",
+        entries: readings,
     },
     List {
         name: "engines",
@@ -138,6 +144,10 @@ fn generators() -> Result<Vec<Entry>> {
 
 fn variants() -> Result<Vec<Entry>> {
     Ok(VARIATIONS.iter().map(|one| entry(one.name, one.about, owned(one.keys))).collect())
+}
+
+fn readings() -> Result<Vec<Entry>> {
+    Ok(KINDS.iter().map(|kind| entry(kind.name, kind.about, Vec::new())).collect())
 }
 
 fn engines() -> Result<Vec<Entry>> {

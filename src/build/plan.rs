@@ -19,7 +19,7 @@ use crate::ingest::{SourceSpec, guess_format};
 use crate::knowledge::lexicon::Lexicon;
 use crate::rewrite::back_translation;
 use crate::rewrite::lexicon::LexiconNames;
-use crate::{curriculum, dedup, density, difficulty, ingest, negatives, train, variants};
+use crate::{curriculum, dedup, density, difficulty, ingest, negatives, tasks, train, variants};
 
 /// A pipeline file, all layers merged, checked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub struct Pipeline {
     pub variants: variants::Params,
     /// Keys of `[negatives]`.
     pub negatives: negatives::Params,
+    /// Keys of `[tasks]`.
+    pub tasks: tasks::Params,
     /// Keys of `[curriculum]`.
     pub curriculum: curriculum::Params,
     /// Keys of `[train]`.
@@ -78,6 +80,7 @@ impl Pipeline {
         pipeline.difficulty.check()?;
         pipeline.variants.check(!pipeline.density.lexicon.is_empty())?;
         pipeline.negatives.check()?;
+        pipeline.tasks.check()?;
         pipeline.curriculum.check()?;
         pipeline.train.check()?;
         let (buckets, hard) =
@@ -403,8 +406,34 @@ pub static ROOMS: &[Room] = &[
         },
     },
     Room {
-        name: "curriculum",
+        name: "tasks",
         reads: Some("example"),
+        writes: "tasked",
+        version: tasks::VERSION,
+        params: |pipeline| match pipeline.tasks.is_on() {
+            true => Ok(json!({
+                "tasks": as_json(&pipeline.tasks)?, "lexicon": as_json(&pipeline.density)?,
+            })),
+            false => Ok(json!({"share": 0.0})),
+        },
+        files: |pipeline| match pipeline.tasks.is_on() {
+            true => Ok([pipeline.density.files()?, pipeline.tasks.files()].concat()),
+            false => Ok(Vec::new()),
+        },
+        check: |job| tasks::check_files(&job.pipeline.tasks),
+        publishes: &[],
+        run: |job, input, cx| {
+            let (params, density) = (&job.pipeline.tasks, &job.pipeline.density);
+            if !params.is_on() {
+                return tasks::run(input, params, None, cx);
+            }
+            let names = LexiconNames::read(&density.lexicon, &density.names(), cx.memory_bytes)?;
+            tasks::run(input, params, Some(&names), cx)
+        },
+    },
+    Room {
+        name: "curriculum",
+        reads: Some("tasked"),
         writes: "shard",
         version: curriculum::VERSION,
         params: |pipeline| as_json(&pipeline.curriculum),

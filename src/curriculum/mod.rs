@@ -1,4 +1,4 @@
-//! `example` → `shard`
+//! `tasked` → `shard`
 //!
 //! Comes in: examples in any order. Goes out: `data/train-*.parquet` and
 //! `data/validation-*.parquet`, each row with its place `seq` in the training order. Promises:

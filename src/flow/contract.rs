@@ -32,6 +32,7 @@ static FILES: &[(&str, &str)] = &[
     ("bucketed", include_str!("../../schemas/bucketed.toml")),
     ("varied", include_str!("../../schemas/varied.toml")),
     ("example", include_str!("../../schemas/example.toml")),
+    ("tasked", include_str!("../../schemas/tasked.toml")),
     ("shard", include_str!("../../schemas/shard.toml")),
     ("change", include_str!("../../schemas/change.toml")),
     ("refused", include_str!("../../schemas/refused.toml")),

@@ -51,6 +51,10 @@ impl ConceptNames for LexiconNames {
         std::iter::once(&concept.name).chain(exact).map(String::as_str).collect()
     }
 
+    fn kind(&self, concept: usize) -> &str {
+        self.lexicon.concepts.get(concept).map_or("", |concept| concept.kind.as_str())
+    }
+
     fn siblings(&self, concept: usize) -> Vec<usize> {
         let kind = |concept: usize| {
             self.lexicon.concepts.get(concept).map(|concept| concept.kind.as_str())

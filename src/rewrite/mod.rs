@@ -85,6 +85,10 @@ pub trait ConceptNames: Sync {
     fn mentions(&self, text: &str) -> Vec<Mention>;
     /// Names of a concept in a language (all where `None`), the preferred name first.
     fn names(&self, concept: usize, language: Option<&str>) -> Vec<&str>;
+    /// What a concept is, such as `disease`; empty where nobody says.
+    fn kind(&self, _: usize) -> &str {
+        ""
+    }
     /// Concepts of the same kind under the same parent, or linked neighbours in a tree, in a fixed
     /// order.
     fn siblings(&self, concept: usize) -> Vec<usize>;

@@ -245,6 +245,7 @@ fn batch(rows: &[Document], split: &str) -> RecordBatch {
             strings(rows.iter().map(|row| row.family.map(|family| family.to_string())).collect()),
             same(None),
             edits(n),
+            same(None),
             Arc::new(UInt32Array::from(vec![0; n])),
             Arc::new(UInt32Array::from_iter_values(rows.iter().map(exposures))),
             negatives(rows),

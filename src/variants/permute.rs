@@ -6,8 +6,8 @@
 //! rule of the generator of Allen-Zhu and Li (PhysicsLM4, `augmentation_permutation2`): protect
 //! abbreviations, find how the subject is referred to, shuffle, full name in the first sentence.
 //!
-//! A paragraph is a line, as readers write them, so the sections of an abstract stay whole and where
-//! they are, each behind its label. Statutes and lists are never permuted: their order says
+//! A paragraph is a line, as readers write them, so the sections of an abstract stay whole and
+//! where they are, each behind its label. Statutes and lists are never permuted: their order says
 //! something.
 
 use std::collections::BTreeMap;
