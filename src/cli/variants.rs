@@ -112,7 +112,10 @@ pub(super) fn run(args: &VariantsArgs) -> Result<()> {
     let (mut n_documents, mut n_variants, mut n_rejected) = (0, 0, 0);
     for_each(
         &found.documents,
-        |id, text, language| family(id, text, language, args.count, imported.of(id), &kit),
+        |id, text, language| {
+            imported.meet(id);
+            family(id, text, language, args.count, imported.of(id), &kit)
+        },
         |id, text, family| {
             n_documents += 1;
             n_variants += family.variants.len();
@@ -124,6 +127,16 @@ pub(super) fn run(args: &VariantsArgs) -> Result<()> {
     printer.end(&format!(
         "{n_documents} documents, {n_variants} variants, {n_rejected} turned away by the gate"
     ));
+    let orphans = imported.orphans();
+    if let Some(first) = orphans.first() {
+        printer.note(&format!(
+            "{} variants of `--import` belong to no document that was read, the first to `{}`: ids \
+             begin with the name of the file, `--set 'source.<name>.path=...'` and `kpipe build` \
+             give them another",
+            orphans.len(),
+            first.id.as_deref().unwrap_or_default()
+        ));
+    }
     if json {
         let told =
             json!({"documents": n_documents, "variants": n_variants, "rejected": n_rejected});

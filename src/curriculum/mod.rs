@@ -134,18 +134,17 @@ pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
         Some((number as u16, *weight))
     };
     let by_number = params.weights.iter().filter_map(of_source).collect();
-    let n_left_out = weights::weigh(&mut rows, &by_number, cx.seed);
+    weights::weigh(&mut rows, &split.train, &by_number, cx.seed);
+    let left_out = split.train.iter().filter(|idx| rows[**idx as usize].times == 0);
+    let mut out: BTreeMap<u32, &'static str> = left_out.map(|idx| (*idx, "outweighed")).collect();
+    let n_left_out = out.len();
     split.train.retain(|idx| rows[*idx as usize].times > 0);
-    let left_out = rows.iter().enumerate().filter(|(_, row)| row.times == 0);
-    let mut out: BTreeMap<u32, &'static str> =
-        left_out.map(|(idx, _)| (idx as u32, "outweighed")).collect();
-    // What is held out is measured once, whatever its source weighs.
-    for idx in &split.validation {
-        out.remove(idx);
-    }
     out.extend(split.held_out.iter().map(|idx| (*idx, "of_held_out")));
     if n_left_out > 0 {
-        notes.push(format!("{n_left_out} rows stand for no token of theirs: `curriculum.weights`"));
+        notes.push(format!(
+            "{n_left_out} documents do not stand in the order: their source weighs less than 1 \
+             (`curriculum.weights`)"
+        ));
     }
 
     let ordered = order::train(&rows, &split.train, params, cx.seed);

@@ -78,7 +78,8 @@ pub fn train(rows: &[Row], train: &[u32], params: &Params, seed: u64) -> Ordered
         strata[s].iter().map(|idx| of(&rows[*idx as usize])).sum()
     };
     let texts = Texts {
-        documents: [0, 1, 2, 3].map(|s: usize| sum(s, &|row| u64::from(row.times))),
+        documents: [0, 1, 2, 3].map(|s: usize| strata[s].len() as u64),
+        easy_once: strata[0].iter().map(|idx| tokens(*idx)).sum(),
         tokens: [0, 1, 2, 3].map(|s: usize| sum(s, &Row::tokens)),
         longest: train.iter().map(|idx| tokens(*idx)).max().unwrap_or(0),
     };

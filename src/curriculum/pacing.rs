@@ -81,8 +81,10 @@ pub struct Pacing {
 pub struct Texts {
     /// Documents of each stratum.
     pub documents: Counts,
-    /// Their tokens.
+    /// Their tokens, each as often as it is to stand at least.
     pub tokens: Counts,
+    /// Tokens of general, not hard, text, each document once.
+    pub easy_once: u64,
     /// Tokens of the longest.
     pub longest: u64,
 }
@@ -132,8 +134,8 @@ impl Pacing {
         pacing.tokens_first = (pacing.tokens as f64 * first).floor() as u64;
         pacing.tokens_of[0] = pacing.tokens - paced;
         pacing.tokens_wanted = pacing.tokens_of[0];
-        let most = params.repeat_max.saturating_mul(easy);
-        let peak = match most > 0 && most < pacing.tokens_wanted {
+        let most = params.repeat_max.saturating_mul(texts.easy_once).max(easy);
+        let peak = match params.repeat_max > 0 && most < pacing.tokens_wanted {
             true => pacing.bend(most, paced, params.replay_min) / paced as f64,
             false => 1.0 / (mean * pacing.tokens as f64),
         };
@@ -282,7 +284,8 @@ mod tests {
 
     /// Documents of ten tokens each.
     fn texts(documents: Counts) -> Texts {
-        Texts { documents, tokens: documents.map(|n| 10 * n), longest: 10 }
+        let tokens = documents.map(|n| 10 * n);
+        Texts { documents, tokens, easy_once: tokens[0], longest: 10 }
     }
 
     /// Tokens of each stratum in each window.

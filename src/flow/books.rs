@@ -69,6 +69,7 @@ pub static REASONS: &[Reason] = &[
         "a variant that says something else than its document: other concepts, numbers, negations \
          or comparisons, as `not_the_same:numbers`",
     ),
+    unwanted("not_new", "a variant made elsewhere that is its document, or another variant, again"),
     unwanted("no_parent", "a variant made elsewhere of a document that is not in the build"),
     unwanted("outweighed", "the source weighs less than 1, and others of it stand in the order"),
     unwanted("of_held_out", "a variant of a document that is held out for validation"),

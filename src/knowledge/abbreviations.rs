@@ -26,10 +26,11 @@ const WIDE: u8 = 0xef;
 
 /// A short form and its long form, as byte ranges of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Definition {
-    short: Range<usize>,
-    /// Of Chinese, its last character: where it begins is not known.
-    long: Range<usize>,
+pub struct Definition {
+    /// The short form, where it is defined.
+    pub short: Range<usize>,
+    /// The long form; of Chinese, its last character: where it begins is not known.
+    pub long: Range<usize>,
 }
 
 /// Gives all occurrences of an abbreviation the concept that its long form names, in the whole
@@ -85,7 +86,7 @@ fn put(mentions: &mut Vec<Mention>, new: Mention) {
 }
 
 /// All definitions of a text, in its order.
-fn definitions(text: &str) -> Vec<Definition> {
+pub fn definitions(text: &str) -> Vec<Definition> {
     let mut found = Vec::new();
     // The first byte of the wide bracket begins other characters too.
     for open in memchr2_iter(b'(', WIDE, text.as_bytes()) {

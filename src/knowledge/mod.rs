@@ -7,7 +7,7 @@
 //!
 //! To add a lexicon format: see [`lexicon`].
 
-mod abbreviations;
+pub mod abbreviations;
 pub mod annotate;
 mod context;
 mod coordination;

@@ -91,11 +91,16 @@ fn article(anchor: &str, free: usize, swap: &Swap) -> Option<Swap> {
     }
     let now = &anchor[start..end];
     let first = swap.text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("");
+    // Elsewhere a capital stands for itself: "vitamin A".
+    let said = anchor[..start].trim_end();
+    let begins = said.is_empty()
+        || said.ends_with(['.', '!', '?', ':'])
+        || said.len() < start && anchor[said.len()..start].contains('\n');
     let wanted = match (now, takes_an(first)) {
         ("a", true) => "an",
         ("an", false) => "a",
-        ("A", true) if start == 0 => "An",
-        ("An", false) if start == 0 => "A",
+        ("A", true) if begins => "An",
+        ("An", false) if begins => "A",
         _ => return None,
     };
     Some(Swap { range: start..end, text: wanted.to_string() })
@@ -225,6 +230,7 @@ mod tests {
             &[("result", "dose")],
             "Vitamin A result".replace("result", "dose").as_str(),
         );
+        check("One fell. A large dose.", &[("large", "enormous")], "One fell. An enormous dose.");
         check("a university", &[("university", "union")], "a union");
         check("naïve a é dose", &[("dose", "effect")], "naïve a é effect");
     }

@@ -1,5 +1,7 @@
 //! A lexicon as this room sees it: mentions, names and siblings.
 
+use std::collections::BTreeMap;
+
 use crate::error::Result;
 use crate::knowledge::lexicon::{Lexicon, LexiconSpec};
 use crate::knowledge::mentions::{self as found, Finder};
@@ -10,6 +12,8 @@ use crate::rewrite::{ConceptNames, Mention};
 pub struct LexiconNames {
     lexicon: Lexicon,
     finder: Finder,
+    /// Concepts by kind, in their order.
+    kinds: BTreeMap<String, Vec<usize>>,
 }
 
 impl LexiconNames {
@@ -25,7 +29,13 @@ impl LexiconNames {
 
     /// A lexicon that was read, with what finds its names.
     pub fn new(lexicon: Lexicon, finder: Finder) -> Self {
-        LexiconNames { lexicon, finder }
+        let mut kinds: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (number, concept) in lexicon.concepts.iter().enumerate() {
+            if !concept.kind.is_empty() {
+                kinds.entry(concept.kind.clone()).or_default().push(number);
+            }
+        }
+        LexiconNames { lexicon, finder, kinds }
     }
 }
 
@@ -53,6 +63,10 @@ impl ConceptNames for LexiconNames {
 
     fn kind(&self, concept: usize) -> &str {
         self.lexicon.concepts.get(concept).map_or("", |concept| concept.kind.as_str())
+    }
+
+    fn of_kind(&self, kind: &str) -> &[usize] {
+        self.kinds.get(kind).map_or(&[], Vec::as_slice)
     }
 
     fn siblings(&self, concept: usize) -> Vec<usize> {

@@ -89,6 +89,10 @@ pub trait ConceptNames: Sync {
     fn kind(&self, _: usize) -> &str {
         ""
     }
+    /// All concepts of a kind, in a fixed order.
+    fn of_kind(&self, _: &str) -> &[usize] {
+        &[]
+    }
     /// Concepts of the same kind under the same parent, or linked neighbours in a tree, in a fixed
     /// order.
     fn siblings(&self, concept: usize) -> Vec<usize>;

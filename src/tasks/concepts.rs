@@ -152,7 +152,8 @@ fn choice(
     Task { kind, class: kind, first, second: answer.to_string(), choices }
 }
 
-/// Names of siblings that the text does not mention.
+/// Names of siblings that the text does not mention, and where these are too few of others of the
+/// kind.
 fn distractors(
     one: &Mention,
     mentions: &[Mention],
@@ -160,8 +161,14 @@ fn distractors(
     stream: &mut ChaCha8Rng,
 ) -> Vec<String> {
     let mut others = concepts.siblings(one.concept);
-    others.retain(|other| mentions.iter().all(|mention| mention.concept != *other));
     draw::shuffle(&mut others, stream);
+    let all = concepts.of_kind(concepts.kind(one.concept));
+    let more = (0..2 * DISTRACTORS).filter(|_| !all.is_empty());
+    others.extend(more.map(|_| all[draw::next_below(stream, all.len())]).collect::<Vec<_>>());
+    let mut seen = BTreeSet::new();
+    others.retain(|other| {
+        mentions.iter().all(|mention| mention.concept != *other) && seen.insert(*other)
+    });
     let name =
         |concept: usize| concepts.names(concept, None).first().map(|name| (*name).to_string());
     let mut names: Vec<String> = others.into_iter().filter_map(name).take(DISTRACTORS).collect();

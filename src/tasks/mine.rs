@@ -136,17 +136,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn zz_dump() {
-        let Ok(file) = std::env::var("KPIPE_MINE_FILE") else { return };
-        let text = std::fs::read_to_string(file).unwrap();
-        let found: Vec<[String; 4]> = mined(&text, "en")
-            .into_iter()
-            .map(|task| [task.kind.into(), task.class.into(), task.first, task.second])
-            .collect();
-        std::fs::write("/tmp/w/mined.json", serde_json::to_string(&found).unwrap()).unwrap();
-    }
-
     /// Expected: Python's `re.findall` with the patterns of the reference on this text
     /// (`fixtures/parity/tasks.py`).
     #[test]

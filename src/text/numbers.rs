@@ -8,6 +8,9 @@
 //! | `三十五岁`, `35岁` | `35 岁` |
 //! | `一百二十毫克` | `120 毫克` |
 //! | `二〇二四年` | `2024 年` |
+//! | `5 million`, `5万` | `5000000`, `50000` |
+//! | `three`, `twice`, `三分之一`, `百分之五` | `3`, `twice`, `1/3`, `5 %` |
+//! | `p < 0.05`, `≥5 mg/kg`, `-5` | `<0.05`, `≥5 mg/kg`, `-5` |
 //!
 //! A Chinese numeral is a number where a measure word or unit follows it, or where it has two
 //! characters or more: `一` alone is most often no number (`一般`, `一些`).
@@ -24,8 +27,9 @@ static UNITS: &[&str] = &[
     "%", "‰", "°c", "°f", "℃", "℉", "°", "mmol", "mol", "mmhg", "mcg", "µg", "μg", "ug", "mg",
     "kg", "ng", "pg", "g", "ml", "µl", "μl", "dl", "l", "nm", "µm", "μm", "mm", "cm", "km", "m",
     "ms", "min", "h", "s", "hz", "khz", "mhz", "kda", "da", "iu", "u", "kcal", "cal", "kj", "j",
-    "kw", "w", "v", "mv", "years", "year", "months", "month", "weeks", "week", "days", "day",
-    "hours", "hour", "minutes", "minute", "seconds", "second", "times", "fold", "percent",
+    "kw", "w", "v", "mv", "kpa", "pa", "ppm", "bpm", "years", "year", "months", "month", "weeks",
+    "week", "days", "day", "hours", "hour", "minutes", "minute", "seconds", "second", "times",
+    "fold", "percent",
 ];
 
 /// The same in Chinese, where they follow without a space.
@@ -33,34 +37,148 @@ static UNITS: &[&str] = &[
 static UNITS_ZH: &[&str] = &[
     "毫克", "微克", "千克", "公斤", "毫升", "毫米", "厘米", "公里", "分钟", "小时", "星期",
     "个月", "毫摩尔", "国际单位", "岁", "年", "月", "日", "号", "天", "周", "时", "分", "秒",
-    "次", "片", "粒", "克", "升", "米", "斤", "元", "人", "名", "例", "个", "位", "家", "倍",
-    "条", "款", "项", "章", "节", "度", "种", "级", "期", "型", "支", "瓶", "袋", "丸", "滴",
-    "亩", "吨", "万",
+    "次", "片", "组", "套", "门", "只", "头", "层", "粒", "克", "升", "米", "斤", "元", "人",
+    "名", "例", "个", "位", "家", "倍", "条", "款", "项", "章", "节", "度", "种", "级", "期",
+    "型", "支", "瓶", "袋", "丸", "滴", "亩", "吨",
 ];
 
-/// The numbers of a text in order, each with its unit behind a space where it has one.
+/// English words for numbers, lower case. `one` is most often no number.
+#[rustfmt::skip]
+static WORDS: &[(&str, &str)] = &[
+    ("two", "2"), ("three", "3"), ("four", "4"), ("five", "5"), ("six", "6"), ("seven", "7"),
+    ("eight", "8"), ("nine", "9"), ("ten", "10"), ("eleven", "11"), ("twelve", "12"),
+    ("thirteen", "13"), ("fourteen", "14"), ("fifteen", "15"), ("sixteen", "16"),
+    ("seventeen", "17"), ("eighteen", "18"), ("nineteen", "19"), ("twenty", "20"),
+    ("thirty", "30"), ("forty", "40"), ("fifty", "50"), ("sixty", "60"), ("seventy", "70"),
+    ("eighty", "80"), ("ninety", "90"), ("once", "once"), ("twice", "twice"), ("thrice", "thrice"),
+    ("half", "1/2"), ("third", "3rd"), ("quarter", "1/4"), ("dozen", "12"),
+];
+
+/// What multiplies the number before it, and by which power of ten; of Chinese without a space.
+static POWERS: &[(&str, usize)] = &[
+    ("hundred", 2),
+    ("thousand", 3),
+    ("million", 6),
+    ("billion", 9),
+    ("万", 4),
+    ("萬", 4),
+    ("亿", 8),
+    ("億", 8),
+];
+
+/// The numbers of a text in order, each with its sign before it and its unit behind a space, where
+/// it has them.
 pub fn numbers(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().map(narrow).collect();
     let (mut found, mut at) = (Vec::new(), 0);
     while at < chars.len() {
         let c = chars[at];
+        let begins = at == 0 || !chars[at - 1].is_ascii_alphabetic();
+        let several = if is_numeral(c) { pair(&chars, at) } else { None };
+        if let Some(first) = several {
+            // `两三天`: two numbers, of which the second has the unit.
+            found.push(first);
+            at += 1;
+            continue;
+        }
         let read = if c.is_ascii_digit() {
             Some(digits(&chars, at))
-        } else if is_numeral(c) {
+        } else if is_numeral(c) || c == '百' && chars[at..].starts_with(&['百', '分', '之']) {
             numeral(&chars, at)
+        } else if c.is_ascii_alphabetic() && begins {
+            word(&chars, at)
         } else {
             None
         };
         match read {
             Some((number, end)) => {
-                let unit = unit(&chars, end);
-                found.push(unit.map_or(number.clone(), |unit| format!("{number} {unit}")));
+                let sign = sign(&chars, at);
+                let (unit, end) = unit(&chars, end);
+                found.push(format!("{sign}{number}{unit}"));
                 at = end;
             }
             None => at += 1,
         }
     }
     found
+}
+
+/// A number in an English word that begins at a place, and where it ends.
+fn word(chars: &[char], start: usize) -> Option<(String, usize)> {
+    let letters = chars[start..].iter().take_while(|c| c.is_ascii_alphabetic());
+    let word: String = letters.flat_map(|c| c.to_lowercase()).collect();
+    let (_, number) = WORDS.iter().find(|(name, _)| *name == word)?;
+    Some((*number).to_string()).map(|number| multiplied(chars, number, start + word.len()))
+}
+
+/// The first of two Chinese digits that stand for a range, `两三天`.
+fn pair(chars: &[char], start: usize) -> Option<String> {
+    let run: Vec<u64> = chars[start..].iter().map_while(|c| value(*c)).collect();
+    let is_range = matches!(run.as_slice(), [a, b] if *a < 10 && *b == a + 1 && *a > 0)
+        && !unit(chars, start + 2).0.is_empty();
+    (is_range && (start == 0 || !is_numeral(chars[start - 1]))).then(|| run[0].to_string())
+}
+
+/// What stands directly before a number and is part of it: how it is compared, and a minus.
+fn sign(chars: &[char], at: usize) -> String {
+    let mut before = chars[..at].iter().rev().copied();
+    let mut sign = String::new();
+    let mut next = before.next();
+    if matches!(next, Some('-' | '−' | '±' | '~' | '～')) {
+        let behind = before.next();
+        let is_minus = behind.is_none_or(|c| c.is_whitespace() || "(（[<>≤≥=＝，,".contains(c));
+        if is_minus {
+            sign.push(if next == Some('±') { '±' } else { '-' });
+        }
+        next = behind;
+    }
+    let mut rest = next.into_iter().chain(before).skip_while(|c| *c == ' ');
+    match rest.next() {
+        Some(c @ ('<' | '>' | '≤' | '≥' | '≈' | '≠')) => format!("{c}{sign}"),
+        Some('⩽' | '≦') => format!("≤{sign}"),
+        Some('⩾' | '≧') => format!("≥{sign}"),
+        Some('=') => match rest.next() {
+            Some('<') => format!("≤{sign}"),
+            Some('>') => format!("≥{sign}"),
+            _ => sign,
+        },
+        _ => sign,
+    }
+}
+
+/// A number times the power of ten that is written behind it, and where it ends.
+fn multiplied(chars: &[char], number: String, end: usize) -> (String, usize) {
+    let space = usize::from(chars.get(end) == Some(&' '));
+    let is_at = |name: &str, at: usize| {
+        name.chars()
+            .zip(at..)
+            .all(|(c, at)| chars.get(at).is_some_and(|d| d.to_ascii_lowercase() == c))
+    };
+    let found = POWERS.iter().find_map(|(name, power)| {
+        let is_cjk_name = name.chars().all(is_cjk);
+        let at = if is_cjk_name { end } else { end + space };
+        let behind = at + name.chars().count();
+        let ends =
+            is_cjk_name || chars.get(behind).is_none_or(|c| !c.is_ascii_alphabetic() || *c == 's');
+        (is_at(name, at) && ends).then_some((*power, behind))
+    });
+    match found {
+        Some((power, behind)) if number.chars().all(|c| c.is_ascii_digit() || c == '.') => {
+            (shifted(&number, power), behind)
+        }
+        _ => (number, end),
+    }
+}
+
+/// A number in digits with its point so many places to the right.
+fn shifted(number: &str, power: usize) -> String {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let mut digits = whole.to_string();
+    digits.extend(fraction.chars().chain(std::iter::repeat('0')).take(power));
+    let rest: String = fraction.chars().skip(power).collect();
+    let whole = digits.trim_start_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    if rest.is_empty() { whole.to_string() } else { format!("{whole}.{rest}") }
 }
 
 /// Full-width signs as the plain ones.
@@ -103,7 +221,7 @@ fn digits(chars: &[char], start: usize) -> (String, usize) {
         "" => whole.to_string(),
         _ => format!("{whole}.{fraction}"),
     };
-    (number, at)
+    multiplied(chars, number, at)
 }
 
 /// What a Chinese numeral counts: a digit, or a power of ten.
@@ -135,20 +253,43 @@ fn is_numeral(c: char) -> bool {
 /// A number in Chinese numerals that begins at a place, and where it ends; `None` where it is most
 /// likely none.
 fn numeral(chars: &[char], start: usize) -> Option<(String, usize)> {
+    if chars[start..].starts_with(&['百', '分', '之']) {
+        let (number, end) = numeral(chars, start + 3)?;
+        return Some((format!("{number} %"), end));
+    }
     let run: Vec<u64> = chars[start..].iter().map_while(|c| value(*c)).collect();
     let end = start + run.len();
-    if run.len() == 1 && unit(chars, end).is_none() {
-        return None;
+    // `三分之一`.
+    if chars[end..].starts_with(&['分', '之'])
+        && let Some((part, behind)) = numeral(chars, end + 2)
+    {
+        return Some((format!("{part}/{}", read(&run)), behind));
     }
-    // `二〇二四` is read digit by digit.
+    let is_ordinal = start > 0 && chars[start - 1] == '第';
+    let of_fraction = start > 1 && chars[start - 2..].starts_with(&['分', '之']);
+    let has_unit = !unit(chars, end).0.is_empty();
+    let is_positional = run.iter().all(|value| *value < 10);
+    let is_number = match run.as_slice() {
+        // `十分` is most often "very", `千万` "by all means", `百` part of a word.
+        [10] => has_unit && chars.get(end) != Some(&'分') || is_ordinal || of_fraction,
+        [_] => (has_unit || is_ordinal || of_fraction) && run[0] < 10,
+        [first, ..] if *first > 10 => false,
+        _ if is_positional => run.len() > 2 || run.contains(&0) || is_ordinal,
+        _ => true,
+    };
+    is_number.then(|| (read(&run), end))
+}
+
+/// The number that a run of numerals says: digit by digit, `二〇二四`, or by powers of ten.
+fn read(run: &[u64]) -> String {
     if run.iter().all(|value| *value < 10) {
         let read: String = run.iter().map(u64::to_string).collect();
         let read = read.trim_start_matches('0');
-        return Some((if read.is_empty() { "0" } else { read }.to_string(), end));
+        return if read.is_empty() { "0" } else { read }.to_string();
     }
 
     let (mut total, mut section, mut digit) = (0_u64, 0_u64, None);
-    for value in run {
+    for value in run.iter().copied() {
         match value {
             0..10 => digit = Some(value),
             10_000.. => {
@@ -164,12 +305,13 @@ fn numeral(chars: &[char], start: usize) -> Option<(String, usize)> {
             _ => section += digit.take().unwrap_or(1) * value,
         }
     }
-    Some((total.saturating_add(section + digit.unwrap_or(0)).to_string(), end))
+    total.saturating_add(section + digit.unwrap_or(0)).to_string()
 }
 
-/// The unit behind a number, a space or a hyphen between them or not.
-fn unit(chars: &[char], at: usize) -> Option<Cow<'static, str>> {
-    let own = |at: usize| -> Option<&'static str> {
+/// The unit behind a number with a space before it, a space or a hyphen between them or not, with
+/// what it is counted by (`mg/kg`); and where it ends.
+fn unit(chars: &[char], at: usize) -> (String, usize) {
+    let own = |at: usize| -> Option<(&'static str, usize)> {
         let is_at = |unit: &&&str| {
             let mut n = 0;
             let same = unit.chars().all(|c| {
@@ -183,10 +325,23 @@ fn unit(chars: &[char], at: usize) -> Option<Cow<'static, str>> {
             same && ends
         };
         let all = UNITS.iter().chain(UNITS_ZH).filter(is_at);
-        all.max_by_key(|unit| unit.len()).copied()
+        all.max_by_key(|unit| unit.len()).map(|unit| (*unit, at + unit.chars().count()))
     };
-    let space = usize::from(matches!(chars.get(at), Some(' ' | '-' | '\u{A0}' | '\u{2009}')));
-    own(at).or_else(|| (space == 1).then(|| own(at + 1)).flatten()).map(singular)
+    let has_space = matches!(chars.get(at), Some(' ' | '-' | '\u{A0}' | '\u{2009}'));
+    let found = own(at).or_else(|| has_space.then(|| own(at + 1)).flatten());
+    let Some((unit, mut end)) = found else { return (String::new(), at) };
+    let mut unit = format!(" {}", singular(unit));
+    while chars.get(end) == Some(&'/') {
+        let by = chars[end + 1..].iter().take_while(|c| c.is_alphanumeric() || **c == '²');
+        let by: String = by.take(8).flat_map(|c| c.to_lowercase()).collect();
+        if by.is_empty() {
+            break;
+        }
+        end += 1 + by.chars().count();
+        unit.push('/');
+        unit.push_str(by.strip_suffix('s').filter(|one| one.len() > 2).unwrap_or(&by));
+    }
+    (unit, end)
 }
 
 /// `years` as `year`, and spellings of one unit as one of them.
@@ -217,6 +372,11 @@ mod tests {
         check("1,000 mg, 1000mg and １０００ mg", &["1000 mg"; 3]);
         check("0.50 % or .5 or 0.5%", &["0.5 %", "5", "0.5 %"]);
         check("a 35-year-old woman, 35 years", &["35 year", "35 year"]);
+        check("p < 0.05, P>0.05, ≤5 mg, <=5 mg", &["<0.05", ">0.05", "≤5 mg", "≤5 mg"]);
+        check("-5 mmHg, (-3), 2-4 and 10−12", &["-5 mmhg", "-3", "2", "4", "10", "12"]);
+        check("10 mg/kg, 10 mg/day and 3 days/week", &["10 mg/kg", "10 mg/day", "3 day/week"]);
+        check("5 million, 2.5 thousand, 5 billion", &["5000000", "2500", "5000000000"]);
+        check("three patients twice, half of them", &["3", "twice", "1/2"]);
         check("1,2 and 12,345,678", &["1", "2", "12345678"]);
         check("IL-6 at 05 min", &["6", "5 min"]);
         check("5 mgx", &["5"]);
@@ -233,6 +393,14 @@ mod tests {
         check("一般一些统一", &[]);
         check("一亿二千万人，三万亿元", &["120000000 人", "3000000000000 元"]);
         check("十万", &["100000"]);
+        check(
+            "5千克，5公斤，3万元，三万元，5亿元",
+            &["5 千克", "5 千克", "30000 元", "30000 元", "500000000 元"],
+        );
+        check("两三天，2-3天", &["2", "3 天", "2", "3 天"]);
+        check("三分之一，百分之五，5%", &["1/3", "5 %", "5 %"]);
+        check("十分重要，万一，千万不要，三七", &[]);
+        check("第三组，第五组", &["3 组", "5 组"]);
     }
 
     proptest! {

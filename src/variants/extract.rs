@@ -4,7 +4,7 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::gate::Facts;
-use super::permute::{leans, within};
+use super::permute::{is_list, leans, within};
 use super::{Document, How, Variation};
 use crate::rewrite::Mention;
 use crate::rewrite::edits::Swap;
@@ -22,13 +22,20 @@ const LEAST: f64 = 0.4;
 
 fn swaps(document: &Document) -> Vec<Swap> {
     let text = document.text;
+    // Of statutes and lists every item says something; and where most sentences have no concept,
+    // the lexicon does not know what the text is about.
+    let named =
+        document.sentences.iter().filter(|one| within(document.mentions, one).next().is_some());
+    if is_list(text) || 2 * named.count() < document.sentences.len() {
+        return Vec::new();
+    }
     let mut swaps: Vec<Swap> = Vec::new();
     for (nth, sentence) in document.sentences.iter().enumerate() {
         let said = &text[sentence.clone()];
         let next = document.sentences.get(nth + 1);
         let is_leant_on = next.is_some_and(|next| leans(&text[next.clone()]));
         let own: Vec<Mention> = within(document.mentions, sentence).copied().collect();
-        let is_label = said.ends_with([':', '：']);
+        let is_label = said.contains([':', '：', '“', '”', '"', '「', '」']);
         if own.is_empty() && !is_leant_on && !is_label && Facts::of(said, &own).is_empty() {
             // With the space behind it, but not the end of a line.
             let behind = &text[sentence.end..];

@@ -33,12 +33,23 @@ static COMPARISONS: &[(&str, &[&str])] = &[
     ("decrease", &["decrease", "decreases", "decreased", "decreasing", "reduce", "reduces",
         "reduced", "reducing", "reduction", "decline", "declines", "declined", "fall", "falls",
         "fell", "fallen", "lowered"]),
+    ("faster", &["faster", "fastest", "sooner", "quicker"]),
+    ("slower", &["slower", "slowest"]),
+    ("stronger", &["stronger", "strongest"]),
+    ("weaker", &["weaker", "weakest"]),
+    ("double", &["double", "doubled", "doubles", "twofold"]),
+    ("half", &["half", "halved", "halves"]),
+    ("rarely", &["rarely", "seldom", "hardly", "scarcely", "rare"]),
+    ("often", &["often", "frequently", "frequent", "common", "commonly"]),
+    ("except", &["except", "excluding", "excluded", "exclude"]),
+    ("contraindicated", &["contraindicated", "contraindication"]),
     ("equal", &["equal", "same", "similar", "identical", "unchanged"]),
 ];
 
 /// The same in Chinese, where words have no spaces.
 #[rustfmt::skip]
 static COMPARISONS_ZH: &[&str] = &[
+    "更", "比", "较", "禁", "忌", "慎", "莫", "别", "倍增", "减半", "除外", "罕见", "常见",
     "高于", "低于", "大于", "小于", "多于", "少于", "优于", "劣于", "超过", "不足", "以上",
     "以下", "以内", "以外", "至少", "至多", "最高", "最低", "最大", "最小", "增加", "减少",
     "升高", "降低", "上升", "下降", "增高", "提高", "改善", "恶化", "之前", "之后", "以前",
@@ -191,6 +202,21 @@ mod tests {
         assert_eq!(differ(text, negation), Some("negations"));
         let comparison = "The dose was 1,000 mg, and 12 patients did not recover less quickly.";
         assert_eq!(differ(text, comparison), Some("comparisons"));
+        for (said, other) in [
+            ("p < 0.05 there", "p > 0.05 there"),
+            ("at least ≤5 mg", "at least ≥5 mg"),
+            ("a change of -5 mmHg", "a change of 5 mmHg"),
+            ("three patients", "five patients"),
+            ("twice daily", "once daily"),
+            ("10 mg/kg", "10 mg/day"),
+            ("5 million people", "5 billion people"),
+            ("第三组患者", "第五组患者"),
+            ("5 kPa", "5 Pa"),
+        ] {
+            assert_eq!(differ(said, other), Some("numbers"), "{said}");
+        }
+        assert_eq!(differ("it rarely helps", "it often helps"), Some("comparisons"));
+        assert_eq!(differ("该药禁用于儿童", "该药用于儿童"), Some("comparisons"));
         assert_eq!(differ("血压高于140毫米汞柱", "血压低于140毫米汞柱"), Some("comparisons"));
         assert_eq!(differ("三岁儿童不宜服用", "3岁儿童不宜服用"), None);
         assert_eq!(differ("儿童不宜服用", "儿童宜服用"), Some("negations"));

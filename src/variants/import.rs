@@ -96,14 +96,14 @@ impl Imported {
     }
 
     /// Says that a document is in the build.
-    pub(super) fn meet(&self, parent: &str) {
+    pub fn meet(&self, parent: &str) {
         if let Some(own) = self.0.get(parent) {
             own.is_met.store(true, Ordering::Relaxed);
         }
     }
 
     /// Those whose documents were not met.
-    pub(super) fn orphans(&self) -> Vec<Refusal> {
+    pub fn orphans(&self) -> Vec<Refusal> {
         let lost = self.0.iter().filter(|(_, own)| !own.is_met.load(Ordering::Relaxed));
         let all = lost.flat_map(|(parent, own)| own.rows.iter().map(move |row| (parent, row)));
         all.map(|(parent, row)| Refusal {

@@ -1,23 +1,23 @@
 //! `permute`: the sentences of a paragraph in another order.
 //!
-//! Sentences that lean on the one before go with it: those that begin with a pronoun, a
-//! demonstrative, a connective or an ordinal, and those that mention no concept. Where the first
-//! mention of what the paragraph is about is a short form then, it gets its full name. That is the
+//! Sentences that lean on the one before go with it: those that begin with a pronoun, a connective
+//! or an ordinal, those that point back anywhere ("these patients"), those that mention no concept,
+//! and all that one bracket or quotation holds. A short form stands behind where it is explained;
+//! that which the paragraph uses most gets its full name where it comes first instead. That is the
 //! rule of the generator of Allen-Zhu and Li (PhysicsLM4, `augmentation_permutation2`): protect
 //! abbreviations, find how the subject is referred to, shuffle, full name in the first sentence.
 //!
 //! A paragraph is a line, as readers write them, so the sections of an abstract stay whole and
-//! where they are, each behind its label. Statutes and lists are never permuted: their order says
-//! something.
+//! where they are, each behind its label. Never permuted is what has an order of its own: statutes,
+//! lists, steps and days, questions and answers, speakers.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rand_chacha::ChaCha8Rng;
 
 use super::{Document, How, Variation};
 use crate::draw;
-use crate::knowledge::names::Rule;
+use crate::knowledge::abbreviations::{Definition, definitions};
 use crate::rewrite::Mention;
 use crate::text::words::{capitalised, is_cjk, words};
 
@@ -64,6 +64,26 @@ static LEANS_ZH: &[&str] = &[
     "之后", "否则",
 ];
 
+/// Words that point back, wherever they stand.
+static POINTS: &[&str] = &[
+    "these",
+    "those",
+    "this",
+    "such",
+    "latter",
+    "former",
+    "remaining",
+    "aforementioned",
+    "above",
+    "respectively",
+    "thereafter",
+    "therein",
+];
+
+/// The same in Chinese.
+static POINTS_ZH: &[&str] =
+    &["该", "上述", "前述", "此类", "这些", "这种", "前者", "后者", "本款", "前款"];
+
 /// How often an order is drawn until it is another.
 const TRIES: usize = 8;
 
@@ -92,7 +112,7 @@ fn permuted(document: &Document, stream: &mut ChaCha8Rng) -> Option<String> {
 
 /// Whether the order of a text's lines says something: statutes, and texts a third of whose lines
 /// are items of lists.
-fn is_list(text: &str) -> bool {
+pub(super) fn is_list(text: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let is_statute = |line: &&str| {
         line.strip_prefix('第').is_some_and(|rest| {
@@ -135,6 +155,10 @@ fn paragraph_permuted(
         return None;
     }
 
+    if has_an_order(&text[paragraph.clone()], own.iter().skip(1).map(|one| &text[one.clone()])) {
+        return None;
+    }
+
     // A label stays before whatever comes first behind it.
     let begin = own[0].start + label(&text[own[0].clone()]);
     let mut groups: Vec<Range<usize>> = Vec::new();
@@ -143,11 +167,19 @@ fn paragraph_permuted(
         let said = &text[start..sentence.end];
         let names = within(document.mentions, &(start..sentence.end)).next().is_some();
         match groups.last_mut() {
-            Some(last) if leans(said) || !names || !ends(&text[..sentence.start]) => {
+            Some(last)
+                if leans(said)
+                    || !names
+                    || !ends(&text[..sentence.start])
+                    || is_open(&text[last.clone()]) =>
+            {
                 last.end = sentence.end;
             }
             _ => groups.push(start..sentence.end),
         }
+    }
+    if groups.iter().any(|group| is_open(&text[group.clone()])) {
+        return None;
     }
     // What does not end as a sentence does would run into the next one.
     let moving = groups.len() - usize::from(!ends(&text[..own[own.len() - 1].end]));
@@ -155,29 +187,34 @@ fn paragraph_permuted(
         return None;
     }
 
+    let short = ShortForms::of(text, &groups);
     let mut order: Vec<usize> = (0..moving).collect();
     let is_same = |order: &[usize]| order.windows(2).all(|pair| pair[0] < pair[1]);
     for _ in 0..TRIES {
+        draw::shuffle(&mut order, stream);
+        short.put_behind(&mut order);
         if !is_same(&order) {
             break;
         }
-        draw::shuffle(&mut order, stream);
     }
     if is_same(&order) {
         return None;
     }
     order.extend(moving..groups.len());
-    let named = full_name(document, &groups, &order);
+    let named = short.named(text, &groups, &order);
 
     let mut all = text[paragraph.start..begin].to_string();
     for (place, group) in order.iter().enumerate() {
         let range = &groups[*group];
         match &named {
-            Some((mention, name)) if range.contains(&mention.start) => {
-                all.push_str(&text[range.start..mention.start]);
-                let opens = mention.start == range.start;
-                all.push_str(&if opens { capitalised(name) } else { (*name).to_string() });
-                all.push_str(&text[mention.end..range.end]);
+            Some((at, name)) if range.contains(&at.start) => {
+                all.push_str(&text[range.start..at.start]);
+                all.push_str(&if at.start == range.start {
+                    capitalised(name)
+                } else {
+                    name.clone()
+                });
+                all.push_str(&text[at.end..range.end]);
             }
             _ => all.push_str(&text[range.clone()]),
         }
@@ -189,30 +226,141 @@ fn paragraph_permuted(
     Some(all)
 }
 
-/// The first mention, in the new order, of what the paragraph mentions most, where it is a short
-/// form, and the full name it gets.
-fn full_name<'a>(
-    document: &Document<'a>,
-    groups: &[Range<usize>],
-    order: &[usize],
-) -> Option<(&'a Mention, &'a str)> {
-    let whole = groups.first()?.start..groups.last()?.end;
-    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
-    within(document.mentions, &whole).for_each(|one| *counts.entry(one.concept).or_default() += 1);
-    let most = counts.iter().max_by_key(|(concept, n)| (**n, std::cmp::Reverse(**concept)));
-    let (main, _) = most?;
+/// The short forms that a paragraph explains and uses.
+struct ShortForms {
+    /// Of each: the group that explains it, those that use it, and where it and its long form stand.
+    all: Vec<(usize, Vec<usize>, Definition)>,
+    /// The one that is used most, where its full name can stand in its place.
+    main: Option<usize>,
+}
 
-    let mut mentions = order.iter().flat_map(|group| within(document.mentions, &groups[*group]));
-    let first = mentions.find(|mention| mention.concept == *main)?;
-    if first.rule != Rule::Abbreviation || is_in_brackets(document.text, first) {
-        return None;
+impl ShortForms {
+    fn of(text: &str, groups: &[Range<usize>]) -> Self {
+        let mut all: Vec<(usize, Vec<usize>, Definition)> = Vec::new();
+        for definition in definitions(text) {
+            let group = |at: usize| groups.iter().position(|group| group.contains(&at));
+            let Some(explains) = group(definition.short.start) else { continue };
+            let users = (0..groups.len())
+                .filter(|at| *at != explains && uses(text, &groups[*at], &definition).is_some());
+            let users: Vec<usize> = users.collect();
+            if !users.is_empty() {
+                all.push((explains, users, definition));
+            }
+        }
+        // Of Chinese nobody knows where a long form begins.
+        let can_be_named = |(_, users, definition): &(usize, Vec<usize>, Definition)| {
+            let is_plain = |user: &usize| {
+                uses(text, &groups[*user], definition).is_some_and(|one| one.is_plain)
+            };
+            definition.long.len() > 4 && users.iter().all(is_plain)
+        };
+        let numbers = (0..all.len()).filter(|at| can_be_named(&all[*at]));
+        let main = numbers.max_by_key(|at| (all[*at].1.len(), std::cmp::Reverse(*at)));
+        ShortForms { all, main }
     }
-    let full = document
-        .mentions
-        .iter()
-        .filter(|one| one.concept == *main && one.rule != Rule::Abbreviation && !one.is_fixed());
-    let name = full.map(|one| &document.text[one.start..one.end]).max_by_key(|name| name.len())?;
-    Some((first, name))
+
+    /// Moves groups that explain before those that use, but for the main short form.
+    fn put_behind(&self, order: &mut Vec<usize>) {
+        for _ in 0..order.len() * self.all.len() {
+            let place = |group: usize| order.iter().position(|one| *one == group);
+            let wrong = self.all.iter().enumerate().find_map(|(at, (explains, users, _))| {
+                let own = place(*explains).filter(|_| Some(at) != self.main)?;
+                let first = users.iter().filter_map(|user| place(*user)).min()?;
+                (first < own).then_some((own, first))
+            });
+            let Some((own, first)) = wrong else { return };
+            let group = order.remove(own);
+            order.insert(first, group);
+        }
+    }
+
+    /// Where the main short form comes first before it is explained, and the name it gets.
+    fn named(
+        &self,
+        text: &str,
+        groups: &[Range<usize>],
+        order: &[usize],
+    ) -> Option<(Range<usize>, String)> {
+        let (explains, users, definition) = &self.all[self.main?];
+        let first = order.iter().find(|group| *group == explains || users.contains(group))?;
+        if first == explains {
+            return None;
+        }
+        let at = uses(text, &groups[*first], definition)?.place;
+        let long = &text[definition.long.clone()];
+        // A capital at the beginning of a sentence is none of the name's.
+        let opens = groups.iter().any(|group| group.start == definition.long.start);
+        let mut letters = long.chars();
+        let lower: String =
+            letters.next().into_iter().flat_map(char::to_lowercase).chain(letters).collect();
+        let is_acronym = long.chars().nth(1).is_some_and(|c| !c.is_lowercase());
+        Some((at, if opens && !is_acronym { lower } else { long.to_string() }))
+    }
+}
+
+/// A place where a short form is used.
+struct Use {
+    place: Range<usize>,
+    /// Whether the long form can stand there: it is no plural, and no article stands before it.
+    is_plain: bool,
+}
+
+/// Where a short form is used first in a group, in either number.
+fn uses(text: &str, group: &Range<usize>, definition: &Definition) -> Option<Use> {
+    let short = &text[definition.short.clone()];
+    let stem = short.strip_suffix('s').unwrap_or(short);
+    let said = &text[group.clone()];
+    let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() && !is_cjk(c));
+    said.match_indices(stem).find_map(|(start, _)| {
+        let plural = usize::from(said[start + stem.len()..].starts_with('s'));
+        let end = start + stem.len() + plural;
+        let free =
+            !is_word(said[..start].chars().next_back()) && !is_word(said[end..].chars().next());
+        let before = said[..start].trim_end().rsplit(' ').next().unwrap_or("").to_lowercase();
+        free.then(|| Use {
+            place: start + group.start..end + group.start,
+            is_plain: &said[start..end] == short && !matches!(before.as_str(), "a" | "an"),
+        })
+    })
+}
+
+/// Whether a paragraph has an order of its own: steps and days, questions, numbered points, or
+/// sentences behind the first that begin with a label or a speaker.
+fn has_an_order<'a>(paragraph: &str, mut later: impl Iterator<Item = &'a str>) -> bool {
+    let lower = paragraph.to_lowercase();
+    let numbered = |word: &str| {
+        let behind = |(at, word): (usize, &str)| {
+            lower[at + word.len()..].trim_start().starts_with(|c: char| c.is_ascii_digit())
+        };
+        lower.match_indices(word).filter(|one| behind(*one)).count()
+    };
+    let n_steps: usize =
+        ["step ", "day ", "week ", "month ", "phase ", "visit "].into_iter().map(numbered).sum();
+    n_steps > 1
+        || paragraph.contains(['?', '？'])
+        || paragraph.contains(|c: char| matches!(c, '①'..='⑳'))
+        || later.any(is_labelled)
+        || label_is_short(paragraph)
+}
+
+/// Whether a sentence begins with a label or a speaker: `METHODS: `, `患者：`.
+fn is_labelled(sentence: &str) -> bool {
+    let begin: String = sentence.chars().take(30).collect();
+    let end = begin.find([':', '：']);
+    end.is_some_and(|end| end > 0 && !begin[..end].contains(['.', '。', '，', ',']))
+}
+
+/// Whether a paragraph begins with a label of Chinese that may belong to its sentence, `法院认为：`.
+fn label_is_short(paragraph: &str) -> bool {
+    let begin: String = paragraph.trim_start().chars().take(12).collect();
+    begin.find(['：', ':']).is_some_and(|end| end > 0 && begin[..end].chars().all(is_cjk))
+}
+
+/// Whether a text opens a bracket or a quotation that it does not close, or closes one.
+fn is_open(text: &str) -> bool {
+    let pairs = [('(', ')'), ('（', '）'), ('[', ']'), ('“', '”'), ('「', '」'), ('《', '》')];
+    let n = |c: char| text.matches(c).count();
+    pairs.iter().any(|(open, close)| n(*open) != n(*close)) || n('"') % 2 == 1
 }
 
 /// Whether a mention is what stands in brackets: `myocardial infarction (MI)`.
@@ -243,8 +391,7 @@ fn label(sentence: &str) -> usize {
     let label = &sentence[..end];
     let is_capital =
         label.chars().all(|c| !c.is_lowercase()) && label.contains(char::is_alphabetic);
-    let is_short = label.chars().all(is_cjk) && label.chars().count() <= 8;
-    if !(is_capital && !label.contains(is_cjk) && label.len() <= 60 || is_short) {
+    if !is_capital || label.contains(is_cjk) || label.len() > 60 {
         return 0;
     }
     let behind = end + sentence[end..].chars().next().map_or(0, char::len_utf8);
@@ -255,15 +402,19 @@ fn label(sentence: &str) -> usize {
 pub(super) fn leans(sentence: &str) -> bool {
     let bare = sentence.trim_start_matches(['"', '\'', '“', '‘', '(', '（']);
     if bare.starts_with(is_cjk) {
-        return LEANS_ZH.iter().any(|word| bare.starts_with(word));
+        return LEANS_ZH.iter().any(|word| bare.starts_with(word))
+            || POINTS_ZH.iter().any(|word| bare.contains(word));
     }
     let lower: String = bare.chars().take(40).flat_map(char::to_lowercase).collect();
     let is_long = |words: &&&str| {
         lower.strip_prefix(**words).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
     };
     let first = words(&lower).next().map(|word| word.text);
-    // A small letter begins what a false end of a sentence cut off.
-    bare.starts_with(char::is_lowercase)
+    let points = || words(bare).any(|word| POINTS.contains(&word.text.to_lowercase().as_str()));
+    // A small letter, a digit or a closing sign begins what a false end of a sentence cut off.
+    bare.starts_with(|c: char| c.is_lowercase() || c.is_ascii_digit())
+        || sentence.starts_with([')', ']', '”', '）', '」', ',', ';'])
+        || points()
         || first.is_some_and(|word| LEANS.contains(&word))
         || LEANS_LONG.iter().any(|words| is_long(&words))
 }
@@ -281,19 +432,12 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    /// Mentions of some words: the n-th is the concept n; those in capitals are short forms of the
-    /// one before them.
+    /// Mentions of some words: the n-th is the concept n.
     fn mentions(text: &str, names: &[&str]) -> Vec<Mention> {
         let mut found: Vec<Mention> = Vec::new();
-        for (nth, name) in names.iter().enumerate() {
-            let is_short = name.chars().all(char::is_uppercase);
-            let rule = if is_short { Rule::Abbreviation } else { Rule::Name };
-            let concept = nth - usize::from(is_short);
-            let at = |(start, _)| Mention {
-                end: start + name.len(),
-                rule,
-                ..Mention::at(start, concept)
-            };
+        for (concept, name) in names.iter().enumerate() {
+            let at =
+                |(start, _)| Mention { end: start + name.len(), ..Mention::at(start, concept) };
             found.extend(text.match_indices(name).map(at));
         }
         found.sort_by_key(|mention| mention.start);
@@ -326,11 +470,6 @@ mod tests {
 
     #[test]
     fn the_first_short_form_gets_its_name() {
-        let text = "Heart failure (HF) is common. HF needs care. Asthma may lead to HF.";
-        let found = all(text, &["eart failure", "HF", "sthma"]);
-        assert!(
-            found.iter().any(|text| text.starts_with("eart failure") || text.starts_with("Eart"))
-        );
         let text = "In heart failure (HF) rest helps. In HF water collects. Asthma is no HF.";
         let found = all(text, &["heart failure", "HF", "Asthma"]);
         assert!(found.contains(
@@ -339,6 +478,41 @@ mod tests {
         assert!(found.contains(
             "Asthma is no heart failure. In heart failure (HF) rest helps. In HF water collects."
         ));
+        // Of two short forms one gets its name, and the other stands behind where it is explained.
+        let text = "Asthma needs inhaled corticosteroids (ICS). Heart failure (HF) is no asthma. \
+                    In asthma ICS help, and so they do in HF. Nothing helps in HF but rest.";
+        for found in all(text, &["sthma", "eart failure", "HF"]) {
+            assert!(found.find("(ICS)").unwrap() < found.find("ICS help").unwrap(), "{found}");
+            let (named, first) = (found.find("eart failure").unwrap(), found.find("HF").unwrap());
+            assert!(named < first, "{found}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_together_or_has_an_order_stays() {
+        let names = ["sthma", "ough"];
+        for text in [
+            "BACKGROUND: Asthma is common. METHODS: Cough was counted. RESULTS: Asthma was rare.",
+            "Q: Is asthma common? A: Asthma is. Q: Is cough? A: Cough is.",
+            "Step 1: Treat asthma. Step 2: Treat cough.",
+            "On day 1 asthma began. On day 2 cough began. Cough ended asthma.",
+            "① Asthma is common. ② Cough is rare.",
+        ] {
+            assert!(all(text, &names).is_empty(), "{text}");
+        }
+        assert!(all("法院认为：哮喘是病。咳嗽也是病。", &["哮喘", "咳嗽"]).is_empty());
+
+        let together = [
+            "He said: \u{201c}Asthma is bad. Cough is worse.\u{201d}",
+            "Asthma (in the ward. Cough too) was seen.",
+            "Asthma was rare (P < 0. 001), but cough was not.",
+            "Asthma is common. Cough was seen in these patients.",
+        ];
+        for text in together {
+            for found in all(&format!("{text} Asthma ends. Cough stays."), &names) {
+                assert!(found.contains(text), "{found}");
+            }
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::flow::dataset::Dataset;
 use crate::flow::room::{Added, Context, Outcome};
 use crate::rewrite::edits::{self, Edit};
 use crate::text::words::words;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Gives every document to the next room as it is, once.
 pub(super) fn without_variants(input: &Dataset, cx: &Context<'_>) -> Result<()> {
@@ -67,8 +68,7 @@ pub(super) fn write(
             let exposures = plan.exposures(span.first_row + row as u64);
             let family = match roles.value(row) {
                 "domain" => {
-                    let wanted = exposures as usize - 1;
-                    family(id, text, language, wanted, imported.of(id), kit)?
+                    family(id, text, language, exposures as usize - 1, imported.of(id), kit)?
                 }
                 _ => Family::default(),
             };
@@ -119,13 +119,27 @@ impl Made {
         for (variant, member) in family.variants.into_iter().zip(1..) {
             self.made.push((variant.kind.clone(), 1));
             self.rows.push(row);
-            let own = format!("{id}~{member}");
+            // With what it says in it: a document may be called `parent~1` itself.
+            let own = format!("{id}~{member}-{:08x}", xxh3_64(variant.text.as_bytes()) as u32);
             self.variants.push(Some([own, variant.text, id.to_string(), variant.kind]));
             self.edits.push(variant.edits);
             self.times.push(times(member));
         }
 
         let at = row as usize;
+        for (text, kind, reason, place) in family.unusable {
+            self.made.push((kind.clone(), 1));
+            self.refused.push(Refusal {
+                source: places.sources.value(at).to_string(),
+                file: place.0,
+                offset: place.1,
+                id: Some(id.to_string()),
+                reason: reason.into(),
+                detail: kind,
+                n_bytes: text.len() as u64,
+                bytes: text.into_bytes(),
+            });
+        }
         for Rejected { variant, difference, place } in family.rejected {
             self.made.push((variant.kind.clone(), 1));
             let (file, offset) = place

@@ -4,8 +4,8 @@
 //! with a hash of the ids of their documents. [`verify`] reads the ids from the shards again and
 //! follows the ranges from the first document on: none is skipped, repeated or out of order, and
 //! each is the document that stands there. Where blocks of the order were shuffled, it shuffles
-//! them again; where the windows of some documents are dealt in turn, those of a document come in
-//! their order, and all of a block before the next one begins.
+//! them again; where the windows of some documents are dealt in turn, it deals them again once all
+//! documents of a block are read and the number of their windows is known.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
-use crate::train::data::deal::Blocks;
+use crate::train::data::deal::{Blocks, turns};
 use crate::train::data::paced::Paced;
 use crate::train::data::shards::Shards;
 use crate::train::data::shuffle::Documents;
@@ -79,10 +79,11 @@ impl Range {
         });
     }
 
-    /// Whether the window comes right after this range in the same epoch.
+    /// Whether the window comes right after this range in the same epoch. A document of several
+    /// windows ends it, so that it tells how many each has.
     fn precedes(&self, window: &Window) -> bool {
         match self.ends {
-            true => (window.seq, window.index) == (self.last + 1, 0),
+            true => self.last_window == 0 && (window.seq, window.index) == (self.last + 1, 0),
             false => (window.seq, window.index) == (self.last, self.last_window + 1),
         }
     }
@@ -108,7 +109,12 @@ pub fn verify(
 ) -> Result<()> {
     let documents = Documents::new(Stream::names(shards), paced, shuffle, seed, 0)?;
     let text = std::fs::read_to_string(path).map_err(|cause| Error::file("read", path, cause))?;
-    let mut order = Order { documents: Blocks::new(documents, deal), open: Vec::new() };
+    let mut order = Order {
+        documents: Blocks::new(documents, deal),
+        open: Vec::new(),
+        windows: Vec::new(),
+        read: Vec::new(),
+    };
 
     for (line, number) in text.lines().zip(1..) {
         let consumed: Consumed = serde_json::from_str(line).map_err(|cause| {
@@ -130,10 +136,16 @@ struct Order<'a> {
     documents: Blocks<'a>,
     /// The documents of the block that are not read to their end, in order.
     open: Vec<Open>,
+    /// Windows of each document of the block, as far as they were read.
+    windows: Vec<usize>,
+    /// Of each window that was read of the block, the number of its document in it.
+    read: Vec<usize>,
 }
 
 /// A document that is being read.
 struct Open {
+    /// Its number in the block.
+    number: usize,
     epoch: u64,
     seq: u64,
     id: String,
@@ -149,9 +161,22 @@ impl Order<'_> {
             let window = if is_first { range.first_window } else { 0 };
             let at = self.find(range.epoch, seq, window)?;
             ids = add_id(&ids, &self.open[at].id);
+            // One of several windows ends its range, so those before the last have one each.
+            let last = if is_last { range.last_window } else { window };
+            let number = self.open[at].number;
+            for _ in window..=last {
+                self.windows[number] += 1;
+                self.read.push(number);
+            }
             match is_last && !range.ends {
                 true => self.open[at].window = range.last_window + 1,
                 false => drop(self.open.remove(at)),
+            }
+            if self.open.is_empty() && turns(&self.windows) != self.read {
+                return Err(Error::data(format!(
+                    "the windows of the documents up to {seq} were not read in turn: another \
+                     window comes next"
+                )));
             }
         }
 
@@ -187,9 +212,15 @@ impl Order<'_> {
             block = self.documents.next_block()?;
         }
         let epoch = self.documents.epoch();
-        let open =
-            |document: Document| Open { epoch, seq: document.seq, id: document.id, window: 0 };
-        self.open = block.into_iter().map(open).collect();
+        let open = |(number, document): (usize, Document)| Open {
+            number,
+            epoch,
+            seq: document.seq,
+            id: document.id,
+            window: 0,
+        };
+        (self.windows, self.read) = (vec![0; block.len()], Vec::new());
+        self.open = block.into_iter().enumerate().map(open).collect();
         match self.open.is_empty() {
             true => Err(Error::data("more was read than the shards hold")),
             false => Ok(()),

@@ -65,17 +65,37 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// The windows of the documents of a block, in turn: of `n`, the one of number `i` stands at
-/// `(i + u) / n`, where `u` is the place of its document in the block.
-pub fn dealt(documents: Vec<Vec<Window>>) -> VecDeque<Window> {
-    let n_documents = documents.len() as f64;
-    let mut placed: Vec<(f64, Window)> = Vec::new();
-    for (at, windows) in documents.into_iter().enumerate() {
-        let (u, n) = ((at as f64 + 0.5) / n_documents, windows.len() as f64);
-        let all = windows.into_iter().enumerate();
-        placed.extend(all.map(|(number, window)| ((number as f64 + u) / n, window)));
+/// The order in which windows of documents that have so many are read in turn, as the number of the
+/// document of each: of `n`, the one of number `i` stands at `(i + u) / n`, where `u` is the place
+/// of its document in the block.
+pub fn turns(counts: &[usize]) -> Vec<usize> {
+    let n_documents = counts.len() as f64;
+    let mut placed: Vec<(f64, usize)> = Vec::new();
+    for (at, n) in counts.iter().enumerate() {
+        let u = (at as f64 + 0.5) / n_documents;
+        placed.extend((0..*n).map(|number| ((number as f64 + u) / *n as f64, at)));
     }
     // Stable: of equal places the document that comes first stands first.
     placed.sort_by(|a, b| a.0.total_cmp(&b.0));
-    placed.into_iter().map(|(_, window)| window).collect()
+    placed.into_iter().map(|(_, at)| at).collect()
+}
+
+/// The windows of the documents of a block, in turn.
+pub fn dealt(documents: Vec<Vec<Window>>) -> VecDeque<Window> {
+    let order = turns(&documents.iter().map(Vec::len).collect::<Vec<usize>>());
+    let mut left: Vec<_> = documents.into_iter().map(Vec::into_iter).collect();
+    order.into_iter().filter_map(|at| left[at].next()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_of_a_long_document_stand_apart() {
+        assert_eq!(turns(&[1, 1, 1]), [0, 1, 2], "documents of one window keep their order");
+        assert_eq!(turns(&[3]), [0, 0, 0]);
+        assert_eq!(turns(&[4, 1, 1, 1]), [0, 0, 1, 0, 2, 0, 3]);
+        assert!(turns(&[]).is_empty());
+    }
 }
