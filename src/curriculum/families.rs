@@ -8,7 +8,7 @@
 //! as its share, so they stand `positions / e` apart but for one document of each number of
 //! exposures.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -108,38 +108,50 @@ pub struct Counted {
 
 /// Counts the exposures of an order.
 pub(super) fn count(rows: &[Row], sequence: &[u32]) -> Counted {
-    let mut seen: HashMap<u64, (u32, usize)> = HashMap::with_capacity(sequence.len());
-    let mut exposures = Exposures::default();
-    let mut nth = Vec::with_capacity(sequence.len());
-    let with_variants: std::collections::HashSet<u64> = sequence
-        .iter()
-        .map(|idx| &rows[*idx as usize])
-        .filter(|row| row.is_variant)
-        .map(|row| row.family)
-        .collect();
-
-    for (at, idx) in sequence.iter().enumerate() {
-        let row = &rows[*idx as usize];
-        let before = seen.get(&row.family).copied();
-        if let Some((_, last)) = before
-            && with_variants.contains(&row.family)
-        {
-            let gap = (at - last) as u64;
-            exposures.least_gap = Some(exposures.least_gap.map_or(gap, |least| least.min(gap)));
+    // Most documents have no variant, and are told by their row: a map of all would take more
+    // memory than the rows do.
+    let row = |idx: u32| &rows[idx as usize];
+    let varied: HashSet<u64> =
+        sequence.iter().filter(|idx| row(**idx).is_variant).map(|idx| row(*idx).family).collect();
+    let mut of_row = vec![0_u32; rows.len()];
+    let mut of_family: HashMap<u64, u32> = HashMap::new();
+    for idx in sequence {
+        match varied.contains(&row(*idx).family) {
+            true => *of_family.entry(row(*idx).family).or_default() += 1,
+            false => of_row[*idx as usize] += 1,
         }
-        let number = before.map_or(0, |(n, _)| n);
-        exposures.variants += u64::from(row.is_variant);
-        exposures.repeats += u64::from(number > 0 && !row.is_variant && row.is_domain);
-        nth.push(number);
-        seen.insert(row.family, (number + 1, at));
     }
 
-    let of = sequence.iter().map(|idx| seen[&rows[*idx as usize].family].0).collect();
-    for (idx, nth) in sequence.iter().zip(&nth) {
-        let row = &rows[*idx as usize];
-        if *nth == 0 && row.is_domain {
-            *exposures.by_exposures.entry(seen[&row.family].0).or_default() += 1;
+    let mut exposures = Exposures::default();
+    let (mut nth, mut of) =
+        (Vec::with_capacity(sequence.len()), Vec::with_capacity(sequence.len()));
+    let mut seen_of_row = vec![0_u32; rows.len()];
+    let mut last_of_family: HashMap<u64, (u32, usize)> = HashMap::new();
+    for (at, idx) in sequence.iter().enumerate() {
+        let one = row(*idx);
+        let (number, total) = match of_family.get(&one.family) {
+            Some(total) => {
+                let last = last_of_family.entry(one.family).or_insert((0, at));
+                if last.0 > 0 {
+                    let gap = (at - last.1) as u64;
+                    exposures.least_gap =
+                        Some(exposures.least_gap.map_or(gap, |least| least.min(gap)));
+                }
+                *last = (last.0 + 1, at);
+                (last.0 - 1, *total)
+            }
+            None => {
+                seen_of_row[*idx as usize] += 1;
+                (seen_of_row[*idx as usize] - 1, of_row[*idx as usize])
+            }
+        };
+        exposures.variants += u64::from(one.is_variant);
+        exposures.repeats += u64::from(number > 0 && !one.is_variant && one.is_domain);
+        if number == 0 && one.is_domain {
+            *exposures.by_exposures.entry(total).or_default() += 1;
         }
+        nth.push(number);
+        of.push(total);
     }
     Counted { nth, of, exposures }
 }

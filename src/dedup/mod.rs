@@ -53,7 +53,7 @@ use crate::flow::room::Context;
 pub use sketch::{Keys, Signer};
 
 /// Changes when the same input and parameters give other rows.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Parameters of the room; each is explained in `pipelines/default.toml`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

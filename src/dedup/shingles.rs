@@ -16,6 +16,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::text::numbers::of_numerals;
 use crate::text::words::is_cjk;
 
 /// Base of the polynomial: any large odd number does, since the token hashes are random already.
@@ -123,7 +124,7 @@ impl Shingler {
 
 /// The numbers of a text in normal form, as a sorted set of hashes: the digits that a word begins
 /// with, without zeros in front (so `05 mg` and `5mg` are one), and runs of two or more Chinese
-/// numerals.
+/// numerals (so `三十五岁` and `35岁` are one, too).
 pub fn numbers(normal: &str) -> Vec<u64> {
     let mut found = Vec::new();
     for_each_token(normal, |token, _| {
@@ -135,7 +136,7 @@ pub fn numbers(normal: &str) -> Vec<u64> {
     });
 
     let runs = normal.split(|c| !NUMERALS.contains(c)).filter(|run| run.chars().nth(1).is_some());
-    found.extend(runs.map(|run| xxh3_64(run.as_bytes())));
+    found.extend(runs.map(|run| xxh3_64(of_numerals(run).as_bytes())));
     found.sort_unstable();
     found.dedup();
     found
@@ -237,6 +238,7 @@ mod tests {
         let check = |text: &str, n: usize| assert_eq!(numbers(&normalise(text)).len(), n, "{text}");
         check("5 mg, 05mg, 17th of B12 and 5 0", 3);
         check("第十二条 罚款五百元，一般", 2);
+        check("第十二条和第12条，二〇二四年和2024年", 2);
         check("no number", 0);
     }
 

@@ -8,6 +8,7 @@
 //! concepts. Where those stay it is a `paraphrase`; where one changes it is a `hard` negative:
 //! nearly the same text with another meaning.
 
+use crate::text::numbers::numbers;
 use crate::text::words::words;
 
 /// Longest character n-gram.
@@ -189,6 +190,8 @@ fn facts(text: &str) -> (Vec<String>, usize) {
         }
     }
 
+    // In one form, whether they are written in digits, in words or in Chinese numerals.
+    facts.extend(numbers(text));
     facts.sort();
     (facts, negations)
 }
@@ -260,6 +263,8 @@ mod tests {
         assert_eq!(label(anchor, "It rained."), "off");
         assert_eq!(label("We gave the Conners test.", "We gave the test of conners."), "hard");
         assert_eq!(label("阿司匹林可以用于儿童。", "阿司匹林不可以用于儿童。"), "hard");
+        assert_eq!(label("三十五岁以上的患者每天服用。", "四十五岁以上的患者每天服用。"), "hard");
+        assert_eq!(label("We gave it to three boys.", "We gave it to four boys."), "hard");
         let changed = judge("Aspirin lowers risk.", "Heparin lowers risk.", true, BOUNDS);
 
         assert!(matches!(changed, Verdict::Hard(_)), "{changed:?}");

@@ -280,6 +280,11 @@ fn numeral(chars: &[char], start: usize) -> Option<(String, usize)> {
     is_number.then(|| (read(&run), end))
 }
 
+/// The number that a run of Chinese numerals says, in digits; other characters are left out.
+pub fn of_numerals(run: &str) -> String {
+    read(&run.chars().filter_map(value).collect::<Vec<u64>>())
+}
+
 /// The number that a run of numerals says: digit by digit, `二〇二四`, or by powers of ten.
 fn read(run: &[u64]) -> String {
     if run.iter().all(|value| *value < 10) {
