@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::curriculum::split::HeldOut;
 use crate::error::{At, Error, Result};
 use crate::flow::dataset::Dataset;
 use crate::flow::owned::check_apart;
@@ -80,7 +81,7 @@ impl Pipeline {
         pipeline.difficulty.check()?;
         pipeline.variants.check(!pipeline.density.lexicon.is_empty())?;
         pipeline.negatives.check()?;
-        pipeline.tasks.check()?;
+        pipeline.tasks.check(!pipeline.density.lexicon.is_empty())?;
         pipeline.curriculum.check()?;
         pipeline.train.check()?;
         let (buckets, hard) =
@@ -413,6 +414,9 @@ pub static ROOMS: &[Room] = &[
         params: |pipeline| match pipeline.tasks.is_on() {
             true => Ok(json!({
                 "tasks": as_json(&pipeline.tasks)?, "lexicon": as_json(&pipeline.density)?,
+                // What is held out has none.
+                "validation_share": pipeline.curriculum.validation_share,
+                "validation_group_max": pipeline.curriculum.validation_group_max,
             })),
             false => Ok(json!({"share": 0.0})),
         },
@@ -425,10 +429,11 @@ pub static ROOMS: &[Room] = &[
         run: |job, input, cx| {
             let (params, density) = (&job.pipeline.tasks, &job.pipeline.density);
             if !params.is_on() {
-                return tasks::run(input, params, None, cx);
+                return tasks::run(input, params, None, &|_| false, cx);
             }
+            let held_out = HeldOut::read(input, &job.pipeline.curriculum, cx)?;
             let names = LexiconNames::read(&density.lexicon, &density.names(), cx.memory_bytes)?;
-            tasks::run(input, params, Some(&names), cx)
+            tasks::run(input, params, Some(&names), &|group| held_out.is_held_out(group), cx)
         },
     },
     Room {

@@ -17,7 +17,7 @@ pub mod order;
 pub mod pacing;
 pub mod shards;
 mod spill;
-mod split;
+pub mod split;
 pub mod weights;
 
 use std::collections::BTreeMap;

@@ -6,11 +6,17 @@
 //! taking one would take a whole kind. A variant goes where its document goes, of which it has the
 //! neighbourhood; of one that is held out it is left out altogether.
 
+use arrow::array::Array;
+use arrow::datatypes::UInt64Type;
 use rayon::prelude::*;
 
 use crate::curriculum::Params;
 use crate::curriculum::order::Row;
 use crate::draw;
+use crate::error::Result;
+use crate::flow::contract::{numbers, strings};
+use crate::flow::dataset::Dataset;
+use crate::flow::room::Context;
 
 /// Row indices of the two splits.
 pub(super) struct Splits {
@@ -24,43 +30,83 @@ pub(super) struct Splits {
     pub(super) notes: Vec<String>,
 }
 
+/// Which neighbourhoods are held out.
+pub struct HeldOut {
+    /// That of each document, sorted.
+    groups: Vec<u64>,
+    /// What a draw is below.
+    limit: f64,
+    /// Most documents of one that is held out.
+    most: usize,
+    seed: u64,
+    /// What a person must know.
+    notes: Vec<String>,
+}
+
+impl HeldOut {
+    /// Draws among the neighbourhoods of documents.
+    pub fn of(mut groups: Vec<u64>, params: &Params, seed: u64) -> Self {
+        groups.par_sort_unstable();
+        let (limit, most) = (params.validation_share, params.validation_group_max);
+        let mut held_out = HeldOut { groups, limit, most, seed, notes: Vec::new() };
+        let groups = &held_out.groups;
+
+        if limit > 0.0
+            && groups.first() != groups.last()
+            && !groups.iter().any(|group| held_out.is_held_out(*group))
+        {
+            // So few documents that the draw takes none: take the one nearest to being taken.
+            let small = groups.iter().filter(|group| held_out.is_small(**group));
+            let nearest = small.map(|group| held_out.drawn(*group)).min_by(f64::total_cmp);
+            match nearest {
+                Some(nearest) => held_out.limit = nearest.next_up(),
+                None => held_out.notes.push(format!(
+                    "there is no validation split: every neighbourhood has more than {most} \
+                     documents"
+                )),
+            }
+        }
+        held_out
+    }
+
+    /// Reads the neighbourhoods of the documents of a dataset, and draws among them.
+    ///
+    /// # Errors
+    /// If a part cannot be read.
+    pub fn read(input: &Dataset, params: &Params, cx: &Context<'_>) -> Result<Self> {
+        let all = cx.scan(input, Some(&["neighbourhood", "parent"]), |batch, _| {
+            let (groups, parents) =
+                (numbers::<UInt64Type>(batch, "neighbourhood")?, strings(batch, "parent")?);
+            let is_document = |row: &usize| parents.is_null(*row);
+            let rows = (0..batch.num_rows()).filter(is_document);
+            Ok(rows.map(|row| groups.value(row)).collect::<Vec<u64>>())
+        })?;
+        Ok(Self::of(all.concat(), params, cx.seed))
+    }
+
+    /// Whether a neighbourhood is held out.
+    pub fn is_held_out(&self, group: u64) -> bool {
+        self.drawn(group) < self.limit && self.is_small(group)
+    }
+
+    fn drawn(&self, group: u64) -> f64 {
+        draw::unit(self.seed, "validation", &group.to_le_bytes())
+    }
+
+    fn is_small(&self, group: u64) -> bool {
+        let first = self.groups.partition_point(|other| *other < group);
+        self.groups[first..].partition_point(|other| *other == group) <= self.most
+    }
+}
+
 /// Chooses the validation split.
 pub(super) fn validation(rows: &[Row], params: &Params, seed: u64) -> Splits {
     let documents = rows.iter().filter(|row| !row.is_variant);
-    let mut groups: Vec<u64> = documents.map(|row| row.group).collect();
-    groups.par_sort_unstable();
-    let size = |group: u64| {
-        let first = groups.partition_point(|other| *other < group);
-        groups[first..].partition_point(|other| *other == group)
-    };
-    let drawn = |group: u64| draw::unit(seed, "validation", &group.to_le_bytes());
-    let small = |group: u64| size(group) <= params.validation_group_max;
-    let mut notes = Vec::new();
-    let mut limit = params.validation_share;
-
-    if limit > 0.0
-        && groups.first() != groups.last()
-        && !groups.iter().any(|group| drawn(*group) < limit && small(*group))
-    {
-        // So few documents that the draw takes none: take the one nearest to being taken.
-        let nearest = groups
-            .iter()
-            .filter(|group| small(**group))
-            .map(|group| drawn(*group))
-            .min_by(f64::total_cmp);
-        match nearest {
-            Some(nearest) => limit = nearest.next_up(),
-            None => notes.push(format!(
-                "there is no validation split: every neighbourhood has more than {} documents",
-                params.validation_group_max
-            )),
-        }
-    }
+    let held = HeldOut::of(documents.map(|row| row.group).collect(), params, seed);
 
     let (mut train, mut validation, mut held_out) = (Vec::new(), Vec::new(), Vec::new());
     for (idx, row) in rows.iter().enumerate() {
-        let is_held_out = drawn(row.group) < limit && small(row.group);
-        let side = match (is_held_out, row.is_variant) {
+        let side = match (held.is_held_out(row.group), row.is_variant) {
             (false, _) => &mut train,
             (true, false) => &mut validation,
             (true, true) => &mut held_out,
@@ -72,7 +118,7 @@ pub(super) fn validation(rows: &[Row], params: &Params, seed: u64) -> Splits {
         let row = &rows[idx as usize];
         (draw::unit(seed, "validation order", &row.name.to_le_bytes()).to_bits(), row.name)
     });
-    Splits { train, validation, held_out, notes }
+    Splits { train, validation, held_out, notes: held.notes }
 }
 
 #[cfg(test)]

@@ -10,8 +10,12 @@ use serde::Deserialize;
 use super::Task;
 use crate::draw;
 use crate::error::{Error, Result};
+use crate::knowledge::names::Rule;
+use crate::rewrite::concept::in_running_text;
+use crate::rewrite::wordnet::WordNet;
 use crate::rewrite::wordnet::readers::read_text;
 use crate::rewrite::{ConceptNames, Mention};
+use crate::text::sentences::sentences;
 use crate::text::words::words;
 
 /// Wrong answers beside the right one.
@@ -64,30 +68,36 @@ impl Asked {
         Ok(Asked(asked))
     }
 
-    /// Whether a probe asks for a concept by one of others.
-    fn asks(&self, answer: usize, others: &[Mention]) -> bool {
-        others.iter().any(|one| self.0.contains(&(one.concept, answer)))
+    /// Whether a probe asks for a concept of one text by a concept of the other.
+    pub(super) fn asks(&self, task: &Task, concepts: &dyn ConceptNames) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let (first, second) = (concepts.mentions(&task.first), concepts.mentions(&task.second));
+        first.iter().any(|a| {
+            second.iter().any(|b| {
+                self.0.contains(&(a.concept, b.concept)) || self.0.contains(&(b.concept, a.concept))
+            })
+        })
     }
 }
 
-/// The tasks about the concepts of a text, some of each kind, and how many were left out because
-/// probes ask the same.
+/// The tasks about the concepts of a text, with lists joined by `joint`; kinds of concepts have
+/// names in English alone.
 pub(super) fn asked(
     text: &str,
-    sentences: &[Range<usize>],
-    mentions: &[Mention],
+    language: &str,
+    joint: &str,
     concepts: &dyn ConceptNames,
-    excluded: &Asked,
+    wordnet: &WordNet,
     stream: &mut ChaCha8Rng,
-) -> (Vec<Task>, u64) {
-    let (mut tasks, mut left_out) = (Vec::new(), 0);
-    let kinds: BTreeSet<&str> = mentions
-        .iter()
-        .map(|one| concepts.kind(one.concept))
-        .filter(|kind| !kind.is_empty())
-        .collect();
+) -> Vec<Task> {
+    let mut tasks = Vec::new();
+    let mentions = concepts.mentions(text);
+    let readable = |one: &Mention| readable(concepts.kind(one.concept));
+    let kinds: BTreeSet<String> = mentions.iter().filter_map(readable).collect();
 
-    for sentence in sentences {
+    for sentence in sentences(text) {
         let said = &text[sentence.clone()];
         let inside = |one: &&Mention| sentence.start <= one.start && one.end <= sentence.end;
         let own: Vec<Mention> = mentions.iter().filter(inside).copied().collect();
@@ -97,12 +107,12 @@ pub(super) fn asked(
 
         let one = own[draw::next_below(stream, own.len())];
         let name = &text[one.start..one.end];
-        let once = own.iter().filter(|other| other.concept == one.concept).count() == 1;
-        let choices = distractors(&one, mentions, concepts, stream);
-        if once && !one.is_fixed() && choices.len() == DISTRACTORS {
-            if excluded.asks(one.concept, &own) {
-                left_out += 1;
-            } else {
+        let is_plain = !one.is_fixed() && one.rule != Rule::Abbreviation;
+        let once = said.to_lowercase().matches(&name.to_lowercase()).count() == 1
+            && own.iter().filter(|other| other.concept == one.concept).count() == 1;
+        if is_plain && once {
+            let choices = distractors(text, &one, &mentions, concepts, wordnet, stream);
+            if choices.len() == DISTRACTORS {
                 let (before, behind) =
                     (&text[sentence.start..one.start], &text[one.end..sentence.end]);
                 let first = format!("{before}{BLANK}{behind}");
@@ -122,21 +132,30 @@ pub(super) fn asked(
             tasks.push(Task {
                 kind: "words_to_text",
                 class: "words_to_text",
-                first: names.join(", "),
+                first: names.join(joint),
                 second: said.to_string(),
+                word: String::new(),
                 choices: Vec::new(),
             });
         }
 
-        let kind = concepts.kind(one.concept);
-        if !kind.is_empty() && kinds.len() > 1 && !one.is_fixed() {
-            let readable = |kind: &str| kind.replace('_', " ");
-            let others = kinds.iter().filter(|other| **other != kind).map(|kind| readable(kind));
-            let others: Vec<String> = others.take(DISTRACTORS).collect();
-            tasks.push(choice("which_type", name.to_string(), &readable(kind), others, stream));
+        if let Some(kind) = readable(&one).filter(|_| is_plain && language == "en") {
+            // "disease" and "disease ontology" are one answer.
+            let is_other = |other: &&String| !other.contains(&kind) && !kind.contains(*other);
+            let others: Vec<String> =
+                kinds.iter().filter(is_other).take(DISTRACTORS).cloned().collect();
+            if !others.is_empty() {
+                tasks.push(choice("which_type", name.to_string(), &kind, others, stream));
+            }
         }
     }
-    (tasks, left_out)
+    tasks
+}
+
+/// The kind of a concept in words; `None` where it is the name of a file more likely.
+fn readable(kind: &str) -> Option<String> {
+    let is_word = !kind.is_empty() && kind.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    is_word.then(|| kind.replace('_', " "))
 }
 
 /// A task whose answer stands among others, in an order that is drawn.
@@ -149,29 +168,51 @@ fn choice(
 ) -> Task {
     choices.push(answer.to_string());
     draw::shuffle(&mut choices, stream);
-    Task { kind, class: kind, first, second: answer.to_string(), choices }
+    let second = answer.to_string();
+    Task { kind, class: kind, first, second, word: String::new(), choices }
 }
 
-/// Names of siblings that the text does not mention, and where these are too few of others of the
-/// kind.
+/// Names of siblings, and where these are too few of others of the kind, written as the answer is:
+/// none that the text mentions, or that is part of the answer or has it as a part.
 fn distractors(
+    text: &str,
     one: &Mention,
     mentions: &[Mention],
     concepts: &dyn ConceptNames,
+    wordnet: &WordNet,
     stream: &mut ChaCha8Rng,
 ) -> Vec<String> {
     let mut others = concepts.siblings(one.concept);
     draw::shuffle(&mut others, stream);
     let all = concepts.of_kind(concepts.kind(one.concept));
-    let more = (0..2 * DISTRACTORS).filter(|_| !all.is_empty());
+    let more = (0..4 * DISTRACTORS).filter(|_| !all.is_empty());
     others.extend(more.map(|_| all[draw::next_below(stream, all.len())]).collect::<Vec<_>>());
     let mut seen = BTreeSet::new();
     others.retain(|other| {
         mentions.iter().all(|mention| mention.concept != *other) && seen.insert(*other)
     });
-    let name =
-        |concept: usize| concepts.names(concept, None).first().map(|name| (*name).to_string());
-    let mut names: Vec<String> = others.into_iter().filter_map(name).take(DISTRACTORS).collect();
-    names.dedup();
+
+    let like = &text[one.start..one.end];
+    let (answer, lower) = (like.to_lowercase(), text.to_lowercase());
+    let mut names: Vec<String> = Vec::new();
+    for other in others {
+        let plain = |name: &&str| !name.contains([',', '(', '，', '（', '、', ';']);
+        let Some(name) = concepts.names(other, None).into_iter().find(plain) else { continue };
+        let own = name.to_lowercase();
+        let is_near = own.contains(&answer) || answer.contains(&own) || lower.contains(&own);
+        let written = in_running_text(name, like, false, wordnet);
+        let is_new = !names.iter().any(|before| before.eq_ignore_ascii_case(&written));
+        if !is_near && is_new && is_cased(&written) == is_cased(like) {
+            names.push(written);
+        }
+        if names.len() == DISTRACTORS {
+            break;
+        }
+    }
     names
+}
+
+/// Whether a name begins with a capital.
+fn is_cased(name: &str) -> bool {
+    name.starts_with(char::is_uppercase)
 }

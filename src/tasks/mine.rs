@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use regex::{Regex, RegexBuilder};
 
 use super::Task;
+use crate::text::sentences::sentences;
 
 /// A pattern whose first group is what is asked about, whose second is the connective, and whose
 /// third the answer.
@@ -26,7 +27,7 @@ fn patterns() -> Vec<Pattern> {
     };
     let (plain, free) = (long(","), long(""));
     let zh = |words: &str| {
-        format!(r"([^。！？\n]{{12,}}[。！？])\s*({words})[，,]?([^。！？\n]{{8,}}[。！？])")
+        format!(r"([^。！？\n]{{12,}}[。！？])\s*({words})[，,]([^。！？\n]{{8,}}[。！？])")
     };
     let all = [
         ("nli", "entail", "en",
@@ -60,7 +61,7 @@ fn patterns() -> Vec<Pattern> {
             r"([^。！？，；\n]{6,})，?(是由于|是因为)([^。！？\n]{6,}[。！？])".to_string()),
         ("paraphrase", "similar", "zh", zh("换言之|换句话说|也就是说|即是说")),
         ("definition", "definition", "zh",
-            r"([^。！？，；：、\s《》“”]{2,16})，?(是指|定义为|指的是)([^。！？\n]{8,}[。！？])".to_string()),
+            r"(?:^|[。！？，；：\n])([^。！？，；：、\s《》“”]{2,16})，?(是指|定义为|指的是)([^。！？\n]{8,}[。！？])".to_string()),
     ];
     all.into_iter()
         .map(|(kind, class, language, pattern)| Pattern { kind, class, language, pattern })
@@ -91,6 +92,7 @@ pub fn mined(text: &str, language: &str) -> Vec<Task> {
                 class: pattern.class,
                 first: groups[1].to_string(),
                 second: groups[3].to_string(),
+                word: groups[2].to_string(),
                 choices: Vec::new(),
             });
         }
@@ -99,23 +101,64 @@ pub fn mined(text: &str, language: &str) -> Vec<Task> {
 }
 
 /// The same, also where the first sentence of a text or its last has a part in one; without those
-/// that most often are none: what follows on "No," is seldom a contradiction.
+/// that most often are none.
 pub(super) fn usable(text: &str, language: &str) -> Vec<Task> {
     // A line is a paragraph, which ends as a text does.
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    let bare: Vec<Task> = match language {
-        "en" => lines.flat_map(|line| mined(&format!("{BEFORE}{} ", line.trim()), "en")).collect(),
-        _ => lines.flat_map(|line| mined(line.trim(), language)).collect(),
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let of_line = |line: &str| -> Vec<Task> {
+        let found = match language {
+            "en" => mined(&format!("{BEFORE}{line} "), "en"),
+            _ => mined(line, language),
+        };
+        found.into_iter().filter_map(|task| sound(task, line)).collect()
     };
-    let mut found: Vec<Task> = bare.into_iter().map(tidy).collect();
-    found.retain(|task| task.first.chars().count() <= 600 && task.second.chars().count() <= 600);
-    found
+    lines.flat_map(of_line).collect()
 }
 
-fn tidy(task: Task) -> Task {
-    let (first, second) = (task.first.trim(), task.second.trim());
+/// What Chinese terms begin with that are none of theirs, and what ends a clause that is no cause.
+static OPENS: &[&str] =
+    &["本法所称的", "本法所称", "本条例所称", "前款所称", "所称", "所谓", "而", "其中"];
+static ENDS: &[&str] =
+    &["不", "非", "可能", "主要", "一般", "大多", "多", "都", "也", "并", "就", "常", "应", "往往"];
+
+/// A task that asks what it seems to ask.
+fn sound(task: Task, line: &str) -> Option<Task> {
+    let (mut first, second) = (task.first.trim().to_string(), task.second.trim());
+    match (task.class, task.word.to_lowercase().as_str()) {
+        // What follows on "No," is seldom a contradiction, and what "Similarly," tells is no
+        // paraphrase; "Due to" begins a sentence of its own.
+        (
+            _,
+            "no" | "similarly" | "equally" | "yes" | "maybe" | "secondly" | "due to"
+            | "on account of" | "owing to",
+        ) => return None,
+        ("topic", _) if !second.starts_with(char::is_alphabetic) => return None,
+        // The reference takes the last word of a term alone.
+        ("definition", word) if word.is_ascii() => first = term(line, &first, &task.word)?,
+        _ => {}
+    }
+    if task.class == "definition" || task.class == "effect_cause" {
+        let bare = OPENS.iter().find_map(|word| first.strip_prefix(word));
+        first = bare.unwrap_or(&first).to_string();
+        if first.chars().count() < 2 || ENDS.iter().any(|word| first.ends_with(word)) {
+            return None;
+        }
+    }
+    let is_short = |text: &str| text.chars().count() <= 600;
     let second = crate::text::words::capitalised(second);
-    Task { first: first.to_string(), second, ..task }
+    (is_short(&first) && is_short(&second)).then_some(Task { first, second, ..task })
+}
+
+/// The whole term that ends in a word which is defined: from the beginning of its sentence, without
+/// an article.
+fn term(line: &str, word: &str, verb: &str) -> Option<String> {
+    let at = line.find(&format!("{word} {verb}"))?;
+    let sentence = sentences(line).into_iter().find(|range| range.contains(&at))?;
+    let term = line[sentence.start..at + word.len()].trim();
+    let article = ["A ", "An ", "The "].iter().find_map(|article| term.strip_prefix(article));
+    let term = article.unwrap_or(term);
+    let is_term = term.split(' ').count() <= 6 && !term.contains([',', ':', ';', '(']);
+    is_term.then(|| term.to_string())
 }
 
 /// Kinds and classes that are mined in a language.
@@ -153,10 +196,22 @@ mod tests {
     }
 
     #[test]
+    fn what_seems_to_ask_is_left_out() {
+        let text = "Orthostatic hypotension is defined as a fall in pressure on standing up. The \
+                    first drug lowers the pressure of the blood in most people. Similarly, the second \
+                    drug raised the rate of the heart in most of them.";
+        let found: Vec<(&str, String)> =
+            usable(text, "en").into_iter().map(|task| (task.class, task.first)).collect();
+        assert_eq!(found, [("definition", "Orthostatic hypotension".to_string())]);
+    }
+
+    #[test]
     fn chinese_connectives_are_known() {
         let text = "长期吸烟会损伤气道的上皮细胞。因此，患者应当尽早戒烟并定期复查。\
                     哮喘是指由多种细胞参与的慢性气道炎症性疾病。多数儿童在青春期以后症状会自行缓解。\
                     然而，部分患者的病情会持续到成年以后。";
+        let torn = "故意杀人的，处死刑。另外的话一定要去医院检查。慢性病不是指普通感冒之类的疾病。";
+        assert!(usable(torn, "zh").is_empty(), "{:?}", usable(torn, "zh"));
         let found: Vec<(&str, String)> =
             usable(text, "zh").into_iter().map(|task| (task.class, task.second)).collect();
         assert!(

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, new_null_array};
-use arrow::datatypes::{DataType, UInt32Type};
+use arrow::datatypes::{DataType, UInt32Type, UInt64Type};
 use serde::{Deserialize, Serialize};
 
 use crate::draw;
@@ -33,6 +33,7 @@ use crate::flow::registry;
 use crate::flow::room::{Added, Context, Outcome};
 use crate::knowledge;
 use crate::rewrite::ConceptNames;
+use crate::rewrite::wordnet::{self, WordNet};
 use crate::text::words::words;
 use concepts::Asked;
 use write::Wordings;
@@ -86,8 +87,15 @@ impl Params {
     /// Checks the names of kinds.
     ///
     /// # Errors
-    /// If there is none of a name.
-    pub fn check(&self) -> Result<()> {
+    /// If there is none of a name, or probes are to be left out by the concepts of no lexicon.
+    pub fn check(&self, has_lexicon: bool) -> Result<()> {
+        if !self.exclude.is_empty() && !has_lexicon {
+            return Err(Error::usage(
+                "`tasks.exclude` leaves out what probes ask by its concepts, and without a lexicon \
+                 nobody knows them",
+            )
+            .hint("name one in `density.lexicon`, or set `tasks.exclude=[]`"));
+        }
         let known: Vec<&Kind> = KINDS.iter().collect();
         self.kinds.iter().try_for_each(|name| {
             registry::find("kind of tasks", &known, name, |kind| kind.name)
@@ -117,6 +125,8 @@ pub struct Task {
     pub first: String,
     /// What stands in the answer, or what is judged.
     pub second: String,
+    /// The words that gave it away; empty where none did.
+    pub word: String,
     /// What the answer is chosen from; empty where nothing is.
     pub choices: Vec<String>,
 }
@@ -127,10 +137,12 @@ struct Tools<'a> {
     concepts: Option<&'a dyn ConceptNames>,
     asked: Asked,
     wordings: BTreeMap<&'static str, Wordings>,
+    wordnet: &'static WordNet,
     seed: u64,
 }
 
-/// Writes every document of `input`, some with tasks, into the room's folder.
+/// Writes every document of `input`, some with tasks, into the room's folder; those of a
+/// neighbourhood that is `held_out` have none.
 ///
 /// # Errors
 /// If a file of probes cannot be read, or a part cannot be read or written.
@@ -138,6 +150,7 @@ pub fn run(
     input: &Dataset,
     params: &Params,
     concepts: Option<&dyn ConceptNames>,
+    held_out: &(dyn Fn(u64) -> bool + Sync),
     cx: &Context<'_>,
 ) -> Result<()> {
     let leaves = contract("tasked")?;
@@ -147,12 +160,12 @@ pub fn run(
             Ok(Added { columns: vec![("tasks", none)], notes: Vec::new() })
         });
     }
-    params.check()?;
     let tools = Tools {
         params,
         concepts,
         asked: Asked::read(&params.exclude, concepts)?,
         wordings: write::wordings()?,
+        wordnet: wordnet::english()?,
         seed: cx.seed,
     };
 
@@ -162,10 +175,13 @@ pub fn run(
         let (roles, languages) = (strings(batch, "role")?, strings(batch, "language")?);
         let titles = strings(batch, "title")?;
         let lengths = numbers::<UInt32Type>(batch, "n_tokens")?;
+        let groups = numbers::<UInt64Type>(batch, "neighbourhood")?;
         let of_row = |row: usize, notes: &mut BTreeMap<&'static str, u64>| {
             let language = languages.is_valid(row).then(|| languages.value(row));
             let title = titles.is_valid(row).then(|| titles.value(row));
+            // What is held out stays as it is: its loss is compared between builds.
             let is_drawn = roles.value(row) == "domain"
+                && !held_out(groups.value(row))
                 && draw::unit(tools.seed, "tasks", ids.value(row).as_bytes()) < params.share;
             match is_drawn {
                 true => tools.read(ids.value(row), texts.value(row), language, title, notes),
@@ -204,7 +220,6 @@ pub fn run(
 /// # Errors
 /// If one cannot be read.
 pub fn check_files(params: &Params) -> Result<()> {
-    params.check()?;
     Asked::read(&params.exclude, None).map(|_| ())
 }
 

@@ -1,6 +1,6 @@
 //! Tasks in words, behind the text they are about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -26,6 +26,8 @@ const WITHOUT_TITLE: [f64; 3] = [0.0, 0.5, 0.0];
 pub(super) struct Wordings {
     /// What stands between a question and its answer.
     space: String,
+    /// What stands between the members of a list.
+    list: String,
     /// What stands between a text and the first task.
     intro: Vec<String>,
     #[serde(flatten)]
@@ -91,17 +93,24 @@ impl Tools<'_> {
         let language = match language {
             Some(_) if is_english(language) => "en",
             Some(_) if chinese::is_chinese(language) => "zh",
-            _ => return None,
+            Some(_) => {
+                *notes.entry("no tasks: neither English nor Chinese").or_default() += 1;
+                return None;
+            }
+            None => {
+                *notes.entry("no tasks: no language is stated").or_default() += 1;
+                return None;
+            }
         };
         let wordings = self.wordings.get(language)?;
         let mut stream = draw::stream(self.seed, "reading", id.as_bytes());
         let mut kinds: Vec<&'static str> = Vec::new();
         let mut groups = Vec::new();
-        for (kind, tasks) in self.chosen(text, language, &mut stream, notes) {
+        for (kind, tasks) in self.chosen(text, language, &wordings.list, &mut stream, notes) {
             let own: Vec<String> = tasks
                 .iter()
                 .filter_map(|task| {
-                    let choices = task.choices.join(", ");
+                    let choices = task.choices.join(&wordings.list);
                     let slots = [
                         ("first", task.first.as_str()),
                         ("second", &task.second),
@@ -140,20 +149,23 @@ impl Tools<'_> {
         &self,
         text: &str,
         language: &str,
+        joint: &str,
         stream: &mut ChaCha8Rng,
         notes: &mut BTreeMap<&'static str, u64>,
     ) -> BTreeMap<&'static str, Vec<Task>> {
         let mut all = mine::usable(text, language);
         if let Some(concepts) = self.concepts {
-            let mentions = concepts.mentions(text);
-            let (found, left_out) =
-                concepts::asked(text, &sentences(text), &mentions, concepts, &self.asked, stream);
-            all.extend(found);
+            all.extend(concepts::asked(text, language, joint, concepts, self.wordnet, stream));
+            let before = all.len();
+            all.retain(|task| !self.asked.asks(task, concepts));
+            let left_out = (before - all.len()) as u64;
             if left_out > 0 {
                 *notes.entry("tasks left out: probes ask the same").or_default() += left_out;
             }
         }
         draw::shuffle(&mut all, stream);
+        let mut seen = HashSet::new();
+        all.retain(|task| seen.insert((task.kind, task.first.clone(), task.second.clone())));
 
         let mut of_class: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         let mut chosen: BTreeMap<&'static str, Vec<Task>> = BTreeMap::new();
@@ -178,6 +190,7 @@ impl Tools<'_> {
         let title = title.map(str::trim).filter(|title| !title.is_empty());
         // Readers put the title before the text.
         let bare = title.and_then(|title| text.trim_start().strip_prefix(title));
+        let bare = bare.filter(|rest| rest.is_empty() || rest.starts_with(['\n', '\r']));
         let body = bare.map_or(text, str::trim_start);
         let cut: Vec<usize> =
             sentences(body).into_iter().skip(1).map(|sentence| sentence.start).collect();

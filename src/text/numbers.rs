@@ -27,9 +27,10 @@ static UNITS: &[&str] = &[
     "%", "‰", "°c", "°f", "℃", "℉", "°", "mmol", "mol", "mmhg", "mcg", "µg", "μg", "ug", "mg",
     "kg", "ng", "pg", "g", "ml", "µl", "μl", "dl", "l", "nm", "µm", "μm", "mm", "cm", "km", "m",
     "ms", "min", "h", "s", "hz", "khz", "mhz", "kda", "da", "iu", "u", "kcal", "cal", "kj", "j",
-    "kw", "w", "v", "mv", "kpa", "pa", "ppm", "bpm", "years", "year", "months", "month", "weeks",
-    "week", "days", "day", "hours", "hour", "minutes", "minute", "seconds", "second", "times",
-    "fold", "percent",
+    "kw", "w", "v", "mv", "kpa", "pa", "ppm", "bpm", "pmol", "fmol", "nmol", "µmol", "umol",
+    "gy", "cgy", "inches", "feet", "lb", "years", "year", "months", "month", "weeks", "week",
+    "days", "day", "hours", "hour", "minutes", "minute", "seconds", "second", "times", "fold",
+    "percent",
 ];
 
 /// The same in Chinese, where they follow without a space.
@@ -51,8 +52,16 @@ static WORDS: &[(&str, &str)] = &[
     ("seventeen", "17"), ("eighteen", "18"), ("nineteen", "19"), ("twenty", "20"),
     ("thirty", "30"), ("forty", "40"), ("fifty", "50"), ("sixty", "60"), ("seventy", "70"),
     ("eighty", "80"), ("ninety", "90"), ("once", "once"), ("twice", "twice"), ("thrice", "thrice"),
-    ("half", "1/2"), ("third", "3rd"), ("quarter", "1/4"), ("dozen", "12"),
+    ("half", "1/2"), ("quarter", "1/4"), ("dozen", "12"), ("hundred", "100"), ("hundreds", "100s"),
+    ("thousand", "1000"), ("thousands", "1000s"), ("daily", "daily"), ("weekly", "weekly"),
+    ("monthly", "monthly"), ("yearly", "yearly"), ("first", "1st"), ("second", "2nd"),
+    ("third", "3rd"), ("fourth", "4th"), ("fifth", "5th"), ("sixth", "6th"), ("seventh", "7th"),
+    ("eighth", "8th"), ("ninth", "9th"), ("tenth", "10th"),
 ];
+
+/// Words behind which a Roman numeral is a number.
+static BEFORE_ROMAN: &[&str] =
+    &["type", "types", "stage", "grade", "class", "phase", "factor", "level", "part", "group"];
 
 /// What multiplies the number before it, and by which power of ten; of Chinese without a space.
 static POWERS: &[(&str, usize)] = &[
@@ -60,6 +69,8 @@ static POWERS: &[(&str, usize)] = &[
     ("thousand", 3),
     ("million", 6),
     ("billion", 9),
+    ("百", 2),
+    ("千", 3),
     ("万", 4),
     ("萬", 4),
     ("亿", 8),
@@ -83,7 +94,7 @@ pub fn numbers(text: &str) -> Vec<String> {
         }
         let read = if c.is_ascii_digit() {
             Some(digits(&chars, at))
-        } else if is_numeral(c) || c == '百' && chars[at..].starts_with(&['百', '分', '之']) {
+        } else if is_numeral(c) {
             numeral(&chars, at)
         } else if c.is_ascii_alphabetic() && begins {
             word(&chars, at)
@@ -105,10 +116,34 @@ pub fn numbers(text: &str) -> Vec<String> {
 
 /// A number in an English word that begins at a place, and where it ends.
 fn word(chars: &[char], start: usize) -> Option<(String, usize)> {
-    let letters = chars[start..].iter().take_while(|c| c.is_ascii_alphabetic());
-    let word: String = letters.flat_map(|c| c.to_lowercase()).collect();
-    let (_, number) = WORDS.iter().find(|(name, _)| *name == word)?;
-    Some((*number).to_string()).map(|number| multiplied(chars, number, start + word.len()))
+    let word_at = |start: usize| -> String {
+        let letters = chars[start..].iter().take_while(|c| c.is_ascii_alphabetic());
+        letters.flat_map(|c| c.to_lowercase()).collect()
+    };
+    let known = |word: &str| WORDS.iter().find(|(name, _)| *name == word).map(|(_, n)| *n);
+    let word = word_at(start);
+    let end = start + word.len();
+
+    // `type II`, `stage IV`.
+    if BEFORE_ROMAN.contains(&word.as_str()) && chars.get(end) == Some(&' ') {
+        let roman = chars[end + 1..].iter().take_while(|c| c.is_ascii_alphabetic());
+        let roman: String = roman.collect();
+        let is_roman = !roman.is_empty() && roman.chars().all(|c| matches!(c, 'I' | 'V' | 'X'));
+        return is_roman.then(|| (format!("no {roman}"), end + 1 + roman.len()));
+    }
+
+    let number = known(&word)?;
+    // `twenty-five`.
+    let is_tens = number.len() == 2 && number.ends_with('0') && number != "10";
+    if is_tens && matches!(chars.get(end), Some('-' | ' ')) {
+        let next = word_at(end + 1);
+        let ones = known(&next).filter(|ones| ones.len() == 1);
+        if let Some(ones) = ones {
+            let number = format!("{}{ones}", &number[..1]);
+            return Some(multiplied(chars, number, end + 1 + next.len()));
+        }
+    }
+    Some(multiplied(chars, number.to_string(), end))
 }
 
 /// The first of two Chinese digits that stand for a range, `两三天`.
@@ -124,7 +159,7 @@ fn sign(chars: &[char], at: usize) -> String {
     let mut before = chars[..at].iter().rev().copied();
     let mut sign = String::new();
     let mut next = before.next();
-    if matches!(next, Some('-' | '−' | '±' | '~' | '～')) {
+    if matches!(next, Some('-' | '−' | '–' | '±' | '~' | '～')) {
         let behind = before.next();
         let is_minus = behind.is_none_or(|c| c.is_whitespace() || "(（[<>≤≥=＝，,".contains(c));
         if is_minus {
@@ -135,6 +170,7 @@ fn sign(chars: &[char], at: usize) -> String {
     let mut rest = next.into_iter().chain(before).skip_while(|c| *c == ' ');
     match rest.next() {
         Some(c @ ('<' | '>' | '≤' | '≥' | '≈' | '≠')) => format!("{c}{sign}"),
+        Some(c @ ('$' | '€' | '£' | '¥' | '￥')) => format!("{c}{sign}"),
         Some('⩽' | '≦') => format!("≤{sign}"),
         Some('⩾' | '≧') => format!("≥{sign}"),
         Some('=') => match rest.next() {
@@ -158,8 +194,12 @@ fn multiplied(chars: &[char], number: String, end: usize) -> (String, usize) {
         let is_cjk_name = name.chars().all(is_cjk);
         let at = if is_cjk_name { end } else { end + space };
         let behind = at + name.chars().count();
-        let ends =
-            is_cjk_name || chars.get(behind).is_none_or(|c| !c.is_ascii_alphabetic() || *c == 's');
+        // `5千克` is a weight, no thousand.
+        let is_prefix = matches!(*name, "千" | "百")
+            && chars.get(behind).is_some_and(|c| "克米卡瓦帕赫升焦伏分万亿".contains(*c));
+        let ends = (is_cjk_name && !is_prefix)
+            || (!is_cjk_name
+                && chars.get(behind).is_none_or(|c| !c.is_ascii_alphabetic() || *c == 's'));
         (is_at(name, at) && ends).then_some((*power, behind))
     });
     match found {
@@ -221,6 +261,11 @@ fn digits(chars: &[char], start: usize) -> (String, usize) {
         "" => whole.to_string(),
         _ => format!("{whole}.{fraction}"),
     };
+    // `3:1`, but not `12:30:05` or a label `5: `.
+    if chars.get(at) == Some(&':') && is_digit(at + 1) {
+        let (other, end) = digits(chars, at + 1);
+        return (format!("{number}:{other}"), end);
+    }
     multiplied(chars, number, at)
 }
 
@@ -253,9 +298,11 @@ fn is_numeral(c: char) -> bool {
 /// A number in Chinese numerals that begins at a place, and where it ends; `None` where it is most
 /// likely none.
 fn numeral(chars: &[char], start: usize) -> Option<(String, usize)> {
-    if chars[start..].starts_with(&['百', '分', '之']) {
-        let (number, end) = numeral(chars, start + 3)?;
-        return Some((format!("{number} %"), end));
+    for (power, sign) in [('百', '%'), ('千', '‰')] {
+        if chars[start..].starts_with(&[power, '分', '之']) {
+            let (number, end) = numeral(chars, start + 3)?;
+            return Some((format!("{number} {sign}"), end));
+        }
     }
     let run: Vec<u64> = chars[start..].iter().map_while(|c| value(*c)).collect();
     let end = start + run.len();
@@ -265,7 +312,19 @@ fn numeral(chars: &[char], start: usize) -> Option<(String, usize)> {
     {
         return Some((format!("{part}/{}", read(&run)), behind));
     }
-    let is_ordinal = start > 0 && chars[start - 1] == '第';
+    // `三点五`.
+    let fraction: Vec<u64> = match chars.get(end) {
+        Some('点' | '點') => chars[end + 1..].iter().map_while(|c| value(*c)).collect(),
+        _ => Vec::new(),
+    };
+    if !fraction.is_empty() && fraction.iter().all(|value| *value < 10) {
+        let digits: String = fraction.iter().map(u64::to_string).collect();
+        return Some((format!("{}.{digits}", read(&run)), end + 1 + fraction.len()));
+    }
+    // `三至五日`: what follows has the unit of both.
+    let is_range = matches!(chars.get(end), Some('至' | '到' | '~' | '～'))
+        && chars.get(end + 1).is_some_and(|c| is_numeral(*c) || c.is_ascii_digit());
+    let is_ordinal = start > 0 && chars[start - 1] == '第' || is_range;
     let of_fraction = start > 1 && chars[start - 2..].starts_with(&['分', '之']);
     let has_unit = !unit(chars, end).0.is_empty();
     let is_positional = run.iter().all(|value| *value < 10);
@@ -336,13 +395,19 @@ fn unit(chars: &[char], at: usize) -> (String, usize) {
     let found = own(at).or_else(|| has_space.then(|| own(at + 1)).flatten());
     let Some((unit, mut end)) = found else { return (String::new(), at) };
     let mut unit = format!(" {}", singular(unit));
-    while chars.get(end) == Some(&'/') {
-        let by = chars[end + 1..].iter().take_while(|c| c.is_alphanumeric() || **c == '²');
+    loop {
+        // `10 mg per day` is `10 mg/day`.
+        let per = chars[end.min(chars.len())..].starts_with(&[' ', 'p', 'e', 'r', ' ']);
+        let skipped = if per { 5 } else { 1 };
+        if !per && chars.get(end) != Some(&'/') {
+            break;
+        }
+        let by = chars[end + skipped..].iter().take_while(|c| c.is_alphanumeric() || **c == '²');
         let by: String = by.take(8).flat_map(|c| c.to_lowercase()).collect();
         if by.is_empty() {
             break;
         }
-        end += 1 + by.chars().count();
+        end += skipped + by.chars().count();
         unit.push('/');
         unit.push_str(by.strip_suffix('s').filter(|one| one.len() > 2).unwrap_or(&by));
     }
@@ -382,6 +447,9 @@ mod tests {
         check("10 mg/kg, 10 mg/day and 3 days/week", &["10 mg/kg", "10 mg/day", "3 day/week"]);
         check("5 million, 2.5 thousand, 5 billion", &["5000000", "2500", "5000000000"]);
         check("three patients twice, half of them", &["3", "twice", "1/2"]);
+        check("10 mg per day or 10 mg/day, weekly", &["10 mg/day", "10 mg/day", "weekly"]);
+        check("type II, stage IV, twenty-five", &["no II", "no IV", "25"]);
+        check("–5 mmHg, US$21, €21, 3:1", &["-5 mmhg", "$21", "€21", "3:1"]);
         check("1,2 and 12,345,678", &["1", "2", "12345678"]);
         check("IL-6 at 05 min", &["6", "5 min"]);
         check("5 mgx", &["5"]);
@@ -406,6 +474,10 @@ mod tests {
         check("三分之一，百分之五，5%", &["1/3", "5 %", "5 %"]);
         check("十分重要，万一，千万不要，三七", &[]);
         check("第三组，第五组", &["3 组", "5 组"]);
+        check("2千人，2000人，5千克", &["2000 人", "2000 人", "5 千克"]);
+        check("三点五毫克，3.5毫克", &["3.5 毫克", "3.5 毫克"]);
+        check("三至五日，3至5日", &["3", "5 日", "3", "5 日"]);
+        check("千分之三，3‰", &["3 ‰", "3 ‰"]);
     }
 
     proptest! {

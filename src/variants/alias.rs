@@ -47,6 +47,10 @@ fn swaps(document: &Document, kit: &Kit, stream: &mut ChaCha8Rng) -> Result<Vec<
                 && one.start == 0 && one.end == name.len())
         };
         let mut names = concepts.names(mention.concept, document.language);
+        // Of so many most are products of it.
+        if names.len() > MOST_NAMES {
+            continue;
+        }
         names.retain(|name| is_usable(name, like) && is_plain(name, like) && is_read(name));
         if names.is_empty() {
             continue;
@@ -59,6 +63,9 @@ fn swaps(document: &Document, kit: &Kit, stream: &mut ChaCha8Rng) -> Result<Vec<
     }
     Ok(swaps)
 }
+
+/// Names that a concept may have for one of them to be put into a text.
+const MOST_NAMES: usize = 20;
 
 /// Words of names that are products, forms of them, or places in a classification.
 static MARKS: &[&str] = &[
@@ -159,6 +166,8 @@ fn stays(text: &str, mention: &Mention, next: Option<&Mention>) -> bool {
         || overlaps
         || is_in_brackets(text, mention)
         || is_part_of_a_name(text, mention)
+        // What the text does not explain may mean something else here.
+        || text[mention.start..mention.end].chars().filter(|c| c.is_uppercase()).count() > 1
 }
 
 /// Whether a mention is part of something else's name: joined by a hyphen, or with capitals beside

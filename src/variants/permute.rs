@@ -228,7 +228,7 @@ fn paragraph_permuted(
 
 /// The short forms that a paragraph explains and uses.
 struct ShortForms {
-    /// Of each: the group that explains it, those that use it, and where it and its long form stand.
+    /// Of each: the group that explains it, those that use it, and where both forms stand.
     all: Vec<(usize, Vec<usize>, Definition)>,
     /// The one that is used most, where its full name can stand in its place.
     main: Option<usize>,
@@ -330,7 +330,9 @@ fn has_an_order<'a>(paragraph: &str, mut later: impl Iterator<Item = &'a str>) -
     let lower = paragraph.to_lowercase();
     let numbered = |word: &str| {
         let behind = |(at, word): (usize, &str)| {
-            lower[at + word.len()..].trim_start().starts_with(|c: char| c.is_ascii_digit())
+            let rest = lower[at + word.len()..].trim_start();
+            rest.starts_with(|c: char| c.is_ascii_digit())
+                || ["one", "two", "three", "four"].iter().any(|number| rest.starts_with(number))
         };
         lower.match_indices(word).filter(|one| behind(*one)).count()
     };
@@ -341,6 +343,7 @@ fn has_an_order<'a>(paragraph: &str, mut later: impl Iterator<Item = &'a str>) -
         || paragraph.contains(|c: char| matches!(c, '①'..='⑳'))
         || later.any(is_labelled)
         || label_is_short(paragraph)
+        || (label(paragraph) == 0 && is_labelled(paragraph))
 }
 
 /// Whether a sentence begins with a label or a speaker: `METHODS: `, `患者：`.
@@ -495,6 +498,7 @@ mod tests {
             "BACKGROUND: Asthma is common. METHODS: Cough was counted. RESULTS: Asthma was rare.",
             "Q: Is asthma common? A: Asthma is. Q: Is cough? A: Cough is.",
             "Step 1: Treat asthma. Step 2: Treat cough.",
+            "Day one: asthma began. Cough came on day two. Asthma ended.",
             "On day 1 asthma began. On day 2 cough began. Cough ended asthma.",
             "① Asthma is common. ② Cough is rare.",
         ] {
