@@ -188,13 +188,19 @@ pub fn in_running_text(name: &str, mention: &str, opens: bool, wordnet: &WordNet
     let mut was_lower = false;
     let words: Vec<String> = name
         .split(' ')
-        .map(|word| {
+        .enumerate()
+        .map(|(at, word)| {
             let is_title = |part: &str| {
                 part.chars().skip(1).all(|c| !c.is_uppercase()) && part.chars().count() > 1
             };
             let title = word.split('-').all(is_title);
             let lower = word.to_lowercase();
-            let is_word = |word: &str| wordnet.usage(word).is_some();
+            // Behind the first word in its plural, too; before it, "Graves" is a person.
+            let is_plural = |word: &str| {
+                let one = word.strip_suffix('s').filter(|_| at > 0);
+                one.is_some_and(|one| wordnet.usage(one).is_some())
+            };
+            let is_word = |word: &str| wordnet.usage(word).is_some() || is_plural(word);
             // "Adult-Onset" is none itself.
             let is_known = is_word(&lower) || lower.split('-').all(is_word);
             let is_latin = was_lower && LATIN.iter().any(|end| lower.ends_with(end));
@@ -224,6 +230,8 @@ mod tests {
         check("Heart Failure", "stroke", false, "heart failure");
         check("Heart Failure", "Stroke", true, "Heart failure");
         check("Alzheimer Disease", "stroke", false, "Alzheimer disease");
+        check("Joint Diseases", "stroke", false, "joint diseases");
+        check("Graves Disease", "stroke", false, "Graves disease");
         check("Adult-Onset Diabetes Mellitus", "stroke", false, "adult-onset diabetes mellitus");
         check("HIV Infection", "stroke", false, "HIV infection");
         check("Clonidine", "fentanyl", false, "clonidine");
