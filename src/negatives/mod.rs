@@ -12,7 +12,7 @@
 //! nearly the same words, another statement (a sibling concept, an antonym, a lost number or
 //! negation): a true hard negative.
 //!
-//! To add a generator or a translation engine: see [`rewrite`].
+//! To add a generator or a translation engine: see [`mod@rewrite`].
 
 pub mod column;
 pub mod passages;
