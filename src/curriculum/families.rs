@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::curriculum::order::Row;
+use crate::curriculum::row::Row;
 
 /// How often families stand in the training order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

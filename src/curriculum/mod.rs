@@ -15,6 +15,7 @@ pub mod card;
 pub mod families;
 pub mod order;
 pub mod pacing;
+pub mod row;
 pub mod shards;
 mod spill;
 pub mod split;
@@ -32,7 +33,7 @@ use crate::flow::contract::{numbers, strings};
 use crate::flow::dataset::{Dataset, write_json};
 use crate::flow::room::Context;
 
-use order::Row;
+use row::Row;
 use shards::{ShardInfo, Split};
 
 /// Version of what this room computes; part of its fingerprint.

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::curriculum::families::Counted;
-use crate::curriculum::order::Row;
+use crate::curriculum::row::Row;
 use crate::curriculum::{Params, spill};
 use crate::error::{Error, Result};
 use crate::flow::contract::{Contract, contract, numbers, strings};

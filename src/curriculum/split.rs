@@ -11,7 +11,7 @@ use arrow::datatypes::UInt64Type;
 use rayon::prelude::*;
 
 use crate::curriculum::Params;
-use crate::curriculum::order::Row;
+use crate::curriculum::row::Row;
 use crate::draw;
 use crate::error::Result;
 use crate::flow::contract::{numbers, strings};

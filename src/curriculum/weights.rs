@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::curriculum::order::Row;
+use crate::curriculum::row::Row;
 use crate::draw;
 
 /// How often a row of a source of this weight may stand at most.

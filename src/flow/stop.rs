@@ -18,6 +18,10 @@ use crate::error::{Error, Result};
 /// Time to finish a step and save it; most systems kill ten seconds after they asked.
 const GRACE: Duration = Duration::from_secs(6);
 
+/// How often a temporary folder is removed that threads write into, and the time between.
+const TRIES: usize = 50;
+const BREATH: Duration = Duration::from_millis(4);
+
 /// The first signal; 0 before there is one.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// Whether something is written that takes long and should be whole.
@@ -74,9 +78,11 @@ impl Temporary {
     /// # Errors
     /// If it cannot be created.
     pub fn new(place: &Path, prefix: &str) -> Result<Self> {
+        // Held until it is known: a signal in between would leave it behind.
+        let mut known = TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(place);
         let folder = folder.map_err(|cause| Error::file("create a folder in", place, cause))?;
-        TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner).push(folder.path().to_path_buf());
+        known.push(folder.path().to_path_buf());
         Ok(Temporary(folder))
     }
 
@@ -97,10 +103,12 @@ impl Drop for Temporary {
 
 fn remove_temporary() {
     for folder in TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-        // Threads may still write into it; what cannot be removed now is swept by the next run
-        // there.
-        for _ in 0..3 {
-            if std::fs::remove_dir_all(&folder).is_ok() {
+        // Threads may still write into it, or make it anew: what cannot be removed now is swept by
+        // the next run there.
+        for _ in 0..TRIES {
+            let removed = std::fs::remove_dir_all(&folder);
+            std::thread::sleep(BREATH);
+            if removed.is_ok() && !folder.exists() {
                 break;
             }
         }
