@@ -104,16 +104,10 @@ fn what_probes_ask_is_left_out() {
     let source = format!("notes={}", docs.display());
     let lexicon = format!("density.lexicon=[{{path=\"{}\"}}]", lexicon.display());
     let exclude = format!("tasks.exclude=[\"{}\"]", probes.display());
+    let base =
+        ["build", "--source", &source, "--out", out.to_str().unwrap(), "--set", &lexicon, "--set"];
     let run = |more: &[&str]| {
-        let args = [
-            "build",
-            "--source",
-            &source,
-            "--out",
-            out.to_str().unwrap(),
-            "--set",
-            &lexicon,
-            "--set",
+        let asked = [
             "source.notes.language=\"en\"",
             "--set",
             "tasks.share=1.0",
@@ -122,7 +116,7 @@ fn what_probes_ask_is_left_out() {
             "--set",
             "curriculum.validation_share=0",
         ];
-        succeed(&[&args, more].concat());
+        succeed(&[&base[..], &asked, more].concat());
         let all = rows(&out.join("data"), "train");
         (strings(&all, "text").remove(0), strings(&all, "tasks").remove(0))
     };
@@ -134,19 +128,7 @@ fn what_probes_ask_is_left_out() {
     assert!(kinds.is_empty() && read == text, "{read}");
 
     std::fs::write(&probes, "{\"context\": \"x\", \"choices\": [], \"answer\": 0}").unwrap();
-    let args = [
-        "build",
-        "--source",
-        &source,
-        "--out",
-        out.to_str().unwrap(),
-        "--set",
-        &lexicon,
-        "--set",
-        &exclude,
-        "--set",
-        "tasks.share=0.5",
-    ];
+    let args = [&base[..], &[&exclude, "--set", "tasks.share=0.5"]].concat();
     fail(&args, 3, &["probes.jsonl:1", "is no probe", "kpipe eval probes"]);
     let kinds = ["build", "--source", "pubmed", "--set", "tasks.kinds=[\"clozes\"]"];
     fail(&kinds, 2, &["`tasks.kinds`", "did you mean `cloze`?"]);

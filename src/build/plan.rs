@@ -290,6 +290,12 @@ fn no_files(_: &Pipeline) -> Result<Vec<PathBuf>> {
     Ok(Vec::new())
 }
 
+/// The concepts of the lexicon, for the rooms that say texts in other words or ask about them.
+fn concept_names(job: &Job, cx: &Context) -> Result<LexiconNames> {
+    let density = &job.pipeline.density;
+    LexiconNames::read(&density.lexicon, &density.names(), cx.memory_bytes)
+}
+
 /// The rooms of a build, in order.
 pub static ROOMS: &[Room] = &[
     Room {
@@ -367,12 +373,12 @@ pub static ROOMS: &[Room] = &[
         check: |job| job.pipeline.variants.check_files(),
         publishes: &[Published { below: "", begins: "exposures", into: "variants" }],
         run: |job, input, cx| {
-            let (params, density) = (&job.pipeline.variants, &job.pipeline.density);
+            let params = &job.pipeline.variants;
             let rewriting = job.pipeline.negatives.rewriting();
             if !params.is_on() {
                 return variants::run(input, params, &rewriting, None, cx);
             }
-            let names = LexiconNames::read(&density.lexicon, &density.names(), cx.memory_bytes)?;
+            let names = concept_names(job, cx)?;
             variants::run(input, params, &rewriting, Some(&names), cx)
         },
     },
@@ -401,8 +407,7 @@ pub static ROOMS: &[Room] = &[
             if job.pipeline.negatives.per_document == 0 {
                 return negatives::run(input, &job.pipeline.negatives, None, cx);
             }
-            let density = &job.pipeline.density;
-            let names = LexiconNames::read(&density.lexicon, &density.names(), cx.memory_bytes)?;
+            let names = concept_names(job, cx)?;
             negatives::run(input, &job.pipeline.negatives, Some(&names), cx)
         },
     },
@@ -427,12 +432,12 @@ pub static ROOMS: &[Room] = &[
         check: |job| tasks::check_files(&job.pipeline.tasks),
         publishes: &[],
         run: |job, input, cx| {
-            let (params, density) = (&job.pipeline.tasks, &job.pipeline.density);
+            let params = &job.pipeline.tasks;
             if !params.is_on() {
                 return tasks::run(input, params, None, &|_| false, cx);
             }
             let held_out = HeldOut::read(input, &job.pipeline.curriculum, cx)?;
-            let names = LexiconNames::read(&density.lexicon, &density.names(), cx.memory_bytes)?;
+            let names = concept_names(job, cx)?;
             tasks::run(input, params, Some(&names), &|group| held_out.is_held_out(group), cx)
         },
     },

@@ -120,6 +120,16 @@ impl Reading<'_> {
         }
         Ok(Read { documents, books })
     }
+
+    /// The same, where a document was read and not too many records were refused.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or it is not so.
+    pub(super) fn checked(&self, folder: &Path) -> Result<Dataset> {
+        let found = self.documents(folder)?;
+        found.check(self.pipeline.max_refused, None)?;
+        Ok(found.documents)
+    }
 }
 
 impl Read {

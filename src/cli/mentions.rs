@@ -86,10 +86,9 @@ pub(super) fn run(args: &MentionsArgs) -> Result<()> {
         memory_bytes: args.memory.memory,
         printer: &printer,
     };
-    let found = reading.documents(&work.path().join("ingest"))?;
-    found.check(pipeline.max_refused, None)?;
+    let documents = reading.checked(&work.path().join("ingest"))?;
 
-    let told = annotate_all(&found.documents, &lexicon, &finder, &mut sink, &printer)?;
+    let told = annotate_all(&documents, &lexicon, &finder, &mut sink, &printer)?;
     sink.finish()?;
     printer.end(&format!(
         "{} documents, {} mentions of {} concepts",

@@ -99,19 +99,19 @@ pub(super) fn run(args: &VariantsArgs) -> Result<()> {
         memory_bytes: args.memory.memory,
         printer: &printer,
     };
-    let found = reading.documents(&work.path().join("ingest"))?;
-    found.check(pipeline.max_refused, None)?;
+    let documents = reading.checked(&work.path().join("ingest"))?;
 
     let kit = Kit {
         rewriter: Rewriter::new(pipeline.negatives.rewriting(), Some(&names))?,
-        translations: translations(&found.documents, &pipeline, &cx)?,
+        translations: translations(&documents, &pipeline, &cx)?,
         params: &pipeline.variants,
+        variations: pipeline.variants.variations()?,
         seed: pipeline.seed,
     };
-    printer.begin("variants", Some(found.documents.rows()), "documents");
+    printer.begin("variants", Some(documents.rows()), "documents");
     let (mut n_documents, mut n_variants, mut n_rejected) = (0, 0, 0);
     for_each(
-        &found.documents,
+        &documents,
         |id, text, language| {
             imported.meet(id);
             family(id, text, language, args.count, imported.of(id), &kit)

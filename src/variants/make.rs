@@ -47,9 +47,18 @@ pub struct Family {
     pub unusable: Vec<Unusable>,
 }
 
-/// A row of a file that is no variant: its text, its kind, the reason it is refused for, and the
-/// file and place it was read from.
-pub type Unusable = (String, String, &'static str, (String, u64));
+/// A row of a file that is no variant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unusable {
+    /// What it says.
+    pub text: String,
+    /// What was done.
+    pub kind: String,
+    /// The reason it is refused for.
+    pub reason: &'static str,
+    /// The file and place that it was read from.
+    pub place: (String, u64),
+}
 
 /// Makes up to `wanted` variants of a document, among them those that were made elsewhere: all are
 /// taken that the gate lets through, also where they are more.
@@ -80,7 +89,7 @@ pub fn family(
             // One that was made here is simply made again.
             let reason = if is_empty { "no_text" } else { "not_new" };
             let Variant { text, kind, .. } = variant;
-            family.unusable.extend(place.map(|place| (text, kind, reason, place)));
+            family.unusable.extend(place.map(|place| Unusable { text, kind, reason, place }));
             return;
         }
         let other = Facts::of(&variant.text, &kit.rewriter.mentions(&variant.text));
@@ -101,9 +110,9 @@ pub fn family(
     }
 
     let (orders, wordings): (Vec<&Variation>, Vec<&Variation>) = kit
-        .params
-        .variations()?
-        .into_iter()
+        .variations
+        .iter()
+        .copied()
         .partition(|variation| matches!(variation.how, How::Order(_)));
     let sentences = sentences(text);
     let document = Document { text, language, mentions: &mentions, sentences: &sentences };
@@ -195,7 +204,8 @@ mod tests {
         let names = LexiconNames::read(&[spec], &pipeline.density.names(), 1 << 30).unwrap();
         let rewriter = Rewriter::new(pipeline.negatives.rewriting(), Some(&names)).unwrap();
         let (params, translations) = (&pipeline.variants, Translations::default());
-        let kit = Kit { rewriter, translations, params, seed: 17 };
+        let variations = params.variations().unwrap();
+        let kit = Kit { rewriter, translations, params, variations, seed: 17 };
         family("t:1", text, Some(language), wanted, imported, &kit).unwrap()
     }
 
@@ -261,7 +271,7 @@ mod tests {
         assert_eq!(found.variants[0].text, made[0].text);
         let kinds: Vec<&str> = found.rejected.iter().map(|one| one.difference.kind).collect();
         assert_eq!(kinds, ["numbers", "negations", "concepts"]);
-        let unusable: Vec<&str> = found.unusable.iter().map(|(_, _, reason, _)| *reason).collect();
+        let unusable: Vec<&str> = found.unusable.iter().map(|one| one.reason).collect();
         assert_eq!(unusable, ["not_new"]);
         assert_eq!(found.rejected[0].place, Some(("made.jsonl".to_string(), 7)));
         assert_eq!(found.rejected[2].difference.detail, "lost Aspirin");

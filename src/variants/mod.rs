@@ -170,6 +170,8 @@ pub struct Kit<'a> {
     pub translations: Translations,
     /// The room's parameters.
     pub params: &'a Params,
+    /// The kinds that they name.
+    pub variations: Vec<&'static Variation>,
     /// Seed of the draws.
     pub seed: u64,
 }
@@ -229,6 +231,7 @@ pub fn run(
         true => back_translate::prepare(input, &plan, rewriting, cx)?,
         false => Translations::default(),
     };
-    let kit = Kit { rewriter, translations, params, seed: cx.seed };
+    let variations = params.variations()?;
+    let kit = Kit { rewriter, translations, params, variations, seed: cx.seed };
     rows::write(input, &plan, &imported, &kit, cx)
 }

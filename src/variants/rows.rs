@@ -7,10 +7,11 @@ use arrow::array::{
 };
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, UInt64Type};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::Kit;
 use super::import::Imported;
-use super::make::{Family, Rejected, family};
+use super::make::{Family, Rejected, Unusable, family};
 use super::plan::Plan;
 use crate::error::{Error, Result};
 use crate::flow::books::Refusal;
@@ -19,7 +20,6 @@ use crate::flow::dataset::Dataset;
 use crate::flow::room::{Added, Context, Outcome};
 use crate::rewrite::edits::{self, Edit};
 use crate::text::words::words;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// Gives every document to the next room as it is, once.
 pub(super) fn without_variants(input: &Dataset, cx: &Context<'_>) -> Result<()> {
@@ -127,7 +127,7 @@ impl Made {
         }
 
         let at = row as usize;
-        for (text, kind, reason, place) in family.unusable {
+        for Unusable { text, kind, reason, place } in family.unusable {
             self.made.push((kind.clone(), 1));
             self.refused.push(Refusal {
                 source: places.sources.value(at).to_string(),

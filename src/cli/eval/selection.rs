@@ -59,8 +59,7 @@ pub(super) fn run(args: &SelectionArgs) -> Result<()> {
         memory_bytes: args.memory.memory,
         printer: &printer,
     };
-    let found = reading.documents(&work.path().join("ingest"))?;
-    found.check(pipeline.max_refused, None)?;
+    let documents = reading.checked(&work.path().join("ingest"))?;
     let folder = work.path().join("density");
     std::fs::create_dir_all(&folder).map_err(|cause| Error::file("create", &folder, cause))?;
     let cx = Context {
@@ -70,6 +69,6 @@ pub(super) fn run(args: &SelectionArgs) -> Result<()> {
         memory_bytes: args.memory.memory,
         progress: &printer,
     };
-    let told = judge(&found.documents, &label, &pipeline.density, &cx)?;
+    let told = judge(&documents, &label, &pipeline.density, &cx)?;
     printer.result(&table(&told), &json!(told))
 }
