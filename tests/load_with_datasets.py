@@ -6,25 +6,25 @@ Usage: python tests/load_with_datasets.py OUT PUBLISHED
 
 import json
 import sys
+import tomllib
 from pathlib import Path
 
 from datasets import load_dataset
 
-COLUMNS = (
-    "id text source role language title url licence date file offset "
-    "metadata density difficulty bucket phase seq n_tokens n_chars negatives"
-).split()
+# The contract that the README points readers to; a column more or less is a change of it.
+CONTRACT = Path(__file__).parent.parent / "schemas" / "shard.toml"
 
 
 def main(out: Path, published: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
+    columns = [field["name"] for field in tomllib.loads(CONTRACT.read_text())["field"]]
     data = load_dataset(str(out))
     assert set(data) == {"train", "validation"}, set(data)
     for split in ("train", "validation"):
         rows = data[split]
         expected = sum(shard["rows"] for shard in manifest["curriculum"][split])
         assert rows.num_rows == expected, (split, rows.num_rows, expected)
-        assert rows.column_names == COLUMNS, rows.column_names
+        assert rows.column_names == columns, rows.column_names
         assert list(rows["seq"]) == list(range(expected)), f"{split} is not in training order"
         assert all(n == len(text) for n, text in zip(rows["n_chars"], rows["text"]))
         # What the sources say beside the columns: JSON, the MeSH headings of PubMed among it.
