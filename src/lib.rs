@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! files → ingest → document → dedup → unique → density → scored → difficulty → bucketed
-//!       → variants → varied → negatives → example → tasks → tasked → curriculum → shard
-//!       → train → model, metrics
+//!       → variants → varied → facts → linked → negatives → example → tasks → tasked
+//!       → curriculum → shard → train → model, metrics
 //! ```
 //!
 //! A folder is a room; the words between the rooms are contracts, one file each in `schemas/`. A
@@ -24,8 +24,8 @@
 //!   format, no score, no model.
 //! - [`files`] makes text of paths, [`knowledge`] concepts and mentions of lexicons, and
 //!   [`rewrite`] other words for texts.
-//! - The rooms: [`ingest`], [`dedup`], [`density`], [`difficulty`], [`variants`], [`negatives`],
-//!   [`tasks`], [`curriculum`], [`train`].
+//! - The rooms: [`ingest`], [`dedup`], [`density`], [`difficulty`], [`variants`], [`facts`],
+//!   [`negatives`], [`tasks`], [`curriculum`], [`train`].
 //! - [`eval`] asks models what they know.
 //! - [`build`] stands above them: it plans, runs the rooms in order, balances their books and
 //!   publishes the output.
@@ -68,6 +68,7 @@ pub mod difficulty;
 pub mod draw;
 pub mod error;
 pub mod eval;
+pub mod facts;
 pub mod files;
 pub mod flow;
 pub mod ingest;

@@ -196,7 +196,7 @@ fn a_build_without_negatives_asks_for_no_engine_and_reads_no_thesaurus() {
             .unwrap()
             .ino()
         };
-        assert_eq!(inode("2-dedup"), inode("6-negatives"));
+        assert_eq!(inode("2-dedup"), inode("7-negatives"));
     }
 }
 

@@ -194,11 +194,11 @@ fn a_shard_that_was_edited_is_not_passed_on() {
         3,
         &[
             "train-00000-of-00001.parquet` was changed",
-            "8-curriculum` and run the same command again",
+            "9-curriculum` and run the same command again",
         ],
     );
 
-    std::fs::remove_dir_all(out.join(".kpipe/8-curriculum")).unwrap();
+    std::fs::remove_dir_all(out.join(".kpipe/9-curriculum")).unwrap();
     build(&out, &[]);
     same_bytes(&out, &built());
     // One that is longer or shorter shows without its hash, and is written again at once.

@@ -7,6 +7,8 @@ mod ablate;
 mod cli;
 /// Models that are asked what they know.
 mod eval;
+/// Rows made of the knowledge graph.
+mod facts;
 /// Faults of the system and kills, at any call.
 mod faults;
 /// Files that people bring along: ids, columns, marks, lexicons.

@@ -20,7 +20,9 @@ use crate::ingest::{SourceSpec, guess_format};
 use crate::knowledge::lexicon::Lexicon;
 use crate::rewrite::back_translation;
 use crate::rewrite::lexicon::LexiconNames;
-use crate::{curriculum, dedup, density, difficulty, ingest, negatives, tasks, train, variants};
+use crate::{
+    curriculum, dedup, density, difficulty, facts, ingest, negatives, tasks, train, variants,
+};
 
 /// A pipeline file, all layers merged, checked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +46,8 @@ pub struct Pipeline {
     pub difficulty: difficulty::Params,
     /// Keys of `[variants]`.
     pub variants: variants::Params,
+    /// Keys of `[facts]`.
+    pub facts: facts::Params,
     /// Keys of `[negatives]`.
     pub negatives: negatives::Params,
     /// Keys of `[tasks]`.
@@ -80,6 +84,7 @@ impl Pipeline {
         pipeline.density.check()?;
         pipeline.difficulty.check()?;
         pipeline.variants.check(!pipeline.density.lexicon.is_empty())?;
+        pipeline.facts.check(!pipeline.density.lexicon.is_empty())?;
         pipeline.negatives.check()?;
         pipeline.tasks.check(!pipeline.density.lexicon.is_empty())?;
         pipeline.curriculum.check()?;
@@ -290,6 +295,16 @@ fn no_files(_: &Pipeline) -> Result<Vec<PathBuf>> {
     Ok(Vec::new())
 }
 
+/// Parameters of a room that looks at concepts, and at no document that is held out.
+fn with_held_out(pipeline: &Pipeline, name: &str, own: &impl Serialize) -> Result<Value> {
+    Ok(json!({
+        name: as_json(own)?,
+        "lexicon": as_json(&pipeline.density)?,
+        "validation_share": pipeline.curriculum.validation_share,
+        "validation_group_max": pipeline.curriculum.validation_group_max,
+    }))
+}
+
 /// The concepts of the lexicon, for the rooms that say texts in other words or ask about them.
 fn concept_names(job: &Job, cx: &Context) -> Result<LexiconNames> {
     let density = &job.pipeline.density;
@@ -383,8 +398,36 @@ pub static ROOMS: &[Room] = &[
         },
     },
     Room {
-        name: "negatives",
+        name: "facts",
         reads: Some("varied"),
+        writes: "linked",
+        version: facts::VERSION,
+        params: |pipeline| match pipeline.facts.is_on() {
+            true => with_held_out(pipeline, "facts", &pipeline.facts),
+            false => Ok(json!({"share": 0.0})),
+        },
+        files: |pipeline| match pipeline.facts.is_on() {
+            true => Ok([pipeline.density.files()?, pipeline.facts.files()].concat()),
+            false => Ok(Vec::new()),
+        },
+        check: |job| job.pipeline.facts.check_files(),
+        publishes: &[
+            Published { below: "", begins: "facts", into: "facts" },
+            Published { below: "", begins: "held-out", into: "facts" },
+        ],
+        run: |job, input, cx| {
+            let params = &job.pipeline.facts;
+            if !params.is_on() {
+                return facts::run(input, params, None, &|_| false, cx);
+            }
+            let held_out = HeldOut::read(input, &job.pipeline.curriculum, cx)?;
+            let names = concept_names(job, cx)?;
+            facts::run(input, params, Some(&names), &|group| held_out.is_held_out(group), cx)
+        },
+    },
+    Room {
+        name: "negatives",
+        reads: Some("linked"),
         writes: "example",
         version: negatives::VERSION,
         params: |pipeline| {
@@ -417,12 +460,7 @@ pub static ROOMS: &[Room] = &[
         writes: "tasked",
         version: tasks::VERSION,
         params: |pipeline| match pipeline.tasks.is_on() {
-            true => Ok(json!({
-                "tasks": as_json(&pipeline.tasks)?, "lexicon": as_json(&pipeline.density)?,
-                // What is held out has none.
-                "validation_share": pipeline.curriculum.validation_share,
-                "validation_group_max": pipeline.curriculum.validation_group_max,
-            })),
+            true => with_held_out(pipeline, "tasks", &pipeline.tasks),
             false => Ok(json!({"share": 0.0})),
         },
         files: |pipeline| match pipeline.tasks.is_on() {

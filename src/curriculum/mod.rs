@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::flow::books::{Books, Refusal};
-use crate::flow::contract::{numbers, strings};
+use crate::flow::contract::{lists, numbers, strings};
 use crate::flow::dataset::{Dataset, write_json};
 use crate::flow::room::Context;
 
@@ -37,7 +37,7 @@ use row::Row;
 use shards::{ShardInfo, Split};
 
 /// Version of what this room computes; part of its fingerprint.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Keys of `[curriculum]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -234,6 +234,8 @@ fn read_rows(input: &Dataset, params: &Params, cx: &Context) -> Result<(Vec<Row>
         "difficulty",
         "bucket",
         "parent",
+        "variant",
+        "made_of",
         "times",
     ];
     let mut rows = Vec::with_capacity(input.rows() as usize);
@@ -243,6 +245,7 @@ fn read_rows(input: &Dataset, params: &Params, cx: &Context) -> Result<(Vec<Row>
             (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "role")?);
         let (parents, sources) = (strings(batch, "parent")?, strings(batch, "source")?);
         let groups = numbers::<UInt64Type>(batch, "neighbourhood")?;
+        let (made_of, variants) = (lists(batch, "made_of")?, strings(batch, "variant")?);
         let difficulty = numbers::<Float32Type>(batch, "difficulty")?;
         let lengths = numbers::<UInt32Type>(batch, "n_tokens")?;
         let times = numbers::<UInt32Type>(batch, "times")?;
@@ -265,6 +268,8 @@ fn read_rows(input: &Dataset, params: &Params, cx: &Context) -> Result<(Vec<Row>
                 is_domain: roles.value(idx) == "domain",
                 is_hard: buckets.value(idx) >= params.hard_from_bucket,
                 is_variant,
+                is_made: made_of.value_length(idx) > 0,
+                is_questions: variants.is_valid(idx) && variants.value(idx) == row::QUESTIONS,
             };
             let source = sources.value(idx);
             let known = own.iter().position(|name| name == source);

@@ -6,6 +6,8 @@
 //! furthest behind its tokens, one after the other, and mixes the strata then. Every draw is keyed
 //! by the seed and by what it decides.
 
+use std::collections::HashMap;
+
 use rand_chacha::ChaCha8Rng;
 
 use crate::curriculum::Params;
@@ -145,7 +147,8 @@ fn short(texts: &Texts, pacing: &Pacing, params: &Params) -> Option<String> {
 }
 
 /// One pass over a stratum: each document drawn among those the competence admits, once or as often
-/// as it is to stand.
+/// as it is to stand; before the first pass the questions (Jiang et al. 2024, arXiv:2402.12847:
+/// whoever was asked before reading keeps more of it).
 fn drawn(
     rows: &[Row],
     stratum: &[u32],
@@ -154,7 +157,9 @@ fn drawn(
     params: &Params,
     seed: u64,
 ) -> Vec<u32> {
-    let families = Families::of(rows, stratum);
+    let is_questions = |idx: &&u32| rows[**idx as usize].is_questions;
+    let texts: Vec<u32> = stratum.iter().filter(|idx| !is_questions(idx)).copied().collect();
+    let families = Families::of(rows, &texts);
     let mut by_difficulty = families.documents.clone();
     by_difficulty.sort_by(|&a, &b| {
         let (a, b) = (&rows[a as usize], &rows[b as usize]);
@@ -162,7 +167,22 @@ fn drawn(
     });
     let (start, power) = (params.competence_start, params.competence_power);
     let mut draws = draw::stream(seed, name, &pass.to_le_bytes());
-    families.spread(paced(&by_difficulty, start, power, &mut draws))
+    let order = families.spread(paced(&by_difficulty, start, power, &mut draws));
+    let mut questions: Vec<u32> = stratum.iter().filter(is_questions).copied().collect();
+    if questions.is_empty() || pass > 0 {
+        return order;
+    }
+    // In the order of their documents, so that all stand about as far before these.
+    let mut place: HashMap<u64, usize> = HashMap::new();
+    for (at, idx) in order.iter().enumerate() {
+        place.entry(rows[*idx as usize].family).or_insert(at);
+    }
+    questions.sort_by_key(|idx| {
+        let row = &rows[*idx as usize];
+        (place.get(&row.family).copied(), row.name)
+    });
+    questions.extend(order);
+    questions
 }
 
 /// All of some documents, given from the easiest on, each drawn among those that the competence
@@ -221,6 +241,8 @@ pub(super) mod tests {
             is_domain: idx >= n_general,
             is_hard: draw::unit(5, "difficulty", &idx.to_le_bytes()) > 0.8,
             is_variant: false,
+            is_made: false,
+            is_questions: false,
         };
         (0..n_general + n_domain).map(row).collect()
     }

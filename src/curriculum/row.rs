@@ -1,5 +1,8 @@
 //! A document as ordering, splitting and weighing see it.
 
+/// The column `variant` of a row of questions without the document they are about.
+pub const QUESTIONS: &str = "questions";
+
 /// What ordering needs to know of a document.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Row {
@@ -25,6 +28,10 @@ pub struct Row {
     pub is_hard: bool,
     /// Whether it is a variant of a document.
     pub is_variant: bool,
+    /// Whether it was made of the knowledge graph: never held out.
+    pub is_made: bool,
+    /// Whether it has questions alone, which stand before all texts of its stratum.
+    pub is_questions: bool,
 }
 
 impl Row {

@@ -4,7 +4,8 @@
 //! A neighbourhood joins all documents that share a MinHash band, verified or not, so two documents
 //! that are alike never stand on both sides. Large neighbourhoods (templates) stay in training:
 //! taking one would take a whole kind. A variant goes where its document goes, of which it has the
-//! neighbourhood; of one that is held out it is left out altogether.
+//! neighbourhood; of one that is held out it is left out altogether. What was made of the knowledge
+//! graph stays in training: it repeats what stands there.
 
 use arrow::array::Array;
 use arrow::datatypes::UInt64Type;
@@ -14,7 +15,7 @@ use crate::curriculum::Params;
 use crate::curriculum::row::Row;
 use crate::draw;
 use crate::error::Result;
-use crate::flow::contract::{numbers, strings};
+use crate::flow::contract::{lists, numbers, strings};
 use crate::flow::dataset::Dataset;
 use crate::flow::room::Context;
 
@@ -74,10 +75,18 @@ impl HeldOut {
     /// # Errors
     /// If a part cannot be read.
     pub fn read(input: &Dataset, params: &Params, cx: &Context<'_>) -> Result<Self> {
-        let all = cx.scan(input, Some(&["neighbourhood", "parent"]), |batch, _| {
+        // Before `facts` there is no row that was made of anything.
+        let has_made = input.contract.schema.column_with_name("made_of").is_some();
+        let columns: &[&str] = match has_made {
+            true => &["neighbourhood", "parent", "made_of"],
+            false => &["neighbourhood", "parent"],
+        };
+        let all = cx.scan(input, Some(columns), |batch, _| {
             let (groups, parents) =
                 (numbers::<UInt64Type>(batch, "neighbourhood")?, strings(batch, "parent")?);
-            let is_document = |row: &usize| parents.is_null(*row);
+            let made_of = if has_made { Some(lists(batch, "made_of")?) } else { None };
+            let is_made = |row: usize| made_of.is_some_and(|all| all.value_length(row) > 0);
+            let is_document = |row: &usize| parents.is_null(*row) && !is_made(*row);
             let rows = (0..batch.num_rows()).filter(is_document);
             Ok(rows.map(|row| groups.value(row)).collect::<Vec<u64>>())
         })?;
@@ -101,12 +110,13 @@ impl HeldOut {
 
 /// Chooses the validation split.
 pub(super) fn validation(rows: &[Row], params: &Params, seed: u64) -> Splits {
-    let documents = rows.iter().filter(|row| !row.is_variant);
+    let documents = rows.iter().filter(|row| !row.is_variant && !row.is_made);
     let held = HeldOut::of(documents.map(|row| row.group).collect(), params, seed);
 
     let (mut train, mut validation, mut held_out) = (Vec::new(), Vec::new(), Vec::new());
     for (idx, row) in rows.iter().enumerate() {
-        let side = match (held.is_held_out(row.group), row.is_variant) {
+        let is_held_out = !row.is_made && held.is_held_out(row.group);
+        let side = match (is_held_out, row.is_variant) {
             (false, _) => &mut train,
             (true, false) => &mut validation,
             (true, true) => &mut held_out,

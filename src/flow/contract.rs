@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch};
 use arrow::datatypes::{
     DataType, Field as ArrowField, Float32Type, Float64Type, Schema, SchemaRef,
 };
@@ -31,6 +31,7 @@ static FILES: &[(&str, &str)] = &[
     ("score", include_str!("../../schemas/score.toml")),
     ("bucketed", include_str!("../../schemas/bucketed.toml")),
     ("varied", include_str!("../../schemas/varied.toml")),
+    ("linked", include_str!("../../schemas/linked.toml")),
     ("example", include_str!("../../schemas/example.toml")),
     ("tasked", include_str!("../../schemas/tasked.toml")),
     ("shard", include_str!("../../schemas/shard.toml")),
@@ -341,6 +342,16 @@ pub fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
     batch.column_by_name(name).ok_or_else(|| Error::data(format!("column `{name}` is missing")))
 }
 
+/// The list column called `name` of a batch.
+///
+/// # Errors
+/// If the batch has no such column or it is no list.
+pub fn lists<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ListArray> {
+    column(batch, name)?
+        .as_list_opt::<i32>()
+        .ok_or_else(|| Error::data(format!("column `{name}` is no list")))
+}
+
 /// The string column called `name` of a batch.
 ///
 /// # Errors
@@ -403,7 +414,10 @@ mod tests {
         assert_ne!(narrow.hash, wide.hash);
         let chain: Vec<&str> =
             wide.chain().unwrap().iter().map(|contract| contract.name.as_str()).collect();
-        assert_eq!(chain, ["example", "varied", "bucketed", "scored", "unique", "document"]);
+        assert_eq!(
+            chain,
+            ["example", "linked", "varied", "bucketed", "scored", "unique", "document"]
+        );
         let added: usize =
             wide.chain().unwrap().iter().map(|contract| contract.added().fields.len()).sum();
 

@@ -1,4 +1,4 @@
-//! `varied` → `example`
+//! `linked` → `example`
 //!
 //! Comes in: documents with their difficulty bucket. Goes out: the same documents, each with a few
 //! rewritten passages: the anchor, the candidate, its kind, the engine that made it, chrF
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw;
 use crate::error::{Error, Result};
-use crate::flow::contract::{contract, strings};
+use crate::flow::contract::{contract, lists, strings};
 use crate::flow::dataset::Dataset;
 use crate::flow::room::{Added, Context};
 use crate::knowledge;
@@ -168,17 +168,23 @@ pub fn run(
 
     let leaves = contract("example")?;
     let by_language: Mutex<ByLanguage> = Mutex::default();
-    cx.add_columns(input, leaves, &["id", "text", "language"], |batch, span| {
+    cx.add_columns(input, leaves, &["id", "text", "language", "made_of"], |batch, span| {
         let mut counts = Counts::default();
         if span.part == 0 && span.batch == 0 {
             counts.add_all(&tools.translations.notes);
         }
         let (ids, texts, languages) =
             (strings(batch, "id")?, strings(batch, "text")?, strings(batch, "language")?);
+        let made_of = lists(batch, "made_of")?;
         let mut rows = Vec::with_capacity(batch.num_rows());
         let mut languages_here = ByLanguage::new();
 
         for row in 0..batch.num_rows() {
+            // Of a fact a near miss may be true as well, and a passage's sentences stand elsewhere.
+            if made_of.value_length(row) > 0 {
+                rows.push(Vec::new());
+                continue;
+            }
             let language = languages.is_valid(row).then(|| languages.value(row));
             if language.is_none() {
                 counts.add("documents without a language");

@@ -3,8 +3,11 @@
 use super::*;
 use crate::flow::dataset::{Batches, PartWriter};
 use crate::flow::progress::Progress;
-use arrow::array::{ArrayRef, AsArray, StringArray, UInt8Array, new_null_array};
+use arrow::array::{
+    ArrayRef, AsArray, ListArray, StringArray, UInt8Array, new_empty_array, new_null_array,
+};
 use arrow::array::{Float32Array, Int32Array, RecordBatch, UInt32Array, UInt64Array};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -64,9 +67,16 @@ fn params() -> Params {
     file.negatives
 }
 
-fn varied(documents: &[(&str, &str)]) -> RecordBatch {
+/// Lists without items.
+fn no_items(kind: &DataType, n: usize) -> ArrayRef {
+    let DataType::List(item) = kind else { panic!("{kind} is no list") };
+    let offsets = OffsetBuffer::from_lengths(vec![0; n]);
+    Arc::new(ListArray::new(item.clone(), offsets, new_empty_array(item.data_type()), None))
+}
+
+fn linked(documents: &[(&str, &str)]) -> RecordBatch {
     let n = documents.len();
-    let contract = contract("varied").unwrap();
+    let contract = contract("linked").unwrap();
     let columns = contract.fields.iter().map(|field| -> ArrayRef {
         match (field.name.as_str(), &field.data_type) {
             ("id", _) => {
@@ -86,6 +96,7 @@ fn varied(documents: &[(&str, &str)]) -> RecordBatch {
                 Arc::new(UInt8Array::from_iter_values((0..n).map(|at| (at % 4) as u8)))
             }
             ("edits", kind) => edits::column(&vec![&[][..]; n], kind).unwrap().unwrap(),
+            ("made_of", kind) => no_items(kind, n),
             (_, kind) if field.nullable => new_null_array(kind, n),
             (_, DataType::Utf8) => Arc::new(StringArray::from(vec!["x"; n])),
             (_, DataType::UInt32) => Arc::new(UInt32Array::from(vec![1; n])),
@@ -100,12 +111,12 @@ fn varied(documents: &[(&str, &str)]) -> RecordBatch {
 
 fn input(folder: &Path, documents: &[(&str, &str)]) -> Dataset {
     let place = folder.join("part-00000.parquet");
-    let mut writer = PartWriter::create(&place, contract("varied").unwrap()).unwrap();
+    let mut writer = PartWriter::create(&place, contract("linked").unwrap()).unwrap();
     for chunk in documents.chunks(3) {
-        writer.write(&varied(chunk)).unwrap();
+        writer.write(&linked(chunk)).unwrap();
     }
     writer.finish().unwrap();
-    Dataset::open(folder, contract("varied").unwrap()).unwrap()
+    Dataset::open(folder, contract("linked").unwrap()).unwrap()
 }
 
 /// Runs the room; gives the bytes of its part, its notes to people and its books.

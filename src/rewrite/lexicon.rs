@@ -37,6 +37,11 @@ impl LexiconNames {
         }
         LexiconNames { lexicon, finder, kinds }
     }
+
+    /// The lexicon itself.
+    pub fn lexicon(&self) -> &Lexicon {
+        &self.lexicon
+    }
 }
 
 impl ConceptNames for LexiconNames {

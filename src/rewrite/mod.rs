@@ -12,6 +12,7 @@
 //! To add a generator: one file with a [`Generator`], one `mod` line, one line in [`GENERATORS`].
 //! To add a translation engine: see [`back_translation`].
 
+pub mod asked;
 pub mod back_translation;
 pub mod chinese;
 pub mod concept;

@@ -1,19 +1,16 @@
 //! Tasks about the concepts that a text mentions: which is left out, what kind it is, which
 //! sentence speaks of it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use rand_chacha::ChaCha8Rng;
-use serde::Deserialize;
 
 use super::Task;
 use crate::draw;
-use crate::error::{Error, Result};
 use crate::knowledge::names::Rule;
 use crate::rewrite::concept::in_running_text;
 use crate::rewrite::wordnet::WordNet;
-use crate::rewrite::wordnet::readers::read_text;
 use crate::rewrite::{ConceptNames, Mention};
 use crate::text::sentences::sentences;
 use crate::text::words::words;
@@ -27,60 +24,6 @@ const CONCEPTS: usize = 3;
 const WORDS: Range<usize> = 6..101;
 /// What stands where a name is left out.
 const BLANK: &str = "____";
-
-/// What probes ask: pairs of concepts of which one is in the question and the other the answer.
-#[derive(Debug, Default)]
-pub struct Asked(HashSet<(usize, usize)>);
-
-/// What is read of a probe.
-#[derive(Deserialize)]
-struct Probe {
-    context: String,
-    choices: Vec<String>,
-    answer: usize,
-}
-
-impl Asked {
-    /// Reads files of probes, as `kpipe eval probes` and `kpipe ablate` write them.
-    ///
-    /// # Errors
-    /// If one cannot be read, or a line is no probe; names the line.
-    pub fn read(paths: &[String], concepts: Option<&dyn ConceptNames>) -> Result<Self> {
-        let mut asked = HashSet::new();
-        for path in paths {
-            let text = read_text(path.as_ref())?;
-            for (nth, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty())
-            {
-                let probe: Option<Probe> = serde_json::from_str(line).ok();
-                let probe = probe.filter(|probe| probe.answer < probe.choices.len());
-                let probe = probe.ok_or_else(|| {
-                    Error::data("a line of `tasks.exclude` is no probe")
-                        .at(format!("{path}:{}", nth + 1))
-                        .hint("`kpipe eval probes` writes files of them")
-                })?;
-                let Some(concepts) = concepts else { continue };
-                let answers = concepts.mentions(&probe.choices[probe.answer]);
-                for about in concepts.mentions(&probe.context) {
-                    asked.extend(answers.iter().map(|one| (about.concept, one.concept)));
-                }
-            }
-        }
-        Ok(Asked(asked))
-    }
-
-    /// Whether a probe asks for a concept of one text by a concept of the other.
-    pub(super) fn asks(&self, task: &Task, concepts: &dyn ConceptNames) -> bool {
-        if self.0.is_empty() {
-            return false;
-        }
-        let (first, second) = (concepts.mentions(&task.first), concepts.mentions(&task.second));
-        first.iter().any(|a| {
-            second.iter().any(|b| {
-                self.0.contains(&(a.concept, b.concept)) || self.0.contains(&(b.concept, a.concept))
-            })
-        })
-    }
-}
 
 /// The tasks about the concepts of a text, with lists joined by `joint`; kinds of concepts have
 /// names in English alone.

@@ -3,39 +3,42 @@
 //! Comes in: documents with their rewritten passages. Goes out: the same, with *reading tasks*
 //! behind the text of some domain documents: questions about it with their answers, mined from its
 //! connectives and definitions, from the concepts of a lexicon in its sentences, and from its
-//! title. Promises: every document goes on; a task says nothing that the document does not say; the
-//! same input and seed give the same tasks for any number of threads.
+//! title; of other documents the questions stand alone, in a row of their own that is read before
+//! all texts. Promises: every document goes on; a task says nothing that the document does not say;
+//! the same input and seed give the same tasks for any number of threads.
 //!
 //! A model that reads domain text alone learns its words and forgets how to be asked; with tasks
 //! mined from the same text behind it, it does better on both (Cheng et al. 2024,
-//! arXiv:2309.09530, whose patterns [`mine`] has). Answers are learned like all text.
+//! arXiv:2309.09530, whose patterns [`mine`] has). Answers are learned like all text. And whoever
+//! was asked about some documents first takes more out of all others (pre-instruction-tuning, Jiang
+//! et al. 2024, arXiv:2402.12847).
 //!
 //! To add a kind: a function in [`mine`] or [`concepts`], wordings in `templates/`, one line in
 //! [`KINDS`].
 
 pub mod concepts;
 pub mod mine;
+mod rows;
 mod write;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, new_null_array};
-use arrow::datatypes::{DataType, UInt32Type, UInt64Type};
+use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::datatypes::{DataType, UInt64Type};
 use serde::{Deserialize, Serialize};
 
 use crate::draw;
 use crate::error::{Error, Result};
-use crate::flow::contract::{contract, numbers, strings};
+use crate::flow::contract::{contract, lists, numbers, strings};
 use crate::flow::dataset::Dataset;
 use crate::flow::registry;
-use crate::flow::room::{Added, Context, Outcome};
+use crate::flow::room::{Added, Context};
 use crate::knowledge;
 use crate::rewrite::ConceptNames;
+use crate::rewrite::asked::Asked;
 use crate::rewrite::wordnet::{self, WordNet};
-use crate::text::words::words;
-use concepts::Asked;
+use rows::Made;
 use write::Wordings;
 
 /// Part of the room's fingerprint; raised when the same input and parameters give other rows; the
@@ -48,6 +51,8 @@ pub const VERSION: u32 = 1 + 100 * knowledge::VERSION;
 pub struct Params {
     /// Share of the domain documents that carry tasks, where some can be made of them.
     pub share: f64,
+    /// Share of the domain documents whose tasks stand alone, before all texts.
+    pub questions: f64,
     /// Names of [`KINDS`].
     pub kinds: Vec<String>,
     /// Most tasks of a class, such as inferences or contrasts, in a document.
@@ -81,7 +86,7 @@ pub static KINDS: &[Kind] = &[
 impl Params {
     /// Whether there is anything to do.
     pub fn is_on(&self) -> bool {
-        self.share > 0.0 && !self.kinds.is_empty()
+        (self.share > 0.0 || self.questions > 0.0) && !self.kinds.is_empty()
     }
 
     /// Checks the names of kinds.
@@ -163,7 +168,7 @@ pub fn run(
     let tools = Tools {
         params,
         concepts,
-        asked: Asked::read(&params.exclude, concepts)?,
+        asked: Asked::read(&params.exclude, concepts, "tasks.exclude")?,
         wordings: write::wordings()?,
         wordnet: wordnet::english()?,
         seed: cx.seed,
@@ -173,45 +178,32 @@ pub fn run(
         let mut notes: BTreeMap<&'static str, u64> = BTreeMap::new();
         let (ids, texts) = (strings(batch, "id")?, strings(batch, "text")?);
         let (roles, languages) = (strings(batch, "role")?, strings(batch, "language")?);
-        let titles = strings(batch, "title")?;
-        let lengths = numbers::<UInt32Type>(batch, "n_tokens")?;
+        let (titles, made_of) = (strings(batch, "title")?, lists(batch, "made_of")?);
         let groups = numbers::<UInt64Type>(batch, "neighbourhood")?;
-        let of_row = |row: usize, notes: &mut BTreeMap<&'static str, u64>| {
+        let parents = strings(batch, "parent")?;
+        let mut made = Made::default();
+        for row in 0..batch.num_rows() {
+            let id = ids.value(row);
             let language = languages.is_valid(row).then(|| languages.value(row));
             let title = titles.is_valid(row).then(|| titles.value(row));
             // What is held out stays as it is: its loss is compared between builds.
-            let is_drawn = roles.value(row) == "domain"
-                && !held_out(groups.value(row))
-                && draw::unit(tools.seed, "tasks", ids.value(row).as_bytes()) < params.share;
-            match is_drawn {
-                true => tools.read(ids.value(row), texts.value(row), language, title, notes),
-                false => None,
+            let is_read = roles.value(row) == "domain"
+                && made_of.value_length(row) == 0
+                && !held_out(groups.value(row));
+            let is_drawn =
+                |what, share| is_read && draw::unit(tools.seed, what, id.as_bytes()) < share;
+            if is_drawn("questions", params.questions) && parents.is_null(row) {
+                made.add(row, None);
+                let asked = tools.questions(id, texts.value(row), language, &mut notes);
+                asked.into_iter().for_each(|read| made.add(row, Some((read, true))));
+            } else if is_drawn("tasks", params.share) {
+                let read = tools.read(id, texts.value(row), language, title, &mut notes);
+                made.add(row, read.map(|read| (read, false)));
+            } else {
+                made.add(row, None);
             }
-        };
-        let made: Vec<Option<write::Read>> =
-            (0..batch.num_rows()).map(|row| of_row(row, &mut notes)).collect();
-
-        let text = |row: usize| made[row].as_ref().map_or(texts.value(row), |read| &read.text);
-        let length = |row: usize| match &made[row] {
-            Some(read) => words(&read.text).count() as u32,
-            None => lengths.value(row),
-        };
-        let rows = 0..batch.num_rows();
-        let schema = batch.schema();
-        let columns = schema.fields().iter().zip(batch.columns()).map(|(field, own)| {
-            match field.name().as_str() {
-                "text" => {
-                    Arc::new(StringArray::from_iter_values(rows.clone().map(text))) as ArrayRef
-                }
-                "n_tokens" => Arc::new(UInt32Array::from_iter_values(rows.clone().map(length))),
-                _ => own.clone(),
-            }
-        });
-        let columns = columns.collect();
-        let rows = RecordBatch::try_new(schema.clone(), columns)?;
-        let kinds: StringArray = made.iter().map(|read| read.as_ref().map(|r| &r.kinds)).collect();
-        let kept = leaves.widen(&rows, vec![("tasks", Arc::new(kinds) as ArrayRef)])?;
-        Ok(Outcome { notes: notes.into_iter().collect(), ..Outcome::kept(kept) })
+        }
+        made.outcome(batch, leaves, notes)
     })
 }
 
@@ -220,7 +212,7 @@ pub fn run(
 /// # Errors
 /// If one cannot be read.
 pub fn check_files(params: &Params) -> Result<()> {
-    Asked::read(&params.exclude, None).map(|_| ())
+    Asked::read(&params.exclude, None, "tasks.exclude").map(|_| ())
 }
 
 fn broken(what: &str) -> Error {

@@ -90,44 +90,10 @@ impl Tools<'_> {
         title: Option<&str>,
         notes: &mut BTreeMap<&'static str, u64>,
     ) -> Option<Read> {
-        let language = match language {
-            Some(_) if is_english(language) => "en",
-            Some(_) if chinese::is_chinese(language) => "zh",
-            Some(_) => {
-                *notes.entry("no tasks: neither English nor Chinese").or_default() += 1;
-                return None;
-            }
-            None => {
-                *notes.entry("no tasks: no language is stated").or_default() += 1;
-                return None;
-            }
-        };
+        let language = known(language, notes)?;
         let wordings = self.wordings.get(language)?;
         let mut stream = draw::stream(self.seed, "reading", id.as_bytes());
-        let mut kinds: Vec<&'static str> = Vec::new();
-        let mut groups = Vec::new();
-        for (kind, tasks) in self.chosen(text, language, &wordings.list, &mut stream, notes) {
-            let own: Vec<String> = tasks
-                .iter()
-                .filter_map(|task| {
-                    let choices = task.choices.join(&wordings.list);
-                    let slots = [
-                        ("first", task.first.as_str()),
-                        ("second", &task.second),
-                        ("choices", &choices),
-                    ];
-                    wordings.worded(kind, task.class, &slots, &mut stream)
-                })
-                .collect();
-            if !own.is_empty() {
-                *notes.entry(note(kind)).or_default() += own.len() as u64;
-                kinds.push(kind);
-                // Those of a kind stand together, as examples of one another.
-                groups.push(own.join("\n\n"));
-            }
-        }
-
-        draw::shuffle(&mut groups, &mut stream);
+        let (groups, mut kinds) = self.worded(text, language, &mut stream, notes)?;
         let asked = match groups.is_empty() {
             true => String::new(),
             false => {
@@ -144,6 +110,57 @@ impl Tools<'_> {
             .then(|| Read { text: format!("{whole}{asked}"), kinds: kinds.join("+") })
     }
 
+    /// The tasks of a text without it; `None` where none can be made.
+    pub(super) fn questions(
+        &self,
+        id: &str,
+        text: &str,
+        language: Option<&str>,
+        notes: &mut BTreeMap<&'static str, u64>,
+    ) -> Option<Read> {
+        let language = known(language, notes)?;
+        let mut stream = draw::stream(self.seed, "reading", id.as_bytes());
+        let (groups, kinds) = self.worded(text, language, &mut stream, notes)?;
+        (!kinds.is_empty()).then(|| Read { text: groups.join("\n\n"), kinds: kinds.join("+") })
+    }
+
+    /// The tasks of a text in words, those of a kind together, in the order of a draw; and their
+    /// kinds.
+    fn worded(
+        &self,
+        text: &str,
+        language: &str,
+        stream: &mut ChaCha8Rng,
+        notes: &mut BTreeMap<&'static str, u64>,
+    ) -> Option<(Vec<String>, Vec<&'static str>)> {
+        let wordings = self.wordings.get(language)?;
+        let mut kinds: Vec<&'static str> = Vec::new();
+        let mut groups = Vec::new();
+        for (kind, tasks) in self.chosen(text, language, &wordings.list, stream, notes) {
+            let own: Vec<String> = tasks
+                .iter()
+                .filter_map(|task| {
+                    let choices = task.choices.join(&wordings.list);
+                    let slots = [
+                        ("first", task.first.as_str()),
+                        ("second", &task.second),
+                        ("choices", &choices),
+                    ];
+                    wordings.worded(kind, task.class, &slots, stream)
+                })
+                .collect();
+            if !own.is_empty() {
+                *notes.entry(note(kind)).or_default() += own.len() as u64;
+                kinds.push(kind);
+                // Those of a kind stand together, as examples of one another.
+                groups.push(own.join("\n\n"));
+            }
+        }
+
+        draw::shuffle(&mut groups, stream);
+        Some((groups, kinds))
+    }
+
     /// The tasks of a text by kind, a few of each class.
     fn chosen(
         &self,
@@ -157,7 +174,7 @@ impl Tools<'_> {
         if let Some(concepts) = self.concepts {
             all.extend(concepts::asked(text, language, joint, concepts, self.wordnet, stream));
             let before = all.len();
-            all.retain(|task| !self.asked.asks(task, concepts));
+            all.retain(|task| !self.asked.asks(&task.first, &task.second, concepts));
             let left_out = (before - all.len()) as u64;
             if left_out > 0 {
                 *notes.entry("tasks left out: probes ask the same").or_default() += left_out;
@@ -231,6 +248,18 @@ impl Tools<'_> {
         }
         (said, kinds)
     }
+}
+
+/// The language of wordings that a text has; `None`, counted, where there is none.
+fn known(language: Option<&str>, notes: &mut BTreeMap<&'static str, u64>) -> Option<&'static str> {
+    let why = match language {
+        Some(_) if is_english(language) => return Some("en"),
+        Some(_) if chinese::is_chinese(language) => return Some("zh"),
+        Some(_) => "no tasks: neither English nor Chinese",
+        None => "no tasks: no language is stated",
+    };
+    *notes.entry(why).or_default() += 1;
+    None
 }
 
 /// The note that counts the tasks of a kind.

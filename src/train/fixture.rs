@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{
-    ArrayRef, Float32Array, Float32Builder, ListBuilder, RecordBatch, StringArray, StringBuilder,
-    StructBuilder, UInt8Array, UInt32Array, UInt32Builder, UInt64Array,
+    ArrayRef, Float32Array, Float32Builder, ListArray, ListBuilder, RecordBatch, StringArray,
+    StringBuilder, StructBuilder, UInt8Array, UInt32Array, UInt32Builder, UInt64Array,
+    new_empty_array,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
 use candle_core::{DType, Device};
 use serde_json::json;
@@ -244,7 +246,8 @@ fn batch(rows: &[Document], split: &str) -> RecordBatch {
             Arc::new(UInt32Array::from_iter_values(rows.iter().map(chars))),
             strings(rows.iter().map(|row| row.family.map(|family| family.to_string())).collect()),
             same(None),
-            edits(n),
+            no_items("edits", n),
+            no_items("made_of", n),
             same(None),
             Arc::new(UInt32Array::from(vec![0; n])),
             Arc::new(UInt32Array::from_iter_values(rows.iter().map(exposures))),
@@ -253,11 +256,13 @@ fn batch(rows: &[Document], split: &str) -> RecordBatch {
         .unwrap()
 }
 
-/// No edits, as the contract has them.
-fn edits(n: usize) -> ArrayRef {
+/// Lists without items, as the contract has them.
+fn no_items(name: &str, n: usize) -> ArrayRef {
     let schema = &contract("shard").unwrap().schema;
-    let field = schema.field_with_name("edits").unwrap();
-    crate::rewrite::edits::column(&vec![&[][..]; n], field.data_type()).unwrap().unwrap()
+    let field = schema.field_with_name(name).unwrap();
+    let DataType::List(item) = field.data_type() else { panic!("{name} is no list") };
+    let offsets = OffsetBuffer::from_lengths(vec![0; n]);
+    Arc::new(ListArray::new(item.clone(), offsets, new_empty_array(item.data_type()), None))
 }
 
 fn exposures(row: &Document) -> u32 {

@@ -64,7 +64,8 @@ pub(super) fn build(entries: Vec<Entry>, facts: Vec<Fact>) -> Lexicon {
         also.dedup();
         links.retain(|link| link.to != *id);
         links.sort();
-        links.dedup();
+        // Of several files that say the same the first stays.
+        links.dedup_by(|a, b| (a.relation, &a.name, &a.to) == (b.relation, &b.name, &b.to));
     }
 
     let others = others(&concepts);
@@ -159,7 +160,8 @@ fn resolve_trees(entries: &mut [Entry]) {
         for tree in &entry.trees {
             let above = tree.rsplit_once('.').and_then(|(above, _)| places.get(above));
             if let Some(id) = above {
-                entry.concept.links.push(Link::parent(id.clone()));
+                let file = entry.concept.file;
+                entry.concept.links.push(Link { file, ..Link::parent(id.clone()) });
             }
         }
     }
@@ -197,10 +199,11 @@ fn resolve_relations(entries: &mut [Entry]) {
             && !ids.contains(&link.to)
             && ids.contains(id)
         {
-            *link = match relation {
+            let named = match relation {
                 "is_a" | "parent" => Link::parent(id),
                 _ => Link::named(relation, id),
             };
+            *link = Link { file: link.file, ..named };
         }
     }
 }

@@ -77,6 +77,7 @@ impl Descriptor {
             inexact: self.inexact,
             language: Some("en".to_string()),
             links: self.links,
+            file: 0,
             also: Vec::new(),
         };
         Entry { concept, trees: self.trees, by_name: self.by_name }

@@ -102,12 +102,16 @@ pub struct LexiconSpec {
     /// What its concepts are, such as `drug`, where the file does not say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kind: String,
+    /// Licence of what it says, as an SPDX identifier; empty where nobody states it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub licence: String,
 }
 
 impl LexiconSpec {
     /// A path whose files tell their format.
     pub fn of_path(path: impl Into<String>) -> Self {
-        LexiconSpec { path: path.into(), format: None, kind: String::new() }
+        let (kind, licence) = (String::new(), String::new());
+        LexiconSpec { path: path.into(), format: None, kind, licence }
     }
 }
 
@@ -131,17 +135,19 @@ pub struct Link {
     pub name: Arc<str>,
     /// Id of the other concept.
     pub to: String,
+    /// Number of the file that says it, of [`Lexicon::books`]; of several the first.
+    pub file: u16,
 }
 
 impl Link {
     /// To a more general concept.
     pub fn parent(to: impl Into<String>) -> Self {
-        Link { relation: Relation::Parent, name: "is_a".into(), to: to.into() }
+        Link { relation: Relation::Parent, name: "is_a".into(), to: to.into(), file: 0 }
     }
 
     /// To another concept, by a relation that the file names.
     pub fn named(name: &str, to: impl Into<String>) -> Self {
-        Link { relation: Relation::Related, name: name.into(), to: to.into() }
+        Link { relation: Relation::Related, name: name.into(), to: to.into(), file: 0 }
     }
 
     /// To another concept; how is not said.
@@ -151,7 +157,7 @@ impl Link {
 
     /// To the same thing in another vocabulary.
     pub fn same(to: impl Into<String>) -> Self {
-        Link { relation: Relation::Same, name: "same".into(), to: to.into() }
+        Link { relation: Relation::Same, name: "same".into(), to: to.into(), file: 0 }
     }
 }
 
@@ -194,6 +200,8 @@ pub struct Concept {
     pub language: Option<String>,
     /// Links as the files state them, also to concepts that no file has; sorted, without repeats.
     pub links: Vec<Link>,
+    /// Number of the file that it was first read from, of [`Lexicon::books`].
+    pub file: u16,
 }
 
 impl Concept {
@@ -293,6 +301,19 @@ impl Found {
         }
     }
 
+    /// Tells all that was found which file it is of.
+    fn number(&mut self, file: u16) {
+        for Entry { concept, by_name, .. } in &mut self.entries {
+            concept.file = file;
+            concept.links.iter_mut().chain(by_name).for_each(|link| link.file = file);
+        }
+        for fact in &mut self.facts {
+            if let Says::Link(link) = &mut fact.says {
+                link.file = file;
+            }
+        }
+    }
+
     /// Counts one entry that is not used.
     pub fn refuse(&mut self, reason: &str) {
         *self.refused.entry(reason.to_string()).or_default() += 1;
@@ -313,6 +334,9 @@ pub struct FileBooks {
     pub facts: u64,
     /// Entries that were not used, by reason.
     pub refused: BTreeMap<String, u64>,
+    /// Licence of what it says, where the pipeline file states it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub licence: String,
 }
 
 fn is_zero(n: &u64) -> bool {
@@ -352,6 +376,7 @@ impl Lexicon {
 
             for file in listed.files {
                 let (mut found, format) = read_file(&file, spec.format.as_deref(), room)?;
+                found.number(books.len() as u16);
                 for entry in &mut found.entries {
                     if entry.concept.kind.is_empty() && entry.trees.is_empty() {
                         entry.concept.kind.clone_from(&spec.kind);
@@ -364,6 +389,7 @@ impl Lexicon {
                     entries: found.entries.len() as u64,
                     facts: found.facts.len() as u64,
                     refused: found.refused,
+                    licence: spec.licence.clone(),
                 });
                 whole.entries.extend(found.entries);
                 whole.facts.extend(found.facts);
@@ -397,6 +423,12 @@ impl Lexicon {
     pub fn links(&self, concept: u32) -> impl Iterator<Item = (&Link, u32)> {
         let links = self.concepts.get(concept as usize).map_or(&[][..], |one| &one.links);
         links.iter().filter_map(|link| Some((link, self.find(&link.to)?)))
+    }
+
+    /// The licence of what a file says; `None` where nobody states it.
+    pub fn licence(&self, file: u16) -> Option<&str> {
+        let books = self.books.get(usize::from(file));
+        books.map(|books| books.licence.as_str()).filter(|licence| !licence.is_empty())
     }
 
     /// Concepts one link away (parents, children, related), in number order; the same concept under

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::open::unreadable;
-use super::{Concept, Entry, Found, Link, Reader, Relation};
+use super::{Concept, Entry, Found, Link, Reader};
 use crate::error::{Error, Result};
 
 /// Reader of UMLS files.
@@ -161,7 +161,7 @@ fn relation(columns: &[&str], names: &mut HashMap<String, Arc<str>>, found: &mut
         "CHD" | "RN" => found.link(second, Link::parent(first)),
         "RO" | "RQ" | "RL" => {
             let name = names.entry(rela.to_string()).or_insert_with(|| rela.into()).clone();
-            found.link(second, Link { relation: Relation::Related, name, to: first.to_string() });
+            found.link(second, Link { name, ..Link::related(first) });
         }
         // Siblings follow from parents; the rest is about terms and qualifiers.
         _ => found.refuse("other_relation"),
