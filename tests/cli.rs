@@ -341,7 +341,7 @@ fn progress_moves_in_every_pass() {
         }
     }
 
-    assert_eq!(ends, 8);
+    assert_eq!(ends, 9);
 }
 
 #[test]

@@ -63,14 +63,20 @@ fn told(out: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(out.join("facts/facts.json")).unwrap()).unwrap()
 }
 
-/// The links between concepts that training documents mention, by a join of our own: ids of both in
-/// order, with the relation.
-fn joined(texts: &[String]) -> BTreeSet<(String, String, String)> {
+/// The lexicon of the fixtures, with what finds its names.
+fn lexicon() -> (Lexicon, Finder) {
     let spec = LexiconSpec::of_path("fixtures/lexicon/*");
     let lexicon = Lexicon::read(&[spec], 1 << 30).unwrap();
     let settings = Settings::new().unwrap();
     let pipeline = kpipe::build::plan::Pipeline::new(&settings).unwrap();
     let finder = Finder::new(&lexicon, &pipeline.density.names()).unwrap();
+    (lexicon, finder)
+}
+
+/// The links between concepts that training documents mention, by a join of our own: ids of both in
+/// order, with the relation.
+fn joined(texts: &[String]) -> BTreeSet<(String, String, String)> {
+    let (lexicon, finder) = lexicon();
     let mentioned: BTreeSet<u32> =
         texts.iter().flat_map(|text| finder.find(text)).map(|mention| mention.concept).collect();
     let mut links = BTreeSet::new();
@@ -234,4 +240,55 @@ fn facts_need_links_and_names() {
         .unwrap();
     let own = format!("facts.phrases=[{:?}]", file.to_str().unwrap());
     refused(&own, 3, &["`fr` is no language", "own.toml", "room `facts`"]);
+}
+
+/// Against mentions that are looked for document by document.
+#[test]
+fn the_map_tells_what_documents_mention() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    build(&out, &[]);
+    let (lexicon, finder) = lexicon();
+    let read = rows(&out.join(".kpipe/2-dedup"), "part-");
+    let mut expected: BTreeMap<String, BTreeMap<String, [u64; 2]>> = BTreeMap::new();
+    for (source, text) in strings(&read, "source").into_iter().zip(strings(&read, "text")) {
+        let mut own: BTreeMap<u32, u64> = BTreeMap::new();
+        finder.find(&text).iter().for_each(|one| *own.entry(one.concept).or_default() += 1);
+        for (concept, n) in own {
+            let id = lexicon.concepts[concept as usize].id.clone();
+            let counts = expected.entry(id).or_default().entry(source.clone()).or_default();
+            *counts = [counts[0] + 1, counts[1] + n];
+        }
+    }
+
+    let map = rows(&out.join("knowledge"), "map");
+    let ids = strings(&map, "concept");
+    assert_eq!(ids.len(), lexicon.concepts.len());
+    let mut found: BTreeMap<String, BTreeMap<String, [u64; 2]>> = BTreeMap::new();
+    let mut at = 0;
+    for batch in &map {
+        let lists = batch.column_by_name("sources").unwrap().as_list::<i32>();
+        for row in 0..batch.num_rows() {
+            let own = lists.value(row);
+            let own = own.as_struct();
+            let names = own.column(0).as_string::<i32>();
+            let count = |which: usize, at: usize| {
+                own.column(which).as_primitive::<arrow::datatypes::UInt64Type>().value(at)
+            };
+            for source in 0..names.len() {
+                found
+                    .entry(ids[at].clone())
+                    .or_default()
+                    .insert(names.value(source).to_string(), [count(1, source), count(2, source)]);
+            }
+            at += 1;
+        }
+    }
+    assert_eq!(found, expected);
+    let told: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("knowledge/map.json")).unwrap()).unwrap();
+    assert_eq!(told["seen"].as_u64().unwrap() as usize, expected.len());
+    assert!(!told["branches"].as_array().unwrap().is_empty());
+    let report = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(report.contains("Knowledge map") && report.contains("knowledge/map.html"));
 }

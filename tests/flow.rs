@@ -171,7 +171,7 @@ fn a_rerun_does_nothing_and_another_seed_does() {
     assert!(first.status.success(), "{}", text(&first.stderr));
     let before = crate::support::tree(&out);
     let again = command(&args).output().unwrap();
-    assert_eq!(text(&again.stderr).matches("(done before)").count(), 8, "{}", text(&again.stderr));
+    assert_eq!(text(&again.stderr).matches("(done before)").count(), 9, "{}", text(&again.stderr));
     assert!(crate::support::tree(&out) == before);
     succeed(&[&args[..], &["--seed", "18", "--quiet"]].concat());
 

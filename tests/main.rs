@@ -3,11 +3,13 @@
 
 /// Plans that are run in small.
 mod ablate;
+/// Chinese text in one form.
+mod chinese;
 /// Exit codes, messages and hints of the binary.
 mod cli;
 /// Models that are asked what they know.
 mod eval;
-/// Rows made of the knowledge graph.
+/// Rows made of the knowledge graph, and the map of it.
 mod facts;
 /// Faults of the system and kills, at any call.
 mod faults;

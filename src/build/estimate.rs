@@ -28,7 +28,7 @@ use crate::flow::room::Context;
 use crate::flow::stop::Temporary;
 use crate::ingest::{self, Ids, SourceSpec};
 use crate::rewrite::back_translation;
-use crate::rewrite::chinese::is_chinese;
+use crate::text::languages::is_chinese;
 
 /// Documents of each source in the sample.
 pub const SAMPLE: u64 = 200;

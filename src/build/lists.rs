@@ -12,6 +12,7 @@ use crate::flow::contract::contract;
 use crate::flow::registry::{self, Entry};
 use crate::flow::settings::keys_of;
 use crate::ingest::FORMATS;
+use crate::ingest::chinese::TEMPLATES;
 use crate::knowledge::lexicon::READERS;
 use crate::rewrite::GENERATORS;
 use crate::rewrite::back_translation::ENGINES;
@@ -39,6 +40,11 @@ pub static LISTS: &[List] = &[
         name: "formats",
         about: "files that sources are read from: `source.<name>.format`",
         entries: formats,
+    },
+    List {
+        name: "templates",
+        about: "what Chinese texts of a kind all have: `source.<name>.templates`",
+        entries: templates,
     },
     List { name: "lexicons", about: "files of concepts: `density.lexicon`", entries: lexicons },
     List {
@@ -115,6 +121,10 @@ fn entry(name: &str, about: impl Into<String>, keys: Vec<String>) -> Entry {
 
 fn owned(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_string()).collect()
+}
+
+fn templates() -> Result<Vec<Entry>> {
+    Ok(TEMPLATES.iter().map(|one| entry(one.name, one.about, Vec::new())).collect())
 }
 
 fn formats() -> Result<Vec<Entry>> {

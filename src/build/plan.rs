@@ -345,7 +345,10 @@ pub static ROOMS: &[Room] = &[
         params: |pipeline| as_json(&pipeline.density),
         files: |pipeline| pipeline.density.files(),
         check: |job| Lexicon::read(&job.pipeline.density.lexicon, job.memory_bytes).map(|_| ()),
-        publishes: &[Published { below: "", begins: "scores-", into: "scores" }],
+        publishes: &[
+            Published { below: "", begins: "scores-", into: "scores" },
+            Published { below: "", begins: "map", into: "knowledge" },
+        ],
         run: |job, input, cx| density::run(input, &job.pipeline.density, cx),
     },
     Room {

@@ -24,6 +24,7 @@ pub mod coverage;
 pub mod explain;
 mod index;
 mod ledger;
+mod map;
 pub mod measure;
 mod score;
 mod spill;
@@ -49,7 +50,7 @@ use bm25::Variant;
 use score::Scores;
 
 /// Version of the room, part of its fingerprint; the hundreds are of what finds mentions.
-pub const VERSION: u32 = 1 + 100 * knowledge::VERSION;
+pub const VERSION: u32 = 2 + 100 * knowledge::VERSION;
 
 /// What `[density]` of a pipeline file sets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -152,11 +153,12 @@ impl Params {
 /// # Errors
 /// If a lexicon or a part cannot be read, or a file cannot be written.
 pub fn run(input: &Dataset, params: &Params, cx: &Context) -> Result<()> {
-    // To find mentions, to write scores, and to write the documents.
-    cx.readings(input, 3);
+    // To find mentions, to write scores, to draw the map, and to write the documents.
+    cx.readings(input, if params.lexicon.is_empty() { 3 } else { 4 });
     let lexicon = read_lexicon(params, cx)?;
     let model = Scores::build(input, &lexicon, params, cx)?;
     explain::write_scores(input, &model, cx)?;
+    map::write(input, &model, &lexicon, cx)?;
     let leaves = contract("scored")?;
     if params.keep_tokens > 0 {
         return keep_best(input, &model, params, cx);

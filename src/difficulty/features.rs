@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 use crate::flow::contract::{numbers, strings};
 use crate::flow::dataset::Dataset;
 use crate::flow::room::Context;
+use crate::text::han::is_common;
+use crate::text::languages::{is_chinese, is_english};
 use crate::text::sentences::sentences;
 use crate::text::words::{is_cjk, words};
 
@@ -94,7 +96,7 @@ impl WordCounts {
     pub fn rarity(&self, text: &str) -> f32 {
         let table = self.pools.get(POOLED).map(Vec::as_slice).unwrap_or_default();
         let total = self.totals.get(POOLED).copied().unwrap_or(0.0);
-        if table.is_empty() { 0.0 } else { Read::of(text, table, false).rarity(total) }
+        if table.is_empty() { 0.0 } else { Read::of(text, table, Spoken::Other).rarity(total) }
     }
 
     /// The pool of a language: its own where it has one, else the shared one.
@@ -203,7 +205,7 @@ pub fn measure(
                 .ok_or_else(|| Error::data(format!("no word counts for `{pool}`")))?;
             let text = texts.value(row);
             let total = counts.totals.get(pool).copied().unwrap_or(0.0);
-            let read = Read::of(text, table, language == Some("en"));
+            let read = Read::of(text, table, Spoken::of(language));
 
             Ok(Features::new([
                 Some(density.value(row)),
@@ -217,21 +219,43 @@ pub fn measure(
         .collect()
 }
 
+/// A language whose readability has a formula.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Spoken {
+    English,
+    Chinese,
+    #[default]
+    Other,
+}
+
+impl Spoken {
+    fn of(language: Option<&str>) -> Self {
+        match language {
+            _ if is_english(language) => Spoken::English,
+            _ if is_chinese(language) => Spoken::Chinese,
+            _ => Spoken::Other,
+        }
+    }
+}
+
 /// What one reading of a text's words gives.
 #[derive(Default)]
 struct Read {
+    language: Spoken,
     n_words: u32,
     /// Sum of ln of the words' counts, in nats.
     ln_counts: f64,
-    /// Words of letters, their syllables and the sentences; only of English.
+    /// Words of letters with their syllables of English, characters and the uncommon ones of
+    /// Chinese; and the sentences.
     n_spoken: u32,
     n_syllables: usize,
+    n_uncommon: u32,
     n_sentences: usize,
 }
 
 impl Read {
-    fn of(text: &str, table: &[u32], is_english: bool) -> Self {
-        let mut read = Read::default();
+    fn of(text: &str, table: &[u32], language: Spoken) -> Self {
+        let mut read = Read { language, ..Read::default() };
         // A logarithm a word would be half of the work: counts are multiplied as long as a double
         // holds them.
         let mut product = 1.0_f64;
@@ -246,14 +270,19 @@ impl Read {
                 product = 1.0;
             }
 
-            if is_english && is_spoken(word.text) {
+            if language == Spoken::English && is_spoken(word.text) {
                 read.n_spoken += 1;
                 read.n_syllables += syllables(word.text);
+            } else if language == Spoken::Chinese
+                && let Some(c) = word.text.chars().next().filter(|c| is_cjk(*c))
+            {
+                read.n_spoken += 1;
+                read.n_uncommon += u32::from(!is_common(c));
             }
         }
 
         read.ln_counts += product.ln();
-        if is_english {
+        if language != Spoken::Other {
             read.n_sentences = sentences(text).len();
         }
         read
@@ -267,13 +296,18 @@ impl Read {
         (total.max(1.0).ln() - self.ln_counts / f64::from(self.n_words)).max(0.0) as f32
     }
 
-    /// Flesch–Kincaid grade level `0.39·words/sentences + 11.8·syllables/words − 15.59` (Kincaid et
-    /// al. 1975); defined for English only.
+    /// Of English the Flesch–Kincaid grade level `0.39·words/sentences + 11.8·syllables/words −
+    /// 15.59` (Kincaid et al. 1975). Of Chinese `characters/sentences + 100·uncommon/characters`:
+    /// Björnsson's LIX (1968) with characters for words and those outside the first levels of GB
+    /// 2312 and Big5 for long words. Other languages have none; ranks are taken within a language.
     fn readability(&self) -> Option<f32> {
         if self.n_spoken == 0 || self.n_sentences == 0 {
             return None;
         }
         let (words, sentences) = (f64::from(self.n_spoken), self.n_sentences as f64);
+        if self.language == Spoken::Chinese {
+            return Some((words / sentences + 100.0 * f64::from(self.n_uncommon) / words) as f32);
+        }
         Some((0.39 * words / sentences + 11.8 * self.n_syllables as f64 / words - 15.59) as f32)
     }
 }
@@ -329,10 +363,23 @@ mod tests {
     #[test]
     fn flesch_kincaid_by_hand() {
         let table = vec![0; CELLS];
-        let grade =
-            Read::of("The cat sat on the mat. It was happy.", &table, true).readability().unwrap();
+        let grade = Read::of("The cat sat on the mat. It was happy.", &table, Spoken::English)
+            .readability()
+            .unwrap();
         assert!((grade - (-0.723_9)).abs() < 1e-3, "{grade}");
-        assert_eq!(Read::of("猫坐在垫子上。", &table, false).readability(), None);
+        assert_eq!(Read::of("猫坐在垫子上。", &table, Spoken::Other).readability(), None);
+    }
+
+    /// By hand: 12 characters in 2 sentences, one uncommon: 12/2 + 100/12.
+    #[test]
+    fn lix_of_characters_by_hand() {
+        let table = vec![0; CELLS];
+        let text = "猫坐在垫子上。它在舔瘙痒处（2）。";
+        let grade = Read::of(text, &table, Spoken::Chinese).readability().unwrap();
+        assert!((grade - (12.0 / 2.0 + 100.0 / 12.0)).abs() < 1e-4, "{grade}");
+        // The script does not matter.
+        let hant = Read::of("貓坐在墊子上。", &table, Spoken::Chinese).readability();
+        assert_eq!(hant, Read::of("猫坐在垫子上。", &table, Spoken::Chinese).readability());
     }
 
     #[test]
@@ -342,12 +389,14 @@ mod tests {
         table[cell("aspirin")] = 1;
         let expected = ((4.0_f64 / 3.0).ln() + 4.0_f64.ln()) / 2.0;
         assert!(
-            (f64::from(Read::of("The aspirin", &table, true).rarity(4.0)) - expected).abs() < 1e-6
+            (f64::from(Read::of("The aspirin", &table, Spoken::English).rarity(4.0)) - expected)
+                .abs()
+                < 1e-6
         );
-        assert_eq!(Read::of("", &table, true).rarity(4.0), 0.0);
+        assert_eq!(Read::of("", &table, Spoken::English).rarity(4.0), 0.0);
         // Far more than one product holds.
         table[cell("of")] = 4_000_000_000;
-        let long = Read::of(&"of ".repeat(1_000), &table, true).rarity(8e9);
+        let long = Read::of(&"of ".repeat(1_000), &table, Spoken::English).rarity(8e9);
 
         assert!((long - 2.0_f32.ln()).abs() < 1e-6, "{long}");
     }

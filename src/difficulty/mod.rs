@@ -34,7 +34,7 @@ use edges::Edges;
 use features::{FEATURES, Features, WordCounts};
 
 /// Version of what this room computes; part of its fingerprint.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Keys of `[difficulty]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

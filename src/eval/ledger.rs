@@ -5,7 +5,7 @@
 //! `ledger.parquet` under the contract `ledger`, and as a page on which concepts can be sorted and
 //! searched and stand in the lexicon's tree.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ use crate::flow::dataset::{BATCH_ROWS, PartWriter, write_atomically};
 use crate::flow::progress::Progress;
 use crate::knowledge::lexicon::Lexicon;
 use crate::knowledge::mentions::Finder;
+use crate::knowledge::page::Page;
 use crate::knowledge::{KNOWN, MET_OFTEN};
 use crate::train::data::consumed::Consumed;
 use crate::train::data::probes::Probe;
@@ -32,8 +33,6 @@ use crate::train::data::probes::Probe;
 /// The ledger, in the output folder.
 pub const LEDGER: &str = "ledger.parquet";
 const PAGE: &str = "ledger.html";
-/// Concepts on the page: those that were seen most, and all that were asked about.
-const ON_PAGE: usize = 20_000;
 /// Spellings that are told of a concept.
 const SPELLINGS: usize = 8;
 
@@ -242,7 +241,7 @@ fn lists(rows: impl Iterator<Item = Vec<String>>) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-/// The page: a table that sorts and searches itself, and the tree.
+/// The page: those that were asked about, then those that were seen most.
 fn page(lexicon: &Lexicon, exposure: &Exposure, rows: &[Row], summary: &Summary) -> Result<String> {
     let mut shown: Vec<usize> = (0..rows.len())
         .filter(|number| rows[*number].seen.documents > 0 || rows[*number].now.is_some())
@@ -251,55 +250,26 @@ fn page(lexicon: &Lexicon, exposure: &Exposure, rows: &[Row], summary: &Summary)
         let row = &rows[*number];
         (row.now.is_none(), std::cmp::Reverse(row.seen.mentions), *number)
     });
-    let n_left_out = shown.len().saturating_sub(ON_PAGE);
-    shown.truncate(ON_PAGE);
-
-    // What stands above them, so that each has its place in the tree.
-    let mut all: BTreeSet<usize> = shown.iter().copied().collect();
-    let mut above: Vec<usize> = shown;
-    while let Some(number) = above.pop() {
-        for parent in lexicon.parents(number as u32) {
-            if all.insert(*parent as usize) {
-                above.push(*parent as usize);
-            }
-        }
-    }
-    let place: BTreeMap<usize, usize> = all.iter().copied().zip(0..).collect();
-    let of = |number: &usize| {
-        let (concept, row) = (&lexicon.concepts[*number], &rows[*number]);
-        let parents: Vec<usize> = lexicon
-            .parents(*number as u32)
-            .iter()
-            .map(|parent| place[&(*parent as usize)])
-            .collect();
+    let of = |number: usize| {
+        let (concept, row) = (&lexicon.concepts[number], &rows[number]);
         let round = |value: f64| (value * 1e3).round() / 1e3;
-        json!([
-            concept.id,
-            concept.name,
-            concept.kind,
-            row.seen.documents,
-            row.seen.mentions,
-            row.now.map_or(0, |unit| unit.n),
-            row.now.and_then(|unit| unit.right).map(round),
-            row.now.map(|unit| round(unit.bits)),
-            row.before.and_then(|unit| unit.right).map(round),
-            spellings(row.seen).join(", "),
-            row.seen.first.iter().take(3).cloned().collect::<Vec<String>>().join(", "),
-            parents,
-        ])
-    };
-    let data: Vec<serde_json::Value> = all.iter().map(of).collect();
-    let data = serde_json::to_string(&data)
-        .map_err(|cause| Error::data(format!("the ledger cannot be written: {cause}")))?;
-    // `<` is escaped so that no text can close the element.
-    let data = data.replace('<', "\\u003c");
-    let left_out = match n_left_out {
-        0 => String::new(),
-        n => format!(" {n} that were seen least are in the Parquet file alone."),
+        vec![
+            json!(concept.id),
+            json!(concept.name),
+            json!(concept.kind),
+            json!(row.seen.documents),
+            json!(row.seen.mentions),
+            json!(row.now.map_or(0, |unit| unit.n)),
+            json!(row.now.and_then(|unit| unit.right).map(round)),
+            json!(row.now.map(|unit| round(unit.bits))),
+            json!(row.before.and_then(|unit| unit.right).map(round)),
+            json!(spellings(row.seen).join(", ")),
+            json!(row.seen.first.iter().take(3).cloned().collect::<Vec<String>>().join(", ")),
+        ]
     };
     let told = format!(
         "{} documents were read, {} rows in all. Of {} concepts {} were seen, {} asked about, {} \
-         known.{left_out}",
+         known.",
         exposure.documents,
         exposure.rows,
         summary.concepts,
@@ -307,7 +277,30 @@ fn page(lexicon: &Lexicon, exposure: &Exposure, rows: &[Row], summary: &Summary)
         summary.asked,
         summary.known
     );
-    Ok(include_str!("ledger.html").replace("{{told}}", &told).replace("{{data}}", &data))
+    let shape = Page {
+        title: "Knowledge ledger",
+        told,
+        tree: "Below each concept: how many were seen, how many asked about, and the share of those \
+               that is known.",
+        columns: &[
+            "concept",
+            "name",
+            "kind",
+            "documents",
+            "mentions",
+            "probes",
+            "known",
+            "bits",
+            "known before",
+            "spellings",
+            "first in",
+        ],
+        searched: &[0, 1, 2, 9],
+        numbers: 3..9,
+        sorted: 4,
+        branch: "known",
+    };
+    crate::knowledge::page::page(lexicon, shown, &shape, &of)
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use crate::flow::contract::{numbers, strings};
 use crate::flow::dataset::Dataset;
 use crate::flow::room::{Context, Span};
 use crate::rewrite::lexicon::LexiconNames;
-use crate::rewrite::{ConceptNames, Mention, chinese, is_english};
+use crate::rewrite::{ConceptNames, Mention};
+use crate::text::languages::{is_chinese, is_english};
 use crate::text::sentences::sentences;
 use crate::text::words::words;
 
@@ -37,7 +38,7 @@ impl Language {
     pub(super) fn of(code: Option<&str>) -> Option<Self> {
         match code {
             _ if is_english(code) => Some(Language::English),
-            _ if chinese::is_chinese(code) => Some(Language::Chinese),
+            _ if is_chinese(code) => Some(Language::Chinese),
             _ => None,
         }
     }

@@ -238,7 +238,11 @@ fn passage(
     for one in &sources {
         measures.add(&one.measures);
         let source = one.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
-        parts.push(format!("{}\n— {}", one.said, source.unwrap_or(&one.id)));
+        // An id tells a reader nothing; the column `made_of` has it.
+        parts.push(match source {
+            Some(title) => format!("{}\n— {title}", one.said),
+            None => one.said.clone(),
+        });
     }
     let n = sources.len();
     let row = Row {

@@ -39,6 +39,7 @@ static FILES: &[(&str, &str)] = &[
     ("refused", include_str!("../../schemas/refused.toml")),
     ("duplicate", include_str!("../../schemas/duplicate.toml")),
     ("loss", include_str!("../../schemas/loss.toml")),
+    ("map", include_str!("../../schemas/map.toml")),
     ("ledger", include_str!("../../schemas/ledger.toml")),
     ("metric", include_str!("../../schemas/metric.toml")),
 ];

@@ -284,10 +284,12 @@ fn with_article(kind: &str) -> String {
 /// Keys of a source entry, with a value of the right type each.
 fn source_model() -> Table {
     let mut model = Table::new();
-    for key in ["path", "format", "role", "language", "licence", "ids"] {
+    for key in ["path", "format", "role", "language", "licence", "ids", "split"] {
         model.insert(key.to_string(), Value::String(String::new()));
     }
-    model.insert("drop".to_string(), Value::Array(Vec::new()));
+    for key in ["drop", "templates"] {
+        model.insert(key.to_string(), Value::Array(Vec::new()));
+    }
     model.insert("priority".to_string(), Value::Integer(0));
     model.insert("fields".to_string(), Value::Table(Table::new()));
     model

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::files::decompress::Bounds;
 
+pub mod chinese;
 pub mod clean;
 pub mod fields;
 pub mod formats;
@@ -45,7 +46,7 @@ pub use guess::guess_format;
 pub use run::{run, source_books};
 
 /// Changes when the same files would give other rows.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Parameters of the room: section `[ingest]` of the pipeline file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,9 +64,18 @@ pub struct Params {
     /// Text of one part on disk, in bytes; a run that was killed goes on behind the last whole
     /// part.
     pub part_bytes: usize,
+    /// The characters of Chinese texts.
+    pub script: chinese::Script,
+    /// Letters, digits and punctuation of Chinese texts.
+    pub width: chinese::Width,
 }
 
 impl Params {
+    /// How Chinese texts are written.
+    pub fn form(&self) -> chinese::Form {
+        chinese::Form { script: self.script, width: self.width }
+    }
+
     /// How much one file may unpack to.
     pub fn bounds(&self) -> Bounds {
         Bounds { max_bytes: self.max_unpacked_bytes, max_ratio: self.max_ratio }
@@ -118,6 +128,12 @@ pub struct SourceSpec {
     /// `key=value`. See [`marks`].
     #[serde(default)]
     pub drop: Vec<String>,
+    /// Whether a Chinese statute is one document, or each of its articles.
+    #[serde(default)]
+    pub split: chinese::Split,
+    /// Kinds of Chinese texts whose templates go: names of [`chinese::TEMPLATES`].
+    #[serde(default)]
+    pub templates: Vec<String>,
     /// Among duplicates the source with the highest priority survives.
     #[serde(default)]
     pub priority: i32,
@@ -151,6 +167,7 @@ impl SourceSpec {
             ));
         }
 
+        chinese::check(&self.templates).map_err(|error| error.at(at()))?;
         marks::check(&self.drop).map_err(|error| error.at(at()))?;
         fields::check(&self.fields).map_err(|error| error.at(at()))
     }

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::files::expand::name_below;
 use crate::flow::books::{KEPT_BYTES, Refusal};
+use crate::ingest::chinese;
 use crate::ingest::clean::{clean, one_line};
 use crate::ingest::ids::{Kind, id_in_file};
 use crate::ingest::marks;
@@ -125,13 +126,15 @@ impl Kernel<'_> {
             match parsed {
                 Parsed::Document(mut document) => {
                     document.repaired += std::mem::take(&mut left);
-                    let (id, version) = (document.id.clone(), document.version);
-                    let outcome = self.row(*document, offset, &raw.bytes);
-                    // Without a version it may be a slip in a file that has the document too.
-                    if let (Outcome::Refused(_), Some(id), 1..) = (&outcome, id, version) {
-                        outcomes.push(Outcome::Empty(self.id_hash(&id), version));
+                    for document in self.in_form(*document) {
+                        let (id, version) = (document.id.clone(), document.version);
+                        let outcome = self.row(document, offset, &raw.bytes);
+                        // Without a version it may be a slip in a file that has the document too.
+                        if let (Outcome::Refused(_), Some(id), 1..) = (&outcome, id, version) {
+                            outcomes.push(Outcome::Empty(self.id_hash(&id), version));
+                        }
+                        outcomes.push(outcome);
                     }
-                    outcomes.push(outcome);
                 }
 
                 Parsed::Refused { reason, id, detail } => {
@@ -190,8 +193,22 @@ impl Kernel<'_> {
         }
     }
 
-    fn row(&self, mut document: Document, offset: u64, bytes: &[u8]) -> Outcome {
+    /// A document in clean layout, and where it is Chinese in the form and the parts that are
+    /// wanted.
+    fn in_form(&self, mut document: Document) -> Vec<Document> {
         document.text = linear(clean(&document.text)).into_owned();
+        let (form, templates) = (self.params.form(), &self.source.templates);
+        let is_plain = form == chinese::Form::default()
+            && templates.is_empty()
+            && self.source.split == chinese::Split::Whole;
+        if is_plain || !chinese::is_one(&document, self.source.language.as_deref()) {
+            return vec![document];
+        }
+        chinese::in_form(&mut document, form, templates);
+        chinese::split(document, self.source.split)
+    }
+
+    fn row(&self, mut document: Document, offset: u64, bytes: &[u8]) -> Outcome {
         let id = lined(document.id.take()).filter(|id| id.len() <= MAX_ID_BYTES);
 
         if document.text.is_empty() {

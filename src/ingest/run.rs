@@ -180,6 +180,8 @@ mod tests {
         max_ratio: 1_000,
         min_chars: 1,
         part_bytes: 64 << 20,
+        script: crate::ingest::chinese::Script::AsIs,
+        width: crate::ingest::chinese::Width::AsIs,
     };
 
     fn source(name: &str, path: &Path, format: &str) -> SourceSpec {

@@ -14,8 +14,10 @@ mod coordination;
 mod fold;
 pub mod lexicon;
 mod locant;
+pub mod map;
 pub mod mentions;
 pub mod names;
+pub mod page;
 mod spelling;
 
 /// Raised when the same text and lexicon give other mentions; the versions of all that is made of

@@ -36,9 +36,9 @@ use crate::rewrite::edits::{self, Edit};
 use crate::rewrite::gate::{Bounds, Verdict};
 use crate::rewrite::rewriter::Rewriter;
 use crate::rewrite::{
-    self, ConceptNames, GENERATORS, Generator, Kind, Material, Mention, chinese,
-    has_new_unknown_word, is_english,
+    self, ConceptNames, GENERATORS, Generator, Kind, Material, Mention, has_new_unknown_word,
 };
+use crate::text::languages::{is_chinese, is_english};
 
 /// Part of the room's fingerprint; raised when the same input and parameters give other rows; the
 /// hundreds are of what finds mentions.
@@ -227,7 +227,7 @@ fn poorly_served(language: &str, (n, n_without): (u64, u64)) -> Option<String> {
         ));
     }
 
-    let is_served = is_english(Some(language)) || chinese::is_chinese(Some(language));
+    let is_served = is_english(Some(language)) || is_chinese(Some(language));
     (!is_served && n_without > 0).then(|| {
         format!(
             "{n_without} of {n} documents in `{language}` get no rewritten passage: English and \

@@ -13,8 +13,9 @@ use crate::flow::contract::{numbers, strings};
 use crate::flow::dataset::Dataset;
 use crate::flow::room::{Context, Span};
 use crate::negatives::{Params, passages};
+use crate::rewrite::ConceptNames;
 use crate::rewrite::back_translation::{self, Translations};
-use crate::rewrite::{ConceptNames, is_english};
+use crate::text::languages::is_english;
 
 /// Documents with this many concepts or more count alike.
 const MANY_CONCEPTS: u32 = 8;

@@ -33,6 +33,7 @@ use std::ops::Range;
 use rand_chacha::ChaCha8Rng;
 
 use crate::knowledge::names::Rule;
+use crate::text::languages::is_english;
 use crate::text::words::words;
 use edits::Swap;
 use gate::Bounds;
@@ -173,11 +174,6 @@ impl<'a> Material<'a> {
     pub fn is_english(&self) -> bool {
         is_english(self.language)
     }
-}
-
-/// Whether a language is English, by its ISO 639 code.
-pub fn is_english(language: Option<&str>) -> bool {
-    language.is_some_and(|language| matches!(language, "en" | "eng") || language.starts_with("en-"))
 }
 
 /// A way to rewrite a passage by replacing words. Pure: all chance comes from `stream`.

@@ -14,6 +14,7 @@ use super::{
     ConceptNames, Generator, Material, Mention, Params, chinese, edits, has_new_unknown_word,
 };
 use crate::error::{Error, Result};
+use crate::text::languages::is_chinese;
 
 /// Rewrites texts by any generator.
 pub struct Rewriter<'a> {
@@ -136,7 +137,7 @@ impl Thesauri {
 
     /// The one for a document's language; the embedded words are in simplified characters.
     fn of(&self, language: Option<&str>, text: &str) -> Result<Option<&Thesaurus>> {
-        if !chinese::is_chinese(language) || chinese::is_traditional(text) {
+        if !is_chinese(language) || chinese::is_traditional(text) {
             return Ok(self.users.as_ref());
         }
         let build = || {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{Task, Tools, broken, concepts, mine};
 use crate::draw;
 use crate::error::Result;
-use crate::rewrite::{chinese, is_english};
+use crate::text::languages::{is_chinese, is_english};
 use crate::text::sentences::sentences;
 
 /// The languages with their wordings.
@@ -254,7 +254,7 @@ impl Tools<'_> {
 fn known(language: Option<&str>, notes: &mut BTreeMap<&'static str, u64>) -> Option<&'static str> {
     let why = match language {
         Some(_) if is_english(language) => return Some("en"),
-        Some(_) if chinese::is_chinese(language) => return Some("zh"),
+        Some(_) if is_chinese(language) => return Some("zh"),
         Some(_) => "no tasks: neither English nor Chinese",
         None => "no tasks: no language is stated",
     };

@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows a language model; the trainer's tokenizer lives in `train`.
 
+pub mod han;
+pub mod languages;
 pub mod markup;
 pub mod normal;
 pub mod numbers;

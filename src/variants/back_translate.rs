@@ -18,7 +18,7 @@ use crate::flow::dataset::Dataset;
 use crate::flow::room::Context;
 use crate::rewrite::back_translation::{self, Translations};
 use crate::rewrite::edits::Swap;
-use crate::rewrite::is_english;
+use crate::text::languages::is_english;
 use crate::text::sentences::sentences;
 use crate::text::words::words;
 

@@ -11,7 +11,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::build::publish::Manifest;
 use crate::error::{Error, Result};
 use crate::flow::contract::{column, contract, numbers, strings};
-use crate::flow::dataset::Batches;
+use crate::flow::dataset::{Batches, read_json};
+use crate::knowledge::map::Summary;
 
 /// Bins of a histogram over `[0, 1]`.
 pub const BINS: usize = 20;
@@ -48,6 +49,8 @@ pub struct Facts {
     pub buckets: BTreeMap<String, BTreeMap<u8, u64>>,
     /// For each stretch of the training order: tokens, those of domain text, those of hard text.
     pub order: Vec<[u64; 3]>,
+    /// What the documents cover of the lexicon; `None` without one.
+    pub map: Option<Summary>,
     /// Rewritten passages by `kind, engine`.
     pub negatives: BTreeMap<String, u64>,
     /// Some of them.
@@ -62,7 +65,8 @@ const SAMPLES: usize = 3;
 /// # Errors
 /// If a shard cannot be read or breaks its contract.
 pub fn gather(out: &Path, manifest: &Manifest) -> Result<Facts> {
-    let mut facts = Facts { order: vec![[0; 3]; STRETCHES], ..Facts::default() };
+    let map = read_json(&out.join("knowledge/map.json"))?;
+    let mut facts = Facts { order: vec![[0; 3]; STRETCHES], map, ..Facts::default() };
     let mut seen = BTreeSet::new();
     let columns = [
         "id",

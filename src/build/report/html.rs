@@ -40,6 +40,7 @@ pub fn page(manifest: &Manifest, facts: &Facts) -> Result<String> {
     sources(&mut html, manifest, facts);
     books(&mut html, manifest);
     order(&mut html, manifest, facts);
+    map(&mut html, facts);
     histograms(&mut html, facts);
     buckets(&mut html, facts);
     negatives(&mut html, manifest, facts);
@@ -96,6 +97,40 @@ fn sources(html: &mut String, manifest: &Manifest, facts: &Facts) {
         );
     }
 
+    html.push_str("</table>\n");
+}
+
+/// What is covered of the lexicon, branch by branch.
+fn map(html: &mut String, facts: &Facts) {
+    let Some(map) = &facts.map else { return };
+    let of_source = |(name, n): &(String, u64)| format!("{name} {n}");
+    let by_source: Vec<String> = map.sources.iter().map(of_source).collect();
+    let _ = writeln!(
+        html,
+        "<h2>Knowledge map</h2>\n<p>Of {} concepts {} are mentioned ({}). <a \
+         href=\"knowledge/map.html\">All of them</a>, to search; also as \
+         <code>knowledge/map.parquet</code>.</p>",
+        map.concepts,
+        map.seen,
+        escape(&by_source.join(", "))
+    );
+    if map.branches.is_empty() {
+        return;
+    }
+    let columns = [
+        "branch",
+        "largest part below it that is missing",
+        "concepts",
+        "mentioned",
+        "levels",
+        "reached",
+    ];
+    head(html, &columns, 2);
+    for branch in &map.branches {
+        let texts = [branch.name.clone(), branch.missing.join("; ")];
+        let numbers = [branch.concepts, branch.seen, branch.levels, branch.levels_seen];
+        row(html, &[texts.to_vec(), numbers.map(|n| n.to_string()).to_vec()].concat(), 2);
+    }
     html.push_str("</table>\n");
 }
 

@@ -281,6 +281,8 @@ fn refusals_balance_for_any_number_of_threads() {
         max_ratio: 1_000,
         min_chars: 1,
         part_bytes: 64 << 20,
+        script: crate::ingest::chinese::Script::AsIs,
+        width: crate::ingest::chinese::Width::AsIs,
     };
     for format in FORMATS {
         let folder = tempfile::tempdir().unwrap();

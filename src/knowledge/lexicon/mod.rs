@@ -447,6 +447,11 @@ impl Lexicon {
         self.graph.parents.of(concept)
     }
 
+    /// Less general concepts, in number order.
+    pub fn children(&self, concept: u32) -> &[u32] {
+        self.graph.children.of(concept)
+    }
+
     /// Concepts that share a parent with this one, in number order: near misses of the same kind.
     pub fn siblings(&self, concept: u32) -> Vec<u32> {
         let parents = self.parents(concept).iter();

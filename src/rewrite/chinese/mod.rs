@@ -36,13 +36,6 @@ pub fn is_traditional(text: &str) -> bool {
     text.chars().take(LOOKED_AT).any(|c| SORTED.binary_search(&c).is_ok())
 }
 
-/// Whether a document's language is Chinese.
-pub fn is_chinese(language: Option<&str>) -> bool {
-    language.is_some_and(|language| {
-        matches!(language, "zh" | "zho" | "chi" | "cmn") || language.starts_with("zh-")
-    })
-}
-
 /// The user's entries with the embedded ones beside them.
 ///
 /// # Errors
@@ -123,6 +116,15 @@ mod tests {
     }
 
     #[test]
+    fn a_script_is_told_by_its_characters() {
+        assert!(TRADITIONAL.chars().is_sorted(), "looked up by halves");
+        assert!(
+            is_traditional("公司應當在三十日以內提交證明")
+                && !is_traditional("公司应当在三十日以内提交证明，导致造成损失")
+        );
+    }
+
+    #[test]
     fn a_users_words_go_before() {
         let words =
             |words: &[&str]| words.iter().map(|word| (*word).to_string()).collect::<Vec<_>>();
@@ -139,21 +141,5 @@ mod tests {
         let of = |word: &str| all.antonyms.iter().filter(|(a, b)| a == word || b == word).count();
 
         assert!(of("以上") == 1 && of("应当") >= 1);
-    }
-
-    #[test]
-    fn chinese_is_told_by_its_code() {
-        for (language, expected) in
-            [("zh", true), ("zh-hans", true), ("cmn", true), ("ja", false), ("en", false)]
-        {
-            assert_eq!(is_chinese(Some(language)), expected, "{language}");
-        }
-
-        assert!(!is_chinese(None));
-        assert!(TRADITIONAL.chars().is_sorted(), "looked up by halves");
-        assert!(
-            is_traditional("公司應當在三十日以內提交證明")
-                && !is_traditional("公司应当在三十日以内提交证明，导致造成损失")
-        );
     }
 }
