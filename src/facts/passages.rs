@@ -14,7 +14,7 @@ use super::rows::Row;
 use super::triples::HeldOut;
 use super::wording::Kit;
 use crate::draw;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flow::contract::strings;
 use crate::flow::dataset::Dataset;
 use crate::flow::room::{Context, Span};
@@ -56,6 +56,8 @@ pub struct Books {
 
 /// A sentence and where it stands.
 struct Source {
+    /// By what it is drawn.
+    drawn: u64,
     said: String,
     id: String,
     title: Option<String>,
@@ -63,6 +65,21 @@ struct Source {
     file: String,
     language: Language,
     measures: Measures,
+}
+
+impl Source {
+    /// Memory that it takes, in bytes.
+    fn bytes(&self) -> u64 {
+        let texts = [
+            Some(&self.said),
+            Some(&self.id),
+            Some(&self.file),
+            self.title.as_ref(),
+            self.licence.as_ref(),
+        ];
+        texts.into_iter().flatten().map(|text| text.len() as u64).sum::<u64>()
+            + size_of::<Self>() as u64
+    }
 }
 
 /// Makes the passages, the closest pairs first.
@@ -141,7 +158,7 @@ fn gather(
     held_out: &(dyn Fn(u64) -> bool + Sync),
     most: usize,
     cx: &Context<'_>,
-) -> Result<HashMap<[u32; 2], Vec<(u64, Source)>>> {
+) -> Result<HashMap<[u32; 2], Vec<Source>>> {
     cx.progress.message("sentences of passages");
     let wanted: BTreeSet<[u32; 2]> = pairs.iter().copied().collect();
     let kernel = |batch: &RecordBatch, _: Span| {
@@ -165,6 +182,7 @@ fn gather(
                     let key = format!("{pair:?}\n{}", ids.value(row));
                     let drawn = draw::unit(cx.seed, "sentence", key.as_bytes()).to_bits();
                     let source = Source {
+                        drawn,
                         said: sentence.said.to_string(),
                         id: ids.value(row).to_string(),
                         title: title.clone(),
@@ -173,21 +191,27 @@ fn gather(
                         language,
                         measures: Measures::of(batch, row)?,
                     };
-                    found.push((pair, drawn, source));
+                    found.push((pair, source));
                 }
             }
         }
         Ok(found)
     };
 
-    let mut gathered: HashMap<[u32; 2], Vec<(u64, Source)>> = HashMap::new();
+    let mut gathered: HashMap<[u32; 2], Vec<Source>> = HashMap::new();
+    let mut bytes = 0_u64;
     cx.fold(input, None, kernel, |found| {
-        for (pair, drawn, source) in found {
+        for (pair, source) in found {
             let own = gathered.entry(pair).or_default();
-            let at = own.partition_point(|(other, one)| (*other, &one.id) < (drawn, &source.id));
-            own.insert(at, (drawn, source));
+            let at = own.partition_point(|one| (one.drawn, &one.id) < (source.drawn, &source.id));
+            bytes += source.bytes();
+            own.insert(at, source);
             // Some may say the same as others.
-            own.truncate(2 * most);
+            bytes -= own.drain((2 * most).min(own.len())..).map(|one| one.bytes()).sum::<u64>();
+        }
+        if bytes > cx.memory_bytes / 2 {
+            return Err(Error::usage("the sentences of passages take more memory than they may")
+                .hint("give more `--memory`, or a lower `facts.passages`"));
         }
         Ok(())
     })?;
@@ -197,18 +221,18 @@ fn gather(
 /// A passage about a pair, and how many sentences it has; `None` where fewer than two differ.
 fn passage(
     pair: [u32; 2],
-    sources: Vec<(u64, Source)>,
+    sources: Vec<Source>,
     kit: &Kit<'_>,
     seed: u64,
     most: usize,
 ) -> Option<(Row, usize)> {
     let mut n_of: BTreeMap<Language, usize> = BTreeMap::new();
-    sources.iter().for_each(|(_, one)| *n_of.entry(one.language).or_default() += 1);
+    sources.iter().for_each(|one| *n_of.entry(one.language).or_default() += 1);
     let language = *n_of.iter().max_by_key(|(_, n)| **n)?.0;
     let mut seen = BTreeSet::new();
     let key = |said: &str| words(said).map(|word| word.text.to_lowercase()).collect::<Vec<_>>();
     let mut sources: Vec<Source> =
-        sources.into_iter().map(|(_, one)| one).filter(|one| one.language == language).collect();
+        sources.into_iter().filter(|one| one.language == language).collect();
     sources.retain(|one| seen.insert(key(&one.said)));
     sources.truncate(most);
     if sources.len() < 2 {

@@ -141,13 +141,16 @@ impl Wording {
     }
 }
 
+/// Names of concepts in a language.
+type Found = HashMap<(u32, Language), Rc<[String]>>;
+
 /// What facts are told with.
 pub(super) struct Kit<'a> {
     wording: Wording,
     pub(super) names: &'a LexiconNames,
     wordnet: &'static WordNet,
     /// Names of the concepts that were asked for.
-    found: RefCell<HashMap<(u32, Language), Rc<[String]>>>,
+    found: RefCell<Found>,
 }
 
 impl<'a> Kit<'a> {

@@ -50,7 +50,7 @@ pub(super) fn split(document: Document) -> Vec<Document> {
     let mut head: Vec<&str> = Vec::new();
     let mut path: Vec<(usize, &str)> = Vec::new();
     let mut last = (0, 0);
-    let mut is_annexed = false;
+    let (mut is_annexed, mut is_headed) = (false, false);
 
     for line in document.text.lines() {
         match read(line) {
@@ -58,6 +58,7 @@ pub(super) fn split(document: Document) -> Vec<Document> {
             Line::Part(level) => {
                 path.retain(|(other, _)| *other < level);
                 path.push((level, line));
+                is_headed = true;
             }
             Line::Article { mark, number }
                 if number > last
@@ -65,6 +66,7 @@ pub(super) fn split(document: Document) -> Vec<Document> {
                     && (last.0 > 0 || number.0 == 1) =>
             {
                 last = number;
+                is_headed = false;
                 let path = path.iter().map(|(_, heading)| spaced(heading)).collect();
                 parts.push(Part { mark: mark.to_string(), path, lines: vec![line] });
             }
@@ -74,6 +76,13 @@ pub(super) fn split(document: Document) -> Vec<Document> {
                 parts.push(Part { mark, path: Vec::new(), lines: vec![line] });
             }
             _ if parts.is_empty() => head.push(line),
+            // Below a heading of its own it is of no article before it.
+            _ if is_headed && !line.trim().is_empty() => {
+                is_headed = false;
+                let path: Vec<String> = path.iter().map(|(_, heading)| spaced(heading)).collect();
+                let mark = path.last().cloned().unwrap_or_default();
+                parts.push(Part { mark, path, lines: vec![line] });
+            }
             _ => push(&mut parts, line),
         }
     }
@@ -267,6 +276,16 @@ mod tests {
             r#"{"a":1,"law":"某规定","article":"第1条","path":[],"enacted":["2020年1月2日 某法院通过"]}"#
         );
         assert_eq!(parts[1].title.as_deref(), Some("某规定 第1条"));
+    }
+
+    #[test]
+    fn what_stands_under_a_heading_without_an_article_is_a_part_of_its_own() {
+        let text = "第一条 甲。\n\n第二条 乙。\n\n第三章 附则\n\n本办法自公布之日起施行。\n\n解释权归某局。";
+        let found = texts("某办法", text);
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[1].1, "某办法\n\n第二条 乙。");
+        assert_eq!(found[2].0, "某办法 第三章 附则");
+        assert_eq!(found[2].1, "某办法 第三章 附则\n\n本办法自公布之日起施行。\n\n解释权归某局。");
     }
 
     #[test]
