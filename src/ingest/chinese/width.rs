@@ -28,7 +28,8 @@ pub(super) fn folded(text: &str, width: Width) -> Cow<'_, str> {
     }
     let plain: Vec<char> = text.chars().map(plain).collect();
     let mut folded = String::with_capacity(text.len());
-    let mut closes: Option<usize> = None;
+    // Brackets that are open, as they were written.
+    let mut open: Vec<char> = Vec::new();
 
     for (at, c) in plain.iter().copied().enumerate() {
         // As it is written now: of `,.` both are wide behind a character.
@@ -51,17 +52,29 @@ pub(super) fn folded(text: &str, width: Width) -> Cow<'_, str> {
                 let close =
                     plain[at..].iter().take(BRACKETED).position(|c| *c == ')' || *c == '\n');
                 let close = close.map(|n| at + n).filter(|close| plain[*close] == ')');
-                let is_chinese =
-                    close.is_some_and(|close| plain[at..close].iter().any(|c| is_cjk(*c)));
-                match close.filter(|_| is_chinese) {
-                    Some(close) => {
-                        closes = Some(close);
-                        '（'
-                    }
-                    None => '(',
-                }
+                let is_chinese = close.is_some_and(|close| {
+                    let inside = &plain[at + 1..close];
+                    let at_an_end = [inside.first(), inside.last()].into_iter().flatten();
+                    // `f("中", x)` is code.
+                    inside.iter().any(|c| is_cjk(*c))
+                        && (is_behind || at_an_end.copied().any(is_cjk))
+                });
+                let bracket = if is_chinese { '（' } else { '(' };
+                open.push(bracket);
+                bracket
             }
-            ')' if closes == Some(at) => '）',
+            '（' => {
+                open.push(c);
+                c
+            }
+            ')' | '）' => match open.pop() {
+                Some('（') => '）',
+                _ => c,
+            },
+            '\n' => {
+                open.clear();
+                c
+            }
             // At the beginning of a line it indents, beside another it is one too many.
             ' ' if before.is_none_or(|c| c == '\n' || c == ' ') => continue,
             c => c,
@@ -110,6 +123,8 @@ mod tests {
             ("不正常,ALT 88;24日复查", "不正常，ALT 88;24日复查"),
             ("1．经营者?是!", "1.经营者？是！"),
             ("见附件(第3页\n下一行)", "见附件(第3页\n下一行)"),
+            ("数据（n=3, p<0.05)表明", "数据（n=3, p<0.05）表明"),
+            ("代码print(\"你好\",x)", "代码print(\"你好\",x)"),
             ("plain text, left alone.", "plain text, left alone."),
             ("３～５天", "3～5天"),
         ] {
