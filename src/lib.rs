@@ -78,6 +78,7 @@ pub mod rewrite;
 pub mod tasks;
 pub mod text;
 pub mod train;
+pub mod translate;
 pub mod variants;
 
 pub use error::{Error, Result};

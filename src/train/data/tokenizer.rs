@@ -34,6 +34,7 @@ use crate::train::model::{Family, Language, Special, bert};
 use crate::train::params::{self, TokenizerKind};
 
 mod learn;
+pub mod sentencepiece;
 
 use learn::Characters;
 
