@@ -111,11 +111,12 @@ pub(super) fn count(rows: &[Row], sequence: &[u32]) -> Counted {
     // Most documents have no variant, and are told by their row: a map of all would take more
     // memory than the rows do.
     let row = |idx: u32| &rows[idx as usize];
+    let is_variant = |idx: &&u32| row(**idx).is_variant && !row(**idx).is_questions;
     let varied: HashSet<u64> =
-        sequence.iter().filter(|idx| row(**idx).is_variant).map(|idx| row(*idx).family).collect();
+        sequence.iter().filter(is_variant).map(|idx| row(*idx).family).collect();
     let mut of_row = vec![0_u32; rows.len()];
     let mut of_family: HashMap<u64, u32> = HashMap::new();
-    for idx in sequence {
+    for idx in sequence.iter().filter(|idx| !row(**idx).is_questions) {
         match varied.contains(&row(*idx).family) {
             true => *of_family.entry(row(*idx).family).or_default() += 1,
             false => of_row[*idx as usize] += 1,
@@ -129,6 +130,12 @@ pub(super) fn count(rows: &[Row], sequence: &[u32]) -> Counted {
     let mut last_of_family: HashMap<u64, (u32, usize)> = HashMap::new();
     for (at, idx) in sequence.iter().enumerate() {
         let one = row(*idx);
+        // Questions are no exposure of the text that they are about.
+        if one.is_questions {
+            nth.push(0);
+            of.push(1);
+            continue;
+        }
         let (number, total) = match of_family.get(&one.family) {
             Some(total) => {
                 let last = last_of_family.entry(one.family).or_insert((0, at));
@@ -231,5 +238,15 @@ mod tests {
         let exposures = count(&rows, &all).exposures;
         assert_eq!(exposures.by_exposures, BTreeMap::from([(1, 20)]));
         assert_eq!((exposures.variants, exposures.least_gap), (0, None));
+    }
+
+    #[test]
+    fn questions_are_no_exposure() {
+        let mut rows = families(&[1, 1], 1);
+        rows.push(Row { is_questions: true, is_variant: true, ..rows[0] });
+        let counted = count(&rows, &[2, 0, 1]);
+        assert_eq!((counted.nth, counted.of), (vec![0, 0, 0], vec![1, 1, 1]));
+        assert_eq!((counted.exposures.variants, counted.exposures.repeats), (0, 0));
+        assert!(counted.exposures.least_gap.is_none());
     }
 }

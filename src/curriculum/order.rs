@@ -129,7 +129,8 @@ fn short(texts: &Texts, pacing: &Pacing, params: &Params) -> Option<String> {
     let Params { domain_max, hard_max, repeat_max, .. } = *params;
     let (docs, filled) = (texts.documents[0], pacing.n_of[0]);
     if pacing.tokens_of[0] < pacing.tokens_wanted {
-        let needed = pacing.tokens_wanted.div_ceil(repeat_max.max(1)) - texts.tokens[0];
+        let enough = pacing.tokens_wanted.div_ceil(repeat_max.max(1));
+        let needed = enough.saturating_sub(texts.easy_once);
         return Some(format!(
             "general text is short: its {docs} documents fill {filled} positions, {repeat_max} \
              times each (`curriculum.repeat_max`), so domain text reaches {:.2} and hard text {:.2} \
@@ -168,7 +169,8 @@ fn drawn(
     let (start, power) = (params.competence_start, params.competence_power);
     let mut draws = draw::stream(seed, name, &pass.to_le_bytes());
     let order = families.spread(paced(&by_difficulty, start, power, &mut draws));
-    let mut questions: Vec<u32> = stratum.iter().filter(is_questions).copied().collect();
+    let stands = |idx: &&u32| is_questions(idx) && rows[**idx as usize].times > 0;
+    let mut questions: Vec<u32> = stratum.iter().filter(stands).copied().collect();
     if questions.is_empty() || pass > 0 {
         return order;
     }

@@ -62,9 +62,9 @@ pub struct Pacing {
     pub tokens_window: u64,
     /// Tokens of the longest document, by which a window may be off.
     pub longest: u64,
-    /// Share of domain text at the end.
+    /// Greatest share of domain text.
     pub domain_peak: f64,
-    /// Share of hard text at the end.
+    /// Greatest share of hard text.
     pub hard_peak: f64,
     /// Tokens of general, not hard, text that the caps ask for.
     pub tokens_wanted: u64,
@@ -145,8 +145,8 @@ impl Pacing {
         pacing
     }
 
-    /// Makes do with `most` tokens of general text; gives the tokens of paced text for one token at
-    /// the end.
+    /// Makes do with `most` tokens of general text; gives the tokens of paced text for one token
+    /// where there are most.
     fn bend(&mut self, most: u64, paced: u64, replay_min: f64) -> f64 {
         let opening = self.tokens_first as f64 / self.tokens_wanted as f64;
         self.tokens_of[0] = most;
@@ -157,7 +157,12 @@ impl Pacing {
         self.most = (1.0 - replay_min).max(paced as f64 / behind);
         let grown = self.grown();
         let n = grown.len() - 1;
-        (grown[n] - grown[n - 1]) * paced as f64 * n as f64 / behind
+        // Where it is greatest: at the end, or at the beginning of what comes early.
+        let slope = match self.domain_share {
+            DomainShare::Early => grown[1] - grown[0],
+            DomainShare::Ramp | DomainShare::Flat => grown[n] - grown[n - 1],
+        };
+        slope * paced as f64 * n as f64 / behind
     }
 
     /// How great the paced shares are at progress `t`, for their greatest, in `[0, 1]`; of a ramp 0
@@ -166,6 +171,8 @@ impl Pacing {
         match self.domain_share {
             DomainShare::Ramp => self.grown_to(t, first),
             DomainShare::Flat => 1.0,
+            // Of a competence that is whole from the beginning nothing is early.
+            DomainShare::Early if competence(0.0, self.start, self.power) >= 1.0 => 1.0,
             DomainShare::Early => 1.0 - self.grown_to(t, 0.0),
         }
     }
@@ -394,5 +401,25 @@ mod tests {
         for (k, window) in windows[..windows.len() - 1].iter().enumerate().skip(1) {
             assert!((window[2] - 1_000.0 * grown(k)).abs() <= 15.0, "window {k}: {window:?}");
         }
+    }
+
+    /// The peak that is told, and that the trainer holds the order to, is the greatest share of a
+    /// window, wherever that is.
+    #[test]
+    fn the_peak_is_the_greatest_share_of_any_window() {
+        for domain_share in [DomainShare::Ramp, DomainShare::Flat, DomainShare::Early] {
+            let params = Params { domain_share, repeat_max: 1, ..params() };
+            let pacing = Pacing::new(&texts([100, 10, 300, 100]), &params);
+            let shares = windows(&pacing)
+                .into_iter()
+                .map(|window| (window[2] + window[3]) / window.iter().sum::<f64>());
+            let most = shares.fold(0.0, f64::max);
+            assert!(most <= pacing.domain_peak + 1e-3, "{domain_share:?}: {most}");
+            assert!(most > 0.5 * pacing.domain_peak, "{domain_share:?}: {most}");
+        }
+        // Of a competence that is whole from the beginning nothing is early.
+        let params = Params { domain_share: DomainShare::Early, competence_start: 1.0, ..params() };
+        let pacing = Pacing::new(&texts([100, 0, 100, 0]), &params);
+        assert!(pacing.tokens < 100_000, "{}", pacing.tokens);
     }
 }

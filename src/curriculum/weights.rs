@@ -33,17 +33,23 @@ pub(super) fn weigh(rows: &mut [Row], train: &[u32], weights: &BTreeMap<u16, f64
     for (_, members) in order {
         let source = rows[members[0] as usize].source;
         let of = |idx: &u32| rows[*idx as usize];
-        let tokens: f64 = members
-            .iter()
-            .map(|idx| f64::from(of(idx).times) * f64::from(of(idx).n_tokens.max(1)))
-            .sum();
+        // Questions are asked once, however often their document is read.
+        let texts = members.iter().filter(|idx| !of(idx).is_questions);
+        let tokens: f64 =
+            texts.map(|idx| f64::from(of(idx).times) * f64::from(of(idx).n_tokens.max(1))).sum();
+        if tokens <= 0.0 {
+            continue;
+        }
         let (due, given) = (due.entry(source).or_default(), given.entry(source).or_default());
         *due += weights[&source] * tokens;
         let (least, most) = (weights[&source].floor(), weights[&source].ceil());
         // The nearer of both: what is too much is not given to the next.
         let n = ((*due - *given) / tokens).round().clamp(least, most);
         *given += n * tokens;
-        members.iter().for_each(|idx| rows[*idx as usize].times *= n as u32);
+        for idx in members {
+            let row = &mut rows[idx as usize];
+            row.times *= if row.is_questions { (n as u32).min(1) } else { n as u32 };
+        }
     }
 }
 

@@ -97,7 +97,7 @@ pub(super) fn make(
     }
     let mut room = (out.params.passages * corpus.domain_tokens as f64) as u64;
     let pairs = ranked(corpus, out, (room / LEAST_TOKENS) as usize, &mut books);
-    let mut gathered = gather(input, &pairs, kit, held_out, out.params.sentences, cx)?;
+    let mut gathered = gather(input, &pairs, out, kit, held_out, cx)?;
 
     let mut rows = Vec::new();
     for pair in pairs {
@@ -135,7 +135,7 @@ fn ranked(corpus: &Corpus, out: &HeldOut<'_>, most: usize, books: &mut Books) ->
         books.linked += u64::from(is_linked);
         if out.is_asked(a, b) {
             books.asked += 1;
-        } else if out.draws(a, b) {
+        } else if is_linked && out.draws(a, b) {
             books.held_out += 1;
         } else if !is_linked && (*together < UNLINKED_DOCUMENTS || npmi < UNLINKED_NPMI) {
             books.by_chance += 1;
@@ -154,11 +154,12 @@ fn ranked(corpus: &Corpus, out: &HeldOut<'_>, most: usize, books: &mut Books) ->
 fn gather(
     input: &Dataset,
     pairs: &[[u32; 2]],
+    out: &HeldOut<'_>,
     kit: &Kit<'_>,
     held_out: &(dyn Fn(u64) -> bool + Sync),
-    most: usize,
     cx: &Context<'_>,
 ) -> Result<HashMap<[u32; 2], Vec<Source>>> {
+    let most = out.params.sentences;
     cx.progress.message("sentences of passages");
     let wanted: BTreeSet<[u32; 2]> = pairs.iter().copied().collect();
     let kernel = |batch: &RecordBatch, _: Span| {
@@ -174,7 +175,20 @@ fn gather(
             let text = texts.value(row);
             let mut seen: BTreeSet<[u32; 2]> = BTreeSet::new();
             let title = some(titles);
+            let in_title: Vec<u32> = title
+                .iter()
+                .flat_map(|title| kit.names.mentions(title))
+                .map(|mention| mention.concept as u32)
+                .collect();
             for sentence in corpus::pairs(text, title.as_deref(), &kit.names.mentions(text)) {
+                // A third concept of it may be held out with one of the two.
+                if sentence.pairs.iter().any(|pair| out.keeps_back(*pair)) {
+                    continue;
+                }
+                let with_title = sentence.pairs.iter().flatten().chain(&in_title);
+                let says_too_much = with_title
+                    .flat_map(|a| in_title.iter().map(|b| [*a, *b]))
+                    .any(|pair| out.keeps_back(pair));
                 for pair in sentence.pairs {
                     if !wanted.contains(&pair) || !seen.insert(pair) {
                         continue;
@@ -185,7 +199,7 @@ fn gather(
                         drawn,
                         said: sentence.said.to_string(),
                         id: ids.value(row).to_string(),
-                        title: title.clone(),
+                        title: title.clone().filter(|_| !says_too_much),
                         licence: some(licences),
                         file: files.value(row).to_string(),
                         language,

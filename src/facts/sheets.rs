@@ -77,7 +77,12 @@ fn sheet(
         format!("{}\t{}\t{}", id(fact.head), fact.relation, id(fact.tail))
     };
     let file = lexicon.books.get(usize::from(all[0].fact.file));
-    let licences = all.iter().map(|one| lexicon.licence(one.fact.file).map(str::to_string));
+    // Of the link, and of the names that it is told by.
+    let files = all.iter().flat_map(|one| {
+        let of = |concept: u32| lexicon.concepts[concept as usize].file;
+        [one.fact.file, of(one.fact.head), of(one.fact.tail)]
+    });
+    let licences = files.map(|file| lexicon.licence(file).map(str::to_string));
     Some(Row {
         id,
         text: said.join(if language == Language::Chinese { "" } else { " " }),

@@ -69,6 +69,11 @@ impl HeldOut<'_> {
             < self.params.held_out
     }
 
+    /// Whether no text made here may tell of a pair: probes ask it, or it is linked and held out.
+    pub(super) fn keeps_back(&self, [a, b]: [u32; 2]) -> bool {
+        self.is_asked(a, b) || self.draws(a, b) && self.lexicon.linked(a, b)
+    }
+
     /// Whether probes ask one of a pair by the other.
     pub(super) fn is_asked(&self, a: u32, b: u32) -> bool {
         self.asked.asks_pair(a as usize, b as usize)
@@ -88,11 +93,12 @@ pub(super) struct Chosen<'a> {
 /// Chooses the facts that are told.
 pub(super) fn choose<'a>(corpus: &Corpus, out: &HeldOut<'a>, kit: &Kit<'_>) -> Chosen<'a> {
     let (params, lexicon) = (out.params, out.lexicon);
-    if params.share <= 0.0 {
-        return Chosen::default();
-    }
     let mut chosen = Chosen::default();
     let linked = linked(corpus, out, &mut chosen);
+    // What is held out is held out of passages, too.
+    if params.share <= 0.0 {
+        return chosen;
+    }
     let Chosen { told: facts, held_out: _, books } = &mut chosen;
     let mut room = (params.share * corpus.domain_tokens as f64) as u64;
     let mut told: HashMap<u32, u32> = HashMap::new();

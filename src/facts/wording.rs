@@ -96,12 +96,15 @@ impl Wording {
                         .hint("give both `forward` and `inverse` a sentence"));
                     }
                     for phrase in all_of {
-                        if !phrase.contains("{a}") || !phrase.contains("{b}") {
+                        if !is_whole(phrase) {
                             return Err(Error::data(format!(
-                                "`{code}.{relation}` does not name both concepts: {phrase:?}"
+                                "`{code}.{relation}` does not name both concepts once: {phrase:?}"
                             ))
                             .at(path)
-                            .hint("`{a}` stands for the head of a fact, `{b}` for its tail"));
+                            .hint(
+                                "`{a}` stands for the head of a fact, `{b}` for its tail, \
+                                 `{is|are}` for the form that the name before it asks for",
+                            ));
                         }
                     }
                     all.entry(language).or_default().insert(relation, phrases);
@@ -238,6 +241,23 @@ impl<'a> Kit<'a> {
     }
 }
 
+/// Whether a phrase has both names once, and no other braces but those with two forms.
+fn is_whole(phrase: &str) -> bool {
+    let (mut rest, mut names) = (phrase, Vec::new());
+    while let Some((plain, behind)) = rest.split_once('{') {
+        let Some((slot, after)) = behind.split_once('}') else { return false };
+        if plain.contains('}') || slot.contains('{') {
+            return false;
+        }
+        if !slot.contains('|') {
+            names.push(slot);
+        }
+        rest = after;
+    }
+    names.sort_unstable();
+    names == ["a", "b"] && !rest.contains('}')
+}
+
 /// A phrase with names in its braces, and of `{is|are}` what the name before it asks for.
 fn filled(phrase: &str, head: &str, tail: &str, is_plural: &dyn Fn(&str) -> bool) -> String {
     let (mut said, mut rest, mut before) = (String::new(), phrase, "");
@@ -316,6 +336,10 @@ mod tests {
         };
         let one = "forward = [\"{a} x {b}\"]\ninverse = [\"{b} y\"]";
         assert!(refused(&format!("[en.eats]\n{one}")).contains("`en.eats` does not name both"));
+        for wrong in ["{a} x {b} in {c}.", "{b} {is|are x {a}.", "{a} {a} {b}.", "{a} x {b}}."] {
+            let text = format!("[en.eats]\nforward = [{wrong:?}]\ninverse = [\"{{b}} y {{a}}\"]");
+            assert!(refused(&text).contains("does not name both"), "{wrong}");
+        }
         assert!(refused(&format!("[fr.eats]\n{one}")).contains("`fr` is no language"));
         assert!(
             refused("[en.eats]\nforward = [\"{a} {b}\"]\ninverse = []").contains("one direction")

@@ -18,6 +18,9 @@ struct Probe {
     context: String,
     choices: Vec<String>,
     answer: usize,
+    /// What stands behind the answer.
+    #[serde(default)]
+    behind: String,
 }
 
 impl Asked {
@@ -45,7 +48,8 @@ impl Asked {
                 })?;
                 let Some(concepts) = concepts else { continue };
                 let answers = concepts.mentions(&probe.choices[probe.answer]);
-                for about in concepts.mentions(&probe.context) {
+                let before = concepts.mentions(&probe.context);
+                for about in before.into_iter().chain(concepts.mentions(&probe.behind)) {
                     asked.extend(answers.iter().map(|one| (about.concept, one.concept)));
                 }
             }

@@ -4,7 +4,7 @@
 //! behind the text of some domain documents: questions about it with their answers, mined from its
 //! connectives and definitions, from the concepts of a lexicon in its sentences, and from its
 //! title; of other documents the questions stand alone, in a row of their own that is read before
-//! all texts. Promises: every document goes on; a task says nothing that the document does not say;
+//! the texts of their kind. Promises: every document goes on; a task says nothing that the document does not say;
 //! the same input and seed give the same tasks for any number of threads.
 //!
 //! A model that reads domain text alone learns its words and forgets how to be asked; with tasks
@@ -51,7 +51,8 @@ pub const VERSION: u32 = 1 + 100 * knowledge::VERSION;
 pub struct Params {
     /// Share of the domain documents that carry tasks, where some can be made of them.
     pub share: f64,
-    /// Share of the domain documents whose tasks stand alone, before all texts.
+    /// Share of the domain documents whose tasks stand alone, before the texts of
+    /// their kind, hard or not.
     pub questions: f64,
     /// Names of [`KINDS`].
     pub kinds: Vec<String>,
