@@ -84,6 +84,8 @@ const FOLDERS: [&str; 5] = ["data", "refused", "duplicates", "scores", "difficul
 const CARD: &str = "README.md";
 const REPORT: &str = "report.html";
 const MANIFEST: &str = "manifest.json";
+/// What the documents cover of the lexicon, where there is one.
+const MAP: &str = "knowledge/map.json";
 
 /// Writes the output folder. What was added to it stays; what was edited is told, and the card
 /// stays as it was edited.
@@ -132,7 +134,12 @@ pub fn publish(job: &Job, run: &Run, progress: &dyn Progress) -> Result<Manifest
         engines,
     };
 
-    let facts = report::facts::gather(&job.out, &manifest)?;
+    // A build before this one may have left a map that is not of it.
+    let map = match names.contains(MAP) {
+        true => read_json(&job.out.join(MAP))?,
+        false => None,
+    };
+    let facts = report::facts::gather(&job.out, &manifest, map)?;
     if !edited.contains(CARD) {
         write_atomically(
             &job.out.join(CARD),

@@ -113,7 +113,7 @@ pub struct Refusal {
     pub detail: String,
     /// Length of the whole record in bytes.
     pub n_bytes: u64,
-    /// The record, up to [`KEPT_BYTES`].
+    /// The record, up to [`KEPT_BYTES`]; empty where an earlier refusal of the same record has it.
     pub bytes: Vec<u8>,
 }
 

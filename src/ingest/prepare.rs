@@ -96,6 +96,27 @@ pub(super) fn prepare(
     Prepared { source, file, path, first_piece, pieces, end }
 }
 
+/// What comes of one record.
+#[derive(Default)]
+struct Outcomes {
+    all: Vec<Outcome>,
+    /// Whether a refusal among them has the record's bytes.
+    has_bytes: bool,
+}
+
+impl Outcomes {
+    /// Adds what came of a part. The record's bytes are kept once: of a statute a thousand articles
+    /// may be refused.
+    fn push(&mut self, mut outcome: Outcome) {
+        if let Outcome::Refused(refusal) = &mut outcome
+            && std::mem::replace(&mut self.has_bytes, true)
+        {
+            refusal.bytes = Vec::new();
+        }
+        self.all.push(outcome);
+    }
+}
+
 struct Kernel<'a> {
     path: &'a str,
     facts: &'a FileFacts,
@@ -119,10 +140,9 @@ impl Kernel<'_> {
         };
 
         let mut left = repaired;
-        let parsed = self.format.parse(&raw, self.facts, self.source);
-        let mut outcomes = Vec::with_capacity(parsed.len());
+        let mut outcomes = Outcomes::default();
 
-        for parsed in parsed {
+        for parsed in self.format.parse(&raw, self.facts, self.source) {
             match parsed {
                 Parsed::Document(mut document) => {
                     document.repaired += std::mem::take(&mut left);
@@ -155,7 +175,7 @@ impl Kernel<'_> {
             }
         }
 
-        outcomes
+        outcomes.all
     }
 
     fn id_hash(&self, id: &str) -> u128 {
@@ -268,4 +288,31 @@ fn lined(field: Option<String>) -> Option<String> {
         Cow::Owned(line) => line,
     };
     Some(line).filter(|line| !line.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_refusals_of_a_record_the_first_has_its_bytes() {
+        let refusal = || Refusal {
+            source: "a".to_string(),
+            file: "b".to_string(),
+            offset: 0,
+            id: None,
+            reason: "too_short".into(),
+            detail: String::new(),
+            n_bytes: 3,
+            bytes: vec![1, 2, 3],
+        };
+        let mut outcomes = Outcomes::default();
+        outcomes.push(Outcome::Withdraws(Vec::new()));
+        (0..3).for_each(|_| outcomes.push(refusal().into()));
+        let refused = outcomes.all.iter().filter_map(|outcome| match outcome {
+            Outcome::Refused(refusal) => Some((refusal.n_bytes, refusal.bytes.len())),
+            _ => None,
+        });
+        assert_eq!(refused.collect::<Vec<(u64, usize)>>(), [(3, 3), (3, 0), (3, 0)]);
+    }
 }

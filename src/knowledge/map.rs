@@ -1,5 +1,6 @@
 //! The knowledge map: which concepts of a lexicon a corpus mentions, branch by branch.
 
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
 use super::lexicon::Lexicon;
@@ -128,28 +129,61 @@ fn depths(lexicon: &Lexicon) -> Vec<u32> {
 
 impl Branches {
     /// The largest branches: those below concepts without parents, and where one of these holds
-    /// more than half of all concepts, those below it.
+    /// more than half of all concepts, those below it. A circle that nothing stands above is a
+    /// branch too.
     pub fn largest(&self, lexicon: &Lexicon) -> Vec<Branch> {
         let n = lexicon.concepts.len() as u32;
-        let mut tops: Vec<u32> = (0..n).filter(|one| lexicon.parents(*one).is_empty()).collect();
-        while let Some(at) =
-            tops.iter().position(|one| 2 * self.below[*one as usize] > n.max(1) && n > 2)
-        {
-            let top = tops.swap_remove(at);
-            let children = lexicon.children(top);
-            if children.is_empty() {
-                break;
+        let mut tops = self.tops(lexicon);
+        // A concept below several others is looked at once.
+        let mut known: FxHashSet<u32> = tops.iter().copied().collect();
+        let mut largest: Vec<u32> = Vec::new();
+        while let Some(top) = tops.pop() {
+            let is_most = n > 2 && 2 * self.below[top as usize] > n;
+            let smaller = if is_most { self.just_below(lexicon, top) } else { Vec::new() };
+            if smaller.is_empty() {
+                largest.push(top);
             }
-            tops.extend(children.iter().filter(|child| {
-                // In a circle a child may be its own parent's parent.
-                self.below[**child as usize] < self.below[top as usize]
-            }));
+            tops.extend(smaller.into_iter().filter(|child| known.insert(*child)));
         }
-        tops.sort_by_key(|one| (std::cmp::Reverse(self.below[*one as usize]), *one));
-        tops.dedup();
-        tops.retain(|one| self.below[*one as usize] > 1);
-        tops.truncate(BRANCHES);
-        tops.into_iter().map(|top| self.branch(lexicon, top)).collect()
+        largest.sort_by_key(|one| (std::cmp::Reverse(self.below[*one as usize]), *one));
+        largest.retain(|one| self.below[*one as usize] > 1);
+        largest.truncate(BRANCHES);
+        largest.into_iter().map(|top| self.branch(lexicon, top)).collect()
+    }
+
+    /// The concepts without parents, and one of each circle that nothing stands above.
+    fn tops(&self, lexicon: &Lexicon) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..lexicon.concepts.len() as u32).collect();
+        // What stands in a circle has more below it than what stands below the circle.
+        order.sort_by_key(|one| {
+            let has_parents = !lexicon.parents(*one).is_empty();
+            (has_parents, std::cmp::Reverse(self.below[*one as usize]), *one)
+        });
+        let mut is_reached = vec![false; order.len()];
+        let mut reach = |one: u32| !std::mem::replace(&mut is_reached[one as usize], true);
+        let mut tops = Vec::new();
+        for top in order {
+            let mut left = if reach(top) { vec![top] } else { continue };
+            tops.push(top);
+            while let Some(one) = left.pop() {
+                left.extend(lexicon.children(one).iter().copied().filter(|child| reach(*child)));
+            }
+        }
+        tops
+    }
+
+    /// The concepts just below one, and below those that stand in a circle with it.
+    fn just_below(&self, lexicon: &Lexicon, top: u32) -> Vec<u32> {
+        let mut known = FxHashSet::from_iter([top]);
+        let (mut circle, mut smaller) = (vec![top], Vec::new());
+        while let Some(one) = circle.pop() {
+            for child in lexicon.children(one).iter().filter(|child| known.insert(**child)) {
+                // With as many below it, it has its own parent below it.
+                let is_beside = self.below[*child as usize] == self.below[top as usize];
+                if is_beside { circle.push(*child) } else { smaller.push(*child) }
+            }
+        }
+        smaller
     }
 
     fn branch(&self, lexicon: &Lexicon, top: u32) -> Branch {
@@ -209,6 +243,29 @@ mod tests {
             (told[1].levels_seen, told[1].missing.as_slice()),
             (0, ["C04".to_string()].as_slice())
         );
+    }
+
+    #[test]
+    fn diamonds_are_walked_once_and_circles_stay() {
+        let told = |parents: &[Vec<usize>]| -> Vec<(String, u32)> {
+            let lexicon = lexicon(parents);
+            let told = branches(&lexicon, &|_| false).largest(&lexicon);
+            told.into_iter().map(|one| (one.name, one.concepts)).collect()
+        };
+        let expected = |told: &[(&str, u32)]| -> Vec<(String, u32)> {
+            told.iter().map(|(name, n)| (name.to_string(), *n)).collect()
+        };
+        // 60 levels of two below both of the level before: 2^60 ways down.
+        let mut diamonds = vec![vec![], vec![0], vec![0]];
+        diamonds.extend(
+            (3..121).map(|n| if n % 2 == 1 { vec![n - 2, n - 1] } else { vec![n - 3, n - 2] }),
+        );
+        assert_eq!(told(&diamonds), expected(&[("C61", 59), ("C62", 59)]));
+        // A circle below a concept, one that nothing stands above, and one with branches.
+        assert_eq!(told(&[vec![], vec![0, 2], vec![1]]), expected(&[("C01", 2)]));
+        assert_eq!(told(&[vec![1], vec![0], vec![]]), expected(&[("C00", 2)]));
+        let branched = [vec![1], vec![0], vec![0], vec![2], vec![1], vec![4]];
+        assert_eq!(told(&branched), expected(&[("C02", 2), ("C04", 2)]));
     }
 
     proptest! {

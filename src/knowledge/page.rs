@@ -31,7 +31,8 @@ pub struct Page<'a> {
     pub branch: &'a str,
 }
 
-/// The page of some concepts, in the order of what is shown first; the rest is left out and told.
+/// The page of some concepts, in the order of what is shown first, with all that stand above them;
+/// the rest is left out and told.
 ///
 /// # Errors
 /// If it cannot be written as JSON.
@@ -41,8 +42,7 @@ pub fn page(
     page: &Page,
     row: &dyn Fn(usize) -> Vec<Value>,
 ) -> Result<String> {
-    let n_left_out = shown.len().saturating_sub(ON_PAGE);
-    shown.truncate(ON_PAGE);
+    let rest = shown.split_off(shown.len().min(ON_PAGE));
     // What stands above them, so that each has its place in the tree.
     let mut all: BTreeSet<usize> = shown.iter().copied().collect();
     let mut above: Vec<usize> = shown;
@@ -54,6 +54,8 @@ pub fn page(
         }
     }
 
+    // Some of the rest stand above others and are on the page.
+    let n_left_out = rest.iter().filter(|number| !all.contains(number)).count();
     let place: BTreeMap<usize, usize> = all.iter().copied().zip(0..).collect();
     let parents = |number: &usize| -> Vec<usize> {
         lexicon.parents(*number as u32).iter().map(|parent| place[&(*parent as usize)]).collect()
@@ -80,4 +82,37 @@ pub fn page(
         .replace("{{told}}", &escape(&format!("{}{left_out}", page.told)))
         .replace("{{tree}}", &escape(page.tree))
         .replace("{{data}}", &data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::knowledge::lexicon::{Concept, Entry, Link};
+
+    #[test]
+    fn what_is_left_out_is_counted_without_what_stands_above() {
+        // The last concept stands above the first.
+        let last = ON_PAGE + 3;
+        let id = |n: usize| format!("C{n:05}");
+        let entry = |n: usize| {
+            let links = if n == 0 { vec![Link::parent(id(last))] } else { Vec::new() };
+            let concept = Concept { id: id(n), name: id(n), links, ..Concept::default() };
+            Entry { concept, ..Entry::default() }
+        };
+        let lexicon = Lexicon::build((0..=last).map(entry).collect());
+        let shape = Page {
+            title: "a",
+            told: "b.".to_string(),
+            tree: "",
+            columns: &[],
+            searched: &[],
+            numbers: 0..0,
+            sorted: 0,
+            branch: "seen",
+        };
+        let made = |n: usize| page(&lexicon, (0..n).collect(), &shape, &|_| Vec::new()).unwrap();
+        assert!(made(last + 1).contains("b. 3 more are in the Parquet file alone."));
+        assert!(made(ON_PAGE + 1).contains("b. 1 more are in the Parquet file alone."));
+        assert!(!made(ON_PAGE).contains("more are in the Parquet file alone"));
+    }
 }

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::build::publish::Manifest;
 use crate::error::{Error, Result};
 use crate::flow::contract::{column, contract, numbers, strings};
-use crate::flow::dataset::{Batches, read_json};
+use crate::flow::dataset::Batches;
 use crate::knowledge::map::Summary;
 
 /// Bins of a histogram over `[0, 1]`.
@@ -64,8 +64,7 @@ const SAMPLES: usize = 3;
 ///
 /// # Errors
 /// If a shard cannot be read or breaks its contract.
-pub fn gather(out: &Path, manifest: &Manifest) -> Result<Facts> {
-    let map = read_json(&out.join("knowledge/map.json"))?;
+pub fn gather(out: &Path, manifest: &Manifest, map: Option<Summary>) -> Result<Facts> {
     let mut facts = Facts { order: vec![[0; 3]; STRETCHES], map, ..Facts::default() };
     let mut seen = BTreeSet::new();
     let columns = [

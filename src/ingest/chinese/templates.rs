@@ -1,8 +1,11 @@
 //! What stands in every text of a kind and says nothing: greetings and thanks of dialogues with
 //! doctors, heads and signatures of judgments.
 
+use std::borrow::Cow;
+
 use crate::error::Result;
 use crate::flow::registry;
+use crate::ingest::clean::clean;
 
 /// A kind of texts with templates.
 pub struct Template {
@@ -38,7 +41,7 @@ pub fn check(names: &[String]) -> Result<()> {
     })
 }
 
-/// A text without the templates of some kinds; `None` where it has none.
+/// A text in clean layout without the templates of some kinds; `None` where it has none.
 pub(super) fn cleaned(text: &str, names: &[String]) -> Option<String> {
     let wanted = TEMPLATES.iter().filter(|one| names.iter().any(|name| name == one.name));
     let mut cleaned = text.to_string();
@@ -65,34 +68,60 @@ const LABELS: &[&str] = &[
 ];
 
 fn dialogue(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(dialogue_line).collect();
-    let mut cleaned = String::new();
-    for (line, before) in lines.iter().zip(text.lines()) {
-        // A line that was a template goes whole, an empty one stays.
-        if line.is_empty() && !before.trim().is_empty() {
-            continue;
-        }
-        cleaned.push_str(line);
-        cleaned.push('\n');
-    }
-    cleaned.trim().to_string()
+    // A line that was a template goes whole, an empty one stays.
+    let kept = text.lines().filter_map(|line| {
+        let cleaned = dialogue_line(line);
+        (!cleaned.is_empty() || line.trim().is_empty()).then_some(cleaned)
+    });
+    // What went leaves empty lines behind.
+    clean(&kept.collect::<Vec<String>>().join("\n"))
 }
 
+/// A line without what says nothing; one that has none of it is left as it is.
 fn dialogue_line(line: &str) -> String {
     let mut said = String::new();
-    for sentence in line.split_inclusive(['。', '！', '？', '!', '?']) {
+    // Whether the sentence before it stays, and with it the quotation mark behind it.
+    let mut is_behind = false;
+    for sentence in sentences(line) {
         let bare = without_labels(sentence, said.is_empty());
         let bare = without_thanks(bare);
-        if bare.chars().any(char::is_alphanumeric) && !is_closing(&bare) {
+        let says = bare.chars().any(says);
+        if !says && !bare.contains(|c| closes(c) || c == '"') {
+            continue;
+        }
+        is_behind = !is_closing(&bare) && (is_behind || says);
+        if is_behind {
             said.push_str(&bare);
         }
     }
-    said
+    if said == line { said } else { said.trim().to_string() }
+}
+
+/// The sentences of a line, each with the closing brackets and quotes behind its stop.
+fn sentences(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        let stop = rest.find(STOPS).unwrap_or(rest.len());
+        let behind = rest[stop..].strip_prefix(STOPS).unwrap_or_default();
+        let behind = behind.trim_start_matches(closes);
+        let (sentence, behind) = rest.split_at(rest.len() - behind.len());
+        rest = behind;
+        (!sentence.is_empty()).then_some(sentence)
+    })
+}
+
+/// What ends a sentence.
+const STOPS: [char; 5] = ['。', '！', '？', '!', '?'];
+
+/// Whether a character says something: letters and digits, and the signs that findings are told by.
+fn says(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '+' | '＋' | '±' | '↑' | '↓' | '√' | '×')
 }
 
 /// A sentence without the greeting and the labels that it begins with.
 fn without_labels(sentence: &str, is_first: bool) -> &str {
-    let mut rest = sentence.trim_start();
+    let trimmed = sentence.trim_start();
+    let mut rest = trimmed;
     loop {
         let label = LABELS.iter().find_map(|label| {
             let behind = rest.strip_prefix(label)?;
@@ -106,46 +135,73 @@ fn without_labels(sentence: &str, is_first: bool) -> &str {
         };
         match label.or_else(|| if is_first { greeting() } else { None }) {
             Some(behind) => rest = behind.trim_start(),
+            // The space before a sentence stays.
+            None if rest.len() == trimmed.len() => return sentence,
             None => return rest,
         }
     }
 }
 
 /// What makes another word of `你好`: "you seem", "you much", "you with difficulty".
-const NO_GREETINGS: [&str; 13] =
-    ["像", "象", "多", "久", "些", "转", "点", "几", "不", "容", "了", "在", "吗"];
+const NO_GREETINGS: [&str; 14] =
+    ["像", "象", "多", "久", "些", "转", "点", "几", "不", "容", "了", "在", "吗", "好"];
 
 fn opens(c: char) -> bool {
     matches!(c, '“' | '《' | '（' | '(' | '"' | '‘' | '【')
 }
 
-/// A sentence without the thanks and wishes that it ends with.
-fn without_thanks(sentence: &str) -> String {
-    if let Some((before, last)) = sentence.rsplit_once(['，', ','])
+fn closes(c: char) -> bool {
+    matches!(c, '”' | '》' | '）' | ')' | '’' | '】' | '」' | '』')
+}
+
+/// Whether a part of a sentence begins or ends a quotation: somebody else says what is said there.
+fn is_quoted(part: &str) -> bool {
+    part.contains(['“', '”', '「', '」', '『', '』'])
+}
+
+/// A sentence without the thanks and wishes that it ends with. Clause by clause: there may be any
+/// number of them.
+fn without_thanks(sentence: &str) -> Cow<'_, str> {
+    let said = sentence.trim_end_matches(|c| !says(c));
+    let behind = &sentence[said.len()..];
+    let mut rest = said;
+    while let Some((before, last)) = rest.rsplit_once(['，', ','])
         && is_closing(last)
-        && before.chars().count() > 1
+        && !is_quoted(last)
+        && before.chars().nth(1).is_some()
     {
-        let stop = last.chars().last().filter(|c| !c.is_alphanumeric()).unwrap_or('。');
-        return without_thanks(&format!("{before}{stop}"));
+        rest = before;
     }
-    let end = sentence.trim_end_matches(|c: char| !c.is_alphanumeric());
     for thanks in ["谢谢医生", "谢谢大夫", "谢谢律师", "谢谢您", "谢谢了", "谢谢", "多谢"]
     {
-        if let Some(before) = end.strip_suffix(thanks)
+        if let Some(before) = rest.strip_suffix(thanks)
             && before.ends_with(['，', ',', '、', ' '])
         {
-            let stop = sentence[end.len()..].chars().next().unwrap_or('。');
-            let before = before.trim_end_matches(['，', ',', '、', ' ']);
-            return format!("{before}{stop}");
+            rest = before.trim_end_matches(['，', ',', '、', ' ']);
+            break;
         }
     }
-    sentence.to_string()
+    if rest == said {
+        return Cow::Borrowed(sentence);
+    }
+    if rest.is_empty() {
+        return Cow::Borrowed("");
+    }
+    // A bracket that opened before the thanks closes behind them.
+    let mut cleaned = rest.to_string();
+    cleaned.extend(behind.chars().filter(|c| STOPS.contains(c) || closes(*c)));
+    if !behind.contains(STOPS) {
+        cleaned.push('。');
+    }
+    Cow::Owned(cleaned)
 }
 
 /// Whether a sentence says thanks, wishes well or hopes to have helped, and nothing else.
 fn is_closing(sentence: &str) -> bool {
     let said = sentence.trim_matches(|c: char| !c.is_alphanumeric());
-    if said.chars().count() > SENTENCE {
+    // A finding may be nothing but signs, `尿蛋白，+++`, and the end of a quotation is part of it.
+    let ends_quotation = sentence.ends_with(['”', '」', '』']);
+    if said.is_empty() || ends_quotation || said.chars().nth(SENTENCE).is_some() {
         return false;
     }
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
@@ -166,7 +222,8 @@ fn is_closing(sentence: &str) -> bool {
         && has(&["咨询", "提问", "信任", "支持", "关注"])
         && said.chars().count() <= 16
         && !has(&["：", "患者"]))
-        || said.trim_start_matches(['谢', '你', '您', '了', '大', '家', '医', '生']).is_empty();
+        || said.contains('谢')
+            && said.trim_start_matches(['谢', '你', '您', '了', '大', '家', '医', '生']).is_empty();
     let refers = has(&["以上", "上述"])
         && has(&["参考", "供您", "供你", "问题的建议", "的解答", "的回答"])
         && said.chars().count() <= 24
@@ -178,6 +235,8 @@ fn is_closing(sentence: &str) -> bool {
     wishes || recovers || hopes || thanks || refers || asks
 }
 
+/// Longest notice of appeal, in characters: what is longer says something beside it.
+const NOTICE: usize = 200;
 /// What the lines of a judgment's head are.
 const TITLES: [&str; 6] = ["判决书", "裁定书", "调解书", "决定书", "通知书", "支付令"];
 /// Who signs one.
@@ -214,11 +273,30 @@ fn judgment(text: &str) -> String {
     let first = lines.iter().position(|line| !line.trim().is_empty() && !is_head(line));
     let first = first.unwrap_or(lines.len());
     let last = lines.iter().rposition(|line| !is_foot(line)).map_or(first, |last| last + 1);
-    let kept = lines.get(first..last.max(first)).unwrap_or(&[]).iter().map(|line| {
-        let appeals = |sentence: &&str| sentence.contains("如不服本") && sentence.contains("上诉");
-        line.split_inclusive('。').filter(|sentence| !appeals(sentence)).collect::<String>()
-    });
-    kept.collect::<Vec<String>>().join("\n").trim().to_string()
+    let kept = lines.get(first..last.max(first)).unwrap_or(&[]);
+    clean(&kept.iter().map(|line| without_notice(line)).collect::<Vec<String>>().join("\n"))
+}
+
+/// A line without the notice of appeal, from the clause that says who may appeal to the next stop;
+/// what a sentence says before it stays.
+fn without_notice(line: &str) -> String {
+    let mut kept = String::new();
+    for sentence in line.split_inclusive(['。', '；', ';']) {
+        let at = sentence.find("如不服本").filter(|at| sentence[*at..].contains("上诉"));
+        let Some(at) = at else {
+            kept.push_str(sentence);
+            continue;
+        };
+        let clause = sentence[..at].rfind(['，', ',']).unwrap_or(0);
+        let (before, notice) = sentence.split_at(clause);
+        if notice.chars().nth(NOTICE).is_some() {
+            kept.push_str(sentence);
+        } else if !before.trim().is_empty() {
+            kept.push_str(before);
+            kept.push('。');
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -244,6 +322,12 @@ mod tests {
             ("热烈欢迎进行咨询。房颤是心律失常，期望患者可以尽快康复！", "房颤是心律失常！"),
             ("吃药后好转。\n\n麻烦医生解答一下。", "吃药后好转。"),
             ("感谢您的咨询。。", ""),
+            ("尿蛋白，+++。", "尿蛋白，+++。"),
+            ("血管瘤，大了。是囊肿吗？大了。", "血管瘤，大了。是囊肿吗？大了。"),
+            ("你好好休息。", "你好好休息。"),
+            ("他问：“吃什么药好？”谢谢！", "他问：“吃什么药好？”"),
+            ("What is MRI? An imaging method.", "What is MRI? An imaging method."),
+            ("头疼\n\n谢谢\n\n两天了", "头疼\n\n两天了"),
             (
                 "患者感谢医生治好了病，因此愿意继续治疗。",
                 "患者感谢医生治好了病，因此愿意继续治疗。",
@@ -251,6 +335,71 @@ mod tests {
         ] {
             assert_eq!(dialogue(text), expected, "{text}");
         }
+    }
+
+    /// Ten thousand commas were as many calls within one another.
+    #[test]
+    fn what_repeats_without_end_is_read() {
+        let odd = format!("头疼{}", ",".repeat(10_000));
+        assert_eq!(dialogue(&odd), odd);
+        assert_eq!(dialogue(&format!("头疼{}", "，谢谢".repeat(10_000))), "头疼。");
+    }
+
+    #[test]
+    fn a_notice_of_appeal_takes_nothing_else_along() {
+        let text = "原告诉称还款；本院判决还款；如不服本判决，可在十五日内上诉于某中院";
+        assert_eq!(judgment(text), "原告诉称还款；本院判决还款；");
+        let notice = "如不服本判决，可在十五日内上诉于某市中级人民法院";
+        for (text, expected) in [
+            (format!("甲应还款；{notice}；乙应交货"), "甲应还款；乙应交货"),
+            (format!("甲应还款，由乙负担，双方{notice}"), "甲应还款，由乙负担。"),
+            (format!("甲应还款\n{notice}\n乙应交货"), "甲应还款\n\n乙应交货"),
+            ("甲如不服本院的判断，可以说明。".to_string(), "甲如不服本院的判断，可以说明。"),
+        ] {
+            assert_eq!(judgment(&text), expected);
+        }
+        let long = format!("{notice}，{}", "甲应还款，".repeat(NOTICE / 4));
+        assert_eq!(judgment(&long), long);
+    }
+
+    #[test]
+    fn dialogues_keep_what_is_said() {
+        for text in [
+            "尿蛋白，+++。",
+            "尿蛋白？+++。",
+            "血管瘤，大了。",
+            "孩子，生了。",
+            "你好好休息。",
+            "他问：“吃什么药好？”",
+            "他说：“吃了药。谢谢！”",
+            "我问，“谢谢。”",
+            "他说\"好吗？\"然后走了。",
+            "What is MRI? An imaging method.",
+            "  缩进。 又一句！",
+            "甲\n\n乙",
+        ] {
+            assert_eq!(dialogue(text), text);
+            assert_eq!(cleaned(text, &["dialogue".to_string()]), None);
+        }
+        for (text, expected) in [
+            ("尿蛋白，+++，谢谢！", "尿蛋白，+++！"),
+            ("能吃吗（饭后，谢谢）。", "能吃吗（饭后）。"),
+            ("他问：“怎么治，谢谢！”", "他问：“怎么治！”"),
+            ("谢谢！ 我血压高。", "我血压高。"),
+            ("您好！！ 血压高，谢谢您，祝您健康", "血压高。"),
+        ] {
+            assert_eq!(dialogue(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_goes_leaves_one_empty_line() {
+        let text = "第一段。\n\n谢谢！\n\n麻烦医生解答一下。\n\n第二段。";
+        let found = cleaned(text, &["dialogue".to_string()]);
+        assert_eq!(found.as_deref(), Some("第一段。\n\n第二段。"));
+        let text = "甲。\n\n如不服本判决，可以上诉。\n\n乙。\n\n书记员　丙";
+        let found = cleaned(text, &["judgment".to_string()]);
+        assert_eq!(found.as_deref(), Some("甲。\n\n乙。"));
     }
 
     #[test]

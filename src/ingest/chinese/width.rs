@@ -26,7 +26,10 @@ pub(super) fn folded(text: &str, width: Width) -> Cow<'_, str> {
     if width == Width::AsIs || text.is_ascii() {
         return Cow::Borrowed(text);
     }
-    let plain: Vec<char> = text.chars().map(plain).collect();
+    let written: Vec<char> = text.chars().collect();
+    let plain: Vec<char> = written.iter().copied().map(plain).collect();
+    // In an address `?` begins a query.
+    let mut is_address = false;
     let mut folded = String::with_capacity(text.len());
     // Brackets that are open, as they were written.
     let mut open: Vec<char> = Vec::new();
@@ -37,16 +40,22 @@ pub(super) fn folded(text: &str, width: Width) -> Cow<'_, str> {
         let next = plain.get(at + 1).copied();
         let is_behind = before.is_some_and(is_written);
         let goes_on =
-            |c: char| is_cjk(c) || c.is_whitespace() || "”’“‘》《」「』『】【".contains(c);
+            |c: char| is_cjk(c) || c.is_whitespace() || "”’“‘》《〉」「』『】【〕）)".contains(c);
         let is_between = is_behind && next.is_none_or(goes_on);
+        is_address = !ends_address(c) && (is_address || folded.ends_with("://"));
         // Within a number or a word neither side is Chinese.
         let is_beside = is_behind || before.is_some() && next.is_some_and(is_cjk);
         folded.push(match c {
             ',' if is_beside => '，',
             ';' if is_beside => '；',
             ':' if is_behind && next != Some('/') => '：',
-            '?' if is_beside => '？',
-            '!' if is_beside => '！',
+            '?' if is_beside && !is_address && !next.is_some_and(|c| c.is_ascii_alphanumeric()) => {
+                '？'
+            }
+            // `![` is an image in Markdown.
+            '!' if is_beside && next != Some('[') => '！',
+            // Between the parts of a name, or behind the number of a heading.
+            '.' if written[at] == '．' && is_behind && next.is_some_and(is_cjk) => '．',
             '.' if is_between => '。',
             '(' => {
                 let close =
@@ -58,6 +67,8 @@ pub(super) fn folded(text: &str, width: Width) -> Cow<'_, str> {
                     // `f("中", x)` is code.
                     inside.iter().any(|c| is_cjk(*c))
                         && (is_behind || at_an_end.copied().any(is_cjk))
+                        // `[text](address)` is a link in Markdown.
+                        && before != Some(']')
                 });
                 let bracket = if is_chinese { '（' } else { '(' };
                 open.push(bracket);
@@ -75,8 +86,8 @@ pub(super) fn folded(text: &str, width: Width) -> Cow<'_, str> {
                 open.clear();
                 c
             }
-            // At the beginning of a line it indents, beside another it is one too many.
-            ' ' if before.is_none_or(|c| c == '\n' || c == ' ') => continue,
+            // A wide space at the beginning of a line indents, beside another it is one too many.
+            ' ' if written[at] != ' ' && before.is_none_or(|c| c == '\n' || c == ' ') => continue,
             c => c,
         });
     }
@@ -92,6 +103,11 @@ fn plain(c: char) -> char {
         '\u{3000}' => ' ',
         c => c,
     }
+}
+
+/// Whether a character ends an address: white space, or punctuation of a Chinese sentence.
+fn ends_address(c: char) -> bool {
+    c.is_whitespace() || "，。、；：？！（）“”《》".contains(c)
 }
 
 /// Whether Chinese is written with a character: what stands beside it is punctuation of a Chinese
@@ -127,6 +143,16 @@ mod tests {
             ("代码print(\"你好\",x)", "代码print(\"你好\",x)"),
             ("plain text, left alone.", "plain text, left alone."),
             ("３～５天", "3～5天"),
+            ("卡尔．马克思，二．治疗", "卡尔．马克思，二．治疗"),
+            ("代码：\n    def f():\n        return 1", "代码：\n    def f():\n        return 1"),
+            ("见http://a.cn/搜索?q=1 是吗?", "见http://a.cn/搜索?q=1 是吗？"),
+            ("见![图](a.png)", "见![图](a.png)"),
+            ("见[图](图.png)", "见[图](图.png)"),
+            ("说:“是.”“对.”", "说：“是。”“对。”"),
+            ("(见下图.)结束. 完", "（见下图。）结束。 完"),
+            ("甲 , 乙\n  丙　　丁", "甲 , 乙\n  丙 丁"),
+            ("见 http://a.cn/b。对吗?q=搜索", "见 http://a.cn/b。对吗?q=搜索"),
+            ("见 http://a.cn/?词=1，对吗?", "见 http://a.cn/?词=1，对吗？"),
         ] {
             assert_eq!(fold(text), expected);
             assert_eq!(folded(text, Width::AsIs), text);
@@ -136,12 +162,12 @@ mod tests {
     proptest! {
         /// Nothing but width changes, and once is enough.
         #[test]
-        fn folding_keeps_what_is_said(text in "[中文ａＺ９，。,.;:?!()（） 　a1\n]{0,30}") {
+        fn folding_keeps_what_is_said(text in "[中文ａＺ９，。．,.;:?!()（） 　a1\n]{0,30}") {
             let once = fold(&text);
             prop_assert_eq!(&fold(&once), &once);
             let key = |text: &str| -> String {
                 use unicode_normalization::UnicodeNormalization;
-                let wide = text.replace('。', ".");
+                let wide = text.replace(['。', '．'], ".");
                 wide.nfkc().filter(|c| !c.is_whitespace()).collect()
             };
             prop_assert_eq!(key(&once), key(&text));
