@@ -22,8 +22,8 @@
 //!   words and normal form.
 //! - [`flow`] is what rooms stand on: contracts, parts on disk, books, settings. It knows no
 //!   format, no score, no model.
-//! - [`files`] makes text of paths, [`knowledge`] concepts and mentions of lexicons, and
-//!   [`rewrite`] other words for texts.
+//! - [`files`] makes text of paths, [`knowledge`] concepts and mentions of lexicons, [`rewrite`]
+//!   other words for texts, and [`translate`] other languages by the kernels of [`train`].
 //! - The rooms: [`ingest`], [`dedup`], [`density`], [`difficulty`], [`variants`], [`facts`],
 //!   [`negatives`], [`tasks`], [`curriculum`], [`train`].
 //! - [`eval`] asks models what they know.
@@ -52,7 +52,7 @@
 //!
 //! arrow and parquet: [`flow::dataset`] and the columns of every room. polars:
 //! `difficulty/quantiles.rs`. tantivy: `density/index.rs`. tokenizers: `train/data/tokenizer.rs`,
-//! and the optional feature of `difficulty`. candle: `train/`.
+//! and the optional feature of `difficulty`. candle: `train/` and `translate/`.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")

@@ -377,8 +377,11 @@ fn vector_instructions_are_chosen_and_told() {
 #[test]
 fn doctor_names_engine_and_how_to_get_it() {
     let value: serde_json::Value = serde_json::from_str(&succeed(&["doctor", "--json"])).unwrap();
-    assert_eq!(value["engines"][0]["engine"], "apertium");
-    assert!(value["engines"][0]["how_to_install"].as_str().unwrap().contains("apertium-eng-spa"));
+    let how = |nth: usize| value["engines"][nth]["how_to_install"].as_str().unwrap();
+    assert_eq!(value["engines"][0]["engine"], "marian");
+    assert!(how(0).contains("opus-mt-en-zh"));
+    assert_eq!(value["engines"][1]["engine"], "apertium");
+    assert!(how(1).contains("apertium-eng-spa"));
     assert!(succeed(&["doctor"]).contains("WordNet"));
 }
 

@@ -43,5 +43,7 @@ mod tasks;
 mod tidy;
 /// Training on the shards of the fixtures.
 mod train;
+/// Back-translation by neural models.
+mod translation;
 /// Variants of documents, from the build to what a run consumed.
 mod variants;

@@ -263,8 +263,8 @@ fn translation(pipeline: &Pipeline, documents: u64) -> (Option<f64>, String) {
     }
 
     let params = &negatives.back_translation;
-    let wanted = params.max_sentences > 0 && matches!(params.engine.as_str(), "auto" | "apertium");
-    let probe = back_translation::probes().into_iter().find(|probe| probe.available);
+    let wanted = params.max_sentences > 0 && !matches!(params.engine.as_str(), "table" | "none");
+    let probe = back_translation::available(params);
 
     match probe {
         _ if !wanted => {
@@ -275,8 +275,9 @@ fn translation(pipeline: &Pipeline, documents: u64) -> (Option<f64>, String) {
             let most = params.max_sentences;
             let sentences = usize::from(of_passages) * most.min(documents as usize)
                 + usize::from(of_variants) * most;
+            let cores = rayon::current_num_threads();
             let seconds =
-                back_translation::cost(sentences, SENTENCE_CHARS, rayon::current_num_threads());
+                back_translation::cost(probe.engine, params, sentences, SENTENCE_CHARS, cores);
             let version = probe.version.unwrap_or_default();
             (
                 Some(seconds),
@@ -290,7 +291,7 @@ fn translation(pipeline: &Pipeline, documents: u64) -> (Option<f64>, String) {
         None if let Some(warning) = back_translation::warning(params) => (None, warning),
         None => {
             let how: Vec<&str> =
-                back_translation::probes().iter().map(|probe| probe.how_to_install).collect();
+                back_translation::probes(params).iter().map(|probe| probe.how_to_install).collect();
             (
                 None,
                 format!(

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::environment::{instructions, keep_memory, start_again_with};
 use super::print::Printer;
 use crate::error::Result;
-use crate::rewrite::back_translation::probes;
+use crate::rewrite::back_translation::{Params, probes};
 use crate::train::device;
 use crate::train::kernels::{Instructions, Speed};
 
@@ -20,7 +20,7 @@ pub(super) struct DoctorArgs {
 
 pub(super) fn run(args: &DoctorArgs) -> Result<()> {
     start_again_with(instructions()?.into_iter().chain([keep_memory()]))?;
-    let engines = probes();
+    let engines = probes(&Params::none());
     let (used, speed) = (Instructions::used(), Speed::measure());
     let giga = |operations: f64| operations / 1e9;
     let product = giga(speed.product);
@@ -44,6 +44,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<()> {
         format!("{:<18} WordNet 3.0, embedded", "English thesaurus"),
     ];
 
+    let translates = engines.iter().any(|engine| engine.available);
     for engine in &engines {
         let name = format!("translation: {}", engine.engine);
         if engine.available {
@@ -57,10 +58,11 @@ pub(super) fn run(args: &DoctorArgs) -> Result<()> {
                 "{name:<18} {state}: {}",
                 engine.detail.as_deref().unwrap_or("not installed")
             ));
-            lines.push(format!(
-                "{:<18} without it `kpipe build` makes no back-translations; {then}",
-                ""
-            ));
+            let without = match translates {
+                true => "",
+                false => "without one `kpipe build` makes no back-translations; ",
+            };
+            lines.push(format!("{:<18} {without}{then}", ""));
             lines.push(format!("{:<18} {}", "", engine.how_to_install));
         }
     }

@@ -176,7 +176,7 @@ fn translations(documents: &Dataset, pipeline: &Pipeline, cx: &Context) -> Resul
         return Ok(Translations::default());
     }
     let params = &pipeline.negatives.back_translation;
-    let mut translations = back_translation::open(params, cx)?;
+    let mut translations = back_translation::open(params, documents, cx)?;
     let mut asked = Vec::new();
     for part in &documents.parts {
         let columns = Some(&["text", "language"][..]);
@@ -185,12 +185,13 @@ fn translations(documents: &Dataset, pipeline: &Pipeline, cx: &Context) -> Resul
             let (texts, languages) = (strings(&batch, "text")?, strings(&batch, "language")?);
             for row in 0..batch.num_rows() {
                 let language = languages.is_valid(row).then(|| languages.value(row));
-                asked.extend(back_translate::worth_asking(texts.value(row), language));
+                let said = back_translate::worth_asking(texts.value(row), language, &translations);
+                asked.extend(said);
             }
             asked.truncate(params.max_sentences);
         }
     }
-    translations.add(asked, params, cx)?;
+    translations.add(asked, cx)?;
     Ok(translations)
 }
 

@@ -42,7 +42,7 @@ use crate::text::languages::{is_chinese, is_english};
 
 /// Part of the room's fingerprint; raised when the same input and parameters give other rows; the
 /// hundreds are of what finds mentions.
-pub const VERSION: u32 = 3 + 100 * knowledge::VERSION;
+pub const VERSION: u32 = 4 + 100 * knowledge::VERSION;
 
 /// One rewritten passage.
 #[derive(Clone, Debug, PartialEq)]
@@ -341,13 +341,19 @@ fn translation(
     counts: &mut Counts,
 ) -> Option<Candidate> {
     let anchor = material.passage;
-    let (engine, text) = tools.translations.get(anchor).filter(|_| material.is_english())?;
-    if has_new_unknown_word(anchor, text, material.wordnet) {
+    let language = material.language;
+    let (engine, text) =
+        tools.translations.get(anchor).filter(|_| tools.translations.takes(language))?;
+    if material.is_english() && has_new_unknown_word(anchor, text, material.wordnet) {
         counts.add("back-translations dropped: words that are no English");
         return None;
     }
 
     let changed = tools.rewriter.says_of_others(material.mentions, text);
+    if text != anchor && !tools.translations.is_acceptable(language, anchor, text) {
+        counts.add("back-translations dropped: not as people write");
+        return None;
+    }
     let (kind, similarity) = match material.anchor().judge(text, changed, material.params.bounds) {
         Verdict::Identical => {
             counts.add("back-translations dropped: identical");

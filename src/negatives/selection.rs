@@ -4,7 +4,7 @@
 //! bounded list; the second fetches their sentences, in row order. Both are pure, so a rerun
 //! chooses the same.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{UInt8Type, UInt32Type};
 
 use crate::draw;
@@ -14,8 +14,7 @@ use crate::flow::dataset::Dataset;
 use crate::flow::room::{Context, Span};
 use crate::negatives::{Params, passages};
 use crate::rewrite::ConceptNames;
-use crate::rewrite::back_translation::{self, Translations};
-use crate::text::languages::is_english;
+use crate::rewrite::back_translation::{self, Sentence, Translations};
 
 /// Documents with this many concepts or more count alike.
 const MANY_CONCEPTS: u32 = 8;
@@ -41,12 +40,12 @@ pub(super) fn translations(
     concepts: Option<&dyn ConceptNames>,
     cx: &Context<'_>,
 ) -> Result<Translations> {
-    let mut translations = back_translation::open(&params.back_translation, cx)?;
+    let mut translations = back_translation::open(&params.back_translation, input, cx)?;
     if translations.has_engine() {
         // Twice to choose the sentences, and once to write.
         cx.readings(input, 3);
-        let sentences = select(input, params, concepts, cx)?;
-        translations.add(sentences, &params.back_translation, cx)?;
+        let sentences = select(input, params, concepts, &translations, cx)?;
+        translations.add(sentences, cx)?;
     }
     Ok(translations)
 }
@@ -59,8 +58,9 @@ fn select(
     input: &Dataset,
     params: &Params,
     concepts: Option<&dyn ConceptNames>,
+    translations: &Translations,
     cx: &Context<'_>,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Sentence>> {
     let budget = params.back_translation.max_sentences;
     let columns = ["id", "language", "bucket", "n_concepts"];
     // A document may turn out to have no sentence of fitting length, so twice the budget is looked
@@ -70,7 +70,7 @@ fn select(
     cx.fold(
         input,
         Some(&columns),
-        |batch, span| self::tickets(batch, span, cx.seed),
+        |batch, span| self::tickets(batch, span, translations, cx.seed),
         |batch| {
             tickets.extend(batch);
             if tickets.len() > most.saturating_mul(2) {
@@ -85,8 +85,9 @@ fn select(
     let mut rows: Vec<(u64, usize)> =
         tickets.iter().enumerate().map(|(rank, ticket)| (ticket.row, rank)).collect();
     rows.sort_unstable();
-    let found = cx.scan(input, Some(&["id", "text"]), |batch, span| {
+    let found = cx.scan(input, Some(&["id", "text", "language"]), |batch, span| {
         let (ids, texts) = (strings(batch, "id")?, strings(batch, "text")?);
+        let languages = strings(batch, "language")?;
         let first = rows.partition_point(|(row, _)| *row < span.first_row);
         let mine = rows[first..]
             .iter()
@@ -97,12 +98,13 @@ fn select(
             let mentions = concepts.map_or_else(Vec::new, |concepts| concepts.mentions(text));
             let passage =
                 passages::pick(id, text, &mentions, params, cx.seed).into_iter().next()?;
-            Some((*rank, text[passage].to_string()))
+            let language = languages.is_valid(at).then(|| languages.value(at));
+            Some((*rank, translations.asked(&text[passage], language)?))
         });
         Ok(sentences.collect::<Vec<_>>())
     })?;
 
-    let mut found: Vec<(usize, String)> = found.into_iter().flatten().collect();
+    let mut found: Vec<(usize, Sentence)> = found.into_iter().flatten().collect();
     let mut ranks: Vec<usize> = found.iter().map(|(rank, _)| *rank).collect();
     ranks.sort_unstable();
     if let Some(&beyond) = ranks.get(budget) {
@@ -118,12 +120,17 @@ fn keep_smallest(tickets: &mut Vec<Ticket>, n: usize) {
     }
 }
 
-fn tickets(batch: &RecordBatch, span: Span, seed: u64) -> Result<Vec<Ticket>> {
+fn tickets(
+    batch: &RecordBatch,
+    span: Span,
+    translations: &Translations,
+    seed: u64,
+) -> Result<Vec<Ticket>> {
     let (ids, languages) = (strings(batch, "id")?, strings(batch, "language")?);
     let (buckets, concepts) =
         (numbers::<UInt8Type>(batch, "bucket")?, numbers::<UInt32Type>(batch, "n_concepts")?);
-    let english = languages.iter().enumerate().filter(|(_, language)| is_english(*language));
-    let tickets = english.map(|(at, _)| Ticket {
+    let taken = languages.iter().enumerate().filter(|(_, language)| translations.takes(*language));
+    let tickets = taken.map(|(at, _)| Ticket {
         ease: u8::MAX - buckets.value(at),
         plain: MANY_CONCEPTS.saturating_sub(concepts.value(at)),
         draw: draw::unit(seed, "back-translation", ids.value(at).as_bytes()).to_bits(),

@@ -337,6 +337,9 @@ fn a_table_is_an_engine_and_the_gate_labels_its_pairs() {
     params.back_translation.engine = "table".to_string();
     params.back_translation.tables = vec![path.display().to_string()];
     let found = unpack(&build(DOCUMENTS, &params, 17).2);
+    assert!(found.iter().all(|c| c.4 != "table"), "a few documents know nothing of `hazard`");
+    params.back_translation.max_surprise = 100.0;
+    let found = unpack(&build(DOCUMENTS, &params, 17).2);
     let pair = found.iter().find(|c| c.4 == "table").unwrap();
 
     assert!(pair.0 == 1 && pair.3 == "hard", "the concept is lost: {pair:?}");
@@ -347,7 +350,7 @@ fn apertium_is_used_where_it_is_installed_and_else_a_note_says_so() {
     let (first, notes, batch) = build(DOCUMENTS, &params(), 17);
     let used = unpack(&batch).iter().any(|candidate| candidate.4 == "apertium");
 
-    if back_translation::probes().iter().any(|probe| probe.available) {
+    if back_translation::probes(&params().back_translation).iter().any(|probe| probe.available) {
         assert!(used && notes.is_empty(), "{notes:?}");
         let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         assert!(one.install(|| build(DOCUMENTS, &params(), 17).0) == first);

@@ -7,6 +7,7 @@ use crate::knowledge::lexicon::{Lexicon, LexiconSpec};
 use crate::knowledge::mentions::{self as found, Finder};
 use crate::knowledge::names::NameRules;
 use crate::rewrite::{ConceptNames, Mention};
+use crate::text::languages::code;
 
 /// A lexicon with what finds its names in a text.
 pub struct LexiconNames {
@@ -57,8 +58,11 @@ impl ConceptNames for LexiconNames {
 
     fn names(&self, concept: usize, language: Option<&str>) -> Vec<&str> {
         let Some(concept) = self.lexicon.concepts.get(concept) else { return Vec::new() };
-        let other =
-            concept.language.as_deref().zip(language).is_some_and(|(ours, wanted)| ours != wanted);
+        let other = concept
+            .language
+            .as_deref()
+            .zip(language)
+            .is_some_and(|(ours, wanted)| code(ours) != code(wanted));
         if other {
             return Vec::new();
         }

@@ -3,7 +3,8 @@
 //! ([`eval::robustness`](crate::eval::robustness)).
 //!
 //! Generators replace words and names ([`GENERATORS`]), engines translate there and back
-//! ([`back_translation`]), and the [`gate`] says whether what comes of it still says the same.
+//! ([`back_translation`]), the [`gate`] says whether what comes of it still says the same, and
+//! [`acceptability`] whether people would write it.
 //!
 //! `kind` says what a rewriting is good for. `paraphrase`: other words, same statement. `hard`:
 //! nearly the same words, another statement (a sibling concept, an antonym, a lost number or
@@ -12,6 +13,7 @@
 //! To add a generator: one file with a [`Generator`], one `mod` line, one line in [`GENERATORS`].
 //! To add a translation engine: see [`back_translation`].
 
+pub mod acceptability;
 pub mod asked;
 pub mod back_translation;
 pub mod chinese;

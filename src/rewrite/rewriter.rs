@@ -14,7 +14,7 @@ use super::{
     ConceptNames, Generator, Material, Mention, Params, chinese, edits, has_new_unknown_word,
 };
 use crate::error::{Error, Result};
-use crate::text::languages::is_chinese;
+use crate::text::languages::{is_chinese, is_english};
 
 /// Rewrites texts by any generator.
 pub struct Rewriter<'a> {
@@ -53,9 +53,9 @@ impl<'a> Rewriter<'a> {
     }
 
     /// Whether a translation there and back says the same in other words, as far as that can be
-    /// seen: by the gate that every build has, and without words that are none.
-    pub fn is_paraphrase(&self, text: &str, translated: &str) -> bool {
-        if has_new_unknown_word(text, translated, self.wordnet) {
+    /// seen: by the gate that every build has, and in English without words that are none.
+    pub fn is_paraphrase(&self, text: &str, translated: &str, language: Option<&str>) -> bool {
+        if is_english(language) && has_new_unknown_word(text, translated, self.wordnet) {
             return false;
         }
         let changed = self.says_of_others(&self.mentions(text), translated);

@@ -1,5 +1,5 @@
-//! `backtranslate`: the sentences of an English document translated and back, each where the round
-//! trip says the same.
+//! `backtranslate`: the sentences of a document translated and back, each where the round trip says
+//! the same and people would write it.
 //!
 //! The engine is slow, so what it is to translate is chosen before: whole documents, those of the
 //! most exposures first, as long as `negatives.back_translation.max_sentences` lasts.
@@ -16,9 +16,8 @@ use crate::error::Result;
 use crate::flow::contract::strings;
 use crate::flow::dataset::Dataset;
 use crate::flow::room::Context;
-use crate::rewrite::back_translation::{self, Translations};
+use crate::rewrite::back_translation::{self, Sentence, Translations};
 use crate::rewrite::edits::Swap;
-use crate::text::languages::is_english;
 use crate::text::sentences::sentences;
 use crate::text::words::words;
 
@@ -33,13 +32,13 @@ const MAX_WORDS: usize = 60;
 /// See the module.
 pub(super) static BACKTRANSLATE: Variation = Variation {
     name: NAME,
-    about: "English sentences translated and back, where the round trip says the same",
+    about: "sentences translated and back, where the round trip says the same and is well written",
     keys: &["negatives.back_translation"],
     how: How::Words(|document, kit, _: &mut ChaCha8Rng| Ok(swaps(document, kit))),
 };
 
 fn swaps(document: &Document, kit: &Kit) -> Vec<Swap> {
-    if !is_english(document.language) {
+    if !kit.translations.takes(document.language) {
         return Vec::new();
     }
     let mut swaps = Vec::new();
@@ -48,28 +47,34 @@ fn swaps(document: &Document, kit: &Kit) -> Vec<Swap> {
         let Some((_, text)) = kit.translations.get(said) else { continue };
         let facts = |text| Facts::of(text, &kit.rewriter.mentions(text));
         let is_same = facts(said) == facts(text);
-        if is_same && kit.rewriter.is_paraphrase(said, text) {
+        let language = document.language;
+        if is_same
+            && kit.rewriter.is_paraphrase(said, text, language)
+            && kit.translations.is_acceptable(language, said, text)
+        {
             swaps.push(Swap { range: range.clone(), text: text.to_string() });
         }
     }
     swaps
 }
 
-/// The sentences of a document that are worth a round trip; none but of English.
-pub fn worth_asking(text: &str, language: Option<&str>) -> Vec<String> {
-    if !is_english(language) {
-        return Vec::new();
-    }
+/// The sentences of a document that are worth a round trip; none of a language that no engine
+/// takes.
+pub fn worth_asking(
+    text: &str,
+    language: Option<&str>,
+    translations: &Translations,
+) -> Vec<Sentence> {
     let fits = |said: &&str| {
         let n = words(said).take(MAX_WORDS + 1).count();
         (MIN_WORDS..=MAX_WORDS).contains(&n)
     };
     let said = sentences(text).into_iter().map(|range| &text[range]);
-    said.filter(fits).map(str::to_string).collect()
+    said.filter(fits).filter_map(|said| translations.asked(said, language)).collect()
 }
 
 /// A document that is to be translated: its exposures, row and sentences.
-type Asked = (u32, u64, Vec<String>);
+type Asked = (u32, u64, Vec<Sentence>);
 
 /// Keeps those of the most exposures, in row order among equals.
 fn keep_first(asked: &mut Vec<Asked>, n: usize) {
@@ -88,7 +93,7 @@ pub(super) fn prepare(
     cx: &Context<'_>,
 ) -> Result<Translations> {
     let params = &rewriting.back_translation;
-    let mut translations = back_translation::open(params, cx)?;
+    let mut translations = back_translation::open(params, input, cx)?;
     if !translations.has_engine() {
         return Ok(translations);
     }
@@ -104,7 +109,7 @@ pub(super) fn prepare(
                 let row = span.first_row + at as u64;
                 let exposures = plan.exposures(row);
                 let language = languages.is_valid(at).then(|| languages.value(at));
-                let said = || worth_asking(texts.value(at), language);
+                let said = || worth_asking(texts.value(at), language, &translations);
                 (exposures > 1).then(|| (exposures, row, said()))
             };
             Ok((0..batch.num_rows()).filter_map(of_row).collect::<Vec<_>>())
@@ -126,8 +131,8 @@ pub(super) fn prepare(
             continue;
         }
         left -= sentences.len();
-        jobs.extend(sentences.into_iter().filter(|one| seen.insert(one.clone())));
+        jobs.extend(sentences.into_iter().filter(|one| seen.insert(one.text.clone())));
     }
-    translations.add(jobs, params, cx)?;
+    translations.add(jobs, cx)?;
     Ok(translations)
 }

@@ -15,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::draw;
 use crate::error::Result;
 use crate::flow::registry;
+use crate::rewrite::back_translation::Sentence;
 use crate::rewrite::rewriter::Rewriter;
 use crate::rewrite::{Generator, Params, back_translation, concept, synonym, thesaurus};
 use crate::text::words::{is_cjk, words};
@@ -168,18 +169,20 @@ impl Transformation {
     }
 }
 
-/// English texts by the table and the engine; none where there is neither, or where what comes back
-/// is no paraphrase.
+/// Texts by the table and the engine; none where there is neither, or where what comes back is no
+/// paraphrase.
 fn round_trips(texts: &[String], kit: &Kit) -> Result<Vec<Option<String>>> {
-    let is_english = |at: &usize| language(&texts[*at]) == "en";
-    let asked: Vec<usize> = (0..texts.len()).filter(is_english).collect();
-    let english: Vec<String> = asked.iter().map(|at| texts[*at].clone()).collect();
-    let mut found = vec![None; texts.len()];
-    let told = back_translation::round_trips(&english, &kit.params.back_translation)?;
-    for (at, text) in asked.into_iter().zip(told.into_iter().flatten()) {
-        found[at] = text.filter(|text| kit.rewriter.is_paraphrase(&texts[at], text));
-    }
-    Ok(found)
+    let sentence =
+        |text: &String| Sentence { language: language(text).to_string(), text: text.clone() };
+    let asked: Vec<Sentence> = texts.iter().map(sentence).collect();
+    let Some(told) = back_translation::round_trips(&asked, &kit.params.back_translation)? else {
+        return Ok(vec![None; texts.len()]);
+    };
+    let is_same = |one: &Sentence, text: &String| {
+        kit.rewriter.is_paraphrase(&one.text, text, Some(&one.language))
+    };
+    let pairs = asked.iter().zip(told);
+    Ok(pairs.map(|(one, text)| text.filter(|text| is_same(one, text))).collect())
 }
 
 /// The language of a text by its script.

@@ -26,7 +26,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
 use crate::rewrite::back_translation::process::{ask, said};
-use crate::rewrite::back_translation::{Engine, Probe};
+use crate::rewrite::back_translation::{Engine, Probe, RoundTrips};
 use crate::rewrite::inflect::takes_an;
 use crate::text::words::capitalised;
 
@@ -46,7 +46,6 @@ pub struct Apertium {
     back: String,
     version: String,
     timeout: Duration,
-    restarts: u64,
 }
 
 /// Looks whether Apertium and its English–Spanish data are installed and translate a sentence; once
@@ -57,8 +56,7 @@ pub fn probe() -> Probe {
         let found = locate();
         let is_installed = found.is_ok();
         let found = found.and_then(|found| {
-            let mut engine = Apertium::new(found.clone(), TRIAL);
-            engine
+            Apertium::new(found.clone(), TRIAL)
                 .try_out()
                 .map(|()| found)
                 .map_err(|cause| format!("it is installed, but {cause}"))
@@ -131,23 +129,20 @@ impl Apertium {
     pub fn open(timeout: Duration) -> Result<Self> {
         let unusable = |cause: String| Error::io("Apertium cannot be used", cause);
         let installed = locate().map_err(|cause| unusable(cause).hint(HOW_TO_INSTALL))?;
-        let mut engine = Apertium::new(installed, timeout);
+        let engine = Apertium::new(installed, timeout);
         engine.try_out().map_err(|cause| unusable(cause).hint(WITHOUT))?;
-        Ok(Apertium { restarts: 0, ..engine })
+        Ok(engine)
     }
 
     fn new(installed: Installed, timeout: Duration) -> Self {
         let Installed { there, back, version } = installed;
-        Apertium { there, back, version, timeout, restarts: 0 }
+        Apertium { there, back, version, timeout }
     }
 
     /// Translates one sentence; the error says in words what went wrong.
-    fn try_out(&mut self) -> std::result::Result<(), String> {
-        match self
-            .translate(&["The house is red.".to_string()])
-            .map_err(|error| error.to_string())?
-            .first()
-        {
+    fn try_out(&self) -> std::result::Result<(), String> {
+        let trips = self.translate("en", &["The house is red.".to_string()]);
+        match trips.map_err(|error| error.to_string())?.texts.first() {
             Some(Some(_)) => Ok(()),
             _ => Err("it gives no answer to a simple sentence".to_string()),
         }
@@ -156,14 +151,15 @@ impl Apertium {
     /// An engine of two given shell pipelines that read and write sentences ended by NUL.
     pub fn of_pipelines(there: &str, back: &str, timeout: Duration) -> Self {
         let version = "custom pipelines".to_string();
-        Apertium { there: there.to_string(), back: back.to_string(), version, timeout, restarts: 0 }
+        Apertium { there: there.to_string(), back: back.to_string(), version, timeout }
     }
 
     /// Translates what is there, in order, beginning again in fresh processes after each failure.
     fn one_way(
-        &mut self,
+        &self,
         pipeline: &str,
         mut sentences: Vec<Option<String>>,
+        restarts: &mut u64,
     ) -> Result<Vec<Option<String>>> {
         let mut suspects = vec![0_u8; sentences.len()];
         let mut n_failed = 0;
@@ -181,7 +177,7 @@ impl Apertium {
                     .for_each(|(at, answer)| translated[at] = Some(answer));
                 return Ok(translated);
             };
-            self.restarts += 1;
+            *restarts += 1;
             suspects[suspect] += 1;
             if suspects[suspect] < 2 {
                 continue;
@@ -202,21 +198,21 @@ impl Engine for Apertium {
         &self.version
     }
 
-    fn restarts(&self) -> u64 {
-        self.restarts
+    fn takes(&self, language: &str) -> bool {
+        language == "en"
     }
 
-    fn translate(&mut self, batch: &[String]) -> Result<Vec<Option<String>>> {
-        let (there, back) = (self.there.clone(), self.back.clone());
-        let spanish =
-            self.one_way(&there, batch.iter().map(|sentence| Some(escape(sentence))).collect())?;
+    fn translate(&self, _: &str, batch: &[String]) -> Result<RoundTrips> {
+        let mut restarts = 0;
+        let escaped = batch.iter().map(|sentence| Some(escape(sentence))).collect();
+        let spanish = self.one_way(&self.there, escaped, &mut restarts)?;
         let spanish = spanish.into_iter().map(|text| text.map(|text| join_signs(&text))).collect();
-        let english = self.one_way(&back, spanish)?;
+        let english = self.one_way(&self.back, spanish, &mut restarts)?;
         let tidy = |(text, source): (Option<String>, &String)| {
             text.map(|text| tidy(&unescape(&text), source))
         };
 
-        Ok(english.into_iter().zip(batch).map(tidy).collect())
+        Ok(RoundTrips { texts: english.into_iter().zip(batch).map(tidy).collect(), restarts })
     }
 }
 
@@ -334,21 +330,20 @@ mod tests {
     fn a_child_that_hangs_or_dies_costs_only_its_sentence() {
         let folder = tempfile::tempdir().unwrap();
         let back = "cat";
-        let mut engine =
-            Apertium::of_pipelines(&fake(folder.path()), back, Duration::from_millis(400));
+        let engine = Apertium::of_pipelines(&fake(folder.path()), back, Duration::from_millis(400));
         let batch = strings(&["one", "a crash", "two [x]", "a hang", "three"]);
-        let found = engine.translate(&batch).unwrap();
+        let RoundTrips { texts: found, restarts } = engine.translate("en", &batch).unwrap();
         let expected = [Some("ONE"), None, Some("TWO [X]"), None, Some("THREE")];
         assert_eq!(found.iter().map(Option::as_deref).collect::<Vec<_>>(), expected);
-        assert_eq!(engine.restarts(), 4);
+        assert_eq!(restarts, 4);
     }
 
     #[test]
     fn after_too_many_failures_the_rest_is_given_up() {
-        let mut engine = Apertium::of_pipelines("true", "cat", Duration::from_secs(5));
-        let found = engine.translate(&strings(&["a", "b", "c", "d", "e", "f"])).unwrap();
-        assert_eq!(found, vec![None; 6]);
-        assert_eq!(engine.restarts(), 2 * MAX_FAILED as u64);
+        let engine = Apertium::of_pipelines("true", "cat", Duration::from_secs(5));
+        let found = engine.translate("en", &strings(&["a", "b", "c", "d", "e", "f"])).unwrap();
+        assert_eq!(found.texts, vec![None; 6]);
+        assert_eq!(found.restarts, 2 * MAX_FAILED as u64);
     }
 
     #[test]
@@ -365,22 +360,20 @@ mod tests {
         if !probe().available {
             return;
         }
-        let mut engine = Apertium::open(Duration::from_secs(60)).unwrap();
+        let engine = Apertium::open(Duration::from_secs(60)).unwrap();
         let batch = strings(&[
             "The patient drinks <5 [mg] of water.",
             "We found no difference.",
             "The red house is big.",
         ]);
-        let found = engine.translate(&batch).unwrap();
+        let found = engine.translate("en", &batch).unwrap().texts;
         assert!(found.iter().all(Option::is_some), "{found:?}");
         let first = found[0].as_deref().unwrap();
         assert!(
             first.contains("patient") && first.contains("<5 [mg]") && !first.contains('*'),
             "{first}"
         );
-        assert_eq!(
-            Apertium::open(Duration::from_secs(60)).unwrap().translate(&batch).unwrap(),
-            found
-        );
+        let again = Apertium::open(Duration::from_secs(60)).unwrap();
+        assert_eq!(again.translate("en", &batch).unwrap().texts, found);
     }
 }

@@ -8,48 +8,78 @@
 //! groups of [`GROUP`]; the results of a group are one file, written beside and renamed, so a
 //! killed run goes on with the first group that is missing.
 //!
-//! To add an engine, such as a neural one: one file with an [`Engine`], one `mod` line, one line in
-//! [`ENGINES`].
+//! What comes back counts only where people would write it, which a small model of the corpus says
+//! ([`acceptability`](super::acceptability)).
+//!
+//! To add an engine: one file with an [`Engine`], one `mod` line, one line in [`ENGINES`].
 
 pub mod apertium;
+pub mod marian;
 mod process;
 pub mod table;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
+use arrow::array::Array;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::acceptability::{Acceptability, Corpus, tokens};
+use crate::draw;
 use crate::error::{Error, Result};
-use crate::flow::dataset::{read_json, write_json};
+use crate::flow::contract::strings;
+use crate::flow::dataset::{Dataset, read_json, write_json};
 use crate::flow::registry;
 use crate::flow::room::Context;
+use crate::text::languages::code;
+use crate::text::sentences::sentences;
 use table::Table;
 
 /// Sentences that one engine instance translates in order; one side file each.
 pub const GROUP: usize = 256;
 
-/// Round trips by Apertium, in characters a second and core: 2,610 sentences of PubMed abstracts on
-/// two busy cores.
-pub const APERTIUM_CHARS_PER_SECOND: f64 = 13_000.0;
+/// Documents, at most, whose words tell what people write.
+const DOCUMENTS: u64 = 10_000;
+/// Words of each of them.
+const WORDS: usize = 500;
 
 /// A way to translate sentences to another language and back.
-pub trait Engine {
+pub trait Engine: Send + Sync {
     /// Name, as it stands in the column `engine`.
     fn name(&self) -> &'static str;
     /// Version of program and data; part of what a cached result is good for.
     fn version(&self) -> &str;
-    /// The round trip of each sentence, in order; `None` where the engine failed on it.
+    /// Whether it translates sentences of a language, by its [`code`].
+    fn takes(&self, language: &str) -> bool;
+    /// Whether one group of sentences keeps all cores busy.
+    fn uses_all_cores(&self) -> bool {
+        false
+    }
+    /// The round trip of each sentence of a language, in order.
     ///
     /// # Errors
     /// If the engine as a whole cannot go on.
-    fn translate(&mut self, batch: &[String]) -> Result<Vec<Option<String>>>;
+    fn translate(&self, language: &str, batch: &[String]) -> Result<RoundTrips>;
+}
+
+/// What an engine made of some sentences.
+#[derive(Debug)]
+pub struct RoundTrips {
+    /// One for each; `None` where the engine failed on it.
+    pub texts: Vec<Option<String>>,
     /// How often a child had to be started again.
-    fn restarts(&self) -> u64 {
-        0
-    }
+    pub restarts: u64,
+}
+
+/// A sentence that is to be translated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sentence {
+    /// [`code`] of its language.
+    pub language: String,
+    /// What it says.
+    pub text: String,
 }
 
 /// What was found out about an engine on this machine.
@@ -75,33 +105,60 @@ pub struct Registered {
     pub name: &'static str,
     /// What it is, in one line.
     pub about: &'static str,
+    /// Round trips in characters a second and core, greedy.
+    pub chars_per_second: f64,
     /// Looks whether it can be used.
-    pub probe: fn() -> Probe,
+    pub probe: fn(&Params) -> Probe,
     /// Opens it.
     pub open: fn(&Params) -> Result<Box<dyn Engine>>,
 }
 
 /// Every engine that translates.
-pub static ENGINES: &[Registered] = &[Registered {
-    name: "apertium",
-    about: "Apertium's rules, English to Spanish and back, in child processes",
-    probe: apertium::probe,
-    open: |params| {
-        Ok(Box::new(apertium::Apertium::open(Duration::from_secs(params.timeout_seconds))?))
+pub static ENGINES: &[Registered] = &[
+    Registered {
+        name: "marian",
+        about: "two neural MarianMT models, there and back, in this process",
+        // Of OPUS-MT's size (77 million numbers), 32 sentences at once on two cores of an AMD EPYC,
+        // four characters a token.
+        chars_per_second: 250.0,
+        probe: marian::probe,
+        open: |params| Ok(Box::new(marian::Marian::open(params)?)),
     },
-}];
+    Registered {
+        name: "apertium",
+        about: "Apertium's rules, English to Spanish and back, in child processes",
+        // 2,610 sentences of PubMed abstracts on two busy cores.
+        chars_per_second: 13_000.0,
+        probe: |_| apertium::probe(),
+        open: |params| {
+            Ok(Box::new(apertium::Apertium::open(Duration::from_secs(params.timeout_seconds))?))
+        },
+    },
+];
 
 /// What [`ENGINES`] find on this machine, for `kpipe doctor` and the plan.
-pub fn probes() -> Vec<Probe> {
-    ENGINES.iter().map(|engine| (engine.probe)()).collect()
+pub fn probes(params: &Params) -> Vec<Probe> {
+    ENGINES.iter().map(|engine| (engine.probe)(params)).collect()
 }
 
 /// Parameters: section `[negatives.back_translation]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
-    /// `auto` (what is installed), `apertium`, `table` (only precomputed pairs) or `none`.
+    /// `auto` (the models below, else what is installed), the name of an engine, `table` (only
+    /// precomputed pairs) or `none`.
     pub engine: String,
+    /// Folders of two MarianMT models, there and back.
+    pub models: Vec<String>,
+    /// For models of several target languages the token of the one that is meant, for each model;
+    /// empty for others.
+    pub target_tokens: Vec<String>,
+    /// Beams of the models' search; 1 is greedy.
+    pub beams: usize,
+    /// What the models compute on: `cpu`, `cuda` or `cuda:1`.
+    pub device: String,
+    /// Most that the new words of a round trip may surprise, in nats ([`Acceptability::surprise`]).
+    pub max_surprise: f64,
     /// Files of precomputed pairs, looked up before any engine is asked.
     pub tables: Vec<String>,
     /// Most sentences translated by an engine.
@@ -111,6 +168,21 @@ pub struct Params {
 }
 
 impl Params {
+    /// With which nothing is translated.
+    pub fn none() -> Self {
+        Params {
+            engine: "none".to_string(),
+            models: Vec::new(),
+            target_tokens: Vec::new(),
+            beams: 1,
+            device: "cpu".to_string(),
+            max_surprise: f64::INFINITY,
+            tables: Vec::new(),
+            max_sentences: 0,
+            timeout_seconds: 60,
+        }
+    }
+
     /// Checks every range.
     ///
     /// # Errors
@@ -121,6 +193,13 @@ impl Params {
         registry::find("engine", &names, &self.engine, |name| name)
             .map_err(|error| error.at("`negatives.back_translation.engine`"))?;
 
+        if !matches!(self.models.len(), 0 | 2) || self.target_tokens.len() > self.models.len() {
+            return Err(Error::usage(
+                "two models are wanted, one there and one back, with at most a token for each",
+            )
+            .at("`negatives.back_translation.models`")
+            .hint(marian::HOW_TO_INSTALL));
+        }
         if self.engine == "table" && self.tables.is_empty() {
             return Err(Error::usage(
                 "`negatives.back_translation.engine` is `table`, but `tables` is empty",
@@ -143,30 +222,36 @@ impl Params {
         }
         match self.engine.as_str() {
             "none" | "table" => Ok(None),
-            "auto" => Ok(ENGINES.iter().find(|engine| (engine.probe)().available)),
-            name => {
-                let engine = ENGINES.iter().find(|engine| engine.name == name);
-                let probe = engine.map(|engine| (engine.probe)());
+            // Whoever names models wants them, and hears where they cannot be used.
+            "auto" if !self.models.is_empty() => self.named("marian"),
+            "auto" => Ok(ENGINES.iter().find(|engine| (engine.probe)(self).available)),
+            name => self.named(name),
+        }
+    }
 
-                match probe {
-                    Some(probe) if probe.is_broken => Err(Error::usage(format!(
-                        "`negatives.back_translation.engine` is `{name}`, which cannot be used: {}",
-                        probe.detail.unwrap_or_default()
-                    ))
-                    .hint("mend it, or set the engine to `none`")),
-                    Some(probe) if !probe.available => Err(Error::usage(format!(
-                        "`negatives.back_translation.engine` is `{name}`, but it is not installed: \
-                         {}",
-                        probe.detail.unwrap_or_default()
-                    ))
-                    .hint(format!(
-                        "install it with `{}`, or set the engine to \
-                                   `auto`",
-                        probe.how_to_install
-                    ))),
-                    _ => Ok(engine),
-                }
-            }
+    /// The engine of a name.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    fn named(&self, name: &str) -> Result<Option<&'static Registered>> {
+        let engine = ENGINES.iter().find(|engine| engine.name == name);
+        let probe = engine.map(|engine| (engine.probe)(self));
+
+        match probe {
+            Some(probe) if probe.is_broken => Err(Error::usage(format!(
+                "`negatives.back_translation.engine` is `{name}`, which cannot be used: {}",
+                probe.detail.unwrap_or_default()
+            ))
+            .hint("mend it, or set the engine to `none`")),
+            Some(probe) if !probe.available => Err(Error::usage(format!(
+                "`negatives.back_translation.engine` is `{name}`, but it is not installed: {}",
+                probe.detail.unwrap_or_default()
+            ))
+            .hint(format!(
+                "install it with `{}`, or set the engine to `auto`",
+                probe.how_to_install
+            ))),
+            _ => Ok(engine),
         }
     }
 }
@@ -177,7 +262,7 @@ pub fn warning(params: &Params) -> Option<String> {
     if params.max_sentences == 0 || params.engine != "auto" {
         return None;
     }
-    let probes = probes();
+    let probes = probes(params);
     let broken = probes.iter().find(|probe| probe.is_broken)?;
     Some(format!(
         "nothing is back-translated by {}: {}; `--set negatives.back_translation.engine=none` does \
@@ -192,7 +277,9 @@ pub fn warning(params: &Params) -> Option<String> {
 /// # Errors
 /// If one cannot be read, or an engine was demanded by name and is not installed.
 pub fn check_files(params: &Params) -> Result<()> {
-    params.chosen()?;
+    if params.chosen()?.is_some_and(|engine| engine.name == "marian") {
+        marian::Marian::open(params)?;
+    }
     let mut table = Table::default();
     params.tables.iter().try_for_each(|path| table.read(path.as_ref()))
 }
@@ -204,15 +291,29 @@ pub fn check_files(params: &Params) -> Result<()> {
 /// If an engine was demanded by name and is not installed.
 pub fn identity(params: &Params) -> Result<String> {
     Ok(match params.chosen()? {
-        Some(engine) => format!("{} {}", engine.name, (engine.probe)().version.unwrap_or_default()),
+        Some(engine) if engine.name == "marian" => {
+            format!("{} {}", engine.name, (engine.open)(params)?.version())
+        }
+        Some(engine) => {
+            format!("{} {}", engine.name, (engine.probe)(params).version.unwrap_or_default())
+        }
         None => "none".to_string(),
     })
 }
 
-/// Seconds that translating `sentences` of `chars` characters on average takes on `cores` cores,
-/// from the measured rate of Apertium.
-pub fn cost(sentences: usize, chars: f64, cores: usize) -> f64 {
-    sentences as f64 * chars / (APERTIUM_CHARS_PER_SECOND * cores.max(1) as f64)
+/// The engine that would be used here, where one is installed that is asked for.
+pub fn available(params: &Params) -> Option<Probe> {
+    let is_asked = |probe: &Probe| params.engine == "auto" || params.engine == probe.engine;
+    probes(params).into_iter().find(|probe| probe.available && is_asked(probe))
+}
+
+/// Seconds that an engine takes to translate `sentences` of `chars` characters on average on
+/// `cores` cores, from its measured rate.
+pub fn cost(engine: &str, params: &Params, sentences: usize, chars: f64, cores: usize) -> f64 {
+    let engine = ENGINES.iter().find(|one| one.name == engine);
+    let rate = engine.map_or(f64::INFINITY, |engine| engine.chars_per_second);
+    let beams = if engine.is_some_and(|one| one.name == "marian") { params.beams } else { 1 };
+    sentences as f64 * chars * beams as f64 / (rate * cores.max(1) as f64)
 }
 
 /// Round trips by sentence.
@@ -220,8 +321,11 @@ pub fn cost(sentences: usize, chars: f64, cores: usize) -> f64 {
 pub struct Translations {
     table: Table,
     /// What translates the sentences of no table, where something does.
-    engine: Option<&'static Registered>,
+    engine: Option<Box<dyn Engine>>,
     translated: HashMap<String, String>,
+    /// What people write, by the [`code`] of their language.
+    judges: BTreeMap<String, Acceptability>,
+    max_surprise: f64,
     /// What to add to the room's books.
     pub notes: Vec<(&'static str, u64)>,
 }
@@ -230,7 +334,7 @@ impl Translations {
     /// Engine and round trip of a sentence.
     pub fn get(&self, sentence: &str) -> Option<(&'static str, &str)> {
         let table = self.table.get(sentence).map(|text| ("table", text));
-        let engine = self.engine.map_or("", |engine| engine.name);
+        let engine = self.engine.as_ref().map_or("", |engine| engine.name());
         table.or_else(|| self.translated.get(sentence).map(|text| (engine, text.as_str())))
     }
 
@@ -239,19 +343,94 @@ impl Translations {
         self.engine.is_some()
     }
 
+    /// Whether sentences of a language come back from somewhere.
+    pub fn takes(&self, language: Option<&str>) -> bool {
+        let takes = |engine: &dyn Engine, language| engine.takes(code(language));
+        language.is_some_and(|language| {
+            !self.table.is_empty() || self.engine.as_deref().is_some_and(|one| takes(one, language))
+        })
+    }
+
+    /// The sentence to be translated, where it is of a language that an engine takes.
+    pub fn asked(&self, text: &str, language: Option<&str>) -> Option<Sentence> {
+        let language = code(language?);
+        let engine = self.engine.as_deref().filter(|engine| engine.takes(language));
+        engine.map(|_| Sentence { language: language.to_string(), text: text.to_string() })
+    }
+
+    /// Whether people would write what came back of a sentence; not, where the corpus has no text
+    /// of the language to tell by.
+    pub fn is_acceptable(&self, language: Option<&str>, sentence: &str, text: &str) -> bool {
+        let judge = language.and_then(|language| self.judges.get(code(language)));
+        judge.is_some_and(|judge| judge.accepts(sentence, text, self.max_surprise))
+    }
+
     /// Translates sentences, but for those of the tables; without an engine none.
     ///
     /// # Errors
     /// If the engine as a whole cannot go on, or a file cannot be read or written.
-    pub fn add(
-        &mut self,
-        mut sentences: Vec<String>,
-        params: &Params,
-        cx: &Context<'_>,
-    ) -> Result<()> {
-        let Some(engine) = self.engine else { return Ok(()) };
-        sentences.retain(|sentence| self.table.get(sentence).is_none());
-        translate(&sentences, || (engine.open)(params), cx, self)
+    pub fn add(&mut self, mut sentences: Vec<Sentence>, cx: &Context<'_>) -> Result<()> {
+        let Some(engine) = self.engine.take() else { return Ok(()) };
+        sentences.retain(|sentence| self.table.get(&sentence.text).is_none());
+        let done = translate(&sentences, engine.as_ref(), cx, self);
+        self.engine = Some(engine);
+        done
+    }
+
+    /// Learns what people write from a sample of the corpus, in the languages that are translated.
+    ///
+    /// # Errors
+    /// If a part cannot be read.
+    fn learn(&mut self, input: &Dataset, cx: &Context<'_>) -> Result<()> {
+        let share = DOCUMENTS as f64 / input.rows().max(1) as f64;
+        let mut corpora: BTreeMap<String, Corpus> = BTreeMap::new();
+        cx.readings(input, 1);
+        cx.fold(
+            input,
+            Some(&["id", "text", "language"]),
+            |batch, _| {
+                let (ids, texts) = (strings(batch, "id")?, strings(batch, "text")?);
+                let languages = strings(batch, "language")?;
+                let of = |row: usize| {
+                    let language = languages.is_valid(row).then(|| languages.value(row));
+                    let is_drawn =
+                        draw::unit(cx.seed, "acceptability", ids.value(row).as_bytes()) < share;
+                    (is_drawn && self.takes(language))
+                        .then(|| Sample::of(code(language.unwrap_or_default()), texts.value(row)))
+                };
+                Ok((0..batch.num_rows()).filter_map(of).collect::<Vec<Sample>>())
+            },
+            |samples| {
+                for sample in samples {
+                    let corpus = corpora.entry(sample.language).or_default();
+                    sample.sentences.iter().for_each(|sentence| corpus.add(sentence));
+                }
+                Ok(())
+            },
+        )?;
+        self.judges =
+            corpora.into_iter().map(|(language, corpus)| (language, corpus.model())).collect();
+        Ok(())
+    }
+}
+
+/// The words of a document that tell what people write.
+struct Sample {
+    language: String,
+    sentences: Vec<Vec<String>>,
+}
+
+impl Sample {
+    fn of(language: &str, text: &str) -> Self {
+        let mut left = WORDS;
+        let words = |range: std::ops::Range<usize>| {
+            let words = tokens(&text[range]);
+            let is_within = left > 0;
+            left = left.saturating_sub(words.len());
+            is_within.then_some(words)
+        };
+        let sentences = sentences(text).into_iter().map_while(words).collect();
+        Sample { language: language.to_string(), sentences }
     }
 }
 
@@ -260,6 +439,7 @@ impl Translations {
 struct Group {
     engine: String,
     version: String,
+    language: String,
     restarts: u64,
     pairs: Vec<(String, Option<String>)>,
 }
@@ -272,12 +452,13 @@ struct Told {
     used: bool,
 }
 
-/// The round trip of each text, `None` of those that failed, by the tables and the engine that the
-/// parameters name; `None` where there is neither.
+/// The round trip of each sentence, `None` of those that failed, by the tables and the engine that
+/// the parameters name; `None` where there is neither. Without a corpus nobody says whether people
+/// would write it.
 ///
 /// # Errors
 /// If a table cannot be read, or an engine that was demanded by name is not installed.
-pub fn round_trips(texts: &[String], params: &Params) -> Result<Option<Vec<Option<String>>>> {
+pub fn round_trips(asked: &[Sentence], params: &Params) -> Result<Option<Vec<Option<String>>>> {
     let mut table = Table::default();
     if params.engine != "none" {
         params.tables.iter().try_for_each(|path| table.read(path.as_ref()))?;
@@ -287,30 +468,38 @@ pub fn round_trips(texts: &[String], params: &Params) -> Result<Option<Vec<Optio
         return Ok(None);
     }
     let mut found: Vec<Option<String>> =
-        texts.iter().map(|text| table.get(text).map(str::to_string)).collect();
+        asked.iter().map(|one| table.get(&one.text).map(str::to_string)).collect();
     if let Some(engine) = engine {
-        let missing: Vec<usize> = (0..texts.len()).filter(|at| found[*at].is_none()).collect();
-        let asked: Vec<String> = missing.iter().map(|at| texts[*at].clone()).collect();
-        for (at, text) in missing.into_iter().zip((engine.open)(params)?.translate(&asked)?) {
-            found[at] = text;
+        let engine = (engine.open)(params)?;
+        let mut missing: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (at, one) in asked.iter().enumerate() {
+            if found[at].is_none() && engine.takes(&one.language) {
+                missing.entry(&one.language).or_default().push(at);
+            }
+        }
+        for (language, places) in missing {
+            let texts: Vec<String> = places.iter().map(|at| asked[*at].text.clone()).collect();
+            let trips = engine.translate(language, &texts)?;
+            places.into_iter().zip(trips.texts).for_each(|(at, text)| found[at] = text);
         }
     }
     Ok(Some(found))
 }
 
-/// Reads the tables, looks for the engine, and says in `engines.json`, the notes and the progress
-/// what is used.
+/// Reads the tables, looks for the engine, learns from the corpus what people write, and says in
+/// `engines.json`, the notes and the progress what is used.
 ///
 /// # Errors
 /// If an engine that was demanded by name is not installed, a table cannot be read, or a file
 /// cannot be written.
-pub fn open(own: &Params, cx: &Context<'_>) -> Result<Translations> {
-    let mut translations = Translations::default();
+pub fn open(own: &Params, input: &Dataset, cx: &Context<'_>) -> Result<Translations> {
+    let mut translations =
+        Translations { max_surprise: own.max_surprise, ..Translations::default() };
     if own.engine != "none" {
         own.tables.iter().try_for_each(|path| translations.table.read(path.as_ref()))?;
     }
     let chosen = own.chosen()?;
-    let told: Vec<Told> = probes()
+    let told: Vec<Told> = probes(own)
         .into_iter()
         .map(|probe| Told { used: chosen.is_some_and(|engine| engine.name == probe.engine), probe })
         .collect();
@@ -335,38 +524,51 @@ pub fn open(own: &Params, cx: &Context<'_>) -> Result<Translations> {
 
             translations.notes.push(("no translation engine installed", 1));
         }
+        if !translations.table.is_empty() {
+            translations.learn(input, cx)?;
+        }
         return Ok(translations);
     };
 
-    translations.engine = Some(engine);
+    translations.engine = Some((engine.open)(own)?);
+    translations.learn(input, cx)?;
     Ok(translations)
 }
 
 /// Translates the jobs group by group, in parallel, keeping each finished group on disk.
 fn translate(
-    jobs: &[String],
-    open: impl Fn() -> Result<Box<dyn Engine>> + Sync,
+    jobs: &[Sentence],
+    engine: &dyn Engine,
     cx: &Context<'_>,
     translations: &mut Translations,
 ) -> Result<()> {
     if jobs.is_empty() {
         return Ok(());
     }
-    let version = open()?.version().to_string();
-    let n_groups = jobs.len().div_ceil(GROUP);
-    let done = std::sync::atomic::AtomicUsize::new(0);
-    let groups: Vec<Result<Group>> = jobs
-        .par_chunks(GROUP)
-        .enumerate()
-        .with_max_len(1)
-        .map(|(nth, chunk)| {
-            let group =
-                translate_group(chunk, &version, &open, &cx.numbered("translated", nth, "json"))?;
-            let n = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-            cx.progress.message(&format!("back-translated {n} of {n_groups} groups of sentences"));
-            Ok(group)
+    let mut by_language: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for job in jobs {
+        by_language.entry(&job.language).or_default().push(job.text.clone());
+    }
+    let chunks: Vec<Chunk> = by_language
+        .iter()
+        .flat_map(|(language, all)| {
+            all.chunks(GROUP).map(|sentences| Chunk { language, sentences })
         })
         .collect();
+
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    let one = |nth: usize| {
+        let place = cx.numbered("translated", nth, "json");
+        let group = translate_group(&chunks[nth], engine, &place)?;
+        let n = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        let all = chunks.len();
+        cx.progress.message(&format!("back-translated {n} of {all} groups of sentences"));
+        Ok(group)
+    };
+    let groups: Vec<Result<Group>> = match engine.uses_all_cores() {
+        true => (0..chunks.len()).map(one).collect(),
+        false => (0..chunks.len()).into_par_iter().with_max_len(1).map(one).collect(),
+    };
 
     let (mut restarts, mut failed) = (0, 0);
     for group in groups {
@@ -383,8 +585,7 @@ fn translate(
     if failed > 0 {
         cx.progress.note(&format!(
             "{failed} of {} sentences got no back-translation: the engine died or took longer than \
-             `timeout_seconds` on \
-             them twice; a faster machine may do them and write other examples",
+             `timeout_seconds` on them twice, or a model's translation did not end",
             jobs.len()
         ));
     }
@@ -399,26 +600,31 @@ fn translate(
     Ok(())
 }
 
+/// Sentences of one language that are translated together.
+struct Chunk<'a> {
+    language: &'a str,
+    sentences: &'a [String],
+}
+
 /// A group from its file, if that was made by the same engine from the same sentences; else
 /// translated now.
-fn translate_group(
-    sentences: &[String],
-    version: &str,
-    open: &impl Fn() -> Result<Box<dyn Engine>>,
-    place: &Path,
-) -> Result<Group> {
+fn translate_group(chunk: &Chunk, engine: &dyn Engine, place: &Path) -> Result<Group> {
     if let Some(group) = read_json::<Group>(place)? {
-        let same = group.pairs.iter().map(|(source, _)| source).eq(sentences);
-        if same && group.version == version {
+        let same = group.pairs.iter().map(|(source, _)| source).eq(chunk.sentences);
+        let known = group.engine == engine.name() && group.version == engine.version();
+        if same && known && group.language == chunk.language {
             return Ok(group);
         }
     }
 
-    let mut engine = open()?;
-    let targets = engine.translate(sentences)?;
-    let pairs = sentences.iter().cloned().zip(targets).collect();
-    let (engine, restarts) = (engine.name().to_string(), engine.restarts());
-    let group = Group { engine, version: version.to_string(), restarts, pairs };
+    let trips = engine.translate(chunk.language, chunk.sentences)?;
+    let group = Group {
+        engine: engine.name().to_string(),
+        version: engine.version().to_string(),
+        language: chunk.language.to_string(),
+        restarts: trips.restarts,
+        pairs: chunk.sentences.iter().cloned().zip(trips.texts).collect(),
+    };
     write_json(place, &group)?;
 
     Ok(group)
@@ -442,12 +648,15 @@ mod tests {
             "1"
         }
 
-        fn translate(&mut self, batch: &[String]) -> Result<Vec<Option<String>>> {
+        fn takes(&self, language: &str) -> bool {
+            language == "en"
+        }
+
+        fn translate(&self, language: &str, batch: &[String]) -> Result<RoundTrips> {
+            assert!(self.takes(language));
             self.0.fetch_add(batch.len(), Ordering::Relaxed);
-            Ok(batch
-                .iter()
-                .map(|text| (!text.ends_with('7')).then(|| text.to_uppercase()))
-                .collect())
+            let shout = |text: &String| (!text.ends_with('7')).then(|| text.to_uppercase());
+            Ok(RoundTrips { texts: batch.iter().map(shout).collect(), restarts: 0 })
         }
     }
 
@@ -462,8 +671,11 @@ mod tests {
             progress: &Silent,
         };
 
-        let mut translations = Translations::default();
-        translate(jobs, || Ok(Box::new(Shout(asked.clone()))), &cx, &mut translations).unwrap();
+        let engine: Box<dyn Engine> = Box::new(Shout(asked.clone()));
+        let mut translations = Translations { engine: Some(engine), ..Translations::default() };
+        let sentence = |text: &String| translations.asked(text, Some("eng")).unwrap();
+        let jobs = jobs.iter().map(sentence).collect();
+        translations.add(jobs, &cx).unwrap();
         (translations, asked.load(Ordering::Relaxed))
     }
 
@@ -501,12 +713,9 @@ mod tests {
 
     #[test]
     fn a_wrong_engine_is_named() {
-        let params = Params {
-            engine: "moses".into(),
-            tables: vec![],
-            max_sentences: 1,
-            timeout_seconds: 60,
-        };
-        assert!(params.check().unwrap_err().to_string().contains("known here: apertium"));
+        let params = Params { engine: "moses".into(), ..Params::none() };
+        assert!(params.check().unwrap_err().to_string().contains("known here: marian, apertium"));
+        let params = Params { models: vec!["one".into()], ..Params::none() };
+        assert!(params.check().unwrap_err().to_string().contains("two models"));
     }
 }
