@@ -41,9 +41,10 @@ pub(super) fn translations(
     cx: &Context<'_>,
 ) -> Result<Translations> {
     let mut translations = back_translation::open(&params.back_translation, input, cx)?;
+    // Once to learn what people write, twice to choose the sentences, and once to write.
+    let choosing = if translations.has_engine() { 2 } else { 0 };
+    cx.readings(input, u64::from(!translations.is_empty()) + choosing + 1);
     if translations.has_engine() {
-        // Twice to choose the sentences, and once to write.
-        cx.readings(input, 3);
         let sentences = select(input, params, concepts, &translations, cx)?;
         translations.add(sentences, cx)?;
     }

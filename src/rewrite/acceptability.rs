@@ -13,8 +13,8 @@
 //! chance: area under the curve 0.54 to 0.62 for words, 0.51 to 0.65 for parts of speech, with 1.5
 //! million words of text, since a rule-based engine puts common words in wrong places. The new
 //! places alone: 0.83 to 0.84. Of the 162 pairs people would write 50; of the 18 that surprise
-//! least (up to 16 nats, nothing exchanged) 12. Divided by the length of the sentence it is as good there,
-//! and worse on abstracts: one broken place in forty words is broken, too.
+//! least (up to 16 nats, nothing exchanged) 12. Divided by the length of the sentence it is as
+//! good there, and worse on abstracts: one broken place in forty words is broken, too.
 //!
 //! Probabilities are Witten and Bell's (1991, doi:10.1109/18.87000), of three, two, one and no
 //! words. Words that the corpus has once, or never, count by their last two letters.
@@ -186,8 +186,8 @@ impl Acceptability {
         found
     }
 
-    /// Whether people would write a sentence that was made of a source: it surprises by no more than
-    /// `most` nats, and no word was exchanged for what is wrong in its place.
+    /// Whether people would write a sentence that was made of a source: it surprises by no more
+    /// than `most` nats, and no word was exchanged for what is wrong in its place.
     pub fn accepts(&self, source: &str, sentence: &str, most: f64) -> bool {
         !has_exchanged(source, sentence) && self.surprise(source, sentence) <= most
     }
@@ -213,7 +213,7 @@ impl Acceptability {
     }
 }
 
-/// Whether a sentence has one of [`EXCHANGED`] less often than its source, and the other more often.
+/// Whether a sentence has one of [`EXCHANGED`] less often than its source, and the other more.
 fn has_exchanged(source: &str, sentence: &str) -> bool {
     let (before, after) = (tokens(source), tokens(sentence));
     let n = |all: &[String], word: &str| all.iter().filter(|one| *one == word).count();

@@ -177,7 +177,7 @@ impl Marian {
         let config: Config = serde_json::from_value(config)
             .map_err(|cause| Error::data(cause.to_string()).at(place.display()))?;
         let heads = [config.encoder_attention_heads, config.decoder_attention_heads];
-        if heads.iter().any(|heads| *heads == 0 || config.d_model % heads != 0) {
+        if heads.iter().any(|heads| *heads == 0 || !config.d_model.is_multiple_of(*heads)) {
             return Err(Error::data(format!(
                 "`d_model` is {}, which the heads, {} and {}, do not divide",
                 config.d_model, heads[0], heads[1]

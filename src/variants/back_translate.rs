@@ -94,10 +94,12 @@ pub(super) fn prepare(
 ) -> Result<Translations> {
     let params = &rewriting.back_translation;
     let mut translations = back_translation::open(params, input, cx)?;
+    // Once to plan, to learn what people write, to choose the documents, and to write.
+    let choosing = u64::from(translations.has_engine());
+    cx.readings(input, u64::from(!translations.is_empty()) + choosing + 2);
     if !translations.has_engine() {
         return Ok(translations);
     }
-    cx.readings(input, 1);
     let mut asked: Vec<Asked> = Vec::new();
     let columns = ["text", "language"];
     cx.fold(

@@ -95,7 +95,7 @@ pub static TRANSFORMATIONS: &[&Transformation] = &[
     },
     &Transformation {
         name: "back_translation",
-        about: "English translated and back, by `negatives.back_translation`, where its gate holds",
+        about: "translated and back, by `negatives.back_translation`, where its gate holds",
         keeps: true,
         how: How::RoundTrip,
     },

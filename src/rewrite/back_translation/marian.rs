@@ -12,9 +12,9 @@ use crate::train::device;
 use crate::translate::Translator;
 
 /// How to get it.
-pub const HOW_TO_INSTALL: &str = "hf download Helsinki-NLP/opus-mt-en-zh --local-dir opus-mt-en-zh, the same for \
-     opus-mt-zh-en, and `--set negatives.back_translation.models=[\"opus-mt-en-zh\", \
-     \"opus-mt-zh-en\"]`";
+pub const HOW_TO_INSTALL: &str = "hf download Helsinki-NLP/opus-mt-en-zh --local-dir \
+    opus-mt-en-zh, the same for opus-mt-zh-en, and \
+    `--set negatives.back_translation.models=[\"opus-mt-en-zh\", \"opus-mt-zh-en\"]`";
 
 /// See the module.
 pub struct Marian {

@@ -338,6 +338,11 @@ impl Translations {
         table.or_else(|| self.translated.get(sentence).map(|text| (engine, text.as_str())))
     }
 
+    /// Whether nothing comes back from anywhere; else the corpus was gone over once.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty() && self.engine.is_none()
+    }
+
     /// Whether sentences can be translated that stand in no table.
     pub fn has_engine(&self) -> bool {
         self.engine.is_some()
@@ -384,7 +389,6 @@ impl Translations {
     fn learn(&mut self, input: &Dataset, cx: &Context<'_>) -> Result<()> {
         let share = DOCUMENTS as f64 / input.rows().max(1) as f64;
         let mut corpora: BTreeMap<String, Corpus> = BTreeMap::new();
-        cx.readings(input, 1);
         cx.fold(
             input,
             Some(&["id", "text", "language"]),
