@@ -4,8 +4,8 @@
 //! behind the text of some domain documents: questions about it with their answers, mined from its
 //! connectives and definitions, from the concepts of a lexicon in its sentences, and from its
 //! title; of other documents the questions stand alone, in a row of their own that is read before
-//! the texts of their kind. Promises: every document goes on; a task says nothing that the document does not say;
-//! the same input and seed give the same tasks for any number of threads.
+//! the texts of their kind. Promises: every document goes on; a task says nothing that the document
+//! does not say; the same input and seed give the same tasks for any number of threads.
 //!
 //! A model that reads domain text alone learns its words and forgets how to be asked; with tasks
 //! mined from the same text behind it, it does better on both (Cheng et al. 2024,
