@@ -4,9 +4,9 @@
 //! What the source says too is taken as said by people. Judged is what stands anew: at each place
 //! whose three words are not in the source, how much likelier the word is behind the two before it
 //! than anywhere (the log-odds that make SLOR a measure of acceptability, Lau, Clark and Lappin
-//! 2017, doi:10.1111/cogs.12414). A word that belongs there is at least [`BELONGS`] nats likelier;
+//! 2017, doi:10.1111/cogs.12414). A word that belongs there is at least `BELONGS` nats likelier;
 //! what a place lacks to that is summed up over the places. No n-gram sees that a verb lost its
-//! subject's number, so [`EXCHANGED`] words are looked for beside.
+//! subject's number, so `EXCHANGED` words are looked for beside.
 //!
 //! Comparing the probability of the whole sentence with that of its source, as one would first,
 //! sorts the English of 200 judged pairs (`fixtures/acceptability/pairs.tsv`) hardly better than
@@ -193,7 +193,7 @@ impl Acceptability {
     }
 
     /// What the places that are new in a sentence lack to belong there, in nats: 0 where nothing is
-    /// new or all of it belongs, about [`BELONGS`] for each word that was put anywhere.
+    /// new or all of it belongs, about `BELONGS` for each word that was put anywhere.
     pub fn surprise(&self, source: &str, sentence: &str) -> f64 {
         let mut left: HashMap<[String; 3], usize> = HashMap::new();
         for triple in triples(source) {
