@@ -51,8 +51,8 @@ pub const VERSION: u32 = 1 + 100 * knowledge::VERSION;
 pub struct Params {
     /// Share of the domain documents that carry tasks, where some can be made of them.
     pub share: f64,
-    /// Share of the domain documents whose tasks stand alone, before the texts of
-    /// their kind, hard or not.
+    /// Share of the domain documents whose tasks stand alone, before the texts of their kind, hard
+    /// or not.
     pub questions: f64,
     /// Names of [`KINDS`].
     pub kinds: Vec<String>,

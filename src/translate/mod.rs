@@ -13,8 +13,10 @@ pub mod vocabulary;
 use std::path::Path;
 
 use candle_core::Device;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
+use crate::flow::disk::hash_file;
 use marian::{Decoding, Marian};
 use search::{Generation, Row};
 use vocabulary::Vocabulary;
@@ -32,8 +34,6 @@ pub struct Translator {
     model: Marian,
     vocabulary: Vocabulary,
     generation: Generation,
-    /// Hash of all files.
-    pub version: String,
 }
 
 impl Translator {
@@ -56,8 +56,7 @@ impl Translator {
             .at(folder.display())
             .hint("take all files of the folder from one version of the model"));
         }
-        let version = version(folder)?;
-        Ok(Translator { model, vocabulary, generation, version })
+        Ok(Translator { model, vocabulary, generation })
     }
 
     /// ISO 639 codes of the two languages, as the folder says them.
@@ -104,9 +103,8 @@ impl Translator {
         caps: &[usize],
         beams: usize,
     ) -> Result<Vec<Option<Vec<u32>>>> {
-        let generation = Generation { beams, ..self.generation.clone() };
-        let most = generation.most.min(self.model.longest());
-        let generation = Generation { most, ..generation };
+        let most = self.generation.most.min(self.model.longest());
+        let generation = Generation { beams, most, ..self.generation.clone() };
         let mut decoding: Decoding<'_> = self.model.encode(rows, generation.pad)?;
         let rows = caps.iter().map(|cap| Row::new(generation.start, *cap)).collect();
         search::run(&mut decoding, rows, &generation)
@@ -114,9 +112,11 @@ impl Translator {
 }
 
 /// A hash of the files that a translation depends on.
-fn version(folder: &Path) -> Result<String> {
-    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-    let mut files: Vec<std::path::PathBuf> = [
+///
+/// # Errors
+/// If one cannot be read.
+pub fn version(folder: &Path) -> Result<String> {
+    let files = [
         marian::CONFIG,
         marian::WEIGHTS,
         marian::PICKLE,
@@ -125,25 +125,10 @@ fn version(folder: &Path) -> Result<String> {
         vocabulary::TARGET,
         vocabulary::VOCABULARY,
         vocabulary::TARGET_VOCABULARY,
-    ]
-    .iter()
-    .map(|name| folder.join(name))
-    .collect();
-    files.retain(|file| file.is_file());
-    for file in files {
-        let mut reader =
-            std::fs::File::open(&file).map_err(|cause| Error::file("read", &file, cause))?;
-        let mut block = vec![0; 1 << 20];
-        loop {
-            let n = std::io::Read::read(&mut reader, &mut block)
-                .map_err(|cause| Error::file("read", &file, cause))?;
-            if n == 0 {
-                break;
-            }
-            hasher.update(&block[..n]);
-        }
-    }
-    Ok(format!("{:016x}", hasher.digest()))
+    ];
+    let files = files.iter().map(|name| folder.join(name)).filter(|file| file.is_file());
+    let hashes: Vec<String> = files.map(|file| hash_file(&file)).collect::<Result<_>>()?;
+    Ok(format!("{:016x}", xxh3_64(hashes.concat().as_bytes())))
 }
 
 #[cfg(test)]

@@ -65,6 +65,9 @@ pub fn worth_asking(
     language: Option<&str>,
     translations: &Translations,
 ) -> Vec<Sentence> {
+    if !translations.takes(language) {
+        return Vec::new();
+    }
     let fits = |said: &&str| {
         let n = words(said).take(MAX_WORDS + 1).count();
         (MIN_WORDS..=MAX_WORDS).contains(&n)

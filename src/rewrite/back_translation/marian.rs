@@ -9,7 +9,7 @@ use super::{Engine, Params, Probe, RoundTrips};
 use crate::error::{Error, Result};
 use crate::text::languages::code;
 use crate::train::device;
-use crate::translate::Translator;
+use crate::translate::{self, Translator};
 
 /// How to get it.
 pub const HOW_TO_INSTALL: &str = "hf download Helsinki-NLP/opus-mt-en-zh --local-dir \
@@ -46,6 +46,17 @@ pub fn probe(params: &Params) -> Probe {
     }
 }
 
+/// What the translations depend on: the files of both models, and how they are searched.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn version(params: &Params) -> Result<String> {
+    let models = params.models.iter().map(|folder| translate::version(Path::new(folder)));
+    let mut parts: Vec<String> = models.collect::<Result<_>>()?;
+    parts.push(params.beams.to_string());
+    Ok(parts.join(" "))
+}
+
 impl Marian {
     /// Reads both folders.
     ///
@@ -76,8 +87,7 @@ impl Marian {
             .at("`negatives.back_translation.models`")
             .hint("name one there and one back, such as opus-mt-en-zh and opus-mt-zh-en"));
         }
-        let version = format!("{} {} {}", there.version, back.version, params.beams);
-        Ok(Marian { there, back, languages, beams: params.beams, version })
+        Ok(Marian { there, back, languages, beams: params.beams, version: version(params)? })
     }
 }
 

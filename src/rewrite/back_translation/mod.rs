@@ -105,10 +105,14 @@ pub struct Registered {
     pub name: &'static str,
     /// What it is, in one line.
     pub about: &'static str,
-    /// Round trips in characters a second and core, greedy.
-    pub chars_per_second: f64,
+    /// Round trips in characters a second and core.
+    pub chars_per_second: fn(&Params) -> f64,
     /// Looks whether it can be used.
     pub probe: fn(&Params) -> Probe,
+    /// Finds out whether what it reads can be used, where [`Registered::probe`] does not.
+    pub check: fn(&Params) -> Result<()>,
+    /// Version of program and data, without opening it.
+    pub version: fn(&Params) -> Result<String>,
     /// Opens it.
     pub open: fn(&Params) -> Result<Box<dyn Engine>>,
 }
@@ -120,16 +124,20 @@ pub static ENGINES: &[Registered] = &[
         about: "two neural MarianMT models, there and back, in this process",
         // Of OPUS-MT's size (77 million numbers), 32 sentences at once on two cores of an AMD EPYC,
         // four characters a token.
-        chars_per_second: 250.0,
+        chars_per_second: |params| 250.0 / params.beams as f64,
         probe: marian::probe,
+        check: |params| marian::Marian::open(params).map(|_| ()),
+        version: marian::version,
         open: |params| Ok(Box::new(marian::Marian::open(params)?)),
     },
     Registered {
         name: "apertium",
         about: "Apertium's rules, English to Spanish and back, in child processes",
         // 2,610 sentences of PubMed abstracts on two busy cores.
-        chars_per_second: 13_000.0,
+        chars_per_second: |_| 13_000.0,
         probe: |_| apertium::probe(),
+        check: |_| Ok(()),
+        version: |_| Ok(apertium::probe().version.unwrap_or_default()),
         open: |params| {
             Ok(Box::new(apertium::Apertium::open(Duration::from_secs(params.timeout_seconds))?))
         },
@@ -277,8 +285,8 @@ pub fn warning(params: &Params) -> Option<String> {
 /// # Errors
 /// If one cannot be read, or an engine was demanded by name and is not installed.
 pub fn check_files(params: &Params) -> Result<()> {
-    if params.chosen()?.is_some_and(|engine| engine.name == "marian") {
-        marian::Marian::open(params)?;
+    if let Some(engine) = params.chosen()? {
+        (engine.check)(params)?;
     }
     let mut table = Table::default();
     params.tables.iter().try_for_each(|path| table.read(path.as_ref()))
@@ -291,12 +299,7 @@ pub fn check_files(params: &Params) -> Result<()> {
 /// If an engine was demanded by name and is not installed.
 pub fn identity(params: &Params) -> Result<String> {
     Ok(match params.chosen()? {
-        Some(engine) if engine.name == "marian" => {
-            format!("{} {}", engine.name, (engine.open)(params)?.version())
-        }
-        Some(engine) => {
-            format!("{} {}", engine.name, (engine.probe)(params).version.unwrap_or_default())
-        }
+        Some(engine) => format!("{} {}", engine.name, (engine.version)(params)?),
         None => "none".to_string(),
     })
 }
@@ -311,9 +314,8 @@ pub fn available(params: &Params) -> Option<Probe> {
 /// `cores` cores, from its measured rate.
 pub fn cost(engine: &str, params: &Params, sentences: usize, chars: f64, cores: usize) -> f64 {
     let engine = ENGINES.iter().find(|one| one.name == engine);
-    let rate = engine.map_or(f64::INFINITY, |engine| engine.chars_per_second);
-    let beams = if engine.is_some_and(|one| one.name == "marian") { params.beams } else { 1 };
-    sentences as f64 * chars * beams as f64 / (rate * cores.max(1) as f64)
+    let rate = engine.map_or(f64::INFINITY, |engine| (engine.chars_per_second)(params));
+    sentences as f64 * chars / (rate * cores.max(1) as f64)
 }
 
 /// Round trips by sentence.
